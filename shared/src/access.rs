@@ -1,0 +1,79 @@
+//! Who may do what: permissions, the three presets, and principals.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{TextError, text::{check_name, text_newtype}};
+
+text_newtype!(
+    /// The name that a user signs in with: 1 to 64 of `a-z 0-9 . _ @ -`, starting with a letter.
+    Login,
+    |text| check_name(
+        "user name",
+        text,
+        64,
+        |i, c| c.is_ascii_lowercase() || (i > 0 && (c.is_ascii_digit() || "._@-".contains(c))),
+        "use lower-case letters, digits, '.', '_', '@' and '-', starting with a letter",
+    )
+);
+
+/// What a call needs. A closed list: the table of calls names one for each call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// See nodes, roles, objects, changes, drift, events.
+    View,
+    /// Read contents that aren't world-readable on the node; without it their diffs show hashes.
+    ReadContent,
+    /// Draft, plan, apply, revert, adopt, restore.
+    Change,
+    /// Name nodes, give them roles, labels and addresses; retry and decommission; create enrolment tokens; revoke.
+    ManageNodes,
+    /// Users, and everybody's tokens and sessions.
+    ManageUsers,
+    /// Read the audit.
+    ViewAudit,
+    /// Own password, sessions and API tokens.
+    OwnAccount,
+}
+
+/// A preset of permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Sees, changes nothing.
+    Viewer,
+    /// Changes the fleet.
+    Operator,
+    /// Also manages users, and reads the audit.
+    Administrator,
+}
+
+impl Preset {
+    /// Returns whether it includes a permission.
+    pub fn grants(self, permission: Permission) -> bool {
+        match permission {
+            Permission::View | Permission::OwnAccount => true,
+            Permission::ReadContent | Permission::Change | Permission::ManageNodes => self >= Self::Operator,
+            Permission::ManageUsers | Permission::ViewAudit => self >= Self::Administrator,
+        }
+    }
+
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Administrator => "administrator",
+        }
+    }
+}
+
+impl std::str::FromStr for Preset {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let found = [Self::Viewer, Self::Operator, Self::Administrator].into_iter().find(|p| p.as_str() == text);
+        found.ok_or_else(|| TextError::new("preset", text, "is none of viewer, operator and administrator"))
+    }
+}

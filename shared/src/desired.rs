@@ -1,0 +1,238 @@
+//! The desired state of one node: complete, so that the agent chooses nothing.
+//!
+//! The compiler makes it from objects; the link carries it; the agent journals it before it acts. Its hash says what
+//! it *is* (not who wrote it or when), so that two equal states have equal hashes and "applied" can be proven.
+
+mod hash;
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+pub use hash::ContentHash;
+
+use crate::{
+    TextError,
+    fleet::Scope,
+    host::{CronJob, FileMode, GroupName, HostName, ManagedPath, UserName, Validator},
+    id::{NodeId, ObjectId},
+    object::{DriftPolicy, Kind, ObjectName, Target},
+    time::UnixMs,
+};
+
+/// Orders the desired states of a node. Restoring a backup of the controller opens a new epoch, so that an older
+/// counter is not mistaken for a newer state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Generation {
+    /// Grows when a backup is restored; from 1.
+    pub epoch: u64,
+    /// Grows with every change that reaches this node; from 1.
+    pub counter: u64,
+}
+
+crate::text::string_schema!(Generation, "1.118");
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.counter)
+    }
+}
+
+impl FromStr for Generation {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let parts = text.split_once('.').and_then(|(e, c)| Some((e.parse().ok()?, c.parse().ok()?)));
+        let (epoch, counter) = parts.ok_or_else(|| TextError::new("generation", text, "write it as EPOCH.COUNTER"))?;
+        Ok(Self { epoch, counter })
+    }
+}
+
+impl TryFrom<String> for Generation {
+    type Error = TextError;
+    fn try_from(text: String) -> Result<Self, TextError> {
+        text.parse()
+    }
+}
+
+impl From<Generation> for String {
+    fn from(generation: Generation) -> Self {
+        generation.to_string()
+    }
+}
+
+/// All that one node must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDesired {
+    /// The node that it is for; an agent refuses another's.
+    pub node: NodeId,
+    /// Older ones are refused, equal ones change nothing.
+    pub generation: Generation,
+    /// [`NodeDesired::compute_hash`] of the groups; the agent computes it again and refuses a mismatch.
+    pub hash: ContentHash,
+    /// The groups, in the order in which they are applied.
+    pub groups: Vec<Group>,
+}
+
+/// Resources that are validated and rolled back together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Which group.
+    pub name: GroupKind,
+    /// The resources, sorted by target.
+    pub resources: Vec<Resource>,
+}
+
+/// The groups there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GroupKind {
+    /// Files, cron, hosts, scripts.
+    Host,
+}
+
+/// One entry of a node's desired state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    /// What it claims; unique on the node.
+    pub target: Target,
+    /// The object that it came from; also the id that `lampas-agent job run` takes.
+    pub object: ObjectId,
+    /// The object's kind.
+    pub kind: Kind,
+    /// The object's name.
+    pub name: ObjectName,
+    /// The object's scope, for `why`.
+    pub scope: Scope,
+    /// What to do about a change by hand.
+    pub drift: DriftPolicy,
+    /// Who made it so; not part of the hash.
+    pub provenance: Provenance,
+    /// What shall be.
+    pub spec: Spec,
+}
+
+/// Who made an object what it is: for `lampas-agent why`, offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Provenance {
+    /// The object's revision, from 1.
+    pub revision: u64,
+    /// The user or token, by name.
+    pub author: String,
+    /// When it was saved, by the controller's clock.
+    pub at: UnixMs,
+    /// Why, in the author's words.
+    pub reason: String,
+    /// The number of the change, for `lampasctl change revert N`.
+    pub change: u64,
+}
+
+/// What shall be, by kind of resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Spec {
+    /// A file with its bytes: from a file or a script.
+    File {
+        /// Where.
+        path: ManagedPath,
+        /// The bytes.
+        content: Content,
+        /// The owner.
+        owner: UserName,
+        /// The group.
+        group: GroupName,
+        /// The mode.
+        mode: FileMode,
+        /// The check that it must pass before it lands.
+        validate: Option<Validator>,
+    },
+    /// A directory.
+    Directory {
+        /// Where.
+        path: ManagedPath,
+        /// The owner.
+        owner: UserName,
+        /// The group.
+        group: GroupName,
+        /// The mode.
+        mode: FileMode,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where.
+        path: ManagedPath,
+        /// What it points to.
+        to: String,
+    },
+    /// One line in the managed block of `/etc/hosts`.
+    Hosts {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The canonical name first.
+        names: Vec<HostName>,
+        /// A comment; empty for none.
+        comment: String,
+    },
+    /// A job under cron.
+    Cron(CronJob),
+}
+
+/// A content by its hash; small ones ride along, larger ones are fetched as a blob.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// BLAKE3 of the bytes.
+    pub hash: ContentHash,
+    /// How many bytes; at most 1 MiB.
+    pub size: u64,
+    /// The bytes themselves when they are at most [`Content::INLINE_BYTES`] long.
+    pub inline: Option<Vec<u8>>,
+}
+
+impl Content {
+    /// The longest content that rides along: four packets' worth, so that a state stays a few KiB.
+    pub const INLINE_BYTES: usize = 4096;
+
+    /// Describes bytes, taking them along when they are small.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            hash: ContentHash::of(bytes),
+            size: bytes.len() as u64,
+            inline: (bytes.len() <= Self::INLINE_BYTES).then(|| bytes.to_vec()),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    /// Leaves the bytes out: contents never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} B, {})", self.size, self.hash)
+    }
+}
+
+impl NodeDesired {
+    /// Builds a state: sorts the resources and computes the hash.
+    pub fn new(node: NodeId, generation: Generation, mut resources: Vec<Resource>) -> Self {
+        resources.sort_by(|a, b| a.target.cmp(&b.target));
+        let groups = vec![Group { name: GroupKind::Host, resources }];
+        let hash = hash::state_hash(&groups);
+        Self { node, generation, hash, groups }
+    }
+
+    /// Computes the hash over what is desired (`hash/v1`): kind, target, owner, mode and content of each resource.
+    pub fn compute_hash(&self) -> ContentHash {
+        hash::state_hash(&self.groups)
+    }
+
+    /// Returns all resources.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.groups.iter().flat_map(|g| &g.resources)
+    }
+}
+
+impl Resource {
+    /// Returns the hash of what this resource wants (`hash/v1`); equal hashes need no work.
+    pub fn compute_hash(&self) -> ContentHash {
+        hash::resource_hash(self)
+    }
+}

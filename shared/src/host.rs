@@ -1,0 +1,17 @@
+//! What LAMPAS manages on a host: hosts entries, cron jobs, scripts, files, directories, links.
+
+mod account;
+mod cron;
+mod file;
+mod hosts;
+mod path;
+mod schedule;
+mod script;
+
+pub use account::{GroupName, UserName};
+pub use cron::{CronJob, CronTable, EnvName, TimeZoneName};
+pub use file::{Directory, Encoding, FileMode, Link, ManagedFile, Validator};
+pub use hosts::{HostName, HostsEntry, HostsSource};
+pub use path::ManagedPath;
+pub use schedule::{Field, FieldSet, Schedule};
+pub use script::Script;

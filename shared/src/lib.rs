@@ -1,0 +1,33 @@
+//! The pure domain of LAMPAS: what controller, agent, dashboard and command line talk about.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; times and ids come in as
+//! arguments. Building a value is its check: who holds a [`host::ManagedPath`] need not look again.
+//!
+//! # Glossary
+//! - **fleet**: all nodes of one controller. **node**: one server with an agent. **role**: what a node is for.
+//! - **object**: anything an operator can change; has immutable **revisions**. **scope**: the nodes it is for.
+//! - **target**: what an object claims on a node (a path, a host name, a cron name); precedence is decided by target.
+//! - **change**: drafts of objects that are planned, approved and applied together. **plan**: what would happen, as a value.
+//! - **desired state**: all that one node must be; has a **generation** and a content **hash**. **resource**: one entry of it.
+//! - **group**: resources that are validated and rolled back together.
+//! - **observed state**: what the agent found. **drift**: a difference nobody asked for. **adopt**: make it the desired state.
+//!   **revert**: put the desired state back. **report**: what a node says of a generation.
+//! - **in force**: bytes read back and, where it can be, the effect proven.
+//! - **journal**: the agent's store. **outbox**: reports that wait for the controller's acknowledgement.
+//! - **enrolment**: how a node gets its certificate, by a **token**.
+//! - **event**: a fact. **audit**: an act by a **principal** (user, API token, node, schedule).
+
+pub mod access;
+pub mod change;
+pub mod desired;
+pub mod error;
+pub mod event;
+pub mod fleet;
+pub mod host;
+pub mod id;
+pub mod object;
+pub mod report;
+mod text;
+pub mod time;
+
+pub use text::{TextError, check_line, deceptive_char};

@@ -1,0 +1,228 @@
+//! Objects: what an operator can change, with their identity (kind, scope, name) and their targets.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    TextError,
+    fleet::Scope,
+    host::{CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script},
+    text::{check_name, text_newtype},
+};
+
+text_newtype!(
+    /// An object's name: 1 to 128 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit.
+    ObjectName,
+    |text| check_name(
+        "name",
+        text,
+        128,
+        |i, c| c.is_ascii_alphanumeric() || (i > 0 && "._-".contains(c)),
+        "use letters, digits, '.', '_' and '-', starting with a letter or digit",
+    )
+);
+
+/// The kinds of objects; also the names of the tables in a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Entries of `/etc/hosts`.
+    Hosts,
+    /// A cron job.
+    Cron,
+    /// A support script.
+    Script,
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+}
+
+impl Kind {
+    /// All kinds in the order in which they are shown.
+    pub const ALL: [Self; 6] = [Self::Cron, Self::Hosts, Self::Script, Self::File, Self::Directory, Self::Link];
+
+    /// Returns the word for it, as in manifests and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hosts => "hosts",
+            Self::Cron => "cron",
+            Self::Script => "script",
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Link => "link",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let found = Self::ALL.into_iter().find(|k| k.as_str() == text);
+        found.ok_or_else(|| TextError::new("kind", text, "is none of cron, hosts, script, file, directory and link"))
+    }
+}
+
+/// What an object says, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    /// Entries of `/etc/hosts`.
+    Hosts(HostsEntry),
+    /// A cron job.
+    Cron(CronJob),
+    /// A support script.
+    Script(Script),
+    /// A file.
+    File(ManagedFile),
+    /// A directory.
+    Directory(Directory),
+    /// A symbolic link.
+    Link(Link),
+}
+
+impl Body {
+    /// Returns the kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hosts(_) => Kind::Hosts,
+            Self::Cron(_) => Kind::Cron,
+            Self::Script(_) => Kind::Script,
+            Self::File(_) => Kind::File,
+            Self::Directory(_) => Kind::Directory,
+            Self::Link(_) => Kind::Link,
+        }
+    }
+}
+
+/// What the agent does about a change by hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DriftPolicy {
+    /// Leaves it, reports it, and keeps it through later generations until somebody adopts or reverts it.
+    #[default]
+    Hold,
+    /// Leaves it and reports it; the next change of this object overwrites it.
+    Report,
+    /// Puts the desired state back at once and reports that it did.
+    Repair,
+}
+
+/// An object as an operator writes it: identity, policy and body. Ids and revisions are the controller's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ObjectSpec {
+    /// The name, unique among objects of its kind and scope.
+    pub name: ObjectName,
+    /// The nodes that it is for.
+    pub scope: Scope,
+    /// What happens when somebody changes it by hand; `hold` by default.
+    #[serde(default)]
+    pub drift: DriftPolicy,
+    /// What it says.
+    pub body: Body,
+}
+
+impl ObjectSpec {
+    /// Checks what no single field can: rules between fields, names for this kind, sizes.
+    pub fn check(&self) -> Result<(), TextError> {
+        let name = self.name.as_str();
+        match &self.body {
+            Body::Hosts(entry) => entry.check(),
+            Body::Cron(job) => job.check(name),
+            Body::Script(script) => script.check().and_then(|()| script.path_for(name).map(drop)),
+            Body::File(file) => file.bytes().map(drop),
+            Body::Directory(_) => Ok(()),
+            Body::Link(link) => link.check(),
+        }
+    }
+
+    /// Returns the identity: two objects with the same one are the same object.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey { kind: self.body.kind(), scope: self.scope.clone(), name: self.name.clone() }
+    }
+
+    /// Returns what it claims on a node. Generated hosts lines claim their names when they are compiled.
+    ///
+    /// # Errors
+    /// When a script has no usable path.
+    pub fn targets(&self) -> Result<Vec<Target>, TextError> {
+        Ok(match &self.body {
+            Body::Hosts(entry) => match entry.source()? {
+                HostsSource::Line(address, names) => {
+                    names.iter().map(|n| Target::host_name(n.as_str(), address.is_ipv6())).collect()
+                }
+                HostsSource::Nodes(..) => Vec::new(),
+            },
+            Body::Cron(job) => vec![match job.table {
+                CronTable::System => Target(format!("cron:{}", self.name)),
+                CronTable::User => Target(format!("crontab:{}:{}", job.user, self.name)),
+            }],
+            Body::Script(script) => vec![Target::path(script.path_for(self.name.as_str())?.as_str())],
+            Body::File(file) => vec![Target::path(file.path.as_str())],
+            Body::Directory(directory) => vec![Target::path(directory.path.as_str())],
+            Body::Link(link) => vec![Target::path(link.path.as_str())],
+        })
+    }
+}
+
+/// The identity of an object: (kind, scope, name).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ObjectKey {
+    /// The kind.
+    pub kind: Kind,
+    /// The scope.
+    pub scope: Scope,
+    /// The name.
+    pub name: ObjectName,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.kind, self.name, self.scope)
+    }
+}
+
+/// What an object claims on a node: `path:/etc/motd`, `cron:hello`, `crontab:www-data:hello`, `host:db-1/inet`.
+/// The most specific scope wins a target; two claims on one level are refused when saved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(value_type = String))]
+#[serde(transparent)]
+pub struct Target(String);
+
+impl Target {
+    /// A path.
+    pub fn path(path: &str) -> Self {
+        Self(format!("path:{path}"))
+    }
+
+    /// A host name in one address family; names are compared without case.
+    pub fn host_name(name: &str, is_ipv6: bool) -> Self {
+        Self(format!("host:{}/{}", name.to_ascii_lowercase(), if is_ipv6 { "inet6" } else { "inet" }))
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
