@@ -1,1 +1,1 @@
-//! To be written.
+//! The privileged agent on every node.

@@ -1,1 +1,1 @@
-//! To be written.
+//! The Management Console: store, API, dashboard, link.

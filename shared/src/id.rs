@@ -5,6 +5,12 @@ use uuid::Uuid;
 
 use crate::{TextError, time::UnixMs};
 
+/// What every id can do.
+pub trait Id: Sized {
+    /// Builds a UUIDv7 (RFC 9562, section 5.7) from a time and ten random bytes.
+    fn from_parts(now: UnixMs, random: [u8; 10]) -> Self;
+}
+
 macro_rules! id {
     ($($(#[$meta:meta])* $name:ident = $what:literal;)*) => {$(
         $(#[$meta])*
@@ -14,11 +20,6 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Builds a UUIDv7 (RFC 9562, section 5.7) from a time and ten random bytes.
-            pub fn from_parts(now: UnixMs, random: [u8; 10]) -> Self {
-                Self(uuid::Builder::from_unix_timestamp_millis(now.0.max(0) as u64, &random).into_uuid())
-            }
-
             /// Wraps an existing UUID.
             pub fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
@@ -32,6 +33,12 @@ macro_rules! id {
             /// Returns the UUID.
             pub fn as_uuid(&self) -> Uuid {
                 self.0
+            }
+        }
+
+        impl Id for $name {
+            fn from_parts(now: UnixMs, random: [u8; 10]) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(now.0.max(0) as u64, &random).into_uuid())
             }
         }
 

@@ -1,1 +1,1 @@
-//! To be written.
+//! Harness and tests over real parts.

@@ -1,1 +1,1 @@
-//! To be written.
+//! Requests and answers of the HTTP API.

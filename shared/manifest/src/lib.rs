@@ -1,1 +1,1 @@
-//! To be written.
+//! TOML manifests: objects in files.

@@ -1,1 +1,1 @@
-//! To be written.
+//! Desired state to text and back: crontab, hosts, schedules.

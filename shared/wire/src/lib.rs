@@ -1,1 +1,1 @@
-//! To be written.
+//! Frames, messages and the sans-I/O link.
