@@ -1,1 +1,22 @@
-//! The Management Console: store, API, dashboard, link.
+//! The Management Console: store, compile, link, API and dashboard. See `ARCHITECTURE.md`.
+
+pub mod access;
+pub mod api;
+pub mod audit;
+pub mod background;
+pub mod backup;
+pub mod ca;
+pub mod change;
+pub mod compile;
+pub mod config;
+pub mod db;
+pub mod drift;
+pub mod enrol;
+pub mod event;
+pub mod fleet;
+pub mod host;
+pub mod job;
+pub mod link;
+pub mod live;
+pub mod setup;
+pub mod signer;

@@ -1,0 +1,1 @@
+//! Users, sessions, tokens and the rule of who may do what.

@@ -1,0 +1,1 @@
+//! The audit: acts by principals, one row each, hash-chained.

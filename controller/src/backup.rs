@@ -1,0 +1,1 @@
+//! Online backups, encrypted to a key kept apart, and their restore.

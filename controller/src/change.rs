@@ -1,0 +1,1 @@
+//! Changes: drafts, plan, apply, revert.

@@ -1,0 +1,1 @@
+//! Objects of a fleet compiled to what each node must be. Pure.

@@ -1,0 +1,1 @@
+//! The controller's configuration: one TOML file, checked once at start.

@@ -1,0 +1,1 @@
+//! The store: one pool over SQLite or MariaDB/MySQL.

@@ -1,0 +1,1 @@
+//! Drift of nodes from their desired state.

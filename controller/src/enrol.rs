@@ -1,0 +1,1 @@
+//! Enrolment tokens, and how a node gets its certificate.

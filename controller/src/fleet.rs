@@ -1,0 +1,1 @@
+//! Nodes, roles and labels.

@@ -1,0 +1,1 @@
+//! Objects of the host area and their revisions.

@@ -1,0 +1,1 @@
+//! Runs of cron jobs, as nodes report them.

@@ -1,0 +1,1 @@
+//! Hints that something changed, for browsers and waiting commands.

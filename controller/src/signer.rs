@@ -1,0 +1,1 @@
+//! The signer: a process of its own that holds the signing keys.
