@@ -1,0 +1,1 @@
+//! Notices changes by hand.

@@ -1,0 +1,1 @@
+//! Gets the node's certificate with a token.

@@ -1,0 +1,1 @@
+//! Plans, applies and proves each kind of resource.

@@ -1,0 +1,1 @@
+//! Runs cron's jobs and records them.

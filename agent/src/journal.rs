@@ -1,0 +1,5 @@
+//! Keeps what was acknowledged.
+
+mod ownership;
+
+pub use ownership::{Owned, Standing};

@@ -1,0 +1,5 @@
+//! Makes the desired state true.
+
+mod upstream;
+
+pub use upstream::Upstream;

@@ -1,0 +1,1 @@
+//! The only way to the disk and to programs, below a root.
