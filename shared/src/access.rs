@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{TextError, text::{check_name, text_newtype}};
+use crate::{
+    TextError,
+    text::{check_name, text_newtype},
+};
 
 text_newtype!(
     /// The name that a user signs in with: 1 to 64 of `a-z 0-9 . _ @ -`, starting with a letter.

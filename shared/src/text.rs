@@ -41,7 +41,11 @@ pub fn check_line(what: &'static str, text: &str, max_bytes: usize) -> Result<()
     }
     match deceptive_char(text) {
         Some('\n' | '\r') => Err(TextError::new(what, text, "must be a single line")),
-        Some(c) => Err(TextError::new(what, text, format!("contains the character U+{:04X}, which can't be seen", u32::from(c)))),
+        Some(c) => Err(TextError::new(
+            what,
+            text,
+            format!("contains the character U+{:04X}, which can't be seen", u32::from(c)),
+        )),
         None => Ok(()),
     }
 }
@@ -58,7 +62,11 @@ pub(crate) fn check_name(
         return Err(TextError::new(what, text, "is empty"));
     }
     if text.len() > max {
-        return Err(TextError::new(what, text, format!("{} characters, at most {max} are allowed", text.chars().count())));
+        return Err(TextError::new(
+            what,
+            text,
+            format!("{} characters, at most {max} are allowed", text.chars().count()),
+        ));
     }
     match text.chars().enumerate().find(|&(i, c)| !allowed(i, c)) {
         Some((_, c)) => Err(TextError::new(what, text, format!("{c:?} is not allowed; {rule}"))),

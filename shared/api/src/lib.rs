@@ -1,1 +1,31 @@
-//! Requests and answers of the HTTP API.
+//! Requests and answers of the HTTP API, version 1: used by the controller and by `lampasctl`, and by the dashboard
+//! through the OpenAPI document. Domain types stand in them as they are; what the API adds stands here.
+//!
+//! Conventions: ids are UUIDs in text, times RFC 3339, lists are [`Page`]s that go on at `next`, errors are
+//! [`Problem`]s (RFC 9457). Unknown fields in requests are refused.
+
+mod access;
+mod audit;
+mod change;
+mod drift;
+mod enrol;
+mod job;
+mod node;
+mod object;
+mod overview;
+mod page;
+mod problem;
+mod role;
+
+pub use access::*;
+pub use audit::*;
+pub use change::*;
+pub use drift::*;
+pub use enrol::*;
+pub use job::*;
+pub use node::*;
+pub use object::*;
+pub use overview::*;
+pub use page::*;
+pub use problem::*;
+pub use role::*;

@@ -53,7 +53,8 @@ impl fmt::Debug for ContentHash {
 impl FromStr for ContentHash {
     type Err = TextError;
     fn from_str(text: &str) -> Result<Self, TextError> {
-        let hash = blake3::Hash::from_hex(text).map_err(|_| TextError::new("hash", text, "is not 64 hexadecimal digits"))?;
+        let hash =
+            blake3::Hash::from_hex(text).map_err(|_| TextError::new("hash", text, "is not 64 hexadecimal digits"))?;
         Ok(Self(*hash.as_bytes()))
     }
 }

@@ -102,7 +102,11 @@ impl CronJob {
         }
         check_line("command", &self.command, 8000)?;
         if self.environment.len() > 64 {
-            return Err(TextError::new("environment", &self.environment.len().to_string(), "at most 64 variables are allowed"));
+            return Err(TextError::new(
+                "environment",
+                &self.environment.len().to_string(),
+                "at most 64 variables are allowed",
+            ));
         }
         for (name, value) in &self.environment {
             check_line("environment", value, 4096)?;
@@ -117,7 +121,11 @@ impl CronJob {
             }
         }
         if self.timeout_secs.is_some_and(|s| !(1..=604_800).contains(&s)) {
-            return Err(TextError::new("timeout_secs", &self.timeout_secs.unwrap_or(0).to_string(), "is not in 1 to 604800"));
+            return Err(TextError::new(
+                "timeout_secs",
+                &self.timeout_secs.unwrap_or(0).to_string(),
+                "is not in 1 to 604800",
+            ));
         }
         if self.time_zone.is_some() && self.schedule.is_reboot() {
             return Err(TextError::new("time_zone", "@reboot", "a job that runs when cron starts has no time zone"));

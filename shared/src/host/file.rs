@@ -176,11 +176,16 @@ impl ManagedFile {
     pub fn bytes(&self) -> Result<Vec<u8>, TextError> {
         let bytes = match self.encoding {
             Encoding::Utf8 => self.content.as_bytes().to_vec(),
-            Encoding::Base64 => base64_decode(&self.content)
-                .ok_or_else(|| TextError::new("content", &self.content, "is not base64"))?,
+            Encoding::Base64 => {
+                base64_decode(&self.content).ok_or_else(|| TextError::new("content", &self.content, "is not base64"))?
+            }
         };
         if bytes.len() > MAX_CONTENT_BYTES {
-            return Err(TextError::new("content", "…", format!("{} bytes, at most {MAX_CONTENT_BYTES} are allowed", bytes.len())));
+            return Err(TextError::new(
+                "content",
+                "…",
+                format!("{} bytes, at most {MAX_CONTENT_BYTES} are allowed", bytes.len()),
+            ));
         }
         Ok(bytes)
     }

@@ -1,11 +1,22 @@
 //! Paths that LAMPAS may manage on a node.
 
-use crate::{TextError, text::{check_line, text_newtype}};
+use crate::{
+    TextError,
+    text::{check_line, text_newtype},
+};
 
 /// What belongs to the node's owner, the kernel or LAMPAS itself, and is never managed from the controller
 /// (architecture: "Policy on the node"). The agent refuses these again.
-const FORBIDDEN: [&str; 8] =
-    ["/proc", "/sys", "/dev", "/run/lampas", "/etc/lampas", "/var/lib/lampas", "/usr/bin/lampas-agent", "/usr/lib/lampas-agent"];
+const FORBIDDEN: [&str; 8] = [
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run/lampas",
+    "/etc/lampas",
+    "/var/lib/lampas",
+    "/usr/bin/lampas-agent",
+    "/usr/lib/lampas-agent",
+];
 
 text_newtype!(
     /// An absolute path in normal form: no `.`, `..`, empty parts or trailing slash; at most 1,024 bytes, 255 a part;

@@ -99,7 +99,9 @@ impl FieldSet {
             let (from, to) = match range.split_once('-') {
                 _ if range == "*" => (low, high),
                 Some((from, to)) => (number(from)?, number(to)?),
-                None if part.contains('/') => return Err(format!("{name} {part:?}: a step needs a range or '*' before it")),
+                None if part.contains('/') => {
+                    return Err(format!("{name} {part:?}: a step needs a range or '*' before it"));
+                }
                 None => (number(range)?, number(range)?),
             };
             if from > to {

@@ -43,7 +43,8 @@ impl Script {
     }
 
     pub(crate) fn check(&self) -> Result<(), TextError> {
-        let wrong = |reason: String| Err(TextError::new("content", self.content.lines().next().unwrap_or_default(), reason));
+        let wrong =
+            |reason: String| Err(TextError::new("content", self.content.lines().next().unwrap_or_default(), reason));
         if self.content.len() > MAX_CONTENT_BYTES {
             return wrong(format!("{} bytes, at most {MAX_CONTENT_BYTES} are allowed", self.content.len()));
         }
@@ -54,7 +55,10 @@ impl Script {
             return wrong("the first line must name the interpreter, as in #!/bin/sh".into());
         }
         if self.content.lines().next().is_some_and(|l| l.ends_with('\r')) {
-            return wrong("the first line ends with a carriage return, which the kernel takes as part of the interpreter's name".into());
+            return wrong(
+                "the first line ends with a carriage return, which the kernel takes as part of the interpreter's name"
+                    .into(),
+            );
         }
         Ok(())
     }

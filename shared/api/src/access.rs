@@ -1,0 +1,163 @@
+//! Set-up, sign-in, users and API tokens.
+
+use lampas_shared::{
+    access::{Login, Permission, Preset},
+    id::{TokenId, UserId},
+    time::UnixMs,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `GET /api/v1/setup`, open: whether the controller still waits for its first administrator.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SetupState {
+    /// Whether there is no administrator yet.
+    pub is_open: bool,
+    /// The controller's version.
+    pub version: String,
+}
+
+/// `POST /api/v1/setup`, open, with the token of the set-up link: makes the first administrator and signs in.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetupRequest {
+    /// The token of the set-up link.
+    pub token: String,
+    /// The administrator's name.
+    pub login: Login,
+    /// The password, 10 to 256 characters.
+    pub password: String,
+    /// What the fleet is called, up to 64 characters.
+    #[serde(default)]
+    pub fleet_name: String,
+}
+
+/// `POST /api/v1/session`, open: signs in.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignInRequest {
+    /// The user's name.
+    pub login: String,
+    /// The password.
+    pub password: String,
+}
+
+/// `GET /api/v1/session` (401 when not signed in) and the answer to signing in.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// The user.
+    pub user: UserId,
+    /// The user's name.
+    pub login: Login,
+    /// The preset.
+    pub preset: Preset,
+    /// What the user may do.
+    pub permissions: Vec<Permission>,
+    /// The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries.
+    pub csrf_token: String,
+    /// When the session ends at the latest.
+    pub expires_at: UnixMs,
+    /// What the fleet is called.
+    pub fleet_name: String,
+    /// The controller's version.
+    pub version: String,
+}
+
+/// `PUT /api/v1/session/password`: changes one's own password; ends all other sessions.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The current password.
+    pub current: String,
+    /// The new one, 10 to 256 characters.
+    pub new: String,
+}
+
+/// A user: `GET /api/v1/users`, `GET /api/v1/users/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct User {
+    /// The user.
+    pub id: UserId,
+    /// The name to sign in with.
+    pub login: Login,
+    /// The preset.
+    pub preset: Preset,
+    /// Whether sign-in is barred.
+    pub is_disabled: bool,
+    /// When the user was made.
+    pub created_at: UnixMs,
+    /// The last sign-in.
+    pub last_sign_in_at: Option<UnixMs>,
+}
+
+/// `POST /api/v1/users`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserCreate {
+    /// The name to sign in with.
+    pub login: Login,
+    /// The preset.
+    pub preset: Preset,
+    /// The first password, 10 to 256 characters.
+    pub password: String,
+}
+
+/// `PATCH /api/v1/users/{id}`: what is left out stays. The last administrator can't be removed, disabled or demoted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserUpdate {
+    /// The preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// Whether sign-in is barred; barring ends the sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_disabled: Option<bool>,
+    /// A new password; ends the sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+/// An API token: `GET /api/v1/tokens` (one's own; everybody's with `?all=true` and the permission).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApiToken {
+    /// The token's id; not its secret.
+    pub id: TokenId,
+    /// What it is for, in the owner's words.
+    pub name: String,
+    /// The owner.
+    pub owner: Login,
+    /// At most what this preset grants, and never more than the owner may.
+    pub preset: Preset,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// When it ends.
+    pub expires_at: UnixMs,
+    /// When it was last used.
+    pub last_used_at: Option<UnixMs>,
+    /// The network that it may be used from (CIDR); any when absent.
+    pub cidr: Option<String>,
+}
+
+/// `POST /api/v1/tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiTokenCreate {
+    /// What it is for, 1 to 64 characters.
+    pub name: String,
+    /// The bound; at most the owner's preset.
+    pub preset: Preset,
+    /// Its life in seconds, 60 to 31,536,000 (a year).
+    pub ttl_secs: u64,
+    /// The network that it may be used from (CIDR).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+}
+
+/// The answer to making an API token: the only time that the secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApiTokenCreated {
+    /// The token.
+    pub token: ApiToken,
+    /// The secret, for `Authorization: Bearer …`.
+    pub secret: String,
+}

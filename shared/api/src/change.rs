@@ -1,0 +1,220 @@
+//! Changes: drafts, plans, applying.
+
+use lampas_shared::{
+    change::ChangeState,
+    error::Fault,
+    id::{ChangeId, ObjectId},
+    object::{ObjectKey, ObjectName, ObjectSpec},
+    report::{Action, ResourceState},
+    time::UnixMs,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::NodeRef;
+
+/// One draft of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Draft {
+    /// What shall be done.
+    #[serde(flatten)]
+    pub act: DraftAct,
+    /// The revision that the draft was made from; refused when there is a newer one. Absent: whatever there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+    /// The object under its former name, to rename it instead of making another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_name: Option<ObjectName>,
+}
+
+/// What a draft does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DraftAct {
+    /// Makes or changes the object with this identity.
+    Put(ObjectSpec),
+    /// Deletes the object with this identity; nothing happens when there is none.
+    Delete(ObjectKey),
+}
+
+/// `POST /api/v1/changes`: makes a change and plans it. With `Idempotency-Key`, the same key gives the same change.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCreate {
+    /// The drafts, 1 to 10,000.
+    pub drafts: Vec<Draft>,
+    /// Why, in the author's words, up to 500 characters.
+    #[serde(default)]
+    pub reason: String,
+    /// Applies it in the same call when every affected node could be planned, or `allow_unplanned` is set.
+    #[serde(default)]
+    pub apply: bool,
+    /// With `apply`: goes on although some nodes could not be asked.
+    #[serde(default)]
+    pub allow_unplanned: bool,
+}
+
+/// `POST /api/v1/changes/{id or number}/apply`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The plan that was seen; refused with `plan.moved` when anything moved since.
+    pub plan: String,
+    /// Goes on although some nodes could not be asked.
+    #[serde(default)]
+    pub allow_unplanned: bool,
+}
+
+/// A row of `GET /api/v1/changes?state&after&limit` (newest first).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChangeSummary {
+    /// The change.
+    pub id: ChangeId,
+    /// Its number, from 1: what people say.
+    pub number: u64,
+    /// How far it is.
+    pub state: ChangeState,
+    /// Who made it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// One line on what it does: `cron hello (role:app)`, `3 objects`.
+    pub title: String,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// When it was applied.
+    pub applied_at: Option<UnixMs>,
+    /// When the last node was done.
+    pub done_at: Option<UnixMs>,
+    /// How its nodes stand.
+    pub progress: Progress,
+}
+
+/// How the nodes of a change stand; the sum is the number of affected nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Online, not yet begun.
+    pub waiting: u32,
+    /// Under way.
+    pub applying: u32,
+    /// In force, proven.
+    pub converged: u32,
+    /// Failed, blocked or quarantined.
+    pub failed: u32,
+    /// Not connected; they get it when they return.
+    pub unreachable: u32,
+    /// Overtaken by a later change before they had it.
+    pub superseded: u32,
+}
+
+/// `GET /api/v1/changes/{id or number}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub summary: ChangeSummary,
+    /// The drafts, with what they do.
+    pub drafts: Vec<DraftView>,
+    /// The current plan; absent for a draft that could not be planned.
+    pub plan: Option<Plan>,
+    /// The change that this one reverts.
+    pub reverts: Option<u64>,
+}
+
+/// A draft as it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DraftView {
+    /// The object's identity.
+    pub key: ObjectKey,
+    /// The object, when there is one already.
+    pub object: Option<ObjectId>,
+    /// `create`, `update`, `rename`, `delete` or `none`.
+    pub verb: String,
+    /// The revision that it was made from.
+    pub base: Option<u64>,
+    /// A unified diff of the object, as manifests.
+    pub diff: String,
+}
+
+/// What would happen, folded: nodes with equal actions stand together.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// The plan's id: `7c1e-44a0`; a unique prefix suffices in requests.
+    pub id: String,
+    /// When it was made.
+    pub at: UnixMs,
+    /// Nodes with equal actions.
+    pub groups: Vec<PlanGroup>,
+    /// Affected nodes that could not be asked, with the reason.
+    pub unplanned: Vec<Unplanned>,
+    /// How many nodes the drafts concern without changing anything there.
+    pub unchanged: u32,
+    /// What stands in the way of applying; empty when it can be applied.
+    pub blockers: Vec<String>,
+    /// For cron jobs in the drafts: the next five runs.
+    pub next_runs: Vec<PlannedRuns>,
+}
+
+/// The next runs of a cron job in a plan.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlannedRuns {
+    /// The job's name.
+    pub name: ObjectName,
+    /// The zone.
+    pub time_zone: String,
+    /// The runs.
+    pub runs: Vec<crate::NextRun>,
+}
+
+/// Nodes with equal actions.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanGroup {
+    /// The nodes, by name.
+    pub nodes: Vec<NodeRef>,
+    /// What they would do. Diffs that the caller may not read show hashes.
+    pub actions: Vec<Action>,
+}
+
+/// A node that could not be asked.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Unplanned {
+    /// The node.
+    pub node: NodeRef,
+    /// Why: offline since, no answer within 3 s …
+    pub reason: String,
+}
+
+/// A row of `GET /api/v1/changes/{id}/nodes`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChangeNode {
+    /// The node.
+    pub node: NodeRef,
+    /// How it stands.
+    pub state: ChangeNodeState,
+    /// The worst state of its resources for this change, once it reported.
+    pub config: Option<ResourceState>,
+    /// How long the node took from the arrival to the proof, in milliseconds.
+    pub took_ms: Option<u64>,
+    /// From the apply to the controller's receipt of the proof, in milliseconds.
+    pub since_apply_ms: Option<u64>,
+    /// Why it failed.
+    pub fault: Option<Fault>,
+}
+
+/// How a node of a change stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeNodeState {
+    /// Online, not yet begun.
+    Waiting,
+    /// In its journal.
+    Applying,
+    /// In force, proven.
+    Converged,
+    /// Failed, blocked or quarantined.
+    Failed,
+    /// Not connected.
+    Unreachable,
+    /// Overtaken by a later change before it had this one.
+    Superseded,
+}

@@ -1,0 +1,156 @@
+//! Objects and their revisions.
+
+use lampas_shared::{
+    id::{NodeId, ObjectId},
+    object::{Kind, ObjectName, ObjectSpec},
+    time::UnixMs,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A row of `GET /api/v1/objects?kind&scope&query&after&limit`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ObjectSummary {
+    /// The object.
+    pub id: ObjectId,
+    /// The kind.
+    pub kind: Kind,
+    /// The scope.
+    pub scope: String,
+    /// The name.
+    pub name: ObjectName,
+    /// The current revision, from 1.
+    pub revision: u64,
+    /// One line on what it says: `*/5 * * * * www-data date …`, `/etc/motd 0644`.
+    pub summary: String,
+    /// Who saved the current revision.
+    pub author: String,
+    /// When it was saved.
+    pub updated_at: UnixMs,
+    /// How many nodes have it in their desired state.
+    pub nodes: u32,
+}
+
+/// `GET /api/v1/objects/{id}`, with the revision as its ETag.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Object {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub about: ObjectSummary,
+    /// What it says. Contents that the caller may not read are left empty, with `is_masked`.
+    pub spec: ObjectSpec,
+    /// Whether a content was left out for want of the permission `read_content`.
+    pub is_masked: bool,
+    /// The nodes that have it.
+    pub effective_on: Vec<NodeRef>,
+    /// The nodes in its scope on which another object wins its target.
+    pub overridden_on: Vec<Overridden>,
+    /// Whether it was deleted; then `spec` is its last revision's.
+    pub is_deleted: bool,
+}
+
+/// A node by id and name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NodeRef {
+    /// The node.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+}
+
+/// A node on which a more specific object wins.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Overridden {
+    /// The node.
+    pub node: NodeRef,
+    /// The object that wins.
+    pub by: ObjectId,
+    /// That object, for people: `cron hello (node:web-1)`.
+    pub by_text: String,
+}
+
+/// A row of `GET /api/v1/objects/{id}/revisions` (newest first); with `spec` in `GET …/revisions/{n}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Revision {
+    /// The number, from 1.
+    pub revision: u64,
+    /// Who saved it.
+    pub author: String,
+    /// When.
+    pub at: UnixMs,
+    /// Why.
+    pub reason: String,
+    /// The number of the change that brought it.
+    pub change: u64,
+    /// Whether this revision deleted the object.
+    pub is_deletion: bool,
+    /// What it says; only when one revision is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spec: Option<ObjectSpec>,
+}
+
+/// `GET /api/v1/objects/{id}/diff?from&to`: a unified diff of two revisions, as manifests.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RevisionDiff {
+    /// The older one; 0 for nothing.
+    pub from: u64,
+    /// The newer one.
+    pub to: u64,
+    /// The unified diff.
+    pub diff: String,
+}
+
+/// `POST /api/v1/check/spec`: checks a spec without saving it; always 200.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SpecCheck {
+    /// What is wrong; empty when it could be saved.
+    pub problems: Vec<Finding>,
+    /// For a cron job: the next five runs. Empty for `@reboot`.
+    pub next_runs: Vec<NextRun>,
+    /// For a cron job: the zone that they are meant in.
+    pub time_zone: Option<String>,
+}
+
+/// One thing that a check found.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// The field: `schedule`, `content` …
+    pub field: String,
+    /// The line within a content, from 1.
+    pub line: Option<u32>,
+    /// `error` (can't be saved) or `warning`.
+    pub severity: Severity,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It can't be saved.
+    Error,
+    /// It can be saved; somebody should look.
+    Warning,
+}
+
+/// A run to come.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NextRun {
+    /// When.
+    pub at: UnixMs,
+    /// The wall time in its zone with offset: `2026-03-29T02:30:00+01:00`.
+    pub local: String,
+    /// What a clock change does to it; empty on other days.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// `GET /api/v1/export?scope&kind`: manifests that `apply` reads.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Export {
+    /// The TOML text.
+    pub manifest: String,
+    /// How many objects it holds.
+    pub objects: u32,
+}
