@@ -65,7 +65,7 @@ pub struct ApplyRequest {
     pub allow_unplanned: bool,
 }
 
-/// A row of `GET /api/v1/changes?state&after&limit` (newest first).
+/// A row of `GET /api/v1/changes?state&plan&after&limit` (newest first); `plan` finds a change by a prefix of its plan's id.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChangeSummary {
     /// The change.
