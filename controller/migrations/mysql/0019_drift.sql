@@ -1,0 +1,25 @@
+-- Changes by hand.
+CREATE TABLE drift (
+    id VARCHAR(36) NOT NULL,
+    node VARCHAR(36) NOT NULL,
+    target_key VARCHAR(32) NOT NULL,
+    target TEXT NOT NULL,
+    object VARCHAR(36) NOT NULL,
+    epoch BIGINT NOT NULL,
+    counter BIGINT NOT NULL,
+    outcome VARCHAR(16) NOT NULL,
+    path TEXT NOT NULL,
+    diff LONGTEXT NOT NULL,
+    observed TEXT,
+    content LONGBLOB,
+    node_ms BIGINT NOT NULL,
+    found_ms BIGINT NOT NULL,
+    ended_ms BIGINT,
+    decision VARCHAR(16),
+    decided_by VARCHAR(128),
+    change_id VARCHAR(36),
+    PRIMARY KEY (id),
+    KEY drift_outcome_id (outcome, id),
+    KEY drift_node_target_key (node, target_key),
+    KEY drift_object (object)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
