@@ -10,6 +10,7 @@ CREATE TABLE api_token (
     used_ms BIGINT,
     used_from VARCHAR(64),
     revoked_ms BIGINT,
+    cidr VARCHAR(64),
     PRIMARY KEY (id),
     UNIQUE KEY api_token_secret_hash (secret_hash),
     KEY api_token_user_id (user_id)
