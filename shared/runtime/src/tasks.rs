@@ -28,13 +28,15 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let span = tracing::debug_span!("task", name);
-        tokio::spawn(self.tracker.track_future(
-            async move {
-                task.await;
-                debug!("task ended");
-            }
-            .instrument(span),
-        ))
+        tokio::spawn(
+            self.tracker.track_future(
+                async move {
+                    task.await;
+                    debug!("task ended");
+                }
+                .instrument(span),
+            ),
+        )
     }
 
     /// Returns a token that is cancelled when the stop begins.
