@@ -205,6 +205,15 @@ impl fmt::Display for ObjectKey {
 pub struct Target(String);
 
 impl Target {
+    /// Reads the text form, as it comes over the wire: one line of at most 1,200 bytes with a known prefix.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        crate::check_line("target", text, 1200)?;
+        match text.split_once(':') {
+            Some(("path" | "cron" | "crontab" | "host", rest)) if !rest.is_empty() => Ok(Self(text.to_owned())),
+            _ => Err(TextError::new("target", text, "write it as path:…, cron:…, crontab:… or host:…")),
+        }
+    }
+
     /// A path.
     pub fn path(path: &str) -> Self {
         Self(format!("path:{path}"))

@@ -1,0 +1,1 @@
+//! The link as a machine without I/O.

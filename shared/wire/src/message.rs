@@ -1,0 +1,396 @@
+//! What can be said on the link, in domain types.
+
+use lampas_shared::{
+    desired::{ContentHash, Generation, NodeDesired},
+    error::Fault,
+    fleet::{NodeFacts, NodeName},
+    id::{ControllerId, FleetId, NodeId},
+    object::Target,
+    report::{DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile},
+    time::UnixMs,
+};
+
+/// The version of the bodies that this build writes, and the newest that it reads.
+pub const WIRE_VERSION: u16 = 1;
+
+/// Bits of [`Hello::features`]: what an agent can do beyond what its wire version says.
+pub mod feature {
+    /// None.
+    pub const NONE: u32 = 0;
+}
+
+/// Declares the kinds of frames with their numbers and limits.
+macro_rules! kinds {
+    ($($(#[$meta:meta])* $name:ident = $number:literal, $limit:expr;)*) => {
+        /// The kinds of frames. The numbers are for ever.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Kind {
+            $($(#[$meta])* $name = $number,)*
+        }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Returns the kind with this number.
+            pub fn from_u16(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the longest body, in bytes.
+            pub fn max_bytes(self) -> usize {
+                match self {
+                    $(Self::$name => $limit,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The agent's first words; fixed layout.
+    Hello = 1, 16 << 10;
+    /// The controller's answer.
+    Welcome = 2, 16 << 10;
+    /// A desired state; the limit holds 10,000 resources, or 2,000 with inline contents.
+    Desired = 3, 16 << 20;
+    /// Are you there?
+    Ping = 4, 64;
+    /// I am.
+    Pong = 5, 64;
+    /// The last frame before an orderly end.
+    Goodbye = 6, 4 << 10;
+    /// Something that was said could not be taken.
+    Fault = 7, 8 << 10;
+    /// The certificates of the fleet's authorities.
+    Trust = 8, 64 << 10;
+    /// One report of the outbox; the largest carries 256 KiB of a drifted file and its diff.
+    Report = 16, 4 << 20;
+    /// Reports up to here are committed.
+    Ack = 17, 64;
+    /// What would you do for this state?
+    PlanRequest = 32, 16 << 20;
+    /// This; the limit holds 250 diffs of the greatest length.
+    PlanReply = 33, 16 << 20;
+    /// What stands at this target?
+    ReadRequest = 34, 8 << 10;
+    /// This.
+    ReadReply = 35, 512 << 10;
+    /// Put the desired state back.
+    RevertRequest = 36, 8 << 10;
+    /// Try again what failed or is quarantined.
+    RetryRequest = 37, 64;
+    /// Done, or why not.
+    DoneReply = 38, 8 << 10;
+    /// Content by its hash.
+    BlobRequest = 48, 64;
+    /// The content: at most 1 MiB, and what the encoding adds.
+    BlobReply = 49, (1 << 20) + (8 << 10);
+    /// May I join?
+    EnrolRequest = 64, 32 << 10;
+    /// The certificate, or why not.
+    EnrolReply = 65, 128 << 10;
+    /// A new certificate, please.
+    RenewRequest = 66, 16 << 10;
+    /// The certificate, or why not.
+    RenewReply = 67, 128 << 10;
+}
+
+/// Everything that can be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Agent, control stream, first.
+    Hello(Box<Hello>),
+    /// Controller, control stream, first.
+    Welcome(Box<Welcome>),
+    /// Controller, control stream: be this.
+    Desired(Box<NodeDesired>),
+    /// Either side, control stream, with a number that the answer repeats.
+    Ping(u64),
+    /// The answer to a ping.
+    Pong(u64),
+    /// Either side, control stream, last.
+    Goodbye(Goodbye),
+    /// Either side, any stream.
+    Fault(Fault),
+    /// Controller, control stream: the authorities to trust from here on.
+    Trust(Trust),
+    /// Agent, outbox stream.
+    Report {
+        /// Its number within the outbox's epoch, from 1.
+        seq: u64,
+        /// What it says.
+        report: Box<Report>,
+    },
+    /// Controller, outbox stream: everything up to this number is committed.
+    Ack(u64),
+    /// Controller, first on an operation stream.
+    Request(Box<Request>),
+    /// Agent, last on an operation stream.
+    Reply(Box<Reply>),
+    /// Agent, blob stream.
+    BlobRequest(BlobRequest),
+    /// Controller, blob stream.
+    BlobReply(Result<Vec<u8>, Fault>),
+    /// Agent, under `lampas-enrol/1`.
+    EnrolRequest(Box<EnrolRequest>),
+    /// Controller, under `lampas-enrol/1`.
+    EnrolReply(Box<EnrolReply>),
+    /// Agent, under `lampas/1` on a stream of its own, or under `lampas-renew/1`.
+    RenewRequest(RenewRequest),
+    /// Controller, the same.
+    RenewReply(Box<RenewReply>),
+}
+
+impl Message {
+    /// Returns the kind of frame that carries it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::Welcome(_) => Kind::Welcome,
+            Self::Desired(_) => Kind::Desired,
+            Self::Ping(_) => Kind::Ping,
+            Self::Pong(_) => Kind::Pong,
+            Self::Goodbye(_) => Kind::Goodbye,
+            Self::Fault(_) => Kind::Fault,
+            Self::Trust(_) => Kind::Trust,
+            Self::Report { .. } => Kind::Report,
+            Self::Ack(_) => Kind::Ack,
+            Self::Request(request) => match **request {
+                Request::Plan(_) => Kind::PlanRequest,
+                Request::Read(_) => Kind::ReadRequest,
+                Request::Revert(_) => Kind::RevertRequest,
+                Request::Retry => Kind::RetryRequest,
+            },
+            Self::Reply(reply) => match **reply {
+                Reply::Plan(_) => Kind::PlanReply,
+                Reply::Read(_) => Kind::ReadReply,
+                Reply::Done(_) => Kind::DoneReply,
+            },
+            Self::BlobRequest(_) => Kind::BlobRequest,
+            Self::BlobReply(_) => Kind::BlobReply,
+            Self::EnrolRequest(_) => Kind::EnrolRequest,
+            Self::EnrolReply(_) => Kind::EnrolReply,
+            Self::RenewRequest(_) => Kind::RenewRequest,
+            Self::RenewReply(_) => Kind::RenewReply,
+        }
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The normal link: it becomes the node's one session.
+    Session,
+    /// A fresh handshake that confirms a generation. The controller answers with `Welcome` and changes nothing; the
+    /// node's session stays as it is.
+    Probe,
+}
+
+/// The agent's first words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// What the connection is for.
+    pub role: Role,
+    /// The oldest wire version that the agent reads.
+    pub oldest_version: u16,
+    /// The newest wire version that the agent reads.
+    pub newest_version: u16,
+    /// Bits of [`feature`]; unknown ones are ignored.
+    pub features: u32,
+    /// The agent's version.
+    pub agent_version: String,
+    /// Who it is; must be what its certificate says.
+    pub node: NodeId,
+    /// Names this life of the agent's outbox: drawn at each start, it is never 0.
+    pub outbox_epoch: u64,
+    /// Grows with every connection within an outbox epoch: of two sessions the greater is the living one.
+    pub session: u64,
+    /// The state in the agent's journal, if there is one.
+    pub applied: Option<(Generation, ContentHash)>,
+    /// [`Trust::hash`] of the authorities that the agent trusts.
+    pub trust: ContentHash,
+    /// What the node says of itself.
+    pub facts: NodeFacts,
+}
+
+/// The controller's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// Who it is; must be what its certificate says.
+    pub controller: ControllerId,
+    /// Its fleet.
+    pub fleet: FleetId,
+    /// The node's name in the fleet.
+    pub name: NodeName,
+    /// Its clock: the agent judges certificates by the last one that it saw.
+    pub time: UnixMs,
+    /// How often each side pings when it has nothing else to say, in milliseconds.
+    pub heartbeat_ms: u32,
+    /// The last sequence of this outbox epoch that is committed; 0 when there is none.
+    pub acked: u64,
+    /// The controllers that the agent may dial, as `HOST:PORT`; they replace its list unless empty.
+    pub controllers: Vec<String>,
+}
+
+/// The authorities to trust, as DER.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Their certificates, sorted.
+    pub roots: Vec<Vec<u8>>,
+}
+
+impl Trust {
+    /// The most authorities that are trusted at once: an old and a new root and room for two more.
+    pub const MAX_ROOTS: usize = 8;
+
+    /// Builds a set in its one order.
+    pub fn new(mut roots: Vec<Vec<u8>>) -> Self {
+        roots.sort();
+        roots.dedup();
+        Self { roots }
+    }
+
+    /// Returns the hash by which two sides find out whether they trust the same set.
+    pub fn hash(&self) -> ContentHash {
+        let mut bytes = Vec::new();
+        for root in &self.roots {
+            bytes.extend_from_slice(&(root.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(root);
+        }
+        ContentHash::of(&bytes)
+    }
+}
+
+/// Why a connection ends in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Goodbye {
+    /// Why, in a word.
+    pub reason: GoodbyeReason,
+    /// Why, in a sentence.
+    pub message: String,
+}
+
+/// The reasons for an orderly end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoodbyeReason {
+    /// The process stops; dial again soon.
+    Stopping,
+    /// The node's certificate was revoked; it can't come back without a new token.
+    Revoked,
+    /// A later connection of the same node took over.
+    Replaced,
+    /// The peer broke the rules of the link.
+    Misbehaved,
+    /// Serve somewhere else: another controller is to be dialled.
+    Moved,
+    /// What the connection was for is done.
+    Done,
+}
+
+/// One thing that waits in an agent's outbox until a controller has committed it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Report {
+    /// What became of a generation.
+    Generation(GenerationReport),
+    /// A change by hand.
+    Drift(DriftReport),
+    /// A run of a job.
+    Job(JobRun),
+}
+
+/// What a controller asks of an agent, one a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// What would be done for this state?
+    Plan(NodeDesired),
+    /// What stands at this target?
+    Read(Target),
+    /// Put the desired state back over a held drift.
+    Revert(Target),
+    /// Try again what failed or is quarantined.
+    Retry,
+}
+
+/// The agent's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Request::Plan`].
+    Plan(Result<NodePlan, Fault>),
+    /// To [`Request::Read`]; nothing when there is no file.
+    Read(Result<Option<ObservedFile>, Fault>),
+    /// To [`Request::Revert`] and [`Request::Retry`].
+    Done(Result<(), Fault>),
+}
+
+/// Asks for content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobRequest {
+    /// Its hash; the answer is checked against it.
+    pub hash: ContentHash,
+}
+
+/// Asks to join the fleet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnrolRequest {
+    /// The token's secret part.
+    pub token: String,
+    /// A certificate signing request, DER. Only its key counts; its names and extensions are ignored.
+    pub csr: Vec<u8>,
+    /// What the node says of itself; its host name becomes its name unless the token says another.
+    pub facts: NodeFacts,
+}
+
+impl std::fmt::Debug for EnrolRequest {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EnrolRequest({}, csr of {} B)", self.facts.hostname, self.csr.len())
+    }
+}
+
+/// The answer to [`EnrolRequest`].
+pub type EnrolReply = Result<Enrolled, Fault>;
+
+/// A place in the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The node's id.
+    pub node: NodeId,
+    /// The node's name.
+    pub name: NodeName,
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The node's certificate and what leads from it to a root, DER, the node's first.
+    pub chain: Vec<Vec<u8>>,
+    /// The authorities to trust.
+    pub trust: Trust,
+    /// The controllers that the agent may dial, as `HOST:PORT`; may be empty.
+    pub controllers: Vec<String>,
+    /// The controller's clock.
+    pub time: UnixMs,
+}
+
+/// Asks for a new certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RenewRequest {
+    /// A certificate signing request, DER; only its key counts.
+    pub csr: Vec<u8>,
+}
+
+/// The answer to [`RenewRequest`].
+pub type RenewReply = Result<Renewed, Fault>;
+
+/// A new certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// As in [`Enrolled::chain`].
+    pub chain: Vec<Vec<u8>>,
+    /// The authorities to trust.
+    pub trust: Trust,
+    /// The controller's clock.
+    pub time: UnixMs,
+}

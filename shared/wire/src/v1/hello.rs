@@ -1,0 +1,197 @@
+//! `Hello` and facts: a layout of their own, so that every version of a controller can read every agent's first words.
+//!
+//! All integers are little endian. `oldest u16, newest u16, flags u32, features u32, node [16], outbox epoch u64,
+//! session u64, applied epoch u64, applied counter u64, applied hash [32], trust hash [32], agent version (u16 length,
+//! UTF-8), facts`. Flag 1 is a probe, flag 2 says that the applied fields mean something. Facts are entries of
+//! `tag u16, length u16, bytes` to the end of the frame; unknown tags are skipped, unknown flags ignored.
+
+use lampas_shared::{
+    TextError, deceptive_char,
+    desired::{ContentHash, Generation},
+    fleet::NodeFacts,
+    id::NodeId,
+};
+use uuid::Uuid;
+
+use super::{bounded, cut};
+use crate::message::{Hello, Role};
+
+const FLAG_PROBE: u32 = 1;
+const FLAG_APPLIED: u32 = 2;
+
+/// The longest fact, in bytes; `PRETTY_NAME` and paths are far below it.
+const MAX_FACT: usize = 256;
+const MAX_VERSION: usize = 64;
+/// The most addresses that a node tells: more would be a router, whose addresses nobody asks for.
+const MAX_ADDRESSES: usize = 64;
+
+pub(super) fn encode(hello: &Hello) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(&hello.oldest_version.to_le_bytes());
+    out.extend_from_slice(&hello.newest_version.to_le_bytes());
+    let probe = if hello.role == Role::Probe { FLAG_PROBE } else { 0 };
+    let applied = if hello.applied.is_some() { FLAG_APPLIED } else { 0 };
+    out.extend_from_slice(&(probe | applied).to_le_bytes());
+    out.extend_from_slice(&hello.features.to_le_bytes());
+    out.extend_from_slice(hello.node.as_uuid().as_bytes());
+    out.extend_from_slice(&hello.outbox_epoch.to_le_bytes());
+    out.extend_from_slice(&hello.session.to_le_bytes());
+    let (generation, hash) = hello.applied.unwrap_or((Generation::default(), ContentHash::from_bytes([0; 32])));
+    out.extend_from_slice(&generation.epoch.to_le_bytes());
+    out.extend_from_slice(&generation.counter.to_le_bytes());
+    out.extend_from_slice(hash.as_bytes());
+    out.extend_from_slice(hello.trust.as_bytes());
+    let version = cut(&hello.agent_version, MAX_VERSION);
+    out.extend_from_slice(&(version.len() as u16).to_le_bytes());
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(&encode_facts(&hello.facts));
+    out
+}
+
+pub(super) fn decode(body: &[u8]) -> Result<Hello, TextError> {
+    let mut input = Input(body);
+    let oldest_version = input.u16()?;
+    let newest_version = input.u16()?;
+    let flags = input.u32()?;
+    let features = input.u32()?;
+    let node = NodeId::from_uuid(Uuid::from_bytes(input.array()?));
+    let outbox_epoch = input.u64()?;
+    let session = input.u64()?;
+    let generation = Generation { epoch: input.u64()?, counter: input.u64()? };
+    let hash = ContentHash::from_bytes(input.array()?);
+    let trust = ContentHash::from_bytes(input.array()?);
+    let agent_version = input.text("agent version", MAX_VERSION)?;
+    let facts = decode_facts(input.0)?;
+    if oldest_version > newest_version {
+        return Err(TextError::new("wire version", &format!("{oldest_version} to {newest_version}"), "runs backwards"));
+    }
+    if outbox_epoch == 0 {
+        return Err(TextError::new("outbox epoch", "0", "must be drawn"));
+    }
+    Ok(Hello {
+        role: if flags & FLAG_PROBE != 0 { Role::Probe } else { Role::Session },
+        oldest_version,
+        newest_version,
+        features,
+        agent_version,
+        node,
+        outbox_epoch,
+        session,
+        applied: (flags & FLAG_APPLIED != 0).then_some((generation, hash)),
+        trust,
+        facts,
+    })
+}
+
+/// The tags of facts; 12 may stand several times.
+pub(super) fn encode_facts(facts: &NodeFacts) -> Vec<u8> {
+    let mut out = Vec::with_capacity(320);
+    let mut put = |tag: u16, bytes: &[u8]| {
+        out.extend_from_slice(&tag.to_le_bytes());
+        out.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
+        out.extend_from_slice(bytes);
+    };
+    let texts = [
+        (1, &facts.hostname),
+        (2, &facts.os),
+        (3, &facts.kernel),
+        (4, &facts.architecture),
+        (7, &facts.time_zone),
+        (8, &facts.agent_version),
+        (9, &facts.machine),
+        (10, &facts.root),
+    ];
+    for (tag, text) in texts {
+        put(tag, cut(text, MAX_FACT).as_bytes());
+    }
+    put(5, &facts.cpus.to_le_bytes());
+    put(6, &facts.memory_bytes.to_le_bytes());
+    for address in facts.addresses.iter().take(MAX_ADDRESSES) {
+        put(12, cut(address, MAX_FACT).as_bytes());
+    }
+    out
+}
+
+pub(super) fn decode_facts(bytes: &[u8]) -> Result<NodeFacts, TextError> {
+    let mut facts = NodeFacts::default();
+    let mut input = Input(bytes);
+    while !input.0.is_empty() {
+        let tag = input.u16()?;
+        let length = usize::from(input.u16()?);
+        let value = input.take(length)?;
+        match tag {
+            1 => facts.hostname = fact("host name", value)?,
+            2 => facts.os = fact("os", value)?,
+            3 => facts.kernel = fact("kernel", value)?,
+            4 => facts.architecture = fact("architecture", value)?,
+            5 => facts.cpus = u32::from_le_bytes(Input(value).array()?),
+            6 => facts.memory_bytes = u64::from_le_bytes(Input(value).array()?),
+            7 => facts.time_zone = fact("time zone", value)?,
+            8 => facts.agent_version = fact("agent version", value)?,
+            9 => facts.machine = fact("machine", value)?,
+            10 => facts.root = fact("root", value)?,
+            12 if facts.addresses.len() == MAX_ADDRESSES => {
+                return Err(TextError::new("facts", "", format!("more than {MAX_ADDRESSES} addresses")));
+            }
+            12 => facts.addresses.push(fact("address", value)?),
+            _ => {}
+        }
+    }
+    Ok(facts)
+}
+
+/// Reads a fact. Characters that could deceive a reader of a screen or a log are replaced, not refused: a node isn't
+/// to be locked out because somebody gave it an odd name.
+fn fact(what: &'static str, bytes: &[u8]) -> Result<String, TextError> {
+    let text = utf8(what, bytes)?;
+    bounded(what, text, MAX_FACT)?;
+    Ok(match deceptive_char(text) {
+        None => text.to_owned(),
+        Some(_) => {
+            let mut buffer = [0; 4];
+            text.chars().map(|c| if deceptive_char(c.encode_utf8(&mut buffer)).is_some() { '?' } else { c }).collect()
+        }
+    })
+}
+
+fn utf8<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, TextError> {
+    std::str::from_utf8(bytes).map_err(|_| TextError::new(what, "", "is not UTF-8"))
+}
+
+/// Reads the layout from front to back.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], TextError> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| {
+            TextError::new("hello", "", format!("ends early: {length} bytes are missing, {} are there", self.0.len()))
+        })?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], TextError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u16(&mut self) -> Result<u16, TextError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, TextError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, TextError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self, what: &'static str, max: usize) -> Result<String, TextError> {
+        let length = usize::from(self.u16()?);
+        let text = utf8(what, self.take(length)?)?;
+        lampas_shared::check_line(what, text, max)?;
+        Ok(text.to_owned())
+    }
+}
