@@ -1,1 +1,200 @@
-//! The node's own policy.
+//! The node's own policy, `/etc/lampas/policy.toml`: its owner's word over any controller.
+//!
+//! ```toml
+//! observe = false            # true: nothing is written at all
+//! root_code = true           # false: nothing that root, or everybody's login, would execute
+//! deny_paths = ["/etc/ssh"]  # neither these nor what is below them
+//! require_signature = false  # true: root_code needs an operator's signature
+//! ```
+//!
+//! Without the file everything is allowed that a [`ManagedPath`](lampas_shared::host::ManagedPath) can name. It judges
+//! effect, not kind: a plain file below `/etc/cron.d` is root code. A policy that can't be read, or that others than root
+//! could have written, stops root code until it is mended; the rest goes on.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use lampas_runtime::config::{Mistakes, Section};
+use lampas_shared::{
+    desired::{Resource, Spec},
+    error::Fault,
+    host::{CronTable, ManagedPath, UserName},
+};
+use serde::{Deserialize, Serialize};
+
+/// The policy as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Nothing is written; plans and drift are still told. `false` by default.
+    pub observe: bool,
+    /// Whether changes are allowed whose content root executes. `true` by default.
+    pub root_code: bool,
+    /// Absolute paths that are not touched, with what is below them. None by default.
+    pub deny_paths: Vec<String>,
+    /// Whether root code needs an operator's signature. `false` by default.
+    pub require_signature: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { observe: false, root_code: true, deny_paths: Vec::new(), require_signature: false }
+    }
+}
+
+impl Section for Policy {
+    fn check(&self, mistakes: &mut Mistakes) {
+        for path in &self.deny_paths {
+            // Normal form, so that a prefix is a directory above and nothing else.
+            let normal = path == "/" || (path.starts_with('/') && path[1..].split('/').all(|p| !matches!(p, "" | "." | "..")));
+            if !normal {
+                mistakes.add("deny_paths", format!("{path:?} is not an absolute path without \"..\", \"//\" or a trailing slash"));
+            }
+        }
+    }
+}
+
+/// What the agent found: the policy, or why it can't be followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// Read, or absent and the default.
+    Known(Policy),
+    /// There is a file, and it can't be trusted or understood.
+    Malformed(String),
+}
+
+impl Ruling {
+    /// Reads the policy. Blocking.
+    pub fn read(path: &Path) -> Self {
+        match read_trusted(path) {
+            Ok(Some(text)) => match lampas_runtime::config::parse(&text) {
+                Ok(policy) => Self::Known(policy),
+                Err(mistakes) => Self::Malformed(format!("{}: {}", path.display(), mistakes.to_string().trim())),
+            },
+            Ok(None) => Self::Known(Policy::default()),
+            Err(error) => Self::Malformed(format!("{}: {error}", path.display())),
+        }
+    }
+
+    /// Returns whether nothing may be written at all.
+    pub fn observes(&self) -> bool {
+        matches!(self, Self::Known(policy) if policy.observe)
+    }
+
+    /// Returns why a resource is refused, if it is.
+    pub fn judge(&self, resource: &Resource) -> Option<Fault> {
+        let policy = match self {
+            Self::Known(policy) => policy,
+            Self::Malformed(why) => {
+                let effect = root_code(resource)?;
+                return Some(Fault::lasting(
+                    "policy.malformed",
+                    format!("this is root code ({effect}), and the node's policy can't be followed; mend it: {why}"),
+                ));
+            }
+        };
+        if policy.observe {
+            return Some(Fault::lasting("policy.observe", "the node only observes: its policy says observe = true"));
+        }
+        if let Some(denied) = places(resource).iter().find_map(|p| policy.deny_paths.iter().find(|d| is_below(p, d))) {
+            return Some(Fault::lasting("policy.denied_path", format!("the node's policy denies {denied} and what is below it")));
+        }
+        let effect = root_code(resource)?;
+        if !policy.root_code {
+            return Some(Fault::lasting("policy.root_code", format!("the node's policy allows no root code, and this is: {effect}")));
+        }
+        policy.require_signature.then(|| {
+            Fault::lasting(
+                "policy.signature",
+                format!("the node's policy wants an operator's signature for root code ({effect}), and this state carries none"),
+            )
+        })
+    }
+}
+
+/// Why root, or everybody's login, would execute what a resource holds; `None` when nothing says so.
+pub fn root_code(resource: &Resource) -> Option<String> {
+    let at = |path: &ManagedPath| {
+        let sensitive = SENSITIVE.iter().find(|s| is_below(path.as_str(), s)).map(|s| (*s).to_owned());
+        let home = path.as_str().split('/').any(|part| part == ".ssh").then(|| ".ssh".to_owned());
+        sensitive.or(home).map(|s| format!("{s} is a sensitive place"))
+    };
+    match &resource.spec {
+        Spec::File { path, owner, group, mode, .. } => at(path).or_else(|| {
+            let bits = mode.bits();
+            let root_group = group.as_str() == "root";
+            match () {
+                () if bits & 0o4000 != 0 && bits & 0o111 != 0 => Some(format!("set-uid {owner}")),
+                () if bits & 0o2000 != 0 && bits & 0o111 != 0 => Some(format!("set-gid {group}")),
+                () if bits & 0o111 != 0 && (*owner == UserName::root() || root_group) => Some("an executable of root".to_owned()),
+                () => None,
+            }
+        }),
+        Spec::Directory { path, .. } | Spec::Link { path, .. } => at(path),
+        Spec::Hosts { .. } => None,
+        Spec::Cron(job) => (job.user == UserName::root()).then(|| "a cron job of root".to_owned()),
+    }
+}
+
+/// The files that a resource writes.
+fn places(resource: &Resource) -> Vec<String> {
+    match &resource.spec {
+        Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => vec![path.to_string()],
+        Spec::Hosts { .. } => vec!["/etc/hosts".to_owned()],
+        Spec::Cron(job) => match job.table {
+            CronTable::System => vec![format!("/etc/cron.d/lampas-{}", resource.name)],
+            CronTable::User => vec![format!("/var/spool/cron/crontabs/{}", job.user)],
+        },
+    }
+}
+
+/// What root, a login or the boot executes or obeys. A directory stands for all that is below it.
+const SENSITIVE: [&str; 60] = [
+    "/bin", "/boot", "/lib", "/lib32", "/lib64", "/root", "/sbin", "/usr/bin", "/usr/lib", "/usr/libexec",
+    "/usr/local/lib", "/usr/local/sbin", "/usr/sbin", "/usr/share/polkit-1", "/usr/share/dbus-1", "/var/spool/cron",
+    "/etc/aliases", "/etc/apache2", "/etc/apparmor.d", "/etc/apt", "/etc/at.allow", "/etc/at.deny", "/etc/bash.bashrc",
+    "/etc/cron.allow", "/etc/cron.d", "/etc/cron.daily", "/etc/cron.deny", "/etc/cron.hourly", "/etc/cron.monthly",
+    "/etc/cron.weekly", "/etc/crontab", "/etc/dbus-1", "/etc/default", "/etc/dhcp", "/etc/dpkg", "/etc/environment",
+    "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/init.d", "/etc/kernel", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload", "/etc/logrotate.d", "/etc/modprobe.d", "/etc/network", "/etc/nsswitch.conf", "/etc/pam.d",
+    "/etc/passwd", "/etc/polkit-1", "/etc/profile", "/etc/profile.d", "/etc/security", "/etc/shadow", "/etc/ssh",
+    "/etc/sudoers", "/etc/sudoers.d", "/etc/systemd", "/etc/udev",
+];
+
+fn is_below(path: &str, above: &str) -> bool {
+    above == "/" || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Reads a file that only root, or the agent's own user, can have written.
+fn read_trusted(path: &Path) -> io::Result<Option<String>> {
+    let opened = fs::File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
+    let file = match opened {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let wrong = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return wrong("is not a regular file".into());
+    }
+    let me = nix::unistd::geteuid().as_raw();
+    if meta.uid() != 0 && meta.uid() != me {
+        return wrong(format!("belongs to uid {}, not to root; chown root it", meta.uid()));
+    }
+    if meta.permissions().mode() & 0o133 != 0 {
+        return wrong(format!("has mode {:04o}; chmod 644 it, or stricter", meta.permissions().mode() & 0o7777));
+    }
+    let mut text = String::new();
+    file.take((1 << 20) + 1).read_to_string(&mut text)?;
+    if text.len() > 1 << 20 {
+        return wrong("is longer than 1 MiB".into());
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! Reports that wait for a controller's acknowledgement.
+//!
+//! Every start draws a new epoch and numbers what is left from 1, so that (epoch, sequence) never means two things. A
+//! report may then arrive twice, under two epochs: what it says is the same, and runs of jobs carry their own id.
+//!
+//! The outbox is bounded. When it is full, reports that a later one has made stale (a *received*, a drift that was found
+//! again) go first, oldest first, and are counted. Results never go: then [`JournalError::Full`] tells the sender to keep
+//! them where they are.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use lampas_runtime::clock;
+use lampas_shared::report::Phase;
+use lampas_wire::Report;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::{
+    Journal, JournalError, Transaction, record,
+    record::key,
+    store::{Batch, Store},
+};
+
+/// The most reports that wait. A node with a job every minute fills it in three days.
+const MAX_REPORTS: usize = 4096;
+/// The most bytes that wait, so that reports with contents can't fill the disk.
+const MAX_BYTES: usize = 64 << 20;
+
+/// The outbox of a journal. Clones are the same outbox.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    journal: Journal,
+}
+
+impl Outbox {
+    pub(super) fn new(journal: Journal) -> Self {
+        Self { journal }
+    }
+
+    /// Returns the epoch of this life of the outbox; never 0, greater at each start.
+    pub fn epoch(&self) -> u64 {
+        self.journal.inner.outbox.epoch
+    }
+
+    /// Puts a report in, durably. Returns its number. Blocking.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] when nothing in it may be dropped.
+    pub fn push(&self, report: Report) -> Result<u64, JournalError> {
+        let mut transaction = Transaction::new();
+        transaction.report(report);
+        self.journal.commit(transaction)
+    }
+
+    /// Returns the reports after a number, in order, at most `limit`. Numbers may have gaps. Blocking.
+    pub fn pending(&self, after: u64, limit: usize) -> Result<Vec<(u64, Report)>, JournalError> {
+        let from = seq_key(after.saturating_add(1));
+        let entries = self.journal.inner.store.scan(key::OUTBOX, &from, limit)?;
+        let reports = entries.iter().map(|(key, value)| Ok((seq_of(key), record::decode(key, value)?)));
+        reports.collect()
+    }
+
+    /// Takes out what a controller has committed: everything up to a number. Blocking.
+    pub fn acked(&self, seq: u64) -> Result<(), JournalError> {
+        self.journal.inner.outbox.acked(&self.journal.inner.store, seq)
+    }
+
+    /// Returns the number of the last report that was put in, and wakes when there is a later one.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.journal.inner.outbox.last.subscribe()
+    }
+
+    /// Returns how many reports wait, and how many were dropped since the start.
+    pub fn counts(&self) -> (usize, u64) {
+        let waiting = self.journal.inner.outbox.waiting();
+        (waiting.items.len(), waiting.dropped)
+    }
+}
+
+/// What the journal knows of its outbox without reading it.
+pub(super) struct State {
+    epoch: u64,
+    waiting: Mutex<Waiting>,
+    last: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    items: BTreeMap<u64, Item>,
+    bytes: usize,
+    dropped: u64,
+    next: u64,
+}
+
+struct Item {
+    bytes: usize,
+    topic: Topic,
+}
+
+/// What a report is about; of the same topic only the latest counts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    /// Must arrive.
+    Result,
+    /// Says only that something is under way.
+    Received,
+    /// The state of one drift.
+    Drift(String),
+}
+
+impl Topic {
+    fn of(report: &Report) -> Self {
+        match report {
+            Report::Generation(r) if r.phase == Phase::Received => Self::Received,
+            Report::Drift(r) => Self::Drift(r.target.to_string()),
+            Report::Generation(_) | Report::Job(_) => Self::Result,
+        }
+    }
+}
+
+impl State {
+    /// Draws the epoch and numbers what waits from 1.
+    pub(super) fn open(store: &Store) -> Result<Self, JournalError> {
+        let stored = store.get(key::EPOCH)?.map(|v| record::decode::<u64>(key::EPOCH, &v)).transpose()?;
+        // The clock keeps epochs growing when the journal was lost; the stored one when the clock was set back.
+        let epoch = (clock::now().0.max(1) as u64).max(stored.unwrap_or(0) + 1);
+        let mut waiting = Waiting { next: 1, ..Waiting::default() };
+        let mut batch: Batch = vec![(key::EPOCH.to_vec(), Some(record::encode(&epoch)))];
+        let old = store.scan(key::OUTBOX, key::OUTBOX, usize::MAX)?;
+        let mut kept = Batch::new();
+        for (old_key, value) in old {
+            let report: Report = record::decode(&old_key, &value)?;
+            let seq = waiting.next;
+            waiting.add(seq, value.len(), Topic::of(&report));
+            if seq_of(&old_key) != seq {
+                batch.push((old_key, None));
+                kept.push((seq_key(seq), Some(value)));
+            }
+        }
+        // Removals first: a new number may be another report's old one.
+        batch.append(&mut kept);
+        store.commit(&batch)?;
+        let last = watch::Sender::new(waiting.next - 1);
+        Ok(Self { epoch, waiting: Mutex::new(waiting), last })
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Commits a batch together with reports.
+    pub(super) fn commit(&self, store: &Store, mut batch: Batch, reports: &[Report]) -> Result<u64, JournalError> {
+        if reports.is_empty() {
+            store.commit(&batch)?;
+            return Ok(self.waiting().next - 1);
+        }
+        // Held over the commit, so that numbers become durable in their order.
+        let mut waiting = self.waiting();
+        let mut added = Vec::new();
+        for (seq, report) in (waiting.next..).zip(reports) {
+            let value = record::encode(report);
+            added.push((seq, value.len(), Topic::of(report)));
+            batch.push((seq_key(seq), Some(value)));
+        }
+        let dropped = waiting.make_room(&added)?;
+        batch.extend(dropped.iter().map(|seq| (seq_key(*seq), None)));
+        store.commit(&batch)?;
+        for seq in &dropped {
+            waiting.remove(*seq);
+        }
+        if !dropped.is_empty() {
+            waiting.dropped += dropped.len() as u64;
+            warn!(count = dropped.len(), total = waiting.dropped, "the outbox is full; stale reports were dropped");
+        }
+        for (seq, bytes, topic) in added {
+            waiting.add(seq, bytes, topic);
+        }
+        let last = waiting.next - 1;
+        drop(waiting);
+        self.last.send_replace(last);
+        Ok(last)
+    }
+
+    fn acked(&self, store: &Store, seq: u64) -> Result<(), JournalError> {
+        let mut waiting = self.waiting();
+        let done: Vec<u64> = waiting.items.range(..=seq).map(|(s, _)| *s).collect();
+        if done.is_empty() {
+            return Ok(());
+        }
+        store.commit(&done.iter().map(|s| (seq_key(*s), None)).collect())?;
+        for seq in done {
+            waiting.remove(seq);
+        }
+        Ok(())
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Returns which reports have to go so that the new ones fit.
+    fn make_room(&self, added: &[(u64, usize, Topic)]) -> Result<Vec<u64>, JournalError> {
+        let mut len = self.items.len() + added.len();
+        let mut bytes = self.bytes + added.iter().map(|(_, b, _)| b).sum::<usize>();
+        let fits = |len: usize, bytes: usize| len <= MAX_REPORTS && bytes <= MAX_BYTES;
+        if fits(len, bytes) {
+            return Ok(Vec::new());
+        }
+        let mut later: BTreeSet<&Topic> = added.iter().map(|(_, _, t)| t).collect();
+        let mut stale = Vec::new();
+        for (seq, item) in self.items.iter().rev() {
+            let superseded = !later.insert(&item.topic) && item.topic != Topic::Result;
+            if superseded || item.topic == Topic::Received {
+                stale.push(*seq);
+            }
+        }
+        let mut dropped = Vec::new();
+        while !fits(len, bytes) {
+            let Some(seq) = stale.pop() else { return Err(JournalError::Full { len: self.items.len() }) };
+            len -= 1;
+            bytes -= self.items[&seq].bytes;
+            dropped.push(seq);
+        }
+        Ok(dropped)
+    }
+
+    fn add(&mut self, seq: u64, bytes: usize, topic: Topic) {
+        self.items.insert(seq, Item { bytes, topic });
+        self.bytes += bytes;
+        self.next = seq + 1;
+    }
+
+    fn remove(&mut self, seq: u64) {
+        if let Some(item) = self.items.remove(&seq) {
+            self.bytes -= item.bytes;
+        }
+    }
+}
+
+fn seq_key(seq: u64) -> Vec<u8> {
+    [key::OUTBOX, &seq.to_be_bytes()].concat()
+}
+
+fn seq_of(key: &[u8]) -> u64 {
+    key[key::OUTBOX.len()..].try_into().map_or(0, u64::from_be_bytes)
+}

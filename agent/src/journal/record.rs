@@ -1,0 +1,187 @@
+//! What stands under the journal's keys: one version byte, then JSON.
+//!
+//! JSON rather than bincode, since domain types grow fields and the journal outlives upgrades of the agent. Contents are
+//! never in it: they are blobs.
+
+use std::fmt::Write as _;
+
+use lampas_shared::{
+    desired::{ContentHash, Generation, NodeDesired},
+    error::Fault,
+    id::ObjectId,
+    object::{DriftPolicy, Target},
+    report::{ObservedFile, ResourceReport},
+    time::UnixMs,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::host::{Owned, Undo};
+
+/// The version of all records.
+const VERSION: u8 = 1;
+
+/// The keys. The first part tells what stands there.
+pub(super) mod key {
+    pub(in crate::journal) const EPOCH: &[u8] = b"s/epoch";
+    pub(in crate::journal) const CURRENT: &[u8] = b"s/current";
+    pub(in crate::journal) const GOOD: &[u8] = b"s/good";
+    pub(in crate::journal) const PREVIOUS: &[u8] = b"s/previous";
+    pub(in crate::journal) const STANCE: &[u8] = b"s/stance";
+    pub(in crate::journal) const PAUSE: &[u8] = b"s/pause";
+    pub(in crate::journal) const INTENT: &[u8] = b"s/intent";
+    pub(in crate::journal) const OWNED: &[u8] = b"w/";
+    pub(in crate::journal) const DRIFT: &[u8] = b"d/";
+    pub(in crate::journal) const OUTBOX: &[u8] = b"o/";
+    pub(in crate::journal) const BLOB: &[u8] = b"b/";
+}
+
+/// A desired state that a controller sent, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The state; its contents are blobs, none rides along.
+    pub state: NodeDesired,
+    /// When it arrived, by the node's clock.
+    pub received_at: UnixMs,
+    /// How far it is.
+    pub progress: Progress,
+    /// What became of each resource, when it was last applied.
+    pub resources: Vec<ResourceReport>,
+    /// When it was last applied, by the node's clock.
+    pub applied_at: Option<UnixMs>,
+}
+
+/// How far a generation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// In the journal.
+    Received,
+    /// On the disk and proven; a controller has to be reached yet.
+    Applied,
+    /// Re-applied after the controller was away for the revert as well: innocent, and still to be confirmed.
+    Unconfirmed,
+    /// A controller was reached afterwards, or nothing had changed.
+    Confirmed,
+}
+
+/// Which state the agent keeps true.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stance {
+    /// The current one.
+    #[default]
+    Follow,
+    /// The last good one: the current generation cut the node off.
+    Quarantined {
+        /// The generation that did.
+        generation: Generation,
+        /// Why, in words.
+        reason: String,
+        /// Since when.
+        since: UnixMs,
+    },
+    /// The last good one: somebody on the node said `undo`.
+    Undone {
+        /// The generation that was undone.
+        generation: Generation,
+        /// Since when.
+        since: UnixMs,
+    },
+}
+
+/// Nothing is written until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// When it ends by itself; `None`: by `resume` only.
+    pub until: Option<UnixMs>,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Since when.
+    pub since: UnixMs,
+}
+
+/// What the agent is about to do to the disk, journalled before its first write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The generation whose state is being written.
+    pub generation: Generation,
+    /// When it began.
+    pub since: UnixMs,
+    /// How to go back to before it.
+    pub undo: Undo,
+}
+
+/// A change by hand that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The resource.
+    pub target: Target,
+    /// Its object.
+    pub object: ObjectId,
+    /// What is done about it.
+    pub policy: DriftPolicy,
+    /// The file, as the node sees it.
+    pub path: String,
+    /// The hash of the desired resource when it was found; another one ends what is merely reported.
+    pub desired: ContentHash,
+    /// What tells one finding from the next: a hash over all that was observed.
+    pub fingerprint: ContentHash,
+    /// What was found, without the bytes; absent when there is no file.
+    pub observed: Option<ObservedFile>,
+    /// When it was first seen, by the node's clock.
+    pub since: UnixMs,
+}
+
+/// Why a record can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the record {key} can't be read: {why}")]
+pub struct RecordError {
+    key: String,
+    why: String,
+}
+
+pub(super) fn encode(record: &impl Serialize) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, record).expect("records have text keys and no failing serialisers");
+    bytes
+}
+
+pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, RecordError> {
+    let wrong = |why: String| RecordError { key: printable(key), why };
+    match bytes.split_first() {
+        Some((&VERSION, json)) => serde_json::from_slice(json).map_err(|e| wrong(e.to_string())),
+        Some((version, _)) => Err(wrong(format!("its version is {version}, known is {VERSION}"))),
+        None => Err(wrong("it is empty".into())),
+    }
+}
+
+/// Reads a record of any key, to find damage early.
+pub(super) fn check(key: &[u8], value: &[u8]) -> Result<(), RecordError> {
+    match key {
+        key::EPOCH => decode::<u64>(key, value).map(drop),
+        key::CURRENT => decode::<Accepted>(key, value).map(drop),
+        key::GOOD | key::PREVIOUS => decode::<NodeDesired>(key, value).map(drop),
+        key::STANCE => decode::<Stance>(key, value).map(drop),
+        key::PAUSE => decode::<Pause>(key, value).map(drop),
+        key::INTENT => decode::<Intent>(key, value).map(drop),
+        _ if key.starts_with(key::OWNED) => decode::<Owned>(key, value).map(drop),
+        _ if key.starts_with(key::DRIFT) => decode::<Drift>(key, value).map(drop),
+        _ if key.starts_with(key::OUTBOX) => decode::<lampas_wire::Report>(key, value).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// A journal that can't be used as it should be.
+pub(super) fn fault(error: &super::JournalError) -> Fault {
+    Fault::passing("journal.unavailable", lampas_shared::error::Chain(error).to_string())
+}
+
+fn printable(key: &[u8]) -> String {
+    key.iter().fold(String::new(), |mut out, byte| {
+        match byte {
+            0x20..=0x7e => out.push(char::from(*byte)),
+            _ => write!(out, "\\x{byte:02x}").expect("writing to a string succeeds"),
+        }
+        out
+    })
+}
