@@ -1,0 +1,145 @@
+//! The commands, one file a noun.
+
+mod access;
+mod apply;
+mod audit;
+mod change;
+mod drift;
+mod job;
+mod node;
+mod object;
+mod plan;
+mod progress;
+mod session;
+mod token;
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use futures_util::StreamExt as _;
+use lampas_shared::TextError;
+use thiserror::Error;
+
+use crate::{
+    cli::{Cli, Command, Format, ListArgs, Sure},
+    client::{CallError, Client},
+    output,
+    profile::Profile,
+};
+
+/// A command that did not do what it should.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    /// The controller refused it, or could not be reached.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The arguments, or what they name, are wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// A value is wrong.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A manifest is wrong; every mistake with its file and line.
+    #[error(transparent)]
+    Manifest(#[from] lampas_manifest::ManifestError),
+    /// Something on this machine failed.
+    #[error("could not {0}")]
+    Io(String, #[source] io::Error),
+}
+
+impl CommandError {
+    /// Returns 4 for what is denied, 1 for the rest.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Call(error) if error.is_denied() => 4,
+            _ => 1,
+        }
+    }
+}
+
+/// What every command needs.
+pub(crate) struct Context {
+    client: Client,
+    output: Format,
+}
+
+impl Context {
+    fn is_json(&self) -> bool {
+        self.output == Format::Json
+    }
+}
+
+/// Runs a command; returns its exit code.
+pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
+    if let Command::Completion { shell } = cli.command {
+        let mut command = <Cli as clap::CommandFactory>::command();
+        clap_complete::generate(shell, &mut command, "lampasctl", &mut io::stdout());
+        return Ok(0);
+    }
+    let profile = Profile::resolve(&cli.global)?;
+    let context = Context { client: Client::new(&profile)?, output: cli.global.output };
+    let context = &context;
+    match cli.command {
+        Command::Setup(args) => session::setup(context, &profile, args).await,
+        Command::Login(args) => session::login(context, &profile, args).await,
+        Command::Logout => session::logout(context).await,
+        Command::Whoami => session::whoami(context).await,
+        Command::Overview => node::overview(context).await,
+        Command::Node(command) => node::run(context, command).await,
+        Command::Role(command) => node::role(context, command).await,
+        Command::Token(command) => token::run(context, command).await,
+        Command::Apply(args) => apply::apply(context, args).await,
+        Command::Diff(args) => apply::diff(context, args).await,
+        Command::Export(args) => apply::export(context, args).await,
+        Command::Object(command) => object::run(context, command).await,
+        Command::Change(command) => change::run(context, command).await,
+        Command::Drift(command) => drift::run(context, command).await,
+        Command::Job(command) => job::run(context, command).await,
+        Command::User(command) => access::user(context, command).await,
+        Command::ApiToken(command) => access::api_token(context, command).await,
+        Command::Audit(args) => audit::list(context, args).await,
+        Command::Events(args) => audit::events(context, args).await,
+        Command::Completion { .. } => Ok(0),
+    }
+}
+
+/// Shows a list once, or again after every event while it is watched.
+async fn show<F>(context: &Context, args: &ListArgs, mut once: F) -> Result<u8, CommandError>
+where
+    F: AsyncFnMut() -> Result<(), CommandError>,
+{
+    once().await?;
+    while args.watch {
+        let mut events = context.client.events(None).await?;
+        while let Some(event) = events.next().await {
+            event?;
+            // One print for a burst: whatever else is there already belongs to it.
+            while let Ok(Some(_)) = tokio::time::timeout(std::time::Duration::from_millis(200), events.next()).await {}
+            if !context.is_json() {
+                output::line("");
+            }
+            once().await?;
+        }
+        output::note("the connection to the controller was lost; trying again");
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+    Ok(0)
+}
+
+/// Asks before what can't be undone; refuses without a terminal unless `--yes` was given.
+fn confirm(sure: &Sure, what: &str) -> Result<(), CommandError> {
+    if sure.yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(CommandError::Usage(format!("{what}: give --yes to do this without a terminal")));
+    }
+    eprint!("{} [y/N] ", output::clean(what));
+    let _ = io::stderr().flush();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(|e| CommandError::Io("read the answer".into(), e))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(CommandError::Usage("nothing was done".into()))
+    }
+}

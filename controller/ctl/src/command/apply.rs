@@ -1,0 +1,169 @@
+//! `apply`, `diff` and `export`: manifests.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use lampas_api::{Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ObjectSummary};
+use lampas_manifest::{ManifestEntry, ManifestFile, State};
+use lampas_shared::object::{Kind, ObjectKey};
+
+use super::{CommandError, Context, change, plan, progress};
+use crate::{
+    cli::{ApplyArgs, DiffArgs, ExportArgs},
+    output,
+};
+
+/// Runs `lampasctl apply`.
+pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, CommandError> {
+    match (args.file.is_empty(), args.plan.as_deref()) {
+        (true, None | Some("")) => {
+            Err(CommandError::Usage("give manifests with -f FILE, or a plan that was made before with --plan ID".into()))
+        }
+        (true, Some(id)) => {
+            let found = context.client.pages::<ChangeSummary>("/changes", &[("plan", Some(id))], Some(2)).await?.items;
+            match found.as_slice() {
+                [one] => {
+                    progress::apply(context, &one.number.to_string(), id, args.allow_unplanned, &args.wait).await
+                }
+                [] => Err(CommandError::Usage(format!("there is no plan {id}; plans end when anything moves: plan again"))),
+                _ => Err(CommandError::Usage(format!("more than one plan begins with {id}; give more digits"))),
+            }
+        }
+        (false, Some(id)) if !id.is_empty() => {
+            Err(CommandError::Usage("give either manifests with -f, or a plan's id with --plan, not both".into()))
+        }
+        (false, only_plan) => {
+            let made = create(context, &args.file, args.prune, args.reason).await?;
+            if only_plan.is_some() || !plan::has_work(&made) {
+                let code = change::shown_plan(context, &made)?;
+                return Ok(if only_plan.is_some() { code } else { 0 });
+            }
+            let Some(current) = &made.plan else { return change::shown_plan(context, &made) };
+            if !context.is_json() {
+                plan::print(&made);
+            }
+            let is_refused = !current.unplanned.is_empty() && !args.allow_unplanned;
+            if is_refused || !current.blockers.is_empty() {
+                plan::footer(current);
+                if is_refused {
+                    output::note("  some nodes could not be asked: give --allow-unplanned to go on; they get it when they return");
+                }
+                return Ok(2);
+            }
+            progress::apply(context, &made.summary.number.to_string(), &current.id, args.allow_unplanned, &args.wait).await
+        }
+    }
+}
+
+/// Runs `lampasctl diff`.
+pub(super) async fn diff(context: &Context, args: DiffArgs) -> Result<u8, CommandError> {
+    let made = create(context, &args.file, args.prune, String::new()).await?;
+    change::shown_plan(context, &made)
+}
+
+/// Runs `lampasctl export`.
+pub(super) async fn export(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
+    let query = [("scope", args.scope.as_deref()), ("kind", args.kind.as_deref())];
+    let export: Export = context.client.get("/export", &query).await?;
+    if context.is_json() {
+        output::json(&export);
+    } else {
+        output::line(export.manifest.trim_end());
+        output::note(format!("# {} objects", export.objects));
+    }
+    Ok(0)
+}
+
+/// Reads the manifests and makes a planned change of them.
+async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: String) -> Result<Change, CommandError> {
+    let manifests = read(files)?;
+    let entries = lampas_manifest::parse(&manifests, &mut |manifest, source| source_beside(manifest, source))?;
+    let mut drafts: Vec<Draft> = entries.iter().map(draft).collect();
+    if prune {
+        drafts.extend(unnamed(context, &entries).await?);
+    }
+    if drafts.is_empty() {
+        return Err(CommandError::Usage("the manifests hold no objects".into()));
+    }
+    let request = ChangeCreate { drafts, reason, apply: false, allow_unplanned: false };
+    let key = uuid::Uuid::new_v4().to_string();
+    Ok(context.client.post_once("/changes", &key, &request).await?)
+}
+
+fn draft(entry: &ManifestEntry) -> Draft {
+    let act = match entry.state {
+        State::Present => DraftAct::Put(entry.spec.clone()),
+        State::Absent => DraftAct::Delete(entry.spec.key()),
+    };
+    Draft { act, base: None, previous_name: entry.previous_name.clone() }
+}
+
+/// Returns deletions of the objects that the manifests don't name, within the kinds and scopes that they do name.
+async fn unnamed(context: &Context, entries: &[ManifestEntry]) -> Result<Vec<Draft>, CommandError> {
+    let mut named: BTreeMap<(Kind, String), BTreeSet<String>> = BTreeMap::new();
+    for entry in entries {
+        let key = entry.spec.key();
+        let names = named.entry((key.kind, key.scope.to_string())).or_default();
+        names.insert(key.name.to_string());
+        names.extend(entry.previous_name.iter().map(|n| n.to_string()));
+    }
+    let mut drafts = Vec::new();
+    for ((kind, scope), names) in &named {
+        let query = [("kind", Some(kind.as_str())), ("scope", Some(scope.as_str()))];
+        let there = context.client.pages::<ObjectSummary>("/objects", &query, None).await?.items;
+        for object in there.into_iter().filter(|o| !names.contains(o.name.as_str())) {
+            let key = ObjectKey { kind: *kind, scope: scope.parse()?, name: object.name };
+            drafts.push(Draft { act: DraftAct::Delete(key), base: Some(object.revision), previous_name: None });
+        }
+    }
+    Ok(drafts)
+}
+
+/// Reads files, directories (their `*.toml` by name, not below) and standard input.
+fn read(files: &[PathBuf]) -> Result<Vec<ManifestFile>, CommandError> {
+    let mut manifests = Vec::new();
+    for file in files {
+        let io = |e| CommandError::Io(format!("read {}", file.display()), e);
+        if file == Path::new("-") {
+            let mut text = String::new();
+            io::stdin().take(16 << 20).read_to_string(&mut text).map_err(io)?;
+            manifests.push(ManifestFile { name: "standard input".into(), text });
+        } else if file.is_dir() {
+            let mut found: Vec<PathBuf> = fs::read_dir(file)
+                .map_err(io)?
+                .map(|entry| entry.map(|e| e.path()))
+                .collect::<Result<_, _>>()
+                .map_err(io)?;
+            found.retain(|p| p.extension().is_some_and(|e| e == "toml"));
+            found.sort();
+            if found.is_empty() {
+                return Err(CommandError::Usage(format!("{} holds no *.toml", file.display())));
+            }
+            for path in found {
+                let text = fs::read_to_string(&path).map_err(|e| CommandError::Io(format!("read {}", path.display()), e))?;
+                manifests.push(ManifestFile { name: path.display().to_string(), text });
+            }
+        } else {
+            let text = fs::read_to_string(file).map_err(io)?;
+            manifests.push(ManifestFile { name: file.display().to_string(), text });
+        }
+    }
+    Ok(manifests)
+}
+
+/// Reads what a manifest names by `source`, beside it; the path was checked not to leave the manifest's directory.
+fn source_beside(manifest: &str, source: &Path) -> Result<Vec<u8>, String> {
+    let directory = Path::new(manifest).parent().unwrap_or(Path::new("."));
+    let root = directory.canonicalize().map_err(|e| e.to_string())?;
+    let path = root.join(source).canonicalize().map_err(|e| e.to_string())?;
+    if !path.starts_with(&root) {
+        return Err("leads out of the manifest's directory by a symbolic link".into());
+    }
+    let mut bytes = Vec::new();
+    let read = fs::File::open(&path).and_then(|f| f.take((1 << 20) + 1).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|e| e.to_string())
+}

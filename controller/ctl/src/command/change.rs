@@ -1,0 +1,129 @@
+//! Changes.
+
+use lampas_api::{Change, ChangeNode, ChangeSummary};
+use reqwest::Method;
+
+use super::{CommandError, Context, plan, progress, show};
+use crate::{
+    cli::{ChangeCommand, WaitArgs},
+    client::encode,
+    output::{self, ago, now, state},
+};
+
+/// Runs `lampasctl change …`.
+pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8, CommandError> {
+    let client = &context.client;
+    match command {
+        ChangeCommand::List { state, list } => {
+            show(context, &list, async || {
+                let query = [("state", state.as_deref())];
+                let page = client.pages::<ChangeSummary>("/changes", &query, list.max.or(Some(50))).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("no changes; make one with: lampasctl apply -f FILE --plan");
+                } else {
+                    changes(&page.items);
+                }
+                Ok(())
+            })
+            .await
+        }
+        ChangeCommand::Show { change } => {
+            let path = format!("/changes/{}", encode(&change));
+            let shown: Change = client.get(&path, &[]).await?;
+            let nodes = client.pages::<ChangeNode>(&format!("{path}/nodes"), &[], None).await?.items;
+            if context.is_json() {
+                output::json(&serde_json::json!({ "change": shown, "nodes": nodes }));
+                return Ok(0);
+            }
+            changes(std::slice::from_ref(&shown.summary));
+            plan::print(&shown);
+            if shown.summary.state.is_open() {
+                if let Some(current) = &shown.plan {
+                    plan::footer(current);
+                }
+            } else {
+                let row = |n: &ChangeNode| {
+                    let word = serde_json::to_value(n.state).ok().and_then(|v| v.as_str().map(str::to_owned));
+                    let took = n.took_ms.map(|ms| format!("{ms} ms")).unwrap_or_default();
+                    let why = n.fault.as_ref().map(|f| f.message.clone()).unwrap_or_default();
+                    vec![n.node.name.clone(), state(&word.unwrap_or_default()), took, why]
+                };
+                output::line("");
+                output::table(&["NODE", "STATE", ">TOOK", ""], nodes.iter().map(row).collect());
+            }
+            Ok(0)
+        }
+        ChangeCommand::Plan { change } => {
+            let planned: Change = client.send_json(Method::POST, &format!("/changes/{}/plan", encode(&change)), &()).await?;
+            shown_plan(context, &planned)
+        }
+        ChangeCommand::Apply { change, plan, allow_unplanned, wait } => {
+            let plan = match plan {
+                Some(plan) => plan,
+                None => {
+                    let shown: Change = client.get(&format!("/changes/{}", encode(&change)), &[]).await?;
+                    let plan = shown.plan.ok_or_else(|| {
+                        CommandError::Usage(format!("change {change} has no plan; make one with: lampasctl change plan {change}"))
+                    })?;
+                    plan.id
+                }
+            };
+            progress::apply(context, &change, &plan, allow_unplanned, &wait).await
+        }
+        ChangeCommand::Abandon { change } => {
+            client.act(Method::POST, &format!("/changes/{}/abandon", encode(&change))).await?;
+            output::note(format!("change {change} is abandoned"));
+            Ok(0)
+        }
+        ChangeCommand::Revert { change, reason, wait } => revert(context, &change, &reason, &wait).await,
+        ChangeCommand::Wait { change, timeout } => {
+            let events = client.events(None).await.ok();
+            progress::follow(context, &change, timeout, events).await
+        }
+    }
+}
+
+async fn revert(context: &Context, change: &str, reason: &str, wait: &WaitArgs) -> Result<u8, CommandError> {
+    let body = serde_json::json!({ "reason": reason });
+    let path = format!("/changes/{}/revert", encode(change));
+    let made: Change = context.client.send_json(Method::POST, &path, &body).await?;
+    let Some(current) = &made.plan else { return shown_plan(context, &made) };
+    if !context.is_json() {
+        plan::print(&made);
+    }
+    progress::apply(context, &made.summary.number.to_string(), &current.id, true, wait).await
+}
+
+/// Prints a change with its plan; returns 10 when it would do something.
+pub(super) fn shown_plan(context: &Context, change: &Change) -> Result<u8, CommandError> {
+    let has_work = plan::has_work(change);
+    if context.is_json() {
+        output::json(change);
+    } else if has_work {
+        plan::print(change);
+        if let Some(current) = &change.plan {
+            plan::footer(current);
+        }
+    } else {
+        output::line("  nothing to do: the fleet is already so");
+    }
+    Ok(if has_work { 10 } else { 0 })
+}
+
+/// Prints changes, one a line.
+pub(super) fn changes(items: &[ChangeSummary]) {
+    let row = |c: &ChangeSummary| {
+        let p = c.progress;
+        let total = p.waiting + p.applying + p.converged + p.failed + p.unreachable + p.superseded;
+        let nodes = match total {
+            0 => String::new(),
+            _ if p.failed + p.unreachable > 0 => format!("{}/{total}, {} not", p.converged, p.failed + p.unreachable),
+            _ => format!("{}/{total}", p.converged),
+        };
+        let when = ago(Some(c.applied_at.unwrap_or(c.created_at)), now());
+        vec![c.number.to_string(), state(c.state.as_str()), nodes, c.title.clone(), c.author.clone(), when, c.reason.clone()]
+    };
+    output::table(&[">CHANGE", "STATE", "NODES", "WHAT", "AUTHOR", "WHEN", "WHY"], items.iter().map(row).collect());
+}

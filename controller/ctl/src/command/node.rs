@@ -1,0 +1,271 @@
+//! Nodes, roles and the overview.
+
+use std::{collections::BTreeMap, str::FromStr as _};
+
+use lampas_api::{Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, Role};
+use lampas_shared::{
+    fleet::{LabelKey, LabelValue, NodeState, RoleName},
+    report::ResourceState,
+};
+use reqwest::Method;
+use serde::Serialize;
+
+use super::{CommandError, Context, confirm, show};
+use crate::{
+    cli::{NodeCommand, RoleCommand},
+    client::encode,
+    output::{self, ago, count, now, state},
+};
+
+/// Runs `lampasctl node …`.
+pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, CommandError> {
+    let client = &context.client;
+    match command {
+        NodeCommand::List { query, role, state, config, label, list } => {
+            let role = role.map(|r| r.to_string());
+            let query = [
+                ("query", query.as_deref()),
+                ("role", role.as_deref()),
+                ("state", state.as_deref()),
+                ("config", config.as_deref()),
+                ("label", label.as_deref()),
+            ];
+            show(context, &list, async || {
+                let page = client.pages::<NodeSummary>("/nodes", &query, list.max).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("no nodes; enrol one with: lampasctl token create --role app");
+                } else {
+                    nodes(&page.items);
+                }
+                Ok(())
+            })
+            .await
+        }
+        NodeCommand::Show { node } => one(context, &node).await,
+        NodeCommand::Set { node, name, role, label, address } => {
+            let path = format!("/nodes/{}", encode(&node));
+            let roles = role.map(|roles| {
+                roles.iter().filter(|r| !r.is_empty()).map(|r| RoleName::from_str(r)).collect::<Result<Vec<_>, _>>()
+            });
+            let mut update = NodeUpdate { name, roles: roles.transpose()?, labels: None, address };
+            if !label.is_empty() {
+                let current: Node = client.get(&path, &[]).await?;
+                let mut labels = current.summary.labels;
+                for term in &label {
+                    let Some((key, value)) = term.split_once('=') else {
+                        return Err(CommandError::Usage(format!("label {term:?}: write key=value, or key= to take it away")));
+                    };
+                    let key = LabelKey::parse(key)?;
+                    if value.is_empty() {
+                        labels.remove(&key);
+                    } else {
+                        labels.insert(key, LabelValue::parse(value)?);
+                    }
+                }
+                update.labels = Some(labels);
+            }
+            let node: Node = client.send_json(Method::PATCH, &path, &update).await?;
+            if context.is_json() {
+                output::json(&node);
+            } else {
+                nodes(std::slice::from_ref(&node.summary));
+            }
+            Ok(0)
+        }
+        NodeCommand::Activity { node, list } => {
+            let path = format!("/nodes/{}/activity", encode(&node));
+            show(context, &list, async || {
+                let page = client.pages::<Activity>(&path, &[], list.max.or(Some(50))).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else {
+                    activity(&page.items);
+                }
+                Ok(())
+            })
+            .await
+        }
+        NodeCommand::Retry { node } => {
+            client.act(Method::POST, &format!("/nodes/{}/retry", encode(&node))).await?;
+            output::note(format!("{node} tries again; follow it with: lampasctl node show {node}"));
+            Ok(0)
+        }
+        NodeCommand::Revoke { node, sure } => {
+            confirm(&sure, &format!("revoke the certificate of {node}? It can come back only with a new token"))?;
+            client.act(Method::POST, &format!("/nodes/{}/revoke", encode(&node))).await?;
+            output::note(format!("{node} is revoked"));
+            Ok(0)
+        }
+        NodeCommand::Remove { node, sure } => {
+            confirm(&sure, &format!("take {node} out of the fleet? What LAMPAS wrote stays on it"))?;
+            client.act(Method::DELETE, &format!("/nodes/{}", encode(&node))).await?;
+            output::note(format!("{node} is removed"));
+            Ok(0)
+        }
+    }
+}
+
+async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {
+    #[derive(Serialize)]
+    struct Shown {
+        #[serde(flatten)]
+        node: Node,
+        resource_list: Vec<NodeResource>,
+    }
+    let path = format!("/nodes/{}", encode(name));
+    let node: Node = context.client.get(&path, &[]).await?;
+    let resources = context.client.pages::<NodeResource>(&format!("{path}/resources"), &[], None).await?.items;
+    if context.is_json() {
+        output::json(&Shown { node, resource_list: resources });
+        return Ok(0);
+    }
+    nodes(std::slice::from_ref(&node.summary));
+    let facts = &node.facts;
+    output::line("");
+    output::line(format!("  id           {}", node.summary.id));
+    output::line(format!("  system       {}, {}, {}", facts.os, facts.kernel, facts.architecture));
+    let memory = facts.memory_bytes / (1 << 20);
+    output::line(format!("  machine      {}, {memory} MiB, {}", count(u64::from(facts.cpus), "core"), facts.time_zone));
+    output::line(format!("  agent        {} under {}", facts.agent_version, facts.root));
+    let address = node.summary.address.as_deref().unwrap_or("not set");
+    let seen = node.observed_address.as_deref().unwrap_or("–");
+    output::line(format!("  address      {address} (connects from {seen})"));
+    if let Some(expires) = node.certificate_expires_at {
+        output::line(format!("  certificate  ends {}", ago(Some(expires), now())));
+    }
+    if node.is_confirmed == Some(false) {
+        output::line("  confirmed    not yet: the agent has not reached a controller since its last change");
+    }
+    if let Some(generation) = node.quarantined {
+        output::line(format!("  quarantined  generation {generation} cut the node off and was undone; lampasctl node retry {name}"));
+    }
+    output::line("");
+    let rows = resources
+        .iter()
+        .map(|r| {
+            let fault = r.fault.as_ref().map(|f| f.message.clone());
+            let note = fault.or_else(|| r.notes.first().cloned()).unwrap_or_default();
+            vec![state(r.state.as_str()), format!("{} {}", r.kind, r.name), r.scope.clone(), r.target.to_string(), note]
+        })
+        .collect();
+    output::table(&["STATE", "OBJECT", "SCOPE", "TARGET", ""], rows);
+    Ok(0)
+}
+
+/// Runs `lampasctl role …`.
+pub(super) async fn role(context: &Context, command: RoleCommand) -> Result<u8, CommandError> {
+    let client = &context.client;
+    match command {
+        RoleCommand::List { list } => {
+            show(context, &list, async || {
+                let page = client.pages::<Role>("/roles", &[], list.max).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("no roles yet; a role comes with its first node or object");
+                } else {
+                    let number = |n: u32| n.to_string();
+                    let row = |r: &Role| {
+                        let counts = [r.nodes, r.online, r.converged, r.drifted, r.failed, r.objects];
+                        std::iter::once(r.name.to_string()).chain(counts.map(number)).collect()
+                    };
+                    let heads = ["ROLE", ">NODES", ">ONLINE", ">CONVERGED", ">DRIFTED", ">FAILED", ">OBJECTS"];
+                    output::table(&heads, page.items.iter().map(row).collect());
+                }
+                Ok(())
+            })
+            .await
+        }
+        RoleCommand::Show { role } => {
+            let shown: Role = client.get(&format!("/roles/{role}"), &[]).await?;
+            let members = client.pages::<NodeSummary>("/nodes", &[("role", Some(role.as_str()))], None).await?.items;
+            let scope = format!("role:{role}");
+            let objects = client.pages::<ObjectSummary>("/objects", &[("scope", Some(&scope))], None).await?.items;
+            if context.is_json() {
+                output::json(&serde_json::json!({ "role": shown, "nodes": members, "objects": objects }));
+                return Ok(0);
+            }
+            nodes(&members);
+            output::line("");
+            super::object::objects(&objects);
+            Ok(0)
+        }
+    }
+}
+
+/// Runs `lampasctl overview`.
+pub(super) async fn overview(context: &Context) -> Result<u8, CommandError> {
+    let overview: Overview = context.client.get("/overview", &[]).await?;
+    if context.is_json() {
+        output::json(&overview);
+        return Ok(0);
+    }
+    let c = overview.counts;
+    let mut facts = vec![count(u64::from(c.nodes), "node")];
+    let counts =
+        [(c.online, "online"), (c.stale, "stale"), (c.offline, "offline"), (c.drifted, "drifted"), (c.failed, "failed")];
+    facts.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
+    facts.push(count(u64::from(c.objects), "object"));
+    output::line(facts.join(" · "));
+    if overview.attention.is_empty() {
+        output::line("nothing needs attention");
+    }
+    for item in &overview.attention {
+        output::line(format!("{}  {}  {}", state(&item.kind), item.text, ago(item.since, now())));
+    }
+    if !overview.changes.is_empty() {
+        output::line("");
+        super::change::changes(&overview.changes);
+    }
+    if !overview.next_runs.is_empty() {
+        output::line("");
+        let row = |r: &lampas_api::UpcomingRun| {
+            vec![ago(Some(r.at), now()), r.name.clone(), r.scope.clone(), count(u64::from(r.nodes), "node")]
+        };
+        output::table(&["NEXT RUN", "JOB", "SCOPE", ""], overview.next_runs.iter().map(row).collect());
+    }
+    Ok(0)
+}
+
+fn nodes(items: &[NodeSummary]) {
+    let row = |n: &NodeSummary| {
+        let roles = n.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
+        let labels: BTreeMap<_, _> = n.labels.iter().collect();
+        let labels = labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
+        let connection = if n.is_revoked {
+            "revoked"
+        } else {
+            match n.state {
+                NodeState::Online => "online",
+                NodeState::Stale => "stale",
+                NodeState::Offline => "offline",
+            }
+        };
+        let generation = match (n.desired, n.reported) {
+            (None, _) => "–".into(),
+            (Some(desired), Some(reported)) if desired == reported => desired.to_string(),
+            (Some(desired), Some(reported)) => format!("{reported} → {desired}"),
+            (Some(desired), None) => format!("– → {desired}"),
+        };
+        let config = match n.config {
+            ResourceState::Applying => format!("applying {}/{}", n.converged, n.resources),
+            other => other.as_str().to_owned(),
+        };
+        let config = if n.resources == 0 { "–".into() } else { state(&config) };
+        vec![n.name.to_string(), state(connection), config, roles, generation, ago(n.last_seen_at, now()), labels, n.attention.clone()]
+    };
+    output::table(
+        &["NODE", "LINK", "CONFIG", "ROLES", "GENERATION", "SEEN", "LABELS", ""],
+        items.iter().map(row).collect(),
+    );
+}
+
+/// Prints what happened, the newest first.
+pub(super) fn activity(items: &[Activity]) {
+    let row = |a: &Activity| {
+        vec![output::time(a.at), a.kind.clone(), a.node_name.clone().unwrap_or_default(), a.text.clone()]
+    };
+    output::table(&["WHEN", "EVENT", "NODE", ""], items.iter().map(row).collect());
+}

@@ -1,0 +1,157 @@
+//! Objects and their history.
+
+use lampas_api::{Change, ChangeCreate, Draft, DraftAct, Object, ObjectSummary, Revision, RevisionDiff};
+use lampas_shared::id::ObjectId;
+
+use super::{CommandError, Context, confirm, plan, progress, show};
+use crate::{
+    cli::{ObjectCommand, WaitArgs},
+    client::encode,
+    output::{self, ago, count, now},
+};
+
+/// Runs `lampasctl object …`.
+pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8, CommandError> {
+    let client = &context.client;
+    match command {
+        ObjectCommand::List { query, kind, scope, list } => {
+            show(context, &list, async || {
+                let query = [("query", query.as_deref()), ("kind", kind.as_deref()), ("scope", scope.as_deref())];
+                let page = client.pages::<ObjectSummary>("/objects", &query, list.max).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("no objects; make some with: lampasctl apply -f FILE");
+                } else {
+                    objects(&page.items);
+                }
+                Ok(())
+            })
+            .await
+        }
+        ObjectCommand::Show { object } => {
+            let object = find(context, &object).await?;
+            if context.is_json() {
+                output::json(&object);
+                return Ok(0);
+            }
+            output::line(lampas_manifest::export(std::slice::from_ref(&object.spec)).trim_end());
+            output::line("");
+            let about = &object.about;
+            output::line(format!("# revision {} by {}, {}", about.revision, about.author, ago(Some(about.updated_at), now())));
+            let names: Vec<&str> = object.effective_on.iter().take(10).map(|n| n.name.as_str()).collect();
+            let more = object.effective_on.len().saturating_sub(10);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            output::line(format!("# on {}: {}{more}", count(object.effective_on.len() as u64, "node"), names.join(", ")));
+            for other in &object.overridden_on {
+                output::line(format!("# not on {}: {} wins there", other.node.name, other.by_text));
+            }
+            Ok(0)
+        }
+        ObjectCommand::History { object } => {
+            let id = find(context, &object).await?.about.id;
+            let page = client.pages::<Revision>(&format!("/objects/{id}/revisions"), &[], None).await?;
+            if context.is_json() {
+                output::json(&page);
+                return Ok(0);
+            }
+            let row = |r: &Revision| {
+                let what = if r.is_deletion { "deleted" } else { "" };
+                vec![r.revision.to_string(), ago(Some(r.at), now()), r.author.clone(), r.change.to_string(), what.into(), r.reason.clone()]
+            };
+            output::table(&[">REVISION", "WHEN", "AUTHOR", ">CHANGE", "", "WHY"], page.items.iter().map(row).collect());
+            Ok(0)
+        }
+        ObjectCommand::Compare { object, from, to } => {
+            let about = find(context, &object).await?.about;
+            let to = to.unwrap_or(about.revision);
+            let (from, to) = (from.unwrap_or(to.saturating_sub(1)).to_string(), to.to_string());
+            let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
+            let diff: RevisionDiff = client.get(&format!("/objects/{}/diff", about.id), &query).await?;
+            if context.is_json() {
+                output::json(&diff);
+            } else if diff.diff.is_empty() {
+                output::note("the revisions are equal");
+            } else {
+                output::diff(&diff.diff, "");
+            }
+            Ok(0)
+        }
+        ObjectCommand::Restore { object, revision, reason, wait } => {
+            let object = find(context, &object).await?;
+            let path = format!("/objects/{}/revisions/{revision}", object.about.id);
+            let old: Revision = client.get(&path, &[]).await?;
+            let Some(spec) = old.spec.filter(|_| !old.is_deletion) else {
+                return Err(CommandError::Usage(format!("revision {revision} is a deletion; restore the one before it")));
+            };
+            let reason = if reason.is_empty() { format!("restore revision {revision}") } else { reason };
+            let base = (!object.is_deleted).then_some(object.about.revision);
+            save(context, Draft { act: DraftAct::Put(spec), base, previous_name: None }, reason, &wait).await
+        }
+        ObjectCommand::Delete { object, reason, sure, wait } => {
+            let object = find(context, &object).await?;
+            let key = object.spec.key();
+            confirm(&sure, &format!("delete {key}, in force on {}?", count(object.effective_on.len() as u64, "node")))?;
+            let draft = Draft { act: DraftAct::Delete(key), base: Some(object.about.revision), previous_name: None };
+            save(context, draft, reason, &wait).await
+        }
+    }
+}
+
+/// Saves one draft: a change of one, planned, shown and applied.
+async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) -> Result<u8, CommandError> {
+    let request = ChangeCreate { drafts: vec![draft], reason, apply: false, allow_unplanned: true };
+    let key = uuid::Uuid::new_v4().to_string();
+    let change: Change = context.client.post_once("/changes", &key, &request).await?;
+    if !context.is_json() {
+        plan::print(&change);
+    }
+    match &change.plan {
+        Some(current) => {
+            progress::apply(context, &change.summary.number.to_string(), &current.id, true, wait).await
+        }
+        None => super::change::shown_plan(context, &change),
+    }
+}
+
+/// Finds an object by its id, by KIND/NAME or by KIND/SCOPE/NAME.
+pub(super) async fn find(context: &Context, text: &str) -> Result<Object, CommandError> {
+    let client = &context.client;
+    if ObjectId::parse(text).is_ok() {
+        return Ok(client.get(&format!("/objects/{}", encode(text)), &[]).await?);
+    }
+    let (kind, scope, name) = match text.split('/').collect::<Vec<_>>()[..] {
+        [kind, name] => (kind, None, name),
+        [kind, scope, name] => (kind, Some(scope), name),
+        _ => return Err(CommandError::Usage(format!("{text:?}: write an id, KIND/NAME or KIND/SCOPE/NAME"))),
+    };
+    let query = [("query", Some(name)), ("kind", Some(kind)), ("scope", scope)];
+    let found = client.pages::<ObjectSummary>("/objects", &query, None).await?.items;
+    let found: Vec<_> = found.iter().filter(|o| o.name.as_str() == name).collect();
+    match found[..] {
+        [one] => Ok(client.get(&format!("/objects/{}", one.id), &[]).await?),
+        [] => Err(CommandError::Usage(format!("there is no {text}; see: lampasctl object list"))),
+        _ => {
+            let all: Vec<String> = found.iter().map(|o| format!("{kind}/{}/{name}", o.scope)).collect();
+            Err(CommandError::Usage(format!("{text} is ambiguous: {}", all.join(", "))))
+        }
+    }
+}
+
+/// Prints objects, one a line.
+pub(super) fn objects(items: &[ObjectSummary]) {
+    let row = |o: &ObjectSummary| {
+        let summary: String = o.summary.chars().take(60).collect();
+        vec![
+            o.kind.to_string(),
+            o.name.to_string(),
+            o.scope.clone(),
+            o.revision.to_string(),
+            o.nodes.to_string(),
+            ago(Some(o.updated_at), now()),
+            o.author.clone(),
+            summary,
+        ]
+    };
+    output::table(&["KIND", "NAME", "SCOPE", ">REVISION", ">NODES", "CHANGED", "BY", ""], items.iter().map(row).collect());
+}

@@ -1,0 +1,95 @@
+//! Plans as they are shown, the same for `apply`, `diff`, `change show` and `drift adopt`.
+
+use lampas_api::{Change, Plan};
+use lampas_shared::report::{Action, Verb};
+
+use crate::output::{self, count};
+
+/// How many lines of one diff are shown before the rest is left to the dashboard.
+const DIFF_LINES: usize = 60;
+
+/// Prints what a change would do.
+pub(super) fn print(change: &Change) {
+    for draft in change.drafts.iter().filter(|d| d.verb != "none") {
+        let nodes = change.plan.as_ref().map(|p| affected(p, draft.key.name.as_str())).unwrap_or_default();
+        output::line(format!(
+            "  {} {} {}   {}   {}",
+            sign(&draft.verb),
+            draft.key.kind,
+            draft.key.name,
+            draft.key.scope,
+            count(nodes, "node")
+        ));
+    }
+    let Some(plan) = &change.plan else {
+        output::note("  not planned yet");
+        return;
+    };
+    for group in &plan.groups {
+        let names: Vec<&str> = group.nodes.iter().map(|n| n.name.as_str()).collect();
+        let shown = if names.len() > 6 { format!("{} and {} more", names[..5].join(", "), names.len() - 5) } else { names.join(", ") };
+        output::line(format!("    {shown}{}", if names.len() > 1 { " (identical)" } else { "" }));
+        group.actions.iter().for_each(action);
+    }
+    for node in &plan.unplanned {
+        output::line(format!("    {}: not planned, {}", node.node.name, node.reason));
+    }
+    for runs in &plan.next_runs {
+        let times: Vec<&str> = runs.runs.iter().map(|r| r.local.get(..16).unwrap_or(&r.local)).collect();
+        output::line(format!("    next runs of {}  {}  ({})", runs.name, times.join("  ").replace('T', " "), runs.time_zone));
+        for run in runs.runs.iter().filter(|r| !r.note.is_empty()) {
+            output::line(format!("      {}: {}", run.local, run.note));
+        }
+    }
+}
+
+/// Prints the line that says how to go on.
+pub(super) fn footer(plan: &Plan) {
+    let nodes: usize = plan.groups.iter().map(|g| g.nodes.len()).sum();
+    let changes = format!("{} change, {} unchanged", count(nodes as u64, "node"), plan.unchanged);
+    let unplanned = if plan.unplanned.is_empty() { String::new() } else { format!(", {} not planned", plan.unplanned.len()) };
+    output::line(format!("  plan {}  ·  {changes}{unplanned}  ·  apply with: lampasctl apply --plan {}", plan.id, plan.id));
+    for blocker in &plan.blockers {
+        output::note(format!("  in the way: {blocker}"));
+    }
+}
+
+/// Returns whether applying the change would do anything: on a node, or to what the controller holds.
+pub(super) fn has_work(change: &Change) -> bool {
+    change.drafts.iter().any(|d| d.verb != "none")
+        || change.plan.as_ref().is_some_and(|p| !p.groups.is_empty() || !p.unplanned.is_empty())
+}
+
+fn affected(plan: &Plan, name: &str) -> u64 {
+    let concerned = plan.groups.iter().filter(|g| g.actions.iter().any(|a| a.name.as_str() == name));
+    concerned.map(|g| g.nodes.len() as u64).sum()
+}
+
+fn action(action: &Action) {
+    let verb = match action.verb {
+        Verb::Create => "+",
+        Verb::Update => "~",
+        Verb::Remove => "-",
+    };
+    output::line(format!("      {verb} {}", action.path));
+    let changed: Vec<&str> =
+        action.diff.lines().filter(|l| !l.starts_with("---") && !l.starts_with("+++")).collect();
+    output::diff(&changed.iter().take(DIFF_LINES).copied().collect::<Vec<_>>().join("\n"), "        ");
+    if changed.len() > DIFF_LINES {
+        output::line(format!("        … {} more lines", changed.len() - DIFF_LINES));
+    }
+    for note in &action.notes {
+        output::line(format!("        note: {note}"));
+    }
+    if let Some(fault) = &action.fault {
+        output::line(format!("        can't be done: {} ({})", fault.message, fault.code));
+    }
+}
+
+fn sign(verb: &str) -> &'static str {
+    match verb {
+        "create" => "+",
+        "delete" => "-",
+        _ => "~",
+    }
+}

@@ -1,0 +1,179 @@
+//! Waiting for a change: each node as it is done, and the exit code that follows.
+
+use std::{
+    collections::BTreeSet,
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
+
+use futures_util::StreamExt as _;
+use lampas_api::{Change, ChangeNode, ChangeNodeState};
+use lampas_shared::change::ChangeState;
+use reqwest::Method;
+
+use super::{CommandError, Context};
+use crate::{
+    cli::WaitArgs,
+    client::encode,
+    output::{self, count},
+};
+
+/// How many nodes get a line of their own; beyond that a bar counts.
+const LINES: usize = 30;
+/// How often the change is looked at when no event comes: the stream may be broken.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Applies a plan and, if asked, waits. The stream of events is opened first, so that nothing is missed.
+pub(super) async fn apply(
+    context: &Context,
+    change: &str,
+    plan: &str,
+    allow_unplanned: bool,
+    wait: &WaitArgs,
+) -> Result<u8, CommandError> {
+    let events = if wait.wait { context.client.events(None).await.ok() } else { None };
+    let request = lampas_api::ApplyRequest { plan: plan.to_owned(), allow_unplanned };
+    let path = format!("/changes/{}/apply", encode(change));
+    let applied: Change = context.client.send_json(Method::POST, &path, &request).await?;
+    after_apply(context, applied, wait, events).await
+}
+
+/// Tells what to do next, or waits until every node is done.
+pub(super) async fn after_apply<S>(
+    context: &Context,
+    change: Change,
+    wait: &WaitArgs,
+    events: Option<S>,
+) -> Result<u8, CommandError>
+where
+    S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
+{
+    if wait.wait {
+        return follow(context, &change.summary.number.to_string(), wait.timeout, events).await;
+    }
+    if context.is_json() {
+        output::json(&change);
+    } else {
+        let number = change.summary.number;
+        output::line(format!("  change {number} is on its way · {}/changes/{number}", context.client.server()));
+        output::note(format!("  follow it with: lampasctl change wait {number}"));
+    }
+    Ok(0)
+}
+
+/// Waits until every node of a change is done. Returns 0, 2 or 3.
+pub(super) async fn follow<S>(
+    context: &Context,
+    change: &str,
+    timeout_secs: u64,
+    mut events: Option<S>,
+) -> Result<u8, CommandError>
+where
+    S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
+{
+    let started = Instant::now();
+    let path = format!("/changes/{}", encode(change));
+    let mut shown = BTreeSet::new();
+    let bar = indicatif::ProgressBar::hidden();
+    loop {
+        let change: Change = context.client.get(&path, &[]).await?;
+        let progress = change.summary.progress;
+        let total = progress.waiting
+            + progress.applying
+            + progress.converged
+            + progress.failed
+            + progress.unreachable
+            + progress.superseded;
+        let is_bar = total as usize > LINES;
+        if is_bar && !context.is_json() && std::io::stderr().is_terminal() && bar.is_hidden() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bar.set_length(u64::from(total));
+        }
+        bar.set_position(u64::from(total - progress.waiting - progress.applying));
+        let is_over = progress.waiting + progress.applying == 0 && change.summary.state != ChangeState::Approved;
+        let timed_out = started.elapsed().as_secs() >= timeout_secs;
+        if !is_bar || is_over || timed_out {
+            let nodes = context.client.pages::<ChangeNode>(&format!("{path}/nodes"), &[], None).await?.items;
+            if !context.is_json() {
+                for node in nodes.iter().filter(|n| is_bar_worthy(n, is_bar)) {
+                    let is_pending = matches!(node.state, ChangeNodeState::Waiting | ChangeNodeState::Applying);
+                    if (!is_pending || timed_out) && shown.insert((node.node.id, node.state)) {
+                        bar.suspend(|| line(node));
+                    }
+                }
+            }
+            if is_over || timed_out {
+                bar.finish_and_clear();
+                return Ok(conclude(context, &change, &nodes, is_over));
+            }
+        }
+        wait_for_news(&mut events).await;
+    }
+}
+
+/// Returns whether a node gets a line: all of them in a small change, those with trouble in a large one.
+fn is_bar_worthy(node: &ChangeNode, is_bar: bool) -> bool {
+    !is_bar || !matches!(node.state, ChangeNodeState::Converged)
+}
+
+/// Waits for an event, at most [`LOOK`]; what else is there already belongs to it. Cancel-safe: events are hints.
+async fn wait_for_news<S>(events: &mut Option<S>)
+where
+    S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
+{
+    let Some(stream) = events else {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        return;
+    };
+    match tokio::time::timeout(LOOK, stream.next()).await {
+        Ok(None | Some(Err(_))) => *events = None,
+        Ok(Some(Ok(_))) => while let Ok(Some(Ok(_))) = tokio::time::timeout(Duration::from_millis(5), stream.next()).await {},
+        Err(_) => {}
+    }
+}
+
+fn line(node: &ChangeNode) {
+    let took = node.took_ms.map(|ms| format!("   {ms} ms")).unwrap_or_default();
+    let why = node.fault.as_ref().map(|f| format!("   {} ({})", f.message, f.code)).unwrap_or_default();
+    let text = match node.state {
+        ChangeNodeState::Converged => format!("✓ in force{took}"),
+        ChangeNodeState::Failed => format!("■ {}{why}", node.config.map_or("failed", |c| c.as_str())),
+        ChangeNodeState::Unreachable => "○ not connected; it gets this when it returns".to_owned(),
+        ChangeNodeState::Superseded => "– overtaken by a later change".to_owned(),
+        ChangeNodeState::Waiting => "◌ has not answered yet".to_owned(),
+        ChangeNodeState::Applying => "◐ received, not in force yet".to_owned(),
+    };
+    output::line(format!("  {}  {text}", node.node.name));
+}
+
+fn conclude(context: &Context, change: &Change, nodes: &[ChangeNode], is_over: bool) -> u8 {
+    let progress = change.summary.progress;
+    let code = if !is_over {
+        3
+    } else if progress.failed + progress.unreachable > 0 {
+        2
+    } else {
+        0
+    };
+    if context.is_json() {
+        output::json(&serde_json::json!({ "change": change, "nodes": nodes }));
+        return code;
+    }
+    let slowest = nodes.iter().filter_map(|n| n.since_apply_ms).max();
+    let took = slowest.map(|ms| format!(" in {:.1} s", ms as f64 / 1000.0)).unwrap_or_default();
+    let link = format!("{}/changes/{}", context.client.server(), change.summary.number);
+    match code {
+        0 if nodes.is_empty() => output::line(format!("  done, no node was concerned · {link}")),
+        0 => output::line(format!("  done{took} · {link}")),
+        3 => output::line(format!(
+            "  {} still converging; the change goes on · {link}",
+            count(u64::from(progress.waiting + progress.applying), "node")
+        )),
+        _ => {
+            let parts = [(progress.failed, "failed"), (progress.unreachable, "not connected")];
+            let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();
+            output::line(format!("  {} in force, {} · {link}", progress.converged, parts.join(", ")));
+        }
+    }
+    code
+}

@@ -1,0 +1,99 @@
+//! Set-up, signing in and out.
+
+use lampas_api::{ApiTokenCreate, ApiTokenCreated, Session, SetupRequest, SignInRequest};
+use reqwest::Method;
+
+use super::{CommandError, Context};
+use crate::{
+    cli::{LoginArgs, SetupArgs},
+    client::encode,
+    output,
+    profile::{Profile, Stored, read_secret},
+};
+
+/// Makes the first administrator, signed in afterwards.
+pub(super) async fn setup(context: &Context, profile: &Profile, args: SetupArgs) -> Result<u8, CommandError> {
+    let link = read_secret(&args.link_file)?;
+    let token = link.trim().rsplit_once('#').map_or(link.trim(), |(_, token)| token).to_owned();
+    let password = read_secret(&args.password_file)?;
+    let request = SetupRequest { token, login: args.login, password, fleet_name: args.fleet };
+    let (cookie, session): (String, Session) = context.client.sign_in("/setup", &request).await?;
+    store(context, profile, &cookie, &session, 30 * 86_400).await
+}
+
+/// Signs in and stores an API token.
+pub(super) async fn login(context: &Context, profile: &Profile, args: LoginArgs) -> Result<u8, CommandError> {
+    let request = SignInRequest { login: args.login, password: read_secret(&args.password_file)? };
+    let (cookie, session): (String, Session) = context.client.sign_in("/session", &request).await?;
+    store(context, profile, &cookie, &session, args.ttl).await
+}
+
+async fn store(
+    context: &Context,
+    profile: &Profile,
+    cookie: &str,
+    session: &Session,
+    ttl_secs: u64,
+) -> Result<u8, CommandError> {
+    let client = context.client.with_session(cookie, &session.csrf_token);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name: String = format!("lampasctl on {}", host.trim()).chars().take(64).collect();
+    let request = ApiTokenCreate { name, preset: session.preset, ttl_secs, cidr: None };
+    let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
+    client.act(Method::DELETE, "/session").await?;
+    let stored = Stored {
+        server: client.server().to_owned(),
+        token: created.secret,
+        token_id: created.token.id.to_string(),
+        ca: profile.ca.as_deref().map(|ca| String::from_utf8_lossy(ca).into_owned()).unwrap_or_default(),
+    };
+    let path = stored.save()?;
+    output::note(format!(
+        "signed in as {} ({}) at {}; token in {}, until {}\nnext: lampasctl overview",
+        session.login,
+        session.preset.as_str(),
+        client.server(),
+        path.display(),
+        output::time(created.token.expires_at),
+    ));
+    Ok(0)
+}
+
+/// Withdraws the stored token and forgets it.
+pub(super) async fn logout(context: &Context) -> Result<u8, CommandError> {
+    let Some(stored) = Stored::load()? else {
+        output::note("nobody is signed in on this machine");
+        return Ok(0);
+    };
+    let withdrawn = context.client.act(Method::DELETE, &format!("/tokens/{}", encode(&stored.token_id))).await;
+    Stored::remove()?;
+    match withdrawn {
+        Err(error) if error.code() != "not_found" && !error.is_denied() => {
+            output::note(format!("the token is forgotten here, but it could not be withdrawn: {error}"));
+            Ok(1)
+        }
+        _ => Ok(0),
+    }
+}
+
+/// Shows who is signed in.
+pub(super) async fn whoami(context: &Context) -> Result<u8, CommandError> {
+    let session: Session = context.client.get("/session", &[]).await?;
+    if context.is_json() {
+        let mut value = serde_json::to_value(&session).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("csrf_token");
+        }
+        output::json(&value);
+    } else {
+        let fleet = if session.fleet_name.is_empty() { String::new() } else { format!(", fleet {}", session.fleet_name) };
+        output::line(format!(
+            "{} ({}) at {}{fleet}, controller {}",
+            session.login,
+            session.preset.as_str(),
+            context.client.server(),
+            session.version
+        ));
+    }
+    Ok(0)
+}

@@ -1,0 +1,86 @@
+//! Enrolment tokens.
+
+use std::time::Duration;
+
+use lampas_api::{EnrolToken, EnrolTokenCreate, EnrolTokenCreated};
+use lampas_shared::fleet::{LabelKey, LabelValue};
+use reqwest::Method;
+
+use super::{CommandError, Context, show};
+use crate::{
+    cli::TokenCommand,
+    client::encode,
+    output::{self, ago, now, state},
+};
+
+/// Runs `lampasctl token …`.
+pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, CommandError> {
+    match command {
+        TokenCommand::Create { role, node, label, cidr, ttl, uses, quiet, wait } => {
+            let labels = label.iter().map(|term| match term.split_once('=') {
+                Some((key, value)) => Ok((LabelKey::parse(key)?, LabelValue::parse(value)?)),
+                None => Err(CommandError::Usage(format!("label {term:?}: write key=value"))),
+            });
+            let labels = labels.collect::<Result<_, _>>()?;
+            let request = EnrolTokenCreate { roles: role, labels, node, cidr, ttl_secs: ttl, uses };
+            let created: EnrolTokenCreated =
+                context.client.send_json(Method::POST, "/enrolment-tokens", &request).await?;
+            if context.is_json() {
+                output::json(&created);
+            } else if quiet {
+                output::line(&created.secret);
+            } else {
+                output::note("On the new node, as root, with the package lampas-agent installed:");
+                output::line(format!("  {}", created.command.replace('\n', "\n  ")));
+                output::note(format!(
+                    "The token ends {}. See the node arrive: lampasctl node list --watch",
+                    ago(Some(created.token.expires_at), now())
+                ));
+            }
+            if wait { arrival(context, &created.token).await } else { Ok(0) }
+        }
+        TokenCommand::List { list } => {
+            show(context, &list, async || {
+                let page = context.client.pages::<EnrolToken>("/enrolment-tokens", &[], list.max).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("no enrolment tokens; make one with: lampasctl token create --role app");
+                } else {
+                    let row = |t: &EnrolToken| {
+                        let roles = t.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
+                        let nodes = t.enrolled.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+                        let name = t.node.as_ref().map(|n| n.to_string()).unwrap_or_default();
+                        let ends = ago(Some(t.expires_at), now());
+                        vec![t.id.to_string(), state(&t.state), roles, name, t.uses_left.to_string(), ends, t.author.clone(), nodes]
+                    };
+                    let heads = ["TOKEN", "STATE", "ROLES", "NODE", ">USES LEFT", "ENDS", "AUTHOR", "ENROLLED"];
+                    output::table(&heads, page.items.iter().map(row).collect());
+                }
+                Ok(())
+            })
+            .await
+        }
+        TokenCommand::Withdraw { id } => {
+            context.client.act(Method::DELETE, &format!("/enrolment-tokens/{}", encode(&id))).await?;
+            output::note("the token is withdrawn");
+            Ok(0)
+        }
+    }
+}
+
+/// Waits until the token's node is connected, or the token ended.
+async fn arrival(context: &Context, token: &EnrolToken) -> Result<u8, CommandError> {
+    output::note("waiting …");
+    loop {
+        let token: EnrolToken = context.client.get(&format!("/enrolment-tokens/{}", token.id), &[]).await?;
+        if let Some(node) = token.enrolled.iter().find(|n| n.is_connected) {
+            output::note(format!("{} connected ({})", node.name, node.about));
+            return Ok(0);
+        }
+        if token.enrolled.is_empty() && token.state != "waiting" {
+            return Err(CommandError::Usage(format!("the token is {}; make another", token.state)));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
