@@ -4,6 +4,7 @@
 //! [`Identity`] is key and chain in one file, so that a renewal replaces both or neither. [`Trust`] is the fleet and its
 //! set of authorities; while they rotate there are two. Who verifies whom stands in [`verify`].
 
+mod token;
 mod verify;
 
 use std::{fmt, io, path::Path, sync::Arc};
@@ -21,6 +22,7 @@ use rustls::{
 use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
+pub use token::{TokenText, TokenTextError, secret_hash};
 pub use verify::{ControllerTime, NodeVerifier, Pinned, Trusted};
 
 use crate::files;

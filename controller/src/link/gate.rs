@@ -1,0 +1,41 @@
+//! The gate to the nodes: what the rest of the controller may ask of the link.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use lampas_shared::{
+    desired::NodeDesired,
+    error::Fault,
+    fleet::NodeState,
+    id::NodeId,
+    object::Target,
+    report::{NodePlan, ObservedFile},
+};
+
+/// What can be asked of connected nodes. Every wait is bounded; a node that isn't connected is a passing fault with
+/// the code `link.offline`, one that doesn't answer within the limit `link.hung`.
+pub trait NodeGate: Send + Sync + 'static {
+    /// Returns whether a node is connected.
+    fn connected(&self, node: NodeId) -> bool;
+
+    /// Returns how each connected node is heard: online or stale. Who is not listed is offline.
+    fn states(&self) -> BTreeMap<NodeId, NodeState>;
+
+    /// Says that the desired state of these nodes changed: the link asks for it and pushes it.
+    fn wake(&self, nodes: &[NodeId]);
+
+    /// Asks what a node would do for a state.
+    fn plan(&self, node: NodeId, state: NodeDesired) -> BoxFuture<'_, Result<NodePlan, Fault>>;
+
+    /// Asks what stands at a target.
+    fn read(&self, node: NodeId, target: Target) -> BoxFuture<'_, Result<Option<ObservedFile>, Fault>>;
+
+    /// Asks to put the desired state back over a held drift.
+    fn revert(&self, node: NodeId, target: Target) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Asks to try again what failed or is quarantined.
+    fn retry(&self, node: NodeId) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Ends the connections of a node whose certificate was revoked or that was removed, at once.
+    fn close(&self, node: NodeId, reason: &str);
+}
