@@ -224,6 +224,11 @@ impl NodeDesired {
         hash::state_hash(&self.groups)
     }
 
+    /// Computes the same hash from the resources' own hashes: the compiler shares these between nodes.
+    pub fn hash_of(groups: Vec<(GroupKind, Vec<(&Target, ContentHash)>)>) -> ContentHash {
+        hash::hash_of_hashes(groups)
+    }
+
     /// Returns all resources.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> {
         self.groups.iter().flat_map(|g| &g.resources)

@@ -7,8 +7,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, Resource, Spec};
-use crate::{TextError, host::CronJob};
+use super::{Group, GroupKind, Resource, Spec};
+use crate::{TextError, host::CronJob, object::Target};
 
 /// A BLAKE3 hash, shown in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,11 +73,18 @@ impl From<ContentHash> for String {
 }
 
 pub(super) fn state_hash(groups: &[Group]) -> ContentHash {
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|group| (group.name, group.resources.iter().map(|r| (&r.target, resource_hash(r))).collect::<Vec<_>>()))
+        .collect();
+    hash_of_hashes(groups)
+}
+
+pub(super) fn hash_of_hashes(groups: Vec<(GroupKind, Vec<(&Target, ContentHash)>)>) -> ContentHash {
     let mut out = Encoder::new("lampas state hash/v1");
     out.count(groups.len());
-    for group in groups {
-        out.text(&format!("{:?}", group.name));
-        let mut hashes: Vec<_> = group.resources.iter().map(|r| (&r.target, resource_hash(r))).collect();
+    for (name, mut hashes) in groups {
+        out.text(&format!("{name:?}"));
         hashes.sort();
         out.count(hashes.len());
         for (target, hash) in hashes {
