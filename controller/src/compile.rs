@@ -1,1 +1,231 @@
 //! Objects of a fleet compiled to what each node must be. Pure.
+//!
+//! Nodes that are in the same scopes get the same resources, so the work is done once for each such *class* of nodes:
+//! a fleet of thousands has a handful. Within a class each *target* (path, cron name, host name and family) goes to the
+//! object of the most specific level; the whole object replaces, except that a hosts entry keeps those of its names
+//! that it wins. A tie on one level is reported, for the caller to refuse; what is compiled then is the object with the
+//! smaller id, so that the result depends on nothing but the input's values.
+
+mod resolve;
+mod unit;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use lampas_shared::{
+    desired::{ContentHash, Generation, Group, GroupKind, NodeDesired, Provenance, Resource},
+    fleet::{Labels, Level, NodeName, RoleName, Scope},
+    id::{NodeId, ObjectId},
+    object::{ObjectKey, ObjectSpec, Target},
+};
+
+/// A node as the compiler sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInput {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// Its roles.
+    pub roles: BTreeSet<RoleName>,
+    /// Its labels.
+    pub labels: Labels,
+    /// The address that an operator set.
+    pub address: Option<IpAddr>,
+}
+
+/// An object as the compiler sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInput {
+    /// Its id.
+    pub id: ObjectId,
+    /// What it says; node scopes hold names.
+    pub spec: Arc<ObjectSpec>,
+    /// Who made it so.
+    pub provenance: Provenance,
+}
+
+/// What every node of a fleet must be.
+#[derive(Debug, Clone, Default)]
+pub struct Compiled {
+    classes: Vec<Class>,
+    class_of: HashMap<NodeId, usize>,
+    /// The contents that are too long to ride along.
+    pub blobs: BTreeMap<ContentHash, Arc<Vec<u8>>>,
+    /// Targets that two objects of one level claim.
+    pub ties: Vec<Tie>,
+}
+
+/// Nodes that are the same.
+#[derive(Debug, Clone)]
+pub struct Class {
+    /// Its nodes, by id.
+    pub nodes: Vec<NodeId>,
+    /// What they must be, by target.
+    pub resources: Vec<Arc<Resource>>,
+    /// The hash of that.
+    pub hash: ContentHash,
+    /// Which claims lost to a more specific object.
+    pub lost: Vec<Lost>,
+}
+
+/// A claim that a more specific object took.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lost {
+    /// Who lost.
+    pub object: ObjectId,
+    /// What.
+    pub target: Target,
+    /// To whom.
+    pub winner: ObjectId,
+}
+
+/// Two objects of one level that claim one target on one node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tie {
+    /// What both claim.
+    pub target: Target,
+    /// The one, with the smaller id.
+    pub first: (ObjectId, ObjectKey),
+    /// The other.
+    pub second: (ObjectId, ObjectKey),
+    /// A node that both are for; absent when they have the same scope and no node is in it.
+    pub node: Option<NodeName>,
+}
+
+impl std::fmt::Display for Tie {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (first, second) = (&self.first.1, &self.second.1);
+        write!(f, "{first} and {second} both claim {}", self.target)?;
+        match &self.node {
+            Some(node) => write!(f, " on {node}, and neither scope is more specific; change one's scope or target"),
+            None => write!(f, "; remove one or give it another target"),
+        }
+    }
+}
+
+/// Compiles. The order of the input doesn't matter.
+pub fn compile(nodes: &[NodeInput], objects: &[ObjectInput]) -> Compiled {
+    let units = unit::Units::build(nodes, objects);
+    let scopes = Scopes::build(objects);
+    let mut classes: BTreeMap<Vec<usize>, Vec<&NodeInput>> = BTreeMap::new();
+    for node in nodes {
+        classes.entry(scopes.of(node)).or_default().push(node);
+    }
+    let mut compiled = Compiled { blobs: units.blobs.clone(), ..Compiled::default() };
+    let mut resolver = resolve::Resolver::new(&units);
+    let mut ties = resolve::static_ties(&units);
+    for (scopes, mut members) in classes {
+        members.sort_by_key(|n| n.id);
+        let scopes: BTreeSet<usize> = scopes.into_iter().collect();
+        let (class, found) = resolver.resolve(&|scope| scopes.contains(&scope), &members);
+        for node in &class.nodes {
+            compiled.class_of.insert(*node, compiled.classes.len());
+        }
+        compiled.classes.push(class);
+        ties.extend(found);
+    }
+    // One pair of objects is told once, with a node where there is one.
+    let mut told = BTreeSet::new();
+    ties.sort_by(|a, b| (b.node.is_some(), a).cmp(&(a.node.is_some(), b)));
+    ties.retain(|t| told.insert((t.first.0, t.second.0)));
+    compiled.ties = ties;
+    compiled
+}
+
+impl Compiled {
+    /// Returns the class of a node.
+    pub fn class(&self, node: NodeId) -> Option<&Class> {
+        self.class_of.get(&node).map(|c| &self.classes[*c])
+    }
+
+    /// Returns all classes.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// Returns the hash of what a node must be.
+    pub fn hash(&self, node: NodeId) -> Option<ContentHash> {
+        self.class(node).map(|c| c.hash)
+    }
+
+    /// Returns what a node must be, as a generation.
+    pub fn desired(&self, node: NodeId, generation: Generation) -> Option<NodeDesired> {
+        let class = self.class(node)?;
+        let resources = class.resources.iter().map(|r| Resource::clone(r)).collect();
+        let groups = vec![Group { name: GroupKind::Host, resources }];
+        Some(NodeDesired { node, generation, hash: class.hash, groups })
+    }
+
+    /// Returns all nodes with the hash of what they must be.
+    pub fn hashes(&self) -> impl Iterator<Item = (NodeId, ContentHash)> {
+        self.classes.iter().flat_map(|c| c.nodes.iter().map(|n| (*n, c.hash)))
+    }
+
+    /// Returns the nodes on which an object is in force with at least one target.
+    pub fn effective_on(&self, object: ObjectId) -> Vec<NodeId> {
+        let has = |c: &&Class| c.resources.iter().any(|r| r.object == object);
+        self.classes.iter().filter(has).flat_map(|c| c.nodes.iter().copied()).collect()
+    }
+
+    /// Returns the nodes on which another object took a target of this one, with that object.
+    pub fn overridden_on(&self, object: ObjectId) -> Vec<(NodeId, ObjectId)> {
+        let mut found = Vec::new();
+        for class in &self.classes {
+            if let Some(lost) = class.lost.iter().find(|l| l.object == object) {
+                found.extend(class.nodes.iter().map(|n| (*n, lost.winner)));
+            }
+        }
+        found
+    }
+}
+
+/// The distinct scopes of the objects, and which of them a node is in.
+struct Scopes<'a> {
+    roles: HashMap<&'a RoleName, usize>,
+    nodes: HashMap<&'a NodeName, usize>,
+    selectors: Vec<(&'a Scope, usize)>,
+    fleet: Option<usize>,
+}
+
+impl<'a> Scopes<'a> {
+    fn build(objects: &'a [ObjectInput]) -> Self {
+        let mut scopes = Self { roles: HashMap::new(), nodes: HashMap::new(), selectors: Vec::new(), fleet: None };
+        for (scope, index) in distinct_scopes(objects) {
+            match scope {
+                Scope::Fleet => scopes.fleet = Some(index),
+                Scope::Selector(_) => scopes.selectors.push((scope, index)),
+                Scope::Role(role) => drop(scopes.roles.insert(role, index)),
+                Scope::Node(name) => drop(scopes.nodes.insert(name, index)),
+            }
+        }
+        scopes
+    }
+
+    fn of(&self, node: &NodeInput) -> Vec<usize> {
+        let mut found: Vec<usize> = self.fleet.into_iter().collect();
+        found.extend(node.roles.iter().filter_map(|r| self.roles.get(r)));
+        found.extend(self.nodes.get(&node.name));
+        let matching = |(scope, _): &&(&Scope, usize)| scope.contains(&node.name, &node.roles, &node.labels);
+        found.extend(self.selectors.iter().filter(matching).map(|(_, index)| *index));
+        found.sort_unstable();
+        found
+    }
+}
+
+/// Numbers the distinct scopes in their order.
+fn distinct_scopes(objects: &[ObjectInput]) -> BTreeMap<&Scope, usize> {
+    let scopes: BTreeSet<&Scope> = objects.iter().map(|o| &o.spec.scope).collect();
+    scopes.into_iter().zip(0..).collect()
+}
+
+/// Returns how specific an object is.
+fn level(object: &ObjectInput) -> Level {
+    object.spec.scope.level()
+}
+
+#[cfg(test)]
+mod tests;

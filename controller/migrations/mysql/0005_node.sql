@@ -11,6 +11,7 @@ CREATE TABLE node (
     os VARCHAR(255) NOT NULL,
     agent_version VARCHAR(64) NOT NULL,
     machine VARCHAR(128) NOT NULL,
+    revision BIGINT NOT NULL,
     PRIMARY KEY (id),
     UNIQUE KEY node_name (name),
     KEY node_state (state),

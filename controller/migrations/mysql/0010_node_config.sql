@@ -12,6 +12,8 @@ CREATE TABLE node_config (
     phase VARCHAR(16) NOT NULL,
     state VARCHAR(16) NOT NULL,
     took_ms BIGINT NOT NULL,
+    converged BIGINT NOT NULL,
+    total BIGINT NOT NULL,
     reported_ms BIGINT,
     resources LONGTEXT NOT NULL,
     PRIMARY KEY (node),

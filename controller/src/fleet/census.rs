@@ -1,0 +1,61 @@
+//! The fleet in numbers: what Overview and the fleet map show.
+
+use lampas_api::{FleetMapTile, OverviewCounts};
+use lampas_shared::report::ResourceState;
+
+use super::list::parse_state;
+use crate::db::{DbError, Tx, row::Reader};
+
+/// Counts nodes by state, and objects: two statements, whatever the size of the fleet.
+pub async fn counts(tx: &mut Tx) -> Result<OverviewCounts, DbError> {
+    let mut counts = OverviewCounts::default();
+    let rows = sqlx::query(
+        "SELECT n.state, COALESCE(c.state, 'waiting') AS config, COUNT(*) AS nodes FROM node n \
+         LEFT JOIN node_config c ON c.node = n.id WHERE n.revoked_ms IS NULL GROUP BY n.state, COALESCE(c.state, 'waiting')",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    for row in &rows {
+        let r = Reader::new("node", row);
+        let nodes = r.count("nodes")? as u32;
+        counts.nodes += nodes;
+        match r.text("state")?.as_str() {
+            "online" => counts.online += nodes,
+            "stale" => counts.stale += nodes,
+            _ => counts.offline += nodes,
+        }
+        match r.parse::<ResourceState>("config")? {
+            ResourceState::Converged => counts.converged += nodes,
+            ResourceState::Applying | ResourceState::Waiting => counts.applying += nodes,
+            ResourceState::Drifted => counts.drifted += nodes,
+            ResourceState::Failed | ResourceState::Blocked => counts.failed += nodes,
+            ResourceState::Paused => {}
+        }
+    }
+    let row = sqlx::query("SELECT COUNT(*) AS objects FROM object").fetch_one(tx.conn()).await?;
+    counts.objects = Reader::new("object", &row).count("objects")? as u32;
+    Ok(counts)
+}
+
+/// Returns a small row for each node, by first role and name.
+pub async fn map(tx: &mut Tx) -> Result<Vec<FleetMapTile>, DbError> {
+    let rows = sqlx::query(
+        "SELECT n.id, n.name, n.state, COALESCE(c.state, 'waiting') AS config, \
+         (SELECT MIN(r.role) FROM node_role r WHERE r.node = n.id) AS role \
+         FROM node n LEFT JOIN node_config c ON c.node = n.id WHERE n.revoked_ms IS NULL ORDER BY role, n.name",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("node", row);
+            Ok(FleetMapTile {
+                id: r.parse("id")?,
+                name: r.parse("name")?,
+                role: r.maybe_parse("role")?,
+                state: parse_state(&r.text("state")?).ok_or_else(|| r.wrong("state", "is not a state of a node"))?,
+                config: r.parse("config")?,
+            })
+        })
+        .collect()
+}
