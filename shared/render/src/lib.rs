@@ -1,1 +1,19 @@
-//! Desired state to text and back: crontab, hosts, schedules.
+//! Desired state to text and back: cron's files, `/etc/hosts`, and what a schedule means in a time zone.
+//!
+//! Everything here is pure. The agent renders files with it and reads them again to find drift; the controller shows
+//! the next runs and turns an adopted file into an object; `lampas-agent job run` asks it whether a start by cron is
+//! one of the job's own times. All three use the bundled time zone database, so that they agree.
+//!
+//! - [`schedule`]: zones, next runs, both clock changes, and what stands in cron's file for another zone
+//! - [`crontab`]: files for `/etc/cron.d`, the block in a user's crontab, reading, checking and adopting them
+//! - [`hosts`]: the managed block in `/etc/hosts`
+//! - [`block`]: how a marked block lives among foreign lines
+
+pub mod block;
+pub mod crontab;
+pub mod hosts;
+mod nearest;
+pub mod schedule;
+
+pub use nearest::nearest;
+pub use schedule::{Decision, NextRun, SkipReason, Zone, cron_line_schedule, next_runs, slot_for};
