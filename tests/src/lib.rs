@@ -1,1 +1,14 @@
-//! Harness and tests over real parts.
+//! The harness: a real controller and real agents, as processes of their own, under directories of their own.
+//!
+//! Everything is driven as a user would: through `lampasctl`, and through the files of the nodes. Ports are picked
+//! free; every process ends with its owner.
+
+mod controller;
+mod node;
+mod process;
+mod wait;
+
+pub use controller::{Controller, CtlOutput, Store};
+pub use node::Node;
+pub use process::{Process, binary, free_port};
+pub use wait::wait_for;

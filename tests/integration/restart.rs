@@ -1,0 +1,41 @@
+//! Controllers and agents that stop, restart and miss each other.
+
+use anyhow::Result;
+use lampas_tests::{Controller, wait_for};
+
+#[test]
+fn agents_come_back_after_a_restart_of_the_controller() -> Result<()> {
+    let mut controller = Controller::start()?;
+    let node = controller.node("web-1", "app")?;
+    controller.process().stop()?;
+    controller.resume()?;
+    controller.wait_online("web-1");
+    controller
+        .apply("[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"after\\n\"\n")?;
+    assert_eq!(node.read("/etc/motd")?, "after\n");
+    Ok(())
+}
+
+#[test]
+fn a_controller_outage_reverts_nothing() -> Result<()> {
+    let mut controller = Controller::start()?;
+    let mut node = controller.node("web-1", "app")?;
+    controller.apply("[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"kept\\n\"\ndrift = \"repair\"\n")?;
+    controller.kill();
+    node.process().stop()?;
+    node.resume()?;
+    node.write("/etc/motd", "by hand\n")?;
+    wait_for("the repair without a controller", || match node.read("/etc/motd") {
+        Ok(text) if text == "kept\n" => Ok(()),
+        other => Err(other),
+    });
+    let (code, why) = node.agent(&["why", "/etc/motd"])?;
+    assert!(code == 0 && why.contains("motd") && why.contains("admin"), "{why}");
+    controller.resume()?;
+    controller.wait_online("web-1");
+    wait_for("the report of the repair", || {
+        let list = controller.json(&["drift", "list", "--all"]).map_err(|e| e.to_string())?;
+        if list["items"][0]["outcome"] == "repaired" { Ok(()) } else { Err(list.to_string()) }
+    });
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! A controller with its store, and `lampasctl` signed in to it.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Node, Process, binary, free_port, wait_for};
+
+/// Which store a controller has.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// A file under its data directory.
+    Sqlite,
+    /// A MariaDB server; the file holds what `--database-file` takes.
+    Database(PathBuf),
+}
+
+/// A running controller with one administrator, `admin`.
+#[derive(Debug)]
+pub struct Controller {
+    directory: TempDir,
+    port: u16,
+    store: Store,
+    process: Option<Process>,
+}
+
+/// What a `lampasctl` call gave.
+#[derive(Debug)]
+pub struct CtlOutput {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Controller {
+    /// Starts a controller on SQLite and sets it up.
+    pub fn start() -> Result<Self> {
+        Self::start_with(Store::Sqlite)
+    }
+
+    /// Starts a controller on a store and sets it up.
+    pub fn start_with(store: Store) -> Result<Self> {
+        let mut controller = Self { directory: tempfile::tempdir()?, port: free_port()?, store, process: None };
+        controller.resume()?;
+        let password = controller.path("password");
+        fs::write(&password, "correct horse battery\n")?;
+        let link = controller.data().join("setup-link");
+        wait_for("the set-up link", || fs::metadata(&link).map(drop));
+        let (link, password) = (link.display().to_string(), password.display().to_string());
+        controller.ctl_ok(&["setup", "--link-file", &link, "--password-file", &password, "--fleet", "Test"])?;
+        Ok(controller)
+    }
+
+    /// Starts the process again on the same data and port; returns once it answers.
+    pub fn resume(&mut self) -> Result<()> {
+        let data = self.data().display().to_string();
+        let listen = format!("127.0.0.1:{}", self.port);
+        let mut args = vec!["serve", "--data-dir", &data, "--listen", &listen];
+        let file;
+        if let Store::Database(path) = &self.store {
+            file = path.display().to_string();
+            args.extend(["--database-file", &file]);
+        }
+        let mut process = Process::start("lampas-controller", &args, &self.path("controller.log"))?;
+        wait_for("the controller's port", || {
+            if process.is_running() {
+                std::net::TcpStream::connect(("127.0.0.1", self.port)).map(drop).map_err(|e| e.to_string())
+            } else {
+                panic!("the controller ended:\n{}", process.log_tail())
+            }
+        });
+        wait_for("the dashboard's authority", || fs::metadata(self.ca()).map(drop));
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Returns the process.
+    ///
+    /// # Panics
+    /// When it was stopped.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the controller runs")
+    }
+
+    /// Kills the controller, as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Enrols a node and starts its agent; returns once it is online.
+    pub fn node(&self, name: &str, role: &str) -> Result<Node> {
+        let mut node = Node::prepare(name)?;
+        self.enrol(&node, role)?;
+        node.resume()?;
+        self.wait_online(name);
+        Ok(node)
+    }
+
+    /// Enrols a node without starting its agent.
+    pub fn enrol(&self, node: &Node, role: &str) -> Result<()> {
+        let token = self.ctl_ok(&["token", "create", "--node", &node.name, "--role", role, "--quiet"])?.out;
+        node.enrol(self.port, &token)
+    }
+
+    /// Waits until a node is online.
+    pub fn wait_online(&self, name: &str) {
+        wait_for("the node to be online", || {
+            let node = self.json(&["node", "show", name]).map_err(|e| e.to_string())?;
+            if node["state"] == "online" { Ok(()) } else { Err(node["state"].to_string()) }
+        });
+    }
+
+    /// Calls `lampasctl`.
+    pub fn ctl(&self, args: &[&str]) -> Result<CtlOutput> {
+        self.ctl_with(args, "")
+    }
+
+    /// Calls `lampasctl` with something on its standard input.
+    pub fn ctl_with(&self, args: &[&str], input: &str) -> Result<CtlOutput> {
+        let mut child = Command::new(binary("lampasctl")?)
+            .args(args)
+            .current_dir(self.directory.path())
+            .env("LAMPAS_SERVER", self.url())
+            .env("LAMPAS_CA", self.ca())
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env_remove("LAMPAS_TOKEN")
+            .env_remove("LAMPAS_TOKEN_FILE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
+        let output = child.wait_with_output()?;
+        Ok(CtlOutput {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Calls `lampasctl`; fails unless it exits with 0.
+    pub fn ctl_ok(&self, args: &[&str]) -> Result<CtlOutput> {
+        let output = self.ctl(args)?;
+        ensure!(output.code == 0, "lampasctl {args:?} gave {output:#?}");
+        Ok(output)
+    }
+
+    /// Calls `lampasctl … --output json`; fails unless it exits with 0.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        let output = self.ctl_ok(&[args, &["--output", "json"]].concat())?;
+        Ok(serde_json::from_str(&output.out)?)
+    }
+
+    /// Applies a manifest and waits until it is in force everywhere.
+    pub fn apply(&self, manifest: &str) -> Result<CtlOutput> {
+        let output = self.ctl_with(&["apply", "-f", "-", "--wait"], manifest)?;
+        ensure!(output.code == 0, "apply gave {output:#?}");
+        Ok(output)
+    }
+
+    /// Returns the controller's URL.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the file with the authority of its HTTPS certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.data().join("web/ca.pem")
+    }
+
+    /// Returns its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Returns a path in the test's own directory.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
