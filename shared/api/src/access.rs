@@ -161,3 +161,22 @@ pub struct ApiTokenCreated {
     /// The secret, for `Authorization: Bearer …`.
     pub secret: String,
 }
+
+/// A row of `GET /api/v1/sessions`: one's own open sessions; `DELETE /api/v1/sessions/{id}` ends one.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OpenSession {
+    /// The session's id; not its secret.
+    pub id: TokenId,
+    /// When it was opened.
+    pub created_at: UnixMs,
+    /// When it was last used, to the minute.
+    pub seen_at: UnixMs,
+    /// When it ends at the latest.
+    pub expires_at: UnixMs,
+    /// From where it was opened.
+    pub from: String,
+    /// The browser, as it names itself.
+    pub agent: String,
+    /// Whether it is the one that asks.
+    pub is_current: bool,
+}

@@ -15,6 +15,7 @@ mod object;
 mod overview;
 mod page;
 mod problem;
+mod query;
 mod role;
 
 pub use access::*;
@@ -28,4 +29,5 @@ pub use object::*;
 pub use overview::*;
 pub use page::*;
 pub use problem::*;
+pub use query::*;
 pub use role::*;

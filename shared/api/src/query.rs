@@ -1,0 +1,163 @@
+//! The query parameters of lists. Unknown ones are refused; what is left out does not filter.
+
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+
+macro_rules! queries {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub struct $name {
+            $(
+                $(#[$field_meta])*
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                #[param(nullable = false)]
+                pub $field: Option<$type>,
+            )*
+            /// The `next` of the page before.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[param(nullable = false)]
+            pub after: Option<String>,
+            /// How many rows: 1 to 500, 100 by default.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[param(nullable = false)]
+            pub limit: Option<u32>,
+        }
+    )*};
+}
+
+queries! {
+    /// `GET /api/v1/users`.
+    UserQuery {}
+    /// `GET /api/v1/tokens`.
+    TokenQuery {
+        /// Everybody's, for who manages users.
+        all: bool,
+    }
+    /// `GET /api/v1/nodes`.
+    NodeQuery {
+        /// A part of the name or the address.
+        query: String,
+        /// Those of this role.
+        role: String,
+        /// Those heard like this: `online`, `stale`, `offline`.
+        state: String,
+        /// Those whose configuration stands like this: `converged`, `drifted` …
+        config: String,
+        /// Those with these labels: `env=prod,tier=web`.
+        label: String,
+    }
+    /// `GET /api/v1/nodes/{node}/resources` and other plain lists.
+    PageQuery {}
+    /// `GET /api/v1/activity`.
+    ActivityQuery {
+        /// Of this node, by id or name.
+        node: String,
+        /// Of this object, by id.
+        object: String,
+        /// Of this change, by id or number.
+        change: String,
+    }
+    /// `GET /api/v1/objects`.
+    ObjectQuery {
+        /// Of this kind.
+        kind: String,
+        /// With exactly this scope.
+        scope: String,
+        /// A part of the name.
+        query: String,
+        /// Those that are in force on this node, by id or name.
+        node: String,
+    }
+    /// `GET /api/v1/changes`.
+    ChangeQuery {
+        /// In this state.
+        state: String,
+        /// With this plan, by a prefix of its id.
+        plan: String,
+    }
+    /// `GET /api/v1/changes/{change}/nodes`.
+    ChangeNodeQuery {
+        /// In this state.
+        state: String,
+    }
+    /// `GET /api/v1/drift`.
+    DriftQuery {
+        /// On this node, by id or name.
+        node: String,
+        /// Of this object, by id.
+        object: String,
+        /// Whether it still stands (`true`), or is over (`false`).
+        standing: bool,
+    }
+    /// `GET /api/v1/runs`.
+    RunQuery {
+        /// Of this job, by id.
+        object: String,
+        /// On this node, by id or name.
+        node: String,
+    }
+    /// `GET /api/v1/enrolment-tokens`.
+    EnrolTokenQuery {}
+    /// `GET /api/v1/audit`.
+    AuditQuery {
+        /// By this principal: `user:admin`.
+        principal: String,
+        /// Of this act (`change.apply`), or of this area (`change.`).
+        act: String,
+    }
+}
+
+/// `GET /api/v1/objects/{object}/diff`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DiffQuery {
+    /// The older revision; 0 for nothing.
+    pub from: u64,
+    /// The newer revision.
+    pub to: u64,
+}
+
+/// `GET /api/v1/export`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportQuery {
+    /// Only this scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub scope: Option<String>,
+    /// Only this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub kind: Option<String>,
+}
+
+/// `GET /api/v1/changes/{change}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// Waits until its progress differs from what it is, at most this many seconds (1 to 55).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub wait_secs: Option<u32>,
+}
+
+/// `GET /api/v1/events`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Events after this sequence, as the header `Last-Event-ID`; without either only what comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub after: Option<u64>,
+    /// Only these areas, joined with commas: `fleet,host,change,job,access`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub areas: Option<String>,
+}
