@@ -1,0 +1,286 @@
+//! What the reconciler knows, in memory and in the journal at once: every change is committed before it is believed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use lampas_runtime::clock;
+use lampas_shared::{
+    desired::{ContentHash, Generation, NodeDesired, Spec},
+    error::Fault,
+    id::NodeId,
+    object::Target,
+    report::{GenerationReport, Phase, ResourceReport, ResourceState},
+    time::UnixMs,
+};
+use lampas_wire::Report;
+use tokio::time::Instant;
+
+use crate::{
+    host::Ownership,
+    journal::{Accepted, Drift, Journal, JournalError, Pause, Progress, Stance, Transaction},
+};
+
+/// The book of one node.
+pub(super) struct Book {
+    pub(super) journal: Journal,
+    node: NodeId,
+    pub(super) current: Option<Arc<Accepted>>,
+    pub(super) stance: Stance,
+    pub(super) pause: Option<Pause>,
+    pub(super) drifts: BTreeMap<Target, Drift>,
+    pub(super) ownership: Arc<Ownership>,
+    /// Held changes by hand that somebody asked to overwrite.
+    pub(super) reverting: BTreeSet<Target>,
+    /// Whether the current generation is undone for the time being, to see whether it cut the node off.
+    pub(super) is_on_trial_revert: bool,
+    arrived: Option<(Generation, Instant)>,
+}
+
+/// What a pass works towards.
+#[derive(Clone)]
+pub(super) struct Goal {
+    pub(super) state: Arc<NodeDesired>,
+    /// Whether it is the state that the controller sent last.
+    pub(super) is_current: bool,
+}
+
+impl Book {
+    /// Reads the journal.
+    pub(super) fn open(journal: Journal, node: NodeId) -> Result<Self, JournalError> {
+        // A journal of another life of this node (enrolled anew) says nothing about it.
+        let current = journal.current()?.filter(|c| c.state.node == node);
+        let stance = if current.is_some() { journal.stance()? } else { Stance::Follow };
+        Ok(Self {
+            node,
+            current: current.map(Arc::new),
+            stance,
+            pause: journal.pause()?,
+            drifts: journal.drifts()?,
+            ownership: Arc::new(journal.ownership()?),
+            reverting: BTreeSet::new(),
+            is_on_trial_revert: false,
+            arrived: None,
+            journal,
+        })
+    }
+
+    /// Takes a state from the controller into the journal, together with the report that says so.
+    pub(super) fn accept(&mut self, mut state: NodeDesired) -> Result<bool, Fault> {
+        self.check(&state)?;
+        if let Some(current) = &self.current {
+            let known = (current.state.generation, current.state.hash);
+            if state.generation < known.0 {
+                let text = format!("generation {} is older than {}, which this node has", state.generation, known.0);
+                return Err(Fault::lasting("desired.older", text));
+            }
+            if state.generation == known.0 {
+                return if state.hash == known.1 {
+                    Ok(false)
+                } else {
+                    let text = format!("generation {} is known with another hash, {}", state.generation, known.1.short());
+                    Err(Fault::lasting("desired.generation_reused", text))
+                };
+            }
+        }
+        let mut transaction = Transaction::new();
+        transaction.take_contents(&mut state);
+        let generation = state.generation;
+        let accepted = Accepted {
+            state,
+            received_at: clock::now(),
+            progress: Progress::Received,
+            resources: Vec::new(),
+            applied_at: None,
+        };
+        transaction.current(&accepted);
+        transaction.stance(&Stance::Follow);
+        let arrived = Instant::now();
+        transaction.report(Report::Generation(GenerationReport {
+            generation,
+            hash: accepted.state.hash,
+            phase: Phase::Received,
+            state: ResourceState::Waiting,
+            took_ms: 0,
+            resources: Vec::new(),
+            at: clock::now(),
+        }));
+        self.journal.commit(transaction)?;
+        self.current = Some(Arc::new(accepted));
+        self.stance = Stance::Follow;
+        self.is_on_trial_revert = false;
+        self.arrived = Some((generation, arrived));
+        Ok(true)
+    }
+
+    /// Refuses what is not for this node or not what it says.
+    pub(super) fn check(&self, state: &NodeDesired) -> Result<(), Fault> {
+        if state.node != self.node {
+            let text = format!("the state is for node {}, this is {}", state.node, self.node);
+            return Err(Fault::lasting("desired.other_node", text));
+        }
+        let computed = state.compute_hash();
+        if computed != state.hash {
+            let text = format!("the state says hash {}, it is {}", state.hash.short(), computed.short());
+            return Err(Fault::lasting("desired.hash", text));
+        }
+        let mut targets = BTreeSet::new();
+        for resource in state.resources() {
+            if !targets.insert(&resource.target) {
+                return Err(Fault::lasting("desired.target_twice", format!("{} is claimed twice", resource.target)));
+            }
+            let Spec::File { content, .. } = &resource.spec else { continue };
+            let honest = content.inline.as_ref().is_none_or(|b| ContentHash::of(b) == content.hash && b.len() as u64 == content.size);
+            if !honest {
+                return Err(Fault::lasting("desired.content", format!("the content of {} is not what its hash says", resource.target)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what to work towards; `None` before a controller has ever sent a state.
+    pub(super) fn goal(&self) -> Result<Option<Goal>, JournalError> {
+        let Some(current) = &self.current else { return Ok(None) };
+        if self.follows() {
+            let state = Arc::new(current.state.clone());
+            return Ok(Some(Goal { state, is_current: true }));
+        }
+        let good = self.journal.good()?.filter(|g| g.node == self.node);
+        // When the generation that was undone is itself the last good one, the one before it is meant.
+        let back = match good {
+            Some(good) if good.generation == current.state.generation => self.journal.previous()?.filter(|g| g.node == self.node),
+            good => good,
+        };
+        let nothing = || NodeDesired::new(self.node, Generation::default(), Vec::new());
+        Ok(Some(Goal { state: Arc::new(back.unwrap_or_else(nothing)), is_current: false }))
+    }
+
+    /// Returns whether the current state is the one to be kept true.
+    pub(super) fn follows(&self) -> bool {
+        matches!(self.stance, Stance::Follow) && !self.is_on_trial_revert
+    }
+
+    /// Returns the pause that holds at this moment.
+    pub(super) fn pause_at(&self, now: UnixMs) -> Option<&Pause> {
+        self.pause.as_ref().filter(|p| p.until.is_none_or(|until| now < until))
+    }
+
+    /// Builds the report of the current generation.
+    pub(super) fn report(&self, accepted: &Accepted, phase: Phase) -> Report {
+        let state = accepted.resources.iter().map(|r| r.state).max().unwrap_or(ResourceState::Converged);
+        let took = match self.arrived {
+            Some((generation, at)) if generation == accepted.state.generation => at.elapsed().as_millis() as u64,
+            _ => clock::now().since(accepted.received_at).max(0) as u64,
+        };
+        Report::Generation(GenerationReport {
+            generation: accepted.state.generation,
+            hash: accepted.state.hash,
+            phase,
+            state,
+            took_ms: took,
+            resources: accepted.resources.clone(),
+            at: clock::now(),
+        })
+    }
+
+    /// Notes that a controller was reached after the current generation was applied: it is the last good one from here on.
+    pub(super) fn confirmed(&mut self, generation: Generation) -> Result<(), JournalError> {
+        let Some(current) = self.current.clone().filter(|c| c.state.generation == generation) else { return Ok(()) };
+        if current.progress == Progress::Confirmed {
+            return Ok(());
+        }
+        let accepted = Accepted { progress: Progress::Confirmed, ..(*current).clone() };
+        let mut transaction = Transaction::new();
+        transaction.current(&accepted);
+        self.make_good(&accepted.state, &mut transaction)?;
+        transaction.report(self.report(&accepted, Phase::Confirmed));
+        self.journal.commit(transaction)?;
+        self.current = Some(Arc::new(accepted));
+        self.sweep();
+        Ok(())
+    }
+
+    /// Makes a state the last good one.
+    pub(super) fn make_good(&self, state: &NodeDesired, transaction: &mut Transaction) -> Result<(), JournalError> {
+        match self.journal.good()? {
+            Some(good) if good.generation == state.generation => {}
+            Some(good) => {
+                transaction.previous(&good);
+                transaction.good(state);
+            }
+            None => transaction.good(state),
+        }
+        Ok(())
+    }
+
+    /// Notes that the current generation cut the node off.
+    pub(super) fn quarantine(&mut self, generation: Generation, reason: &str) -> Result<(), JournalError> {
+        let Some(current) = self.current.clone().filter(|c| c.state.generation == generation) else { return Ok(()) };
+        let failed = |r: &lampas_shared::desired::Resource| ResourceReport {
+            target: r.target.clone(),
+            object: r.object,
+            state: ResourceState::Failed,
+            fault: Some(Fault::lasting("generation.quarantined", reason)),
+            notes: Vec::new(),
+        };
+        let accepted = Accepted { resources: current.state.resources().map(failed).collect(), ..(*current).clone() };
+        let stance = Stance::Quarantined { generation, reason: reason.to_owned(), since: clock::now() };
+        let mut transaction = Transaction::new();
+        transaction.current(&accepted);
+        transaction.stance(&stance);
+        transaction.report(self.report(&accepted, Phase::Quarantined));
+        self.journal.commit(transaction)?;
+        self.current = Some(Arc::new(accepted));
+        self.stance = stance;
+        self.is_on_trial_revert = false;
+        Ok(())
+    }
+
+    /// Sets how far the current generation is, without a report.
+    pub(super) fn set_progress(&mut self, generation: Generation, progress: Progress) -> Result<(), JournalError> {
+        let Some(current) = self.current.clone().filter(|c| c.state.generation == generation) else { return Ok(()) };
+        let accepted = Accepted { progress, ..(*current).clone() };
+        let mut transaction = Transaction::new();
+        transaction.current(&accepted);
+        self.journal.commit(transaction)?;
+        self.current = Some(Arc::new(accepted));
+        Ok(())
+    }
+
+    /// Takes up a stance.
+    pub(super) fn stand(&mut self, stance: Stance) -> Result<(), JournalError> {
+        let mut transaction = Transaction::new();
+        transaction.stance(&stance);
+        self.journal.commit(transaction)?;
+        self.stance = stance;
+        Ok(())
+    }
+
+    /// Sets or ends the pause.
+    pub(super) fn set_pause(&mut self, pause: Option<Pause>) -> Result<(), JournalError> {
+        let mut transaction = Transaction::new();
+        transaction.pause(pause.as_ref());
+        self.journal.commit(transaction)?;
+        self.pause = pause;
+        Ok(())
+    }
+
+    /// Forgets contents that no state needs. A failure costs space alone.
+    fn sweep(&self) {
+        let states = [self.journal.good(), self.journal.previous()].into_iter().flatten().flatten();
+        let mut needed: BTreeSet<ContentHash> = states.flat_map(|s| contents(&s).collect::<Vec<_>>()).collect();
+        needed.extend(self.current.iter().flat_map(|c| contents(&c.state).collect::<Vec<_>>()));
+        if let Err(error) = self.journal.sweep(&needed) {
+            tracing::debug!(%error, "contents that nobody needs could not be removed");
+        }
+    }
+}
+
+/// Returns the contents that a state needs.
+pub(super) fn contents(state: &NodeDesired) -> impl Iterator<Item = ContentHash> {
+    state.resources().filter_map(|r| match &r.spec {
+        Spec::File { content, .. } => Some(content.hash),
+        _ => None,
+    })
+}

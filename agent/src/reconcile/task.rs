@@ -1,0 +1,300 @@
+//! The loop around passes: wakes on change, on retry timers and periodically, and runs trials beside them.
+
+use std::{collections::BTreeSet, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use lampas_runtime::{Tasks, clock};
+use lampas_shared::{error::{Chain, Fault}, report::{GenerationReport, Phase, ResourceReport, ResourceState}};
+use lampas_wire::Report;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    Bench, Upstream, pass,
+    trial::{Trial, Verdict},
+};
+use crate::{
+    config, drift,
+    journal::{Accepted, JournalError, Progress, Transaction},
+};
+
+/// The longest pause between attempts at what failed.
+const MAX_RETRY: Duration = Duration::from_secs(600);
+
+/// The one task that changes the node.
+pub struct Reconciler {
+    bench: Arc<Bench>,
+    times: config::Reconcile,
+    requests: mpsc::Receiver<oneshot::Sender<()>>,
+    watched: watch::Sender<BTreeSet<String>>,
+    trial: Option<Trial>,
+    retry: Duration,
+}
+
+/// When to look again, and why.
+struct Next {
+    retry_at: Option<Instant>,
+    look_at: Instant,
+}
+
+impl Reconciler {
+    pub(super) fn new(bench: Arc<Bench>, times: config::Reconcile, requests: mpsc::Receiver<oneshot::Sender<()>>) -> Self {
+        let retry = times.retry();
+        Self { bench, times, requests, watched: watch::Sender::default(), trial: None, retry }
+    }
+
+    /// Runs until the stop begins; a pass that is under way ends first.
+    pub async fn run(mut self, upstream: Arc<dyn Upstream>, tasks: &Tasks) {
+        let stopping = tasks.stopping();
+        // A second reconciler over one bench can't be made, so that this is the first upstream.
+        let _ = self.bench.upstream.set(upstream.clone());
+        self.watch(tasks);
+        let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
+        let mut is_thorough = true;
+        let mut attempt: Option<BoxFuture<'static, Result<(), Fault>>> = None;
+        let mut next = Next { retry_at: None, look_at: Instant::now() + self.times.full_look() };
+        loop {
+            if is_thorough {
+                next.look_at = Instant::now() + self.times.full_look();
+            }
+            next.retry_at = self.pass(is_thorough).await;
+            is_thorough = false;
+            for done in waiting.drain(..) {
+                // Who no longer waits needs no answer.
+                let _ = done.send(());
+            }
+            // Waits without a pass in between as long as only the trial moves.
+            loop {
+                let current = self.bench.book().current.as_ref().map(|c| c.state.generation);
+                if self.trial.as_ref().is_some_and(|t| Some(t.generation) != current) {
+                    (self.trial, attempt) = (None, None);
+                }
+                if attempt.is_none() && let Some(trial) = &self.trial {
+                    attempt = Some(attempt_at(trial.attempt_at(), trial.attempt_limit(Instant::now().max(trial.attempt_at())), upstream.clone()));
+                }
+                let timer = next.retry_at.map_or(next.look_at, |at| at.min(next.look_at));
+                // All arms are cancel-safe: a permit, a request and a deadline that are not taken stay; the attempt
+                // lives outside of the select.
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = self.bench.wake.notified() => break,
+                    request = self.requests.recv() => {
+                        waiting.extend(request);
+                        is_thorough = true;
+                        break;
+                    }
+                    () = tokio::time::sleep_until(timer) => {
+                        is_thorough = true;
+                        break;
+                    }
+                    result = poll_attempt(attempt.as_mut()) => {
+                        attempt = None;
+                        if self.judge(result).await {
+                            is_thorough = true;
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch(&self, tasks: &Tasks) {
+        let (bench, paths, stopping, watched) =
+            (self.bench.clone(), self.bench.paths.clone(), tasks.stopping(), self.watched.subscribe());
+        tasks.spawn("drift", async move {
+            if let Err(error) = drift::watch(paths, watched, move || bench.wake.notify_one(), stopping).await {
+                warn!(%error, "changes by hand are found by the periodic look alone");
+            }
+        });
+    }
+
+    /// Runs a pass. Returns when to try again what failed.
+    async fn pass(&mut self, is_thorough: bool) -> Option<Instant> {
+        if let Err(fault) = self.fetch().await {
+            warn!(error = %fault, "a content can't be had; nothing of this state is written yet");
+            self.tell_waiting(fault).await;
+            return self.retry_later();
+        }
+        let bench = self.bench.clone();
+        let result = tokio::task::spawn_blocking(move || pass::run(&bench, is_thorough)).await;
+        let outcome = match result {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => {
+                error!(error = %Chain(&error), "the pass could not be ended");
+                return self.retry_later();
+            }
+            Err(error) => {
+                error!(%error, "the pass panicked");
+                return self.retry_later();
+            }
+        };
+        self.watched.send_if_modified(|old| {
+            let is_new = *old != outcome.watched;
+            if is_new {
+                old.clone_from(&outcome.watched);
+            }
+            is_new
+        });
+        if let Some(generation) = outcome.to_confirm
+            && self.trial.as_ref().is_none_or(|t| t.generation != generation)
+        {
+            self.trial = Some(Trial::begin(generation, self.times.confirm(), Instant::now()));
+        }
+        self.resume_late_trial();
+        let mut refetched = false;
+        for hash in outcome.missing {
+            refetched |= self.bench.fetch(hash).await.is_ok();
+        }
+        if refetched {
+            self.bench.wake.notify_one();
+        }
+        if outcome.should_retry {
+            self.retry_later()
+        } else {
+            self.retry = self.times.retry();
+            None
+        }
+    }
+
+    /// Goes on looking for a controller for a generation that was found innocent before a restart.
+    fn resume_late_trial(&mut self) {
+        let late = {
+            let book = self.bench.book();
+            let current = book.current.as_ref().filter(|c| c.progress == Progress::Unconfirmed && book.follows());
+            current.map(|c| c.state.generation)
+        };
+        if let Some(generation) = late
+            && self.trial.is_none()
+        {
+            self.trial = Some(Trial::begin_late(generation, self.times.confirm(), Instant::now()));
+        }
+    }
+
+    fn retry_later(&mut self) -> Option<Instant> {
+        let at = Instant::now() + self.retry;
+        self.retry = (self.retry * 2).min(MAX_RETRY);
+        Some(at)
+    }
+
+    /// Fetches the contents that the journal does not have.
+    async fn fetch(&self) -> Result<(), Fault> {
+        let bench = self.bench.clone();
+        let missing = tokio::task::spawn_blocking(move || {
+            let goal = bench.book().goal()?;
+            goal.map_or(Ok(Vec::new()), |goal| bench.missing(&goal.state))
+        });
+        let missing = missing.await.map_err(|e| Fault::passing("agent.panicked", e.to_string()))?.map_err(Fault::from)?;
+        for hash in missing {
+            self.bench.fetch(hash).await?;
+        }
+        Ok(())
+    }
+
+    /// Reports a state whose contents are not there yet.
+    async fn tell_waiting(&self, fault: Fault) {
+        let bench = self.bench.clone();
+        let told = tokio::task::spawn_blocking(move || tell_waiting(&bench, &fault)).await;
+        if let Ok(Err(error)) = told {
+            warn!(error = %Chain(&error), "that the state waits could not be reported");
+        }
+    }
+
+    /// Takes the end of an attempt to reach a controller. Returns whether a pass has to follow.
+    async fn judge(&mut self, result: Result<(), Fault>) -> bool {
+        let Some(trial) = &mut self.trial else { return false };
+        let generation = trial.generation;
+        let verdict = trial.handle_attempt(result.is_ok(), Instant::now());
+        let why = result.err().map(|f| f.message).unwrap_or_default();
+        let bench = self.bench.clone();
+        let limit = self.times.confirm_secs;
+        let noted = tokio::task::spawn_blocking(move || -> Result<(), JournalError> {
+            let mut book = bench.book();
+            match verdict {
+                Verdict::Wait => Ok(()),
+                Verdict::Confirm => {
+                    info!(desired.generation = %generation, "confirmed");
+                    book.confirmed(generation)
+                }
+                Verdict::Undo => {
+                    warn!(desired.generation = %generation, error = why, "no controller was reached in {limit} s after this generation; undoing it to see whether it is to blame");
+                    book.is_on_trial_revert = true;
+                    Ok(())
+                }
+                Verdict::Quarantine => {
+                    error!(desired.generation = %generation, "this generation cut the node off; it is quarantined");
+                    book.quarantine(generation, &format!("no controller could be reached for {limit} s after generation {generation}; one could at once when it was undone"))
+                }
+                Verdict::Reapply => {
+                    warn!(desired.generation = %generation, "no controller is reached without this generation either; applying it again");
+                    book.is_on_trial_revert = false;
+                    book.set_progress(generation, Progress::Unconfirmed)
+                }
+            }
+        });
+        let is_noted = match noted.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                error!(error = %Chain(&error), "what became of the generation can't be journalled; trying again");
+                false
+            }
+            Err(error) => {
+                error!(%error, "noting what became of the generation panicked");
+                false
+            }
+        };
+        if is_noted && matches!(verdict, Verdict::Confirm | Verdict::Quarantine) {
+            self.trial = None;
+        }
+        is_noted && matches!(verdict, Verdict::Undo | Verdict::Reapply | Verdict::Quarantine)
+    }
+}
+
+fn tell_waiting(bench: &Bench, fault: &Fault) -> Result<(), JournalError> {
+    let mut book = bench.book();
+    let Some(current) = book.current.clone().filter(|c| c.progress == Progress::Received) else { return Ok(()) };
+    let wait = |r: &lampas_shared::desired::Resource| ResourceReport {
+        target: r.target.clone(),
+        object: r.object,
+        state: ResourceState::Waiting,
+        fault: Some(fault.clone()),
+        notes: Vec::new(),
+    };
+    let resources: Vec<ResourceReport> = current.state.resources().map(wait).collect();
+    if resources == current.resources {
+        return Ok(());
+    }
+    let accepted = Accepted { resources: resources.clone(), ..Accepted::clone(&current) };
+    let mut transaction = Transaction::new();
+    transaction.current(&accepted);
+    transaction.report(Report::Generation(GenerationReport {
+        generation: accepted.state.generation,
+        hash: accepted.state.hash,
+        phase: Phase::Received,
+        state: ResourceState::Waiting,
+        took_ms: clock::now().since(accepted.received_at).max(0) as u64,
+        resources,
+        at: clock::now(),
+    }));
+    book.journal.commit(transaction)?;
+    book.current = Some(Arc::new(accepted));
+    Ok(())
+}
+
+fn attempt_at(at: Instant, limit: Duration, upstream: Arc<dyn Upstream>) -> BoxFuture<'static, Result<(), Fault>> {
+    Box::pin(async move {
+        tokio::time::sleep_until(at).await;
+        let late = |_| Fault::passing("link.timeout", format!("no controller answered in {} s", limit.as_secs_f32()));
+        tokio::time::timeout(limit, upstream.confirm()).await.map_err(late)?
+    })
+}
+
+async fn poll_attempt(attempt: Option<&mut BoxFuture<'static, Result<(), Fault>>>) -> Result<(), Fault> {
+    match attempt {
+        Some(attempt) => Pin::new(attempt).await,
+        None => pending().await,
+    }
+}
