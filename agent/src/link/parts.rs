@@ -1,0 +1,70 @@
+//! What the link needs of the rest of the agent.
+
+use futures_util::future::BoxFuture;
+use lampas_shared::{
+    desired::{ContentHash, Generation, NodeDesired},
+    error::Fault,
+    object::Target,
+    report::{NodePlan, ObservedFile},
+};
+use lampas_wire::Report;
+use tokio::sync::watch;
+
+use crate::journal;
+
+/// Takes desired states and answers questions.
+pub trait Reconciler: Send + Sync + 'static {
+    /// Journals a state; done when it is durable.
+    fn desired(&self, state: NodeDesired) -> BoxFuture<'static, Result<(), Fault>>;
+    /// Says what would be done for a state; reads only.
+    fn plan(&self, state: NodeDesired) -> BoxFuture<'static, Result<NodePlan, Fault>>;
+    /// Reads what stands at a target.
+    fn read(&self, target: Target) -> BoxFuture<'static, Result<Option<ObservedFile>, Fault>>;
+    /// Puts the desired state back over a held drift.
+    fn revert(&self, target: Target) -> BoxFuture<'static, Result<(), Fault>>;
+    /// Tries again what failed or is quarantined.
+    fn retry(&self) -> BoxFuture<'static, Result<(), Fault>>;
+    /// Returns the state in the journal.
+    fn current(&self) -> Option<(Generation, ContentHash)>;
+}
+
+/// Reports that wait until a controller has committed them.
+pub trait Outbox: Send + Sync + 'static {
+    /// Names this life of the outbox; never 0.
+    fn epoch(&self) -> u64;
+    /// Holds the number of the last report that was put in, and wakes when there is a later one.
+    fn subscribe(&self) -> watch::Receiver<u64>;
+    /// Returns the reports after a number, in order, at most `limit`.
+    fn pending(&self, after: u64, limit: usize) -> BoxFuture<'static, Result<Vec<(u64, Report)>, Fault>>;
+    /// Lets go of everything up to a number.
+    fn acked(&self, seq: u64) -> BoxFuture<'static, Result<(), Fault>>;
+}
+
+impl Outbox for journal::Outbox {
+    fn epoch(&self) -> u64 {
+        journal::Outbox::epoch(self)
+    }
+
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        journal::Outbox::subscribe(self)
+    }
+
+    fn pending(&self, after: u64, limit: usize) -> BoxFuture<'static, Result<Vec<(u64, Report)>, Fault>> {
+        let outbox = self.clone();
+        Box::pin(blocking(move || journal::Outbox::pending(&outbox, after, limit)))
+    }
+
+    fn acked(&self, seq: u64) -> BoxFuture<'static, Result<(), Fault>> {
+        let outbox = self.clone();
+        Box::pin(blocking(move || journal::Outbox::acked(&outbox, seq)))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, journal::JournalError> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Fault::from),
+        Err(error) => Err(Fault::passing("journal.unavailable", error.to_string())),
+    }
+}

@@ -1,0 +1,147 @@
+//! What the reconciler has of the link.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use lampas_shared::{
+    desired::ContentHash,
+    error::{Chain, Fault},
+};
+use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, WIRE_VERSION, feature, encode};
+use tokio::{sync::watch, time::timeout};
+
+use super::{Credentials, DialError, Dialled, Dialler, ExchangeError, LinkStatus, exchange, exchange::read_message};
+use crate::reconcile::Upstream;
+
+/// For a connection to come up when a content is needed.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
+/// For 1 MiB to arrive, at 64 KiB a round trip.
+const BLOB_LIMIT: Duration = Duration::from_secs(60);
+/// For `Welcome` after the handshake of a probe.
+const WELCOME_LIMIT: Duration = Duration::from_secs(10);
+
+/// A handle on the link. Clones are the same link.
+#[derive(Debug, Clone)]
+pub struct LinkHandle {
+    pub(super) dialler: Arc<Dialler>,
+    pub(super) connection: Arc<watch::Sender<Option<quinn::Connection>>>,
+    pub(super) status: Arc<watch::Sender<LinkStatus>>,
+}
+
+impl LinkHandle {
+    pub(super) fn new(dialler: Arc<Dialler>) -> Self {
+        Self { dialler, connection: Arc::default(), status: Arc::default() }
+    }
+
+    /// Returns whether the node is connected, and wakes when that changes.
+    pub fn status(&self) -> watch::Receiver<LinkStatus> {
+        self.status.subscribe()
+    }
+
+    /// Returns who the node is.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        self.dialler.credentials()
+    }
+
+    async fn blob(&self, hash: ContentHash) -> Result<Vec<u8>, Fault> {
+        let mut current = self.connection.subscribe();
+        let connection = match timeout(CONNECTION_LIMIT, current.wait_for(Option::is_some)).await {
+            Ok(Ok(connection)) => connection.clone(),
+            _ => None,
+        };
+        let connection = connection
+            .ok_or_else(|| Fault::passing("link.offline", format!("content {} waits for a controller", hash.short())))?;
+        let request = Message::BlobRequest(BlobRequest { hash });
+        let bytes = match exchange(&connection, &request, BLOB_LIMIT).await {
+            Ok(Message::BlobReply(reply)) => reply?,
+            Ok(Message::Fault(fault)) => return Err(fault),
+            Ok(_) => return Err(Fault::passing("link.answer", "the controller answered with something else")),
+            Err(error) => return Err(Fault::passing("link.blob", format!("fetching a content: {}", Chain(&error)))),
+        };
+        if ContentHash::of(&bytes) != hash {
+            return Err(Fault::passing("link.blob", format!("the controller sent other bytes than {}", hash.short())));
+        }
+        Ok(bytes)
+    }
+
+    async fn probe(&self) -> Result<(), Fault> {
+        let mut failures = Vec::new();
+        for controller in self.dialler.controllers() {
+            match self.probe_one(&controller).await {
+                Ok(()) => return Ok(()),
+                Err(error) => failures.push(format!("{controller}: {}", Chain(&error))),
+            }
+        }
+        if failures.is_empty() {
+            failures.push("no controller is known".to_owned());
+        }
+        Err(Fault::passing("link.unreachable", format!("no controller can be reached: {}", failures.join("; "))))
+    }
+
+    /// Makes a handshake from a new socket up to `Welcome`, and ends it.
+    async fn probe_one(&self, controller: &str) -> Result<(), ProbeError> {
+        let dialled = self.dialler.dial_fresh(controller).await?;
+        let welcomed = timeout(WELCOME_LIMIT, self.greet(&dialled)).await;
+        dialled.connection.close(0_u32.into(), b"confirmed");
+        // The socket goes with the endpoint; without this the close might not leave it.
+        let _ = timeout(Duration::from_millis(500), dialled.endpoint.wait_idle()).await;
+        welcomed.unwrap_or(Err(ProbeError::Exchange(ExchangeError::Timeout(WELCOME_LIMIT))))
+    }
+
+    async fn greet(&self, dialled: &Dialled) -> Result<(), ProbeError> {
+        let credentials = self.dialler.credentials();
+        let hello = Hello {
+            role: Role::Probe,
+            oldest_version: WIRE_VERSION,
+            newest_version: WIRE_VERSION,
+            features: feature::NONE,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: credentials.node(),
+            // A probe has no outbox; the number only must not be 0.
+            outbox_epoch: 1,
+            session: 0,
+            applied: None,
+            trust: credentials.trust_hash(),
+            facts: lampas_shared::fleet::NodeFacts::default(),
+        };
+        let (mut send, mut recv) = dialled.connection.open_bi().await.map_err(ExchangeError::from)?;
+        let bytes = encode(&Message::Hello(Box::new(hello))).map_err(ExchangeError::from)?;
+        send.write_all(&bytes).await.map_err(|_| ExchangeError::Stream("the hello was sent"))?;
+        match read_message(&mut recv).await? {
+            Message::Welcome(welcome) if welcome.fleet == credentials.fleet() => {}
+            Message::Welcome(_) => return Err(ProbeError::Fleet),
+            Message::Goodbye(goodbye) => return Err(ProbeError::Refused(goodbye.message)),
+            Message::Fault(fault) => return Err(ProbeError::Refused(fault.message)),
+            other => return Err(ProbeError::Refused(format!("answered with {:?}", other.kind()))),
+        }
+        let done = Goodbye { reason: GoodbyeReason::Done, message: "confirmed".to_owned() };
+        if let Ok(bytes) = encode(&Message::Goodbye(done)) {
+            // A courtesy: the close that follows says the same.
+            let _ = send.write_all(&bytes).await;
+        }
+        Ok(())
+    }
+}
+
+impl Upstream for LinkHandle {
+    fn fetch_blob(&self, hash: ContentHash) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
+        Box::pin(self.blob(hash))
+    }
+
+    fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(self.probe())
+    }
+}
+
+/// Why a probe failed.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    #[error("the controller is of another fleet")]
+    Fleet,
+    #[error("the controller refused: {0}")]
+    Refused(String),
+}
