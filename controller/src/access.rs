@@ -1,1 +1,107 @@
 //! Users, sessions, tokens and the rule of who may do what.
+//!
+//! A password is checked here once, at sign-in; from then on a session's secret or an API token speaks for the user.
+//! Both stand in the store as hashes only. What a token may do is bounded three times: by its preset, by its owner's
+//! preset at that moment, and by its network.
+
+mod password;
+pub mod api;
+pub mod secret;
+mod session;
+mod store;
+mod throttle;
+mod token;
+mod user;
+
+use thiserror::Error;
+
+use crate::{
+    api::{guard::Caller, problem::Refusal},
+    audit::{Entry, Principal},
+    config::Config,
+    db::{Db, DbError},
+};
+
+pub use password::Passwords;
+pub use session::Opened;
+pub(crate) use store::insert_user;
+pub use throttle::Throttle;
+
+/// The service behind sign-in, users and tokens.
+#[derive(Debug)]
+pub struct Access {
+    db: Db,
+    passwords: Passwords,
+    throttle: Throttle,
+    session_idle_ms: i64,
+    session_ms: i64,
+}
+
+/// Why an act on users, sessions or tokens is refused.
+#[derive(Debug, Error)]
+pub enum AccessError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] DbError),
+    /// It can be said to the caller as it is.
+    #[error("{}", .0.detail)]
+    Refused(Refusal),
+}
+
+crate::store_error!(AccessError);
+
+impl From<Refusal> for AccessError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<AccessError> for Refusal {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Store(error) => Self::internal(&error),
+            AccessError::Refused(refusal) => refusal,
+        }
+    }
+}
+
+impl From<DbError> for Refusal {
+    fn from(error: DbError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl Access {
+    /// Makes the service over a store.
+    pub fn new(db: Db, config: &Config) -> Self {
+        Self {
+            db,
+            passwords: Passwords::new(config.limits.password_hashes),
+            throttle: Throttle::default(),
+            session_idle_ms: (config.limits.session_idle_secs * 1000) as i64,
+            session_ms: (config.limits.session_secs * 1000) as i64,
+        }
+    }
+
+    /// Audits an act that was refused before, or by, its handler.
+    pub async fn audit_refused(&self, caller: &Caller, act: &'static str, why: &str) -> Result<(), DbError> {
+        let why = why.strip_prefix("refused: ").unwrap_or(why);
+        let entry = Entry::refused(&caller.as_principal(), act, "", why).because(caller.reason.clone());
+        self.db
+            .write(|mut tx| {
+                let entry = entry.clone();
+                async move {
+                    tx.audit(entry);
+                    Ok(tx.done(()))
+                }
+            })
+            .await
+    }
+}
+
+impl Caller {
+    /// Returns who acts, for services and the audit.
+    pub fn as_principal(&self) -> Principal {
+        Principal::new(self.principal(), self.address.to_string())
+    }
+}

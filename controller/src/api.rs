@@ -1,1 +1,135 @@
 //! The HTTP API and the dashboard's assets, over one table of calls.
+//!
+//! A request passes the frame (id, host, headers, problem bodies), then the guard of its call (who, may they, did they
+//! mean it), then the handler, which lives with its feature. Router, guard and OpenAPI document are made from the same
+//! [`table`].
+
+mod assets;
+mod events;
+pub(crate) mod extract;
+mod frame;
+pub mod guard;
+mod metrics;
+pub mod openapi;
+pub mod problem;
+pub mod server;
+pub(crate) mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::{ops::Deref, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    middleware::from_fn_with_state,
+    response::IntoResponse,
+};
+use lampas_runtime::Tasks;
+use lampas_shared::access::Permission;
+use tokio::sync::Semaphore;
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
+use tracing::error;
+
+use crate::{access::Access as Accounts, config::Config, db::Db};
+use problem::Refusal;
+use table::{Access, Call, get};
+
+/// What every handler can reach. Clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// The services behind the calls.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The store.
+    pub db: Db,
+    /// Users, sessions, tokens.
+    pub access: Accounts,
+    /// The process's tasks.
+    pub tasks: Tasks,
+    hosts: Vec<String>,
+    streams: Arc<Semaphore>,
+    openapi: String,
+}
+
+impl Deref for App {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts the services together.
+    pub fn new(config: Config, db: Db, tasks: Tasks) -> Self {
+        Self(Arc::new(Parts {
+            access: Accounts::new(db.clone(), &config),
+            hosts: frame::hosts(&config),
+            streams: Arc::new(Semaphore::new(config.limits.event_streams)),
+            openapi: openapi::json(),
+            config,
+            db,
+            tasks,
+        }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(config: Config, db: Db, tasks: Tasks) -> Self {
+        Self::new(config, db, tasks)
+    }
+
+    /// Makes the whole service: every call of the table, and the dashboard for the rest.
+    pub fn router(&self) -> Router {
+        let calls = table::router(self, calls())
+            .method_not_allowed_fallback(async || Refusal::new("method_not_allowed", "this call knows other methods"))
+            .fallback(assets::serve)
+            .layer(CompressionLayer::new())
+            .layer(CatchPanicLayer::custom(|_| {
+                error!("a handler panicked");
+                Refusal::new("internal", "the controller's log says more under this request's id").into_response()
+            }))
+            .layer(DefaultBodyLimit::max(self.config.limits.body_bytes))
+            .layer(from_fn_with_state(self.clone(), frame::wrap))
+            .with_state(self.clone());
+        match self.config.web.path_prefix.as_str() {
+            "" => calls,
+            prefix => Router::new().nest(prefix, calls.clone()).merge(calls),
+        }
+    }
+}
+
+/// Returns the table: every call that there is.
+pub(crate) fn calls() -> Vec<Call> {
+    let mut calls = vec![
+        get("/healthz", Access::Open, "Whether the process lives", healthz).gives_text("text/plain"),
+        get("/readyz", Access::Open, "Whether requests can be served", readyz).gives_text("text/plain"),
+        get("/metrics", Access::Needs(Permission::View), "Figures for Prometheus", metrics::serve).gives_text("text/plain"),
+        get("/api/v1/openapi.json", Access::Needs(Permission::View), "This document", openapi::serve)
+            .gives_text("application/json"),
+        get("/api/v1/events", Access::Needs(Permission::View), "Events as they are committed (SSE)", events::serve)
+            .query::<lampas_api::EventQuery>()
+            .gives_text("text/event-stream")
+            .long(),
+    ];
+    calls.extend(crate::setup::api::calls());
+    calls.extend(crate::access::api::calls());
+    calls
+}
+
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+async fn readyz(State(app): State<App>) -> Result<&'static str, Refusal> {
+    if app.tasks.is_stopping() {
+        return Err(Refusal::new("unavailable", "the controller is stopping"));
+    }
+    match app.db.ping().await {
+        Ok(()) => Ok("ready\n"),
+        Err(_) => Err(Refusal::new("unavailable", "the store does not answer")),
+    }
+}

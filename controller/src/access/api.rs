@@ -1,0 +1,207 @@
+//! The calls of sign-in, sessions, users and API tokens.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::IntoResponse,
+};
+use lampas_api::{
+    ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, Page, PasswordChange, Session, SignInRequest, TokenQuery,
+    User, UserCreate, UserQuery, UserUpdate,
+};
+use lampas_shared::{access::Permission, id::TokenId};
+
+use super::Opened;
+use crate::{
+    api::{
+        App,
+        extract::{Json, Path, Query, limit, param},
+        guard::{COOKIE, Caller, Credential, Identity},
+        problem::{Answer, Refusal},
+        table::{Access, Call, act, get},
+    },
+    db::{DbError, Tx},
+};
+
+const OWN: Access = Access::Needs(Permission::OwnAccount);
+const USERS: Access = Access::Needs(Permission::ManageUsers);
+
+/// The rows of the table.
+pub(crate) fn calls() -> Vec<Call> {
+    vec![
+        get("/api/v1/session", OWN, "Who is signed in", session).gives::<Session>(),
+        act("POST", "/api/v1/session", Access::Open, "session.open", "Sign in", sign_in)
+            .takes::<SignInRequest>()
+            .answers::<Session>(201),
+        act("DELETE", "/api/v1/session", OWN, "session.end", "Sign out", sign_out),
+        act("PUT", "/api/v1/session/password", OWN, "session.password", "Change one's own password", change_password)
+            .takes::<PasswordChange>(),
+        get("/api/v1/sessions", OWN, "One's own open sessions", sessions).gives::<Page<OpenSession>>(),
+        act("DELETE", "/api/v1/sessions/{session}", OWN, "session.end", "End one of one's own sessions", end_session),
+        get("/api/v1/users", USERS, "All users, by name", users).query::<UserQuery>().gives::<Page<User>>(),
+        act("POST", "/api/v1/users", USERS, "user.create", "Make a user", create_user)
+            .takes::<UserCreate>()
+            .answers::<User>(201),
+        get("/api/v1/users/{user}", USERS, "One user, by id or name", user).gives::<User>(),
+        act("PATCH", "/api/v1/users/{user}", USERS, "user.update", "Change a user", update_user)
+            .takes::<UserUpdate>()
+            .gives::<User>(),
+        act("DELETE", "/api/v1/users/{user}", USERS, "user.delete", "Remove a user", delete_user),
+        get("/api/v1/tokens", OWN, "API tokens, newest first", tokens).query::<TokenQuery>().gives::<Page<ApiToken>>(),
+        act("POST", "/api/v1/tokens", OWN, "token.create", "Make an API token", create_token)
+            .takes::<ApiTokenCreate>()
+            .answers::<ApiTokenCreated>(201),
+        act("DELETE", "/api/v1/tokens/{token}", OWN, "token.revoke", "Revoke an API token", revoke_token),
+    ]
+}
+
+/// Answers 201 with the session and its cookie.
+pub(crate) async fn signed_in(app: &App, opened: Opened) -> Answer<impl IntoResponse + use<>> {
+    let body = describe(app, &opened.identity).await?;
+    let cookie = format!(
+        "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={}",
+        opened.secret, app.config.limits.session_secs
+    );
+    let cookie = HeaderValue::from_str(&cookie).map_err(|e| Refusal::internal(&e))?;
+    Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], axum::Json(body)))
+}
+
+async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
+    const ALL: [Permission; 7] = [
+        Permission::View,
+        Permission::ReadContent,
+        Permission::Change,
+        Permission::ManageNodes,
+        Permission::ManageUsers,
+        Permission::ViewAudit,
+        Permission::OwnAccount,
+    ];
+    let fleet_name = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let name = crate::setup::fleet_name(&mut tx).await?;
+            Ok::<_, DbError>(tx.done(name))
+        })
+        .await?;
+    let (csrf_token, expires_at) = match &identity.by {
+        Credential::Session { csrf, expires_at, .. } => (csrf.clone(), *expires_at),
+        Credential::Token { .. } => (String::new(), lampas_shared::time::UnixMs(i64::MAX)),
+    };
+    Ok(Session {
+        user: identity.user,
+        login: identity.login.clone(),
+        preset: identity.preset,
+        permissions: ALL.into_iter().filter(|p| identity.preset.grants(*p)).collect(),
+        csrf_token,
+        expires_at,
+        fleet_name,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+async fn session(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Session>> {
+    Ok(axum::Json(describe(&app, caller.identity()?).await?))
+}
+
+async fn sign_in(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<SignInRequest>,
+) -> Answer<impl IntoResponse> {
+    let opened = app.access.sign_in(&caller, &wanted.login, &wanted.password).await?;
+    signed_in(&app, opened).await
+}
+
+async fn sign_out(State(app): State<App>, caller: Caller) -> Answer<impl IntoResponse> {
+    if let Credential::Session { id, .. } = &caller.identity()?.by {
+        app.access.end_session(&caller, *id).await?;
+    }
+    let gone = HeaderValue::from_static("__Host-lampas=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]))
+}
+
+async fn change_password(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<PasswordChange>,
+) -> Answer<StatusCode> {
+    app.access.change_password(&caller, &wanted).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn sessions(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Page<OpenSession>>> {
+    let identity = caller.identity()?;
+    let mut items = app.access.sessions(identity.user).await?;
+    if let Credential::Session { id, .. } = &identity.by {
+        items.iter_mut().for_each(|s| s.is_current = s.id == *id);
+    }
+    Ok(axum::Json(Page { items, next: None, total: None }))
+}
+
+async fn end_session(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+    app.access.end_session(&caller, param::<TokenId>("session", &id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn users(State(app): State<App>, Query(query): Query<UserQuery>) -> Answer<axum::Json<Page<User>>> {
+    let limit = limit(query.limit)?;
+    let items = app.access.users(query.after.as_deref().unwrap_or_default(), limit).await?;
+    let next = (items.len() == limit as usize).then(|| items.last().map(|u| u.login.to_string())).flatten();
+    Ok(axum::Json(Page { items, next, total: None }))
+}
+
+async fn user(State(app): State<App>, Path(which): Path<String>) -> Answer<axum::Json<User>> {
+    Ok(axum::Json(app.access.user(&which).await?))
+}
+
+async fn create_user(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<UserCreate>,
+) -> Answer<impl IntoResponse> {
+    Ok((StatusCode::CREATED, axum::Json(app.access.create_user(&caller, &wanted).await?)))
+}
+
+async fn update_user(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    Json(wanted): Json<UserUpdate>,
+) -> Answer<axum::Json<User>> {
+    Ok(axum::Json(app.access.update_user(&caller, &which, &wanted).await?))
+}
+
+async fn delete_user(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
+    app.access.delete_user(&caller, &which).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn tokens(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<TokenQuery>,
+) -> Answer<axum::Json<Page<ApiToken>>> {
+    let limit = limit(query.limit)?;
+    let everybody = query.all.unwrap_or(false);
+    if everybody && !caller.may(Permission::ManageUsers) {
+        return Err(Refusal::new("forbidden", "everybody's tokens are for administrators"));
+    }
+    let before = query.after.as_deref().map(|id| param("API token", id)).transpose()?;
+    let of = if everybody { None } else { Some(caller.identity()?.user) };
+    let items = app.access.tokens(of, before, limit).await?;
+    let next = (items.len() == limit as usize).then(|| items.last().map(|t| t.id.to_string())).flatten();
+    Ok(axum::Json(Page { items, next, total: None }))
+}
+
+async fn create_token(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<ApiTokenCreate>,
+) -> Answer<impl IntoResponse> {
+    Ok((StatusCode::CREATED, axum::Json(app.access.create_token(&caller, &wanted).await?)))
+}
+
+async fn revoke_token(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+    app.access.revoke_token(&caller, param::<TokenId>("API token", &id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,265 @@
+//! Sessions: signing in, speaking by cookie, ending.
+
+use std::net::IpAddr;
+
+use lampas_runtime::{clock, random};
+use lampas_shared::{
+    event::EventKind,
+    id::{TokenId, UserId},
+    time::UnixMs,
+};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::{
+    Access, AccessError, password, secret,
+    store::{self, SessionRow, UserRow},
+};
+use crate::{
+    api::{
+        guard::{Caller, Credential, Identity},
+        problem::{Answer, Refusal},
+    },
+    audit::Entry,
+    db::{DbError, Tx},
+    event::NewEvent,
+};
+
+/// A session that was just opened: the only time that its secret is known.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the cookie holds.
+    pub secret: String,
+    /// Who it speaks for.
+    pub identity: Identity,
+}
+
+/// How old the time of the last request may be before it is written again.
+const SEEN_MS: i64 = 60_000;
+
+/// What attempts at the set-up link are counted under; no user can be called so.
+const SETUP: &str = "set-up link";
+
+impl Access {
+    /// Signs in by name and password.
+    pub async fn sign_in(&self, caller: &Caller, login: &str, password: &str) -> Answer<Opened> {
+        let shown: String = login.chars().filter(|c| !c.is_control()).take(64).collect();
+        self.throttle.begin(login, caller.address, Instant::now()).map_err(|secs| {
+            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
+        })?;
+        let user = self.user_by_login(login).await?;
+        let hash = user.as_ref().map(|u| u.password_hash.clone());
+        let is_right = self.passwords.is_right(password, hash).await?;
+        let Some(user) = user.filter(|u| is_right && u.disabled_at.is_none()) else {
+            info!(from = %caller.address, "a sign-in failed");
+            self.note_refused(caller, &shown).await?;
+            return Err(Refusal::new("sign_in_failed", "the name or the password is wrong, or the account is barred"));
+        };
+        self.throttle.succeeded(login, caller.address);
+        self.open(caller, &user).await
+    }
+
+    /// Opens a session for a user whose password was just proven or set.
+    pub(crate) async fn open(&self, caller: &Caller, user: &UserRow) -> Answer<Opened> {
+        let now = clock::now();
+        let secret = secret::make();
+        let hash = secret::hash(&secret);
+        let row = SessionRow {
+            id: random::new_id(),
+            user: user.id,
+            login: user.login.clone(),
+            preset: user.preset,
+            csrf: secret::make(),
+            created_at: now,
+            seen_at: now,
+            expires_at: now.plus_ms(self.session_ms),
+            from: caller.address.to_string(),
+            agent: caller.agent.clone(),
+        };
+        let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
+        let idle_since = now.plus_ms(-self.session_idle_ms);
+        let (row, hash, by) = (&row, &hash, &by);
+        self.db
+            .write(|mut tx: Tx| async move {
+                store::prune_sessions(&mut tx, now, idle_since).await?;
+                store::insert_session(&mut tx, row, hash).await?;
+                tx.audit(Entry::done(by, "session.open", row.login.as_str()));
+                tx.event(NewEvent::new(EventKind::SessionOpened).with("login", &row.login).with("from", &row.from));
+                Ok::<_, DbError>(tx.done(()))
+            })
+            .await?;
+        Ok(Opened { secret, identity: identity(row) })
+    }
+
+    /// Returns who a cookie speaks for; nobody when it is unknown or over.
+    pub(crate) async fn by_session(&self, secret: &str, now: UnixMs) -> Answer<Option<Identity>> {
+        let hash = secret::hash(secret);
+        let hash = &hash;
+        let row = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let row = store::session_by_hash(&mut tx, hash).await?;
+                Ok::<_, DbError>(tx.done(row))
+            })
+            .await?;
+        let Some(row) = row.filter(|r| now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms) else {
+            return Ok(None);
+        };
+        if now.since(row.seen_at) > SEEN_MS {
+            let id = row.id;
+            self.db
+                .write(|mut tx: Tx| async move {
+                    store::touch_session(&mut tx, id, now).await?;
+                    Ok::<_, DbError>(tx.done(()))
+                })
+                .await?;
+        }
+        Ok(Some(identity(&row)))
+    }
+
+    /// Returns whether a credential that was good before still is: for streams, which outlive their first check.
+    pub(crate) async fn still_holds(&self, identity: &Identity, address: IpAddr) -> Answer<bool> {
+        let now = clock::now();
+        match &identity.by {
+            Credential::Session { id, .. } => {
+                let id = *id;
+                let row = self
+                    .db
+                    .write(|mut tx: Tx| async move {
+                        // An open stream is use of the session.
+                        store::touch_session(&mut tx, id, now).await?;
+                        let row = store::session_by_id(&mut tx, id).await?;
+                        Ok::<_, DbError>(tx.done(row))
+                    })
+                    .await?;
+                Ok(row.is_some_and(|r| now < r.expires_at))
+            }
+            Credential::Token { id, .. } => {
+                let id = *id;
+                let row = self
+                    .db
+                    .read(|mut tx: Tx| async move {
+                        let row = store::token_by_id(&mut tx, id).await?;
+                        Ok::<_, DbError>(tx.done(row))
+                    })
+                    .await?;
+                Ok(row.is_some_and(|r| now < r.expires_at && r.fits(address) && !r.is_owner_barred))
+            }
+        }
+    }
+
+    /// Returns a user's sessions that aren't over, the last used first.
+    pub async fn sessions(&self, user: UserId) -> Answer<Vec<lampas_api::OpenSession>> {
+        let now = clock::now();
+        let rows = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let rows = store::sessions(&mut tx, user).await?;
+                Ok::<_, DbError>(tx.done(rows))
+            })
+            .await?;
+        let open = rows.into_iter().filter(|r| now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms);
+        let shown = open.map(|r| lampas_api::OpenSession {
+            id: r.id,
+            created_at: r.created_at,
+            seen_at: r.seen_at,
+            expires_at: r.expires_at,
+            from: r.from,
+            agent: r.agent,
+            is_current: false,
+        });
+        Ok(shown.collect())
+    }
+
+    /// Ends one of a user's own sessions.
+    pub async fn end_session(&self, caller: &Caller, id: TokenId) -> Answer<()> {
+        let user = caller.identity()?.user;
+        let by = &caller.as_principal();
+        let reason = &caller.reason;
+        self.db
+            .write(|mut tx: Tx| async move {
+                if !store::delete_session(&mut tx, user, id).await? {
+                    return Err(AccessError::from(Refusal::not_found("session", id)));
+                }
+                tx.audit(Entry::done(by, "session.end", id.to_string()).because(reason));
+                Ok(tx.done(()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Changes one's own password; ends all other sessions.
+    pub async fn change_password(&self, caller: &Caller, change: &lampas_api::PasswordChange) -> Answer<()> {
+        let identity = caller.identity()?;
+        password::check("/new", &change.new, identity.login.as_str())?;
+        self.throttle.begin(identity.login.as_str(), caller.address, Instant::now()).map_err(|secs| {
+            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
+        })?;
+        let user = self.user_by_login(identity.login.as_str()).await?;
+        let mut user = user.ok_or_else(|| Refusal::not_found("user", &identity.login))?;
+        if !self.passwords.is_right(&change.current, Some(user.password_hash.clone())).await? {
+            return Err(Refusal::field("/current", "is not the current password"));
+        }
+        self.throttle.succeeded(identity.login.as_str(), caller.address);
+        user.password_hash = self.passwords.hash(&change.new).await?;
+        let keep = match &identity.by {
+            Credential::Session { id, .. } => Some(*id),
+            Credential::Token { .. } => None,
+        };
+        let (user, by, now) = (&user, &caller.as_principal(), clock::now());
+        self.db
+            .write(|mut tx: Tx| async move {
+                store::update_user(&mut tx, user, now).await?;
+                store::delete_sessions(&mut tx, user.id, keep).await?;
+                tx.audit(Entry::done(by, "session.password", user.login.as_str()));
+                Ok::<_, DbError>(tx.done(()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Counts an attempt at the set-up link, which is guessed at like a password.
+    pub(crate) fn throttle_setup(&self, caller: &Caller) -> Answer<()> {
+        self.throttle.begin(SETUP, caller.address, Instant::now()).map_err(|secs| {
+            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
+        })
+    }
+
+    /// Forgives the attempt that succeeded.
+    pub(crate) fn setup_done(&self, caller: &Caller) {
+        self.throttle.succeeded(SETUP, caller.address);
+    }
+
+    async fn note_refused(&self, caller: &Caller, login: &str) -> Answer<()> {
+        let by = &caller.as_principal();
+        let from: &IpAddr = &caller.address;
+        self.db
+            .write(|mut tx: Tx| async move {
+                tx.audit(Entry::refused(by, "session.open", login, "sign_in_failed"));
+                tx.event(NewEvent::new(EventKind::SessionRefused).with("login", login).with("from", from));
+                Ok::<_, DbError>(tx.done(()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn user_by_login(&self, login: &str) -> Answer<Option<UserRow>> {
+        let user = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let user = store::user_by_login(&mut tx, login).await?;
+                Ok::<_, DbError>(tx.done(user))
+            })
+            .await?;
+        Ok(user)
+    }
+}
+
+fn identity(row: &SessionRow) -> Identity {
+    Identity {
+        user: row.user,
+        login: row.login.clone(),
+        preset: row.preset,
+        by: Credential::Session { id: row.id, csrf: row.csrf.clone(), expires_at: row.expires_at },
+    }
+}

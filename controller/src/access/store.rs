@@ -1,0 +1,330 @@
+//! The tables of users, sessions and API tokens.
+
+use lampas_shared::{
+    access::{Login, Preset},
+    id::{TokenId, UserId},
+    time::UnixMs,
+};
+use sqlx::any::AnyRow;
+
+use crate::db::{DbError, Tx, row::Reader};
+
+const USER: &str = "u.id, u.login, u.preset, u.password_hash, u.created_ms, u.disabled_ms, u.signed_in_ms";
+
+/// A user as it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct UserRow {
+    pub(crate) id: UserId,
+    pub(crate) login: Login,
+    pub(crate) preset: Preset,
+    pub(crate) password_hash: String,
+    pub(crate) created_at: UnixMs,
+    pub(crate) disabled_at: Option<UnixMs>,
+    pub(crate) signed_in_at: Option<UnixMs>,
+}
+
+fn user(row: &AnyRow) -> Result<UserRow, DbError> {
+    let r = Reader::new("user_account", row);
+    Ok(UserRow {
+        id: r.parse("id")?,
+        login: r.parse("login")?,
+        preset: r.parse("preset")?,
+        password_hash: r.text("password_hash")?,
+        created_at: r.time("created_ms")?,
+        disabled_at: r.maybe_time("disabled_ms")?,
+        signed_in_at: r.maybe_time("signed_in_ms")?,
+    })
+}
+
+pub(crate) async fn user_by_login(tx: &mut Tx, login: &str) -> Result<Option<UserRow>, DbError> {
+    let sql = format!("SELECT {USER} FROM user_account u WHERE u.login = ?");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(login).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(user).transpose()
+}
+
+pub(crate) async fn user_by_id(tx: &mut Tx, id: UserId) -> Result<Option<UserRow>, DbError> {
+    let sql = format!("SELECT {USER} FROM user_account u WHERE u.id = ?");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(user).transpose()
+}
+
+pub(crate) async fn users(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<UserRow>, DbError> {
+    let sql = format!("SELECT {USER} FROM user_account u WHERE u.login > ? ORDER BY u.login LIMIT ?");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(after).bind(i64::from(limit));
+    query.fetch_all(tx.conn()).await?.iter().map(user).collect()
+}
+
+pub(crate) async fn insert_user(tx: &mut Tx, row: &UserRow) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO user_account (id, login, display_name, preset, password_hash, created_ms, updated_ms) \
+         VALUES (?, ?, '', ?, ?, ?, ?)",
+    )
+    .bind(row.id.to_string())
+    .bind(row.login.as_str())
+    .bind(row.preset.as_str())
+    .bind(&row.password_hash)
+    .bind(row.created_at.0)
+    .bind(row.created_at.0)
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn update_user(tx: &mut Tx, row: &UserRow, now: UnixMs) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE user_account SET preset = ?, password_hash = ?, disabled_ms = ?, updated_ms = ? WHERE id = ?",
+    )
+    .bind(row.preset.as_str())
+    .bind(&row.password_hash)
+    .bind(row.disabled_at.map(|t| t.0))
+    .bind(now.0)
+    .bind(row.id.to_string())
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Deletes a user with their sessions and tokens.
+pub(crate) async fn delete_user(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
+    sqlx::query("DELETE FROM session WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    sqlx::query("DELETE FROM api_token WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    let done = sqlx::query("DELETE FROM user_account WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Returns how many administrators can sign in, locking the rows so that two demotions can't pass each other.
+pub(crate) async fn administrators(tx: &mut Tx) -> Result<Vec<UserId>, DbError> {
+    let lock = tx.dialect().for_update();
+    let sql =
+        format!("SELECT u.id FROM user_account u WHERE u.preset = 'administrator' AND u.disabled_ms IS NULL{lock}");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(tx.conn()).await?;
+    rows.iter().map(|r| Reader::new("user_account", r).parse("id")).collect()
+}
+
+/// A session as it stands, with its user.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionRow {
+    pub(crate) id: TokenId,
+    pub(crate) user: UserId,
+    pub(crate) login: Login,
+    pub(crate) preset: Preset,
+    pub(crate) csrf: String,
+    pub(crate) created_at: UnixMs,
+    pub(crate) seen_at: UnixMs,
+    pub(crate) expires_at: UnixMs,
+    pub(crate) from: String,
+    pub(crate) agent: String,
+}
+
+const SESSION: &str = "s.id, s.user_id, u.login, u.preset, s.csrf, s.created_ms, s.seen_ms, s.expires_ms, s.from_addr, \
+                       s.user_agent FROM session s JOIN user_account u ON u.id = s.user_id AND u.disabled_ms IS NULL";
+
+fn session(row: &AnyRow) -> Result<SessionRow, DbError> {
+    let r = Reader::new("session", row);
+    Ok(SessionRow {
+        id: r.parse("id")?,
+        user: r.parse("user_id")?,
+        login: r.parse("login")?,
+        preset: r.parse("preset")?,
+        csrf: r.text("csrf")?,
+        created_at: r.time("created_ms")?,
+        seen_at: r.time("seen_ms")?,
+        expires_at: r.time("expires_ms")?,
+        from: r.text("from_addr")?,
+        agent: r.text("user_agent")?,
+    })
+}
+
+pub(crate) async fn session_by_hash(tx: &mut Tx, hash: &str) -> Result<Option<SessionRow>, DbError> {
+    let sql = format!("SELECT {SESSION} WHERE s.secret_hash = ?");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(hash).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(session).transpose()
+}
+
+pub(crate) async fn session_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<SessionRow>, DbError> {
+    let sql = format!("SELECT {SESSION} WHERE s.id = ?");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(session).transpose()
+}
+
+pub(crate) async fn sessions(tx: &mut Tx, user: UserId) -> Result<Vec<SessionRow>, DbError> {
+    let sql = format!("SELECT {SESSION} WHERE s.user_id = ? ORDER BY s.seen_ms DESC LIMIT 500");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(user.to_string()).fetch_all(tx.conn()).await?;
+    rows.iter().map(session).collect()
+}
+
+pub(crate) async fn insert_session(tx: &mut Tx, row: &SessionRow, hash: &str) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO session (id, user_id, secret_hash, csrf, created_ms, seen_ms, expires_ms, from_addr, user_agent) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(row.id.to_string())
+    .bind(row.user.to_string())
+    .bind(hash)
+    .bind(&row.csrf)
+    .bind(row.created_at.0)
+    .bind(row.seen_at.0)
+    .bind(row.expires_at.0)
+    .bind(&row.from)
+    .bind(&row.agent)
+    .execute(tx.conn())
+    .await?;
+    sqlx::query("UPDATE user_account SET signed_in_ms = ? WHERE id = ?")
+        .bind(row.created_at.0)
+        .bind(row.user.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn touch_session(tx: &mut Tx, id: TokenId, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE session SET seen_ms = ? WHERE id = ?")
+        .bind(now.0)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Ends one session of a user.
+pub(crate) async fn delete_session(tx: &mut Tx, user: UserId, id: TokenId) -> Result<bool, DbError> {
+    let done = sqlx::query("DELETE FROM session WHERE id = ? AND user_id = ?")
+        .bind(id.to_string())
+        .bind(user.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends a user's sessions but one.
+pub(crate) async fn delete_sessions(tx: &mut Tx, user: UserId, but: Option<TokenId>) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM session WHERE user_id = ? AND id <> ?")
+        .bind(user.to_string())
+        .bind(but.map(|id| id.to_string()).unwrap_or_default())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Drops sessions that are over.
+pub(crate) async fn prune_sessions(tx: &mut Tx, now: UnixMs, idle_since: UnixMs) -> Result<u64, DbError> {
+    let done = sqlx::query("DELETE FROM session WHERE expires_ms <= ? OR seen_ms <= ?")
+        .bind(now.0)
+        .bind(idle_since.0)
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// An API token as it stands, with its owner.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenRow {
+    pub(crate) id: TokenId,
+    pub(crate) user: UserId,
+    pub(crate) owner: Login,
+    pub(crate) owner_preset: Preset,
+    pub(crate) name: String,
+    pub(crate) preset: Preset,
+    pub(crate) created_at: UnixMs,
+    pub(crate) expires_at: UnixMs,
+    pub(crate) used_at: Option<UnixMs>,
+    pub(crate) cidr: Option<String>,
+    pub(crate) is_owner_barred: bool,
+}
+
+impl TokenRow {
+    /// Returns whether it may be used from an address.
+    pub(crate) fn fits(&self, address: std::net::IpAddr) -> bool {
+        self.cidr.as_deref().is_none_or(|c| c.parse::<crate::config::Network>().is_ok_and(|n| n.contains(address)))
+    }
+}
+
+const TOKEN: &str = "t.id, t.user_id, u.login, u.preset AS owner_preset, t.name, t.preset, t.created_ms, t.expires_ms, \
+                     t.used_ms, t.cidr, u.disabled_ms FROM api_token t JOIN user_account u ON u.id = t.user_id";
+
+fn token(row: &AnyRow) -> Result<TokenRow, DbError> {
+    let r = Reader::new("api_token", row);
+    Ok(TokenRow {
+        id: r.parse("id")?,
+        user: r.parse("user_id")?,
+        owner: r.parse("login")?,
+        owner_preset: r.parse("owner_preset")?,
+        name: r.text("name")?,
+        preset: r.parse("preset")?,
+        created_at: r.time("created_ms")?,
+        expires_at: r.maybe_time("expires_ms")?.unwrap_or(UnixMs(i64::MAX)),
+        used_at: r.maybe_time("used_ms")?,
+        cidr: r.maybe_text("cidr")?,
+        is_owner_barred: r.maybe_time("disabled_ms")?.is_some(),
+    })
+}
+
+/// Returns a token that isn't revoked and whose owner isn't barred.
+pub(crate) async fn token_by_hash(tx: &mut Tx, hash: &str) -> Result<Option<TokenRow>, DbError> {
+    let sql = format!("SELECT {TOKEN} WHERE t.secret_hash = ? AND t.revoked_ms IS NULL AND u.disabled_ms IS NULL");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(hash).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(token).transpose()
+}
+
+/// Returns tokens that aren't revoked, newest first: a user's, or everybody's.
+pub(crate) async fn tokens(
+    tx: &mut Tx,
+    of: Option<UserId>,
+    before: &str,
+    limit: u32,
+) -> Result<Vec<TokenRow>, DbError> {
+    let sql = format!(
+        "SELECT {TOKEN} WHERE t.revoked_ms IS NULL AND t.id < ? AND (t.user_id = ? OR ? = 1) ORDER BY t.id DESC LIMIT ?"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(before)
+        .bind(of.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(of.is_none()))
+        .bind(i64::from(limit))
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter().map(token).collect()
+}
+
+pub(crate) async fn token_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<TokenRow>, DbError> {
+    let sql = format!("SELECT {TOKEN} WHERE t.id = ? AND t.revoked_ms IS NULL");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(token).transpose()
+}
+
+pub(crate) async fn insert_token(tx: &mut Tx, row: &TokenRow, hash: &str) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO api_token (id, user_id, name, preset, secret_hash, created_ms, expires_ms, cidr) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(row.id.to_string())
+    .bind(row.user.to_string())
+    .bind(&row.name)
+    .bind(row.preset.as_str())
+    .bind(hash)
+    .bind(row.created_at.0)
+    .bind(row.expires_at.0)
+    .bind(row.cidr.clone())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn touch_token(tx: &mut Tx, id: TokenId, from: &str, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE api_token SET used_ms = ?, used_from = ? WHERE id = ?")
+        .bind(now.0)
+        .bind(from)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn revoke_token(tx: &mut Tx, id: TokenId, now: UnixMs) -> Result<bool, DbError> {
+    let done = sqlx::query("UPDATE api_token SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL")
+        .bind(now.0)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(done.rows_affected() == 1)
+}

@@ -1,0 +1,171 @@
+//! API tokens: making, speaking by one, revoking.
+
+use std::net::IpAddr;
+
+use lampas_api::{ApiToken, ApiTokenCreate, ApiTokenCreated};
+use lampas_runtime::{clock, random};
+use lampas_shared::{
+    access::Permission,
+    check_line,
+    id::{TokenId, UserId},
+    time::UnixMs,
+};
+
+use super::{
+    Access, AccessError, secret,
+    store::{self, TokenRow},
+};
+use crate::{
+    api::{
+        guard::{Caller, Credential, Identity},
+        problem::{Answer, Refusal},
+    },
+    audit::Entry,
+    config::Network,
+    db::{DbError, Tx},
+};
+
+/// How old the time of the last use may be before it is written again.
+const USED_MS: i64 = 60_000;
+
+impl Access {
+    /// Returns who a token speaks for.
+    ///
+    /// # Errors
+    /// When it is unknown, revoked or over, or comes from another network.
+    pub(crate) async fn by_token(&self, given: &str, address: IpAddr, now: UnixMs) -> Answer<Identity> {
+        let refused = || Refusal::new("unauthenticated", "the API token is unknown, revoked or over");
+        if !given.starts_with(secret::TOKEN_PREFIX) || given.len() > 100 {
+            return Err(refused());
+        }
+        let hash = &secret::hash(given);
+        let row = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let row = store::token_by_hash(&mut tx, hash).await?;
+                Ok::<_, DbError>(tx.done(row))
+            })
+            .await?;
+        let row = row.filter(|r| now < r.expires_at).ok_or_else(refused)?;
+        if !row.fits(address) {
+            return Err(Refusal::new("unauthenticated", format!("the API token is not for use from {address}")));
+        }
+        if row.used_at.is_none_or(|t| now.since(t) > USED_MS) {
+            let (id, from) = (row.id, &address.to_string());
+            self.db
+                .write(|mut tx: Tx| async move {
+                    store::touch_token(&mut tx, id, from, now).await?;
+                    Ok::<_, DbError>(tx.done(()))
+                })
+                .await?;
+        }
+        Ok(Identity {
+            user: row.user,
+            login: row.owner,
+            preset: row.preset.min(row.owner_preset),
+            by: Credential::Token { id: row.id, name: row.name },
+        })
+    }
+
+    /// Returns tokens, newest first: one's own, or everybody's.
+    pub async fn tokens(&self, of: Option<UserId>, before: Option<TokenId>, limit: u32) -> Answer<Vec<ApiToken>> {
+        let before = before.map_or_else(|| "~".to_owned(), |id| id.to_string());
+        let before = &before;
+        let rows = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let rows = store::tokens(&mut tx, of, before, limit).await?;
+                Ok::<_, DbError>(tx.done(rows))
+            })
+            .await?;
+        Ok(rows.iter().map(shown).collect())
+    }
+
+    /// Makes a token for the caller.
+    pub async fn create_token(&self, caller: &Caller, wanted: &ApiTokenCreate) -> Answer<ApiTokenCreated> {
+        let identity = caller.identity()?;
+        if wanted.preset > identity.preset {
+            return Err(Refusal::field(
+                "/preset",
+                format!("you are {}, a token can't be more", identity.preset.as_str()),
+            ));
+        }
+        self.make_token(identity.user, caller.as_principal(), wanted).await
+    }
+
+    /// Makes a token for a user, without a caller: for the command line of the controller.
+    pub async fn make_token(
+        &self,
+        user: UserId,
+        by: crate::audit::Principal,
+        wanted: &ApiTokenCreate,
+    ) -> Answer<ApiTokenCreated> {
+        check_line("name", &wanted.name, 64).map_err(|e| Refusal::text("/name", &e))?;
+        if wanted.name.trim().is_empty() {
+            return Err(Refusal::field("/name", "say what the token is for"));
+        }
+        if !(60..=31_536_000).contains(&wanted.ttl_secs) {
+            return Err(Refusal::field("/ttl_secs", "a token lives 60 to 31536000 seconds"));
+        }
+        if let Some(cidr) = &wanted.cidr {
+            cidr.parse::<Network>().map_err(|e| Refusal::field("/cidr", e))?;
+        }
+        let now = clock::now();
+        let secret = format!("{}{}", secret::TOKEN_PREFIX, secret::make());
+        let (hash, by) = (&secret::hash(&secret), &by);
+        let row = self
+            .db
+            .write(|mut tx: Tx| async move {
+                let owner = store::user_by_id(&mut tx, user).await?;
+                let owner = owner.ok_or_else(|| AccessError::from(Refusal::not_found("user", user)))?;
+                let row = TokenRow {
+                    id: random::new_id(),
+                    user,
+                    owner: owner.login,
+                    owner_preset: owner.preset,
+                    name: wanted.name.clone(),
+                    preset: wanted.preset,
+                    created_at: now,
+                    expires_at: now.plus_ms((wanted.ttl_secs * 1000) as i64),
+                    used_at: None,
+                    cidr: wanted.cidr.clone(),
+                    is_owner_barred: owner.disabled_at.is_some(),
+                };
+                store::insert_token(&mut tx, &row, hash).await?;
+                tx.audit(Entry::done(by, "token.create", format!("{} ({})", row.name, row.preset.as_str())));
+                Ok::<_, AccessError>(tx.done(row))
+            })
+            .await?;
+        Ok(ApiTokenCreated { token: shown(&row), secret })
+    }
+
+    /// Revokes a token: one's own, or anybody's with the permission.
+    pub async fn revoke_token(&self, caller: &Caller, id: TokenId) -> Answer<()> {
+        let identity = caller.identity()?;
+        let (by, reason, now) = (&caller.as_principal(), &caller.reason, clock::now());
+        self.db
+            .write(|mut tx: Tx| async move {
+                let row = store::token_by_id(&mut tx, id).await?;
+                let row = row.filter(|r| r.user == identity.user || caller.may(Permission::ManageUsers));
+                let row = row.ok_or_else(|| AccessError::from(Refusal::not_found("API token", id)))?;
+                store::revoke_token(&mut tx, id, now).await?;
+                tx.audit(Entry::done(by, "token.revoke", format!("{} of {}", row.name, row.owner)).because(reason));
+                Ok::<_, AccessError>(tx.done(()))
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+fn shown(row: &TokenRow) -> ApiToken {
+    ApiToken {
+        id: row.id,
+        name: row.name.clone(),
+        owner: row.owner.clone(),
+        preset: row.preset.min(row.owner_preset),
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        last_used_at: row.used_at,
+        cidr: row.cidr.clone(),
+    }
+}

@@ -1,0 +1,168 @@
+//! What handlers take out of a request: JSON bodies, queries, paths, preconditions. Every mistake becomes a problem.
+
+use std::str::FromStr;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Answer, Refusal};
+
+/// A JSON body.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if !kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")) {
+            return Err(Refusal::new("media_type", "send Content-Type: application/json"));
+        }
+        let bytes = body(request, state).await?;
+        read_json(&bytes).map(Self)
+    }
+}
+
+/// A JSON body that may be left out.
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            return Json::from_request(request, state).await.map(|Json(value)| Self(value));
+        }
+        let bytes = body(request, state).await?;
+        if bytes.is_empty() {
+            Ok(Self(T::default()))
+        } else {
+            Err(Refusal::new("media_type", "send Content-Type: application/json"))
+        }
+    }
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Answer<Bytes> {
+    Bytes::from_request(request, state).await.map_err(|e| match e.status().as_u16() {
+        413 => Refusal::new("too_large", "the body is longer than limits.body_bytes allows"),
+        _ => Refusal::new("malformed", "the body could not be read to its end"),
+    })
+}
+
+/// Reads JSON; the mistake names its place.
+pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let text = e.to_string();
+        if e.is_data() {
+            let pointer = field_of(&text).map(|f| format!("/{f}")).unwrap_or_default();
+            Refusal::field(&pointer, text)
+        } else {
+            Refusal::new("malformed", format!("the body is not JSON: {text}"))
+        }
+    })
+}
+
+/// Returns the field that serde's message names, if it does: ``missing field `login` at …``.
+fn field_of(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("missing field `").or_else(|| message.strip_prefix("unknown field `"))?;
+    rest.split('`').next()
+}
+
+/// A query string; unknown parameters are refused by the types.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|e| Refusal::field("", format!("the query is wrong: {}", e.body_text())))
+    }
+}
+
+/// The path's parameters as they stand.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|e| Refusal::new("not_found", e.body_text()))
+    }
+}
+
+/// Reads a parameter of the path; what can't be one can't be found.
+pub(crate) fn param<T: FromStr>(what: &str, text: &str) -> Answer<T> {
+    text.parse().map_err(|_| Refusal::not_found(what, format_args!("{:?}", text.chars().take(64).collect::<String>())))
+}
+
+/// The headers that decide whether a write still fits.
+pub(crate) struct IfMatch(pub(crate) Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        revision_of(&parts.headers).map(Self)
+    }
+}
+
+fn revision_of(headers: &HeaderMap) -> Answer<Option<u64>> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let number = text.strip_prefix("W/").unwrap_or(text).trim_matches('"').parse();
+    number.map(Some).map_err(|_| Refusal::new("precondition_failed", "If-Match holds no ETag of this controller"))
+}
+
+/// Writes a revision as an ETag.
+pub(crate) fn etag(revision: u64) -> [(header::HeaderName, HeaderValue); 1] {
+    [(header::ETAG, HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits are a header value"))]
+}
+
+/// The bounds of a page: 1 to 500 rows, 100 by default.
+pub(crate) fn limit(asked: Option<u32>) -> Answer<u32> {
+    match asked {
+        None => Ok(100),
+        Some(n @ 1..=500) => Ok(n),
+        Some(_) => Err(Refusal::field("/limit", "a page has 1 to 500 rows")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_reads_our_etags_and_nothing_else() {
+        let check = |value: &str, expected: Result<Option<u64>, ()>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MATCH, HeaderValue::from_str(value).expect(value));
+            assert_eq!(revision_of(&headers).map_err(drop), expected, "{value}");
+        };
+        check("\"7\"", Ok(Some(7)));
+        check("W/\"7\"", Ok(Some(7)));
+        check("*", Ok(None));
+        check("\"abc\"", Err(()));
+        assert_eq!(etag(7)[0].1, "\"7\"");
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        let refusal = read_json::<lampas_api::SignInRequest>(br#"{"login":"a"}"#).err().expect("is refused");
+        assert_eq!(refusal.fields[0].pointer, "/password");
+        let refusal = read_json::<lampas_api::SignInRequest>(b"{").err().expect("is refused");
+        assert_eq!(refusal.code, "malformed");
+    }
+}

@@ -1,0 +1,225 @@
+//! The check before each call: who calls, whether that one may, and whether a browser really meant it.
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, Request, State},
+    http::{HeaderMap, Method, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use lampas_shared::{
+    access::{Login, Permission, Preset},
+    id::{TokenId, UserId},
+};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+use tracing::warn;
+
+use super::{
+    App,
+    frame::RequestId,
+    problem::Refusal,
+    table::{Access, Rule},
+};
+use crate::access::secret::equal;
+
+/// Who calls: what handlers and services know of it.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who it is; absent in open calls without a login.
+    pub identity: Option<Identity>,
+    /// From where, with trusted proxies taken off.
+    pub address: IpAddr,
+    /// The program, as it names itself; shortened.
+    pub agent: String,
+    /// The request's id.
+    pub request: String,
+    /// Why, as the header `X-Reason` says; empty without it.
+    pub reason: String,
+}
+
+/// A user, signed in or by a token.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// The user's name.
+    pub login: Login,
+    /// What may be done: the user's preset, for a token at most the token's.
+    pub preset: Preset,
+    /// By what.
+    pub by: Credential,
+}
+
+/// What a caller showed.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A session's cookie.
+    Session {
+        /// The session.
+        id: TokenId,
+        /// What `X-CSRF-Token` must be.
+        csrf: String,
+        /// When it ends at the latest.
+        expires_at: lampas_shared::time::UnixMs,
+    },
+    /// An API token.
+    Token {
+        /// The token.
+        id: TokenId,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Caller {
+    /// Returns who it is, as the audit writes it.
+    pub fn principal(&self) -> String {
+        match &self.identity {
+            None => "stranger".to_owned(),
+            Some(Identity { login, by: Credential::Token { name, .. }, .. }) => format!("token:{name} of {login}"),
+            Some(Identity { login, .. }) => format!("user:{login}"),
+        }
+    }
+
+    /// Returns the user's name, for authorship.
+    pub fn login(&self) -> String {
+        self.identity.as_ref().map_or_else(|| "stranger".to_owned(), |i| i.login.to_string())
+    }
+
+    /// Returns whether it has a permission.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.identity.as_ref().is_some_and(|i| i.preset.grants(permission))
+    }
+
+    /// Returns the identity of a call that needs one.
+    pub fn identity(&self) -> Result<&Identity, Refusal> {
+        self.identity.as_ref().ok_or_else(|| Refusal::new("unauthenticated", "sign in, or send an API token"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Refusal::new("internal", "the call is not in the table"))
+    }
+}
+
+/// Checks one call by its rule, runs it within its time, and audits what was refused.
+pub(super) async fn check(State((app, rule)): State<(App, Rule)>, mut request: Request, next: Next) -> Response {
+    let mut caller = stranger(&app, &request);
+    // A request's body can't be shared between threads; its head can.
+    let (method, headers) = (request.method().clone(), request.headers().clone());
+    let outcome = admit(&app, rule, &method, &headers, &mut caller).await;
+    let known = caller.identity.is_some();
+    let response = match outcome {
+        Err(refusal) => refusal.into_response(),
+        Ok(()) => {
+            request.extensions_mut().insert(caller.clone());
+            let limit = if rule.is_long {
+                Duration::from_secs(24 * 3600)
+            } else {
+                Duration::from_secs(app.config.limits.request_secs)
+            };
+            match tokio::time::timeout(limit, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => Refusal::new("timeout", "the call was given up; what it had begun may have been done")
+                    .into_response(),
+            }
+        }
+    };
+    if let (Some(act), Some(refusal), true) = (rule.act, response.extensions().get::<Refusal>(), known) {
+        let result = format!("refused: {}", refusal.code);
+        if let Err(e) = app.access.audit_refused(&caller, act, &result).await {
+            warn!(error = %lampas_shared::error::Chain(&e), act, "a refused act was not audited");
+        }
+    }
+    response
+}
+
+async fn admit(
+    app: &App,
+    rule: Rule,
+    method: &Method,
+    headers: &HeaderMap,
+    caller: &mut Caller,
+) -> Result<(), Refusal> {
+    let is_write = rule.act.is_some() || !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    // A browser says where a request came from; a write from another site is never meant.
+    if is_write && matches!(headers.get("sec-fetch-site").map(|v| v.as_bytes()), Some(b"cross-site" | b"same-site")) {
+        return Err(Refusal::new("csrf", "the request comes from another site"));
+    }
+    let now = lampas_runtime::clock::now();
+    caller.identity = match bearer(headers)? {
+        Some(secret) => Some(app.access.by_token(&secret, caller.address, now).await?),
+        None => match cookie(headers) {
+            Some(secret) => app.access.by_session(&secret, now).await?,
+            None => None,
+        },
+    };
+    let Access::Needs(permission) = rule.access else { return Ok(()) };
+    let identity = caller.identity()?;
+    if let (true, Credential::Session { csrf, .. }) = (is_write, &identity.by) {
+        let given = headers.get("x-csrf-token").map(|v| v.as_bytes()).unwrap_or_default();
+        if !equal(given, csrf.as_bytes()) {
+            return Err(Refusal::new("csrf", "send the session's csrf_token as X-CSRF-Token"));
+        }
+    }
+    if identity.preset.grants(permission) {
+        return Ok(());
+    }
+    let need = if Preset::Operator.grants(permission) { "operator" } else { "administrator" };
+    Err(Refusal::new("forbidden", format!("{} is {}, this needs {need}", caller.principal(), identity.preset.as_str())))
+}
+
+fn stranger(app: &App, request: &Request) -> Caller {
+    let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let shorten = |text: &str, max: usize| -> String { text.chars().filter(|c| !c.is_control()).take(max).collect() };
+    Caller {
+        identity: None,
+        address: address(app, request),
+        agent: shorten(header("user-agent"), 200),
+        request: request.extensions().get::<RequestId>().map(|r| r.0.clone()).unwrap_or_default(),
+        reason: shorten(header("x-reason"), 500),
+    }
+}
+
+/// Returns where a request comes from: the peer, or what trusted proxies say, from the last one back to the first that
+/// isn't trusted.
+fn address(app: &App, request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
+    let mut address = peer.unwrap_or(Ipv6Addr::UNSPECIFIED.into()).to_canonical();
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
+    let hops: Vec<&str> = forwarded.flat_map(|v| v.split(',')).map(str::trim).collect();
+    for hop in hops.into_iter().rev() {
+        if !app.config.web.trusts(address) {
+            break;
+        }
+        match hop.parse::<IpAddr>() {
+            Ok(ip) => address = ip.to_canonical(),
+            Err(_) => break,
+        }
+    }
+    address
+}
+
+/// The cookie of a session. The prefix makes browsers insist on Secure, Path=/ and no domain (RFC 6265bis).
+pub(crate) const COOKIE: &str = "__Host-lampas";
+
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    let mut pairs = all.flat_map(|v| v.split(';')).filter_map(|p| p.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).filter(|v| !v.is_empty())
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    match text.split_once(' ') {
+        Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(secret.trim().to_owned())),
+        _ => Err(Refusal::new("unauthenticated", "Authorization must be: Bearer lpa1-…")),
+    }
+}

@@ -1,0 +1,117 @@
+//! The OpenAPI document, made from the table of calls.
+
+use std::collections::BTreeMap;
+
+use axum::{extract::State, response::IntoResponse};
+use utoipa::{
+    ToSchema,
+    openapi::{
+        ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder,
+        path::{HttpMethod, PathItemBuilder},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::{App, calls, table::Call};
+
+/// `GET /api/v1/openapi.json`.
+pub(super) async fn serve(State(app): State<App>) -> impl IntoResponse {
+    ([(axum::http::header::CONTENT_TYPE, "application/json")], app.openapi.clone())
+}
+
+/// Returns the document as JSON.
+pub fn json() -> String {
+    document(&calls()).to_pretty_json().expect("the document serialises")
+}
+
+fn document(calls: &[Call]) -> OpenApi {
+    let mut schemas = BTreeMap::new();
+    let mut found = Vec::new();
+    lampas_api::Problem::schemas(&mut found);
+    found.push((lampas_api::Problem::name().into_owned(), <lampas_api::Problem as utoipa::PartialSchema>::schema()));
+    schemas.extend(found);
+    let mut by_path: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
+    for call in calls {
+        schemas.extend(call.schemas().clone());
+        by_path.entry(call.rule.path).or_default().push(call);
+    }
+    let mut paths = PathsBuilder::new();
+    for (path, calls) in by_path {
+        let mut item = PathItemBuilder::new();
+        for call in calls {
+            item = item.operation(method(call.rule.method), call.operation());
+        }
+        paths = paths.path(path, item.build());
+    }
+    let mut components = ComponentsBuilder::new()
+        .security_scheme("token", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()))
+        .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(super::guard::COOKIE))));
+    for (name, schema) in schemas {
+        components = components.schema(name, schema);
+    }
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("LAMPAS")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some("Lists are pages that go on at `next`; errors are problem details (RFC 9457)."))
+                .build(),
+        )
+        .paths(paths.build())
+        .components(Some(components.build()))
+        .build()
+}
+
+fn method(text: &str) -> HttpMethod {
+    match text {
+        "POST" => HttpMethod::Post,
+        "PUT" => HttpMethod::Put,
+        "PATCH" => HttpMethod::Patch,
+        "DELETE" => HttpMethod::Delete,
+        _ => HttpMethod::Get,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_in_the_document_leads_somewhere() {
+        let document: serde_json::Value = serde_json::from_str(&json()).expect("is JSON");
+        assert!(document["openapi"].as_str().is_some_and(|v| v.starts_with("3.")), "{}", document["openapi"]);
+        let mut references = Vec::new();
+        collect(&document, &mut references);
+        assert!(references.len() > 50, "the document refers to its schemas");
+        for reference in references {
+            let pointer = reference.strip_prefix('#').expect("references are local");
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_unique() {
+        let calls = calls();
+        let mut ids: Vec<_> = calls.iter().filter_map(|c| c.operation().operation_id).collect();
+        let all = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+        assert_eq!(all, calls.len());
+    }
+
+    fn collect(value: &serde_json::Value, into: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    match value.as_str() {
+                        Some(reference) if key == "$ref" => into.push(reference.to_owned()),
+                        _ => collect(value, into),
+                    }
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|v| collect(v, into)),
+            _ => {}
+        }
+    }
+}
