@@ -1,6 +1,9 @@
 //! What the link asks of the store, as traits, so that it knows no SQL.
 
+use std::net::SocketAddr;
+
 use futures_util::future::BoxFuture;
+use lampas_runtime::identity::CertInfo;
 use lampas_shared::{
     desired::{ContentHash, NodeDesired},
     error::Fault,
@@ -8,7 +11,7 @@ use lampas_shared::{
     id::NodeId,
     time::UnixMs,
 };
-use lampas_wire::Report;
+use lampas_wire::{EnrolReply, EnrolRequest, RenewReply, Report};
 
 /// Where desired states and contents come from, and where reports go.
 pub trait StateSource: Send + Sync + 'static {
@@ -88,4 +91,13 @@ pub trait Membership: Send + Sync + 'static {
 
     /// Records presence of many nodes in one transaction.
     fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<(), Fault>>;
+}
+
+/// Gives and renews certificates.
+pub trait Admission: Send + Sync + 'static {
+    /// Lets a node in that shows a token.
+    fn enrol(&self, request: EnrolRequest, from: SocketAddr) -> BoxFuture<'_, EnrolReply>;
+
+    /// Renews the certificate that a node showed; it may be expired, not revoked.
+    fn renew(&self, node: NodeId, shown: CertInfo, csr: Vec<u8>, from: SocketAddr) -> BoxFuture<'_, RenewReply>;
 }

@@ -1,0 +1,168 @@
+//! The gate: finds a node's session and asks it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use lampas_shared::{
+    desired::NodeDesired,
+    error::{Chain, Fault},
+    fleet::NodeState,
+    id::NodeId,
+    object::Target,
+    report::{NodePlan, ObservedFile},
+};
+use lampas_wire::{Kind, Message, Reply, Request};
+use tokio::{sync::Semaphore, time::timeout};
+use tracing::debug;
+
+use super::{
+    gate::NodeGate,
+    registry::{Claims, Handle, Registry},
+    stream::{StreamError, read_message, write_message},
+};
+
+/// A plan looks at the disk and runs checks; a node that is alive says so meanwhile. Silence ends the wait much sooner.
+const PLAN_LIMIT: Duration = Duration::from_secs(30);
+const READ_LIMIT: Duration = Duration::from_secs(10);
+const REVERT_LIMIT: Duration = Duration::from_secs(60);
+
+/// A state of the greatest size at a window a round trip.
+const WRITE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Operations at once: each may hold an answer of some 100 KiB.
+const OPERATIONS_MAX: usize = 256;
+
+/// What the rest of the controller holds of the link. Clones share it; it can be made before the link is started.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    pub(super) registry: Arc<Registry>,
+    pub(super) claims: Arc<Claims>,
+    operations: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gate {
+    /// Makes a gate to nobody.
+    pub fn new() -> Self {
+        Self { registry: Arc::default(), claims: Arc::default(), operations: Arc::new(Semaphore::new(OPERATIONS_MAX)) }
+    }
+
+    async fn ask(&self, node: NodeId, request: Request, expected: Kind, limit: Duration) -> Result<Reply, Fault> {
+        let _turn = self.operations.acquire().await.expect("the semaphore is never closed");
+        let handle = self.registry.get(node).ok_or_else(offline)?;
+        let _counted = Counted::begin(&handle);
+        let mut stale = handle.stale.subscribe();
+        let exchange = async {
+            let (mut send, mut recv) = timeout(WRITE_LIMIT, handle.connection.open_bi())
+                .await
+                .map_err(|_| StreamError::Late)?
+                .map_err(quinn::WriteError::from)?;
+            write_message(&mut send, &Message::Request(Box::new(request)), WRITE_LIMIT).await?;
+            read_message(&mut recv, &[], &[expected, Kind::Fault], limit).await
+        };
+        // Dropping the exchange resets its stream: the node stops working on it.
+        let answer = tokio::select! {
+            answer = exchange => answer,
+            _ = stale.wait_for(|is_stale| *is_stale) => Err(StreamError::Late),
+        };
+        match answer {
+            Ok(Message::Reply(reply)) => Ok(*reply),
+            Ok(Message::Fault(fault)) => Err(fault),
+            Ok(_) => Err(Fault::lasting("link.confused", "the node answered something that was not asked")),
+            Err(StreamError::Late) => Err(hung()),
+            Err(error) => {
+                debug!(node.id = %node, error = %Chain(&error), "an operation failed");
+                Err(match handle.connection.close_reason() {
+                    Some(_) => offline(),
+                    None => Fault::passing("link.failed", Chain(&error).to_string()),
+                })
+            }
+        }
+    }
+
+    async fn done(&self, node: NodeId, request: Request) -> Result<(), Fault> {
+        match self.ask(node, request, Kind::DoneReply, REVERT_LIMIT).await? {
+            Reply::Done(done) => done,
+            _ => Err(hung()),
+        }
+    }
+}
+
+impl NodeGate for Gate {
+    fn connected(&self, node: NodeId) -> bool {
+        self.registry.get(node).is_some()
+    }
+
+    fn states(&self) -> BTreeMap<NodeId, NodeState> {
+        self.registry.states()
+    }
+
+    fn wake(&self, nodes: &[NodeId]) {
+        for node in nodes {
+            if let Some(handle) = self.registry.get(*node) {
+                handle.call(|inbox| inbox.wake = true);
+            }
+        }
+    }
+
+    fn plan(&self, node: NodeId, state: NodeDesired) -> BoxFuture<'_, Result<NodePlan, Fault>> {
+        async move {
+            match self.ask(node, Request::Plan(state), Kind::PlanReply, PLAN_LIMIT).await? {
+                Reply::Plan(plan) => plan,
+                _ => Err(hung()),
+            }
+        }
+        .boxed()
+    }
+
+    fn read(&self, node: NodeId, target: Target) -> BoxFuture<'_, Result<Option<ObservedFile>, Fault>> {
+        async move {
+            match self.ask(node, Request::Read(target), Kind::ReadReply, READ_LIMIT).await? {
+                Reply::Read(file) => file,
+                _ => Err(hung()),
+            }
+        }
+        .boxed()
+    }
+
+    fn revert(&self, node: NodeId, target: Target) -> BoxFuture<'_, Result<(), Fault>> {
+        self.done(node, Request::Revert(target)).boxed()
+    }
+
+    fn retry(&self, node: NodeId) -> BoxFuture<'_, Result<(), Fault>> {
+        self.done(node, Request::Retry).boxed()
+    }
+
+    fn close(&self, node: NodeId, reason: &str) {
+        self.registry.close(node, reason);
+    }
+}
+
+/// While it lives, the session counts an operation and watches the node more closely.
+struct Counted<'a>(&'a Handle);
+
+impl<'a> Counted<'a> {
+    fn begin(handle: &'a Handle) -> Self {
+        handle.call(|inbox| inbox.began += 1);
+        Self(handle)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.call(|inbox| inbox.ended += 1);
+    }
+}
+
+fn offline() -> Fault {
+    Fault::passing("link.offline", "the node is not connected")
+}
+
+fn hung() -> Fault {
+    Fault::passing("link.hung", "the node is connected and does not answer")
+}

@@ -1,0 +1,111 @@
+//! Gathers who comes and goes, so that 5,000 reconnecting nodes become some transactions and not 5,000.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use lampas_runtime::Tasks;
+use lampas_shared::id::NodeId;
+use tokio::{sync::Notify, time::sleep};
+use tracing::{error, warn};
+
+use super::source::{Membership, Presence};
+
+/// How long changes are gathered. Shorter than a person notices.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Changes in one transaction.
+const BATCH: usize = 1000;
+
+/// Changes of one node that wait while the store is away; older ones say nothing that the last don't.
+const PER_NODE: usize = 4;
+
+/// Refused strangers that wait.
+const REFUSED_MAX: usize = 256;
+
+/// Where sessions put their changes.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    waiting: Mutex<Waiting>,
+    called: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    nodes: BTreeMap<NodeId, Vec<Presence>>,
+    refused: Vec<Presence>,
+}
+
+impl Board {
+    /// Adds a change.
+    pub(super) fn add(&self, presence: Presence) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match &presence {
+            Presence::Connected { node, .. } | Presence::Disconnected { node, .. } | Presence::Heard { node, .. } => {
+                let of_node = waiting.nodes.entry(*node).or_default();
+                if of_node.len() == PER_NODE {
+                    of_node.remove(0);
+                }
+                of_node.push(presence);
+            }
+            Presence::Refused { .. } if waiting.refused.len() < REFUSED_MAX => waiting.refused.push(presence),
+            Presence::Refused { .. } => {}
+        }
+        drop(waiting);
+        self.called.notify_one();
+    }
+
+    fn take(&self) -> Vec<Presence> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch: Vec<_> = std::mem::take(&mut waiting.refused);
+        while batch.len() < BATCH
+            && let Some((_, of_node)) = waiting.nodes.pop_first()
+        {
+            batch.extend(of_node);
+        }
+        batch
+    }
+}
+
+/// Records what is on the board until the tasks stop, and then what is left.
+pub(super) fn record(tasks: &Tasks, board: Arc<Board>, members: Arc<dyn Membership>) {
+    let stopping = tasks.stopping();
+    tasks.spawn("presence", async move {
+        loop {
+            // Both arms are cancel-safe: what is on the board stays there.
+            let is_last = tokio::select! {
+                () = board.called.notified() => false,
+                () = stopping.cancelled() => true,
+            };
+            // At the end the sessions say goodbye first.
+            sleep(if is_last { GATHER * 4 } else { GATHER }).await;
+            loop {
+                let batch = board.take();
+                if batch.is_empty() {
+                    break;
+                }
+                write(members.as_ref(), batch).await;
+            }
+            if is_last {
+                return;
+            }
+        }
+    });
+}
+
+async fn write(members: &dyn Membership, batch: Vec<Presence>) {
+    for pause_ms in [100, 1000, 5000] {
+        match members.record(batch.clone()).await {
+            Ok(()) => return,
+            Err(fault) => {
+                warn!(error = %fault, changes = batch.len(), "who is connected could not be recorded; trying again");
+                sleep(Duration::from_millis(pause_ms)).await;
+            }
+        }
+    }
+    if let Err(fault) = members.record(batch).await {
+        error!(error = %fault, "who is connected was not recorded");
+    }
+}

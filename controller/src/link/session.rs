@@ -1,0 +1,506 @@
+//! One normal link: feeds the machine with bytes and time, and carries out its commands.
+//!
+//! The task never waits for one thing alone: reading, writing, the store and the others' calls are arms of one loop, so
+//! a peer that doesn't read still gets its pings counted, and a close is never late.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use lampas_runtime::{clock, identity::CertInfo, random};
+use lampas_shared::{
+    desired::NodeDesired,
+    error::{Chain, Fault},
+    fleet::NodeFacts,
+    id::NodeId,
+};
+use lampas_wire::{
+    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, Welcome,
+    link::{
+        CloseReason, Stream,
+        controller::{Command, ControllerLink},
+    },
+};
+use quinn::{Chunk, Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use super::{
+    registry::{Claim, Entry, Handle},
+    server::Shared,
+    source::{Member, Presence},
+    stream::{CHUNK_BYTES, StreamError, read_kind, read_message, write_message},
+};
+
+/// A node that says nothing for three of these counts as silent.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Blobs and renewals, one request and one answer.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the last words may take to leave.
+const LAST_WORDS_LIMIT: Duration = Duration::from_millis(300);
+
+/// The first pause before a state that could not be fetched is fetched again; doubled by jitter.
+const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes that wait for a peer that doesn't read: one state of the greatest size and some answers.
+const UNREAD_MAX: usize = 20 << 20;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, node: NodeId, cert: CertInfo) {
+    let handle = Handle::new(connection.clone());
+    let machine = ControllerLink::new(shared.now(), node);
+    let mut driver = Driver {
+        shared: Arc::clone(&shared),
+        node,
+        cert,
+        handle: Arc::clone(&handle),
+        machine,
+        control: Pipe::default(),
+        outbox: Pipe::default(),
+        hello: None,
+        judging: None,
+        fetching: None,
+        fetch_at: None,
+        submitting: None,
+        reports: Vec::new(),
+        is_session: false,
+    };
+    let reason = driver.run(&connection).await;
+    let is_session = driver.is_session;
+    drop(driver);
+    if is_session && shared.gate.registry.leave(&shared.gate.claims, node, &handle) {
+        info!(node.id = %node, reason, "a node disconnected");
+        shared.board.add(Presence::Disconnected { node, reason, at: clock::now() });
+    }
+}
+
+/// What the store says about a node that said hello.
+struct Judged {
+    member: Result<Option<Member>, Fault>,
+    acked: Result<u64, Fault>,
+    began: Instant,
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    node: NodeId,
+    cert: CertInfo,
+    handle: Arc<Handle>,
+    machine: ControllerLink,
+    control: Pipe,
+    outbox: Pipe,
+    hello: Option<Box<Hello>>,
+    judging: Option<BoxFuture<'static, Judged>>,
+    fetching: Option<BoxFuture<'static, Result<Option<NodeDesired>, Fault>>>,
+    /// When the desired state is to be asked for.
+    fetch_at: Option<Instant>,
+    submitting: Option<BoxFuture<'static, Result<u64, Fault>>>,
+    /// Reports that wait for the submission before them.
+    reports: Vec<(u64, Report)>,
+    is_session: bool,
+}
+
+/// One ordered stream with what waits to be written.
+#[derive(Default)]
+struct Pipe {
+    send: Option<SendStream>,
+    recv: Option<RecvStream>,
+    waiting: Vec<u8>,
+    written: usize,
+}
+
+impl Pipe {
+    fn open(&mut self, send: SendStream, recv: RecvStream) {
+        self.send = Some(send);
+        self.recv = Some(recv);
+    }
+
+    fn push(&mut self, bytes: Vec<u8>) {
+        if self.waiting.is_empty() {
+            self.waiting = bytes;
+        } else {
+            self.waiting.extend_from_slice(&bytes);
+        }
+    }
+
+    fn unread(&self) -> usize {
+        self.waiting.len() - self.written
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        if self.unread() == 0 {
+            // An idle connection holds no buffer.
+            self.waiting = Vec::new();
+            self.written = 0;
+        }
+    }
+}
+
+/// Cancel-safe, as [`RecvStream::read_chunk`] is.
+async fn read(recv: &mut Option<RecvStream>) -> Result<Option<Chunk>, ReadError> {
+    match recv {
+        Some(recv) => recv.read_chunk(CHUNK_BYTES, true).await,
+        None => pending().await,
+    }
+}
+
+/// Cancel-safe, as [`SendStream::write`] is.
+async fn write(send: &mut Option<SendStream>, bytes: &[u8]) -> Result<usize, WriteError> {
+    match send {
+        Some(send) if !bytes.is_empty() => send.write(bytes).await,
+        _ => pending().await,
+    }
+}
+
+async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(running) => {
+            let output = running.await;
+            *future = None;
+            output
+        }
+        None => pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+impl Driver {
+    /// Returns why it ended.
+    async fn run(&mut self, connection: &Connection) -> String {
+        let stopping = self.shared.tasks.stopping();
+        loop {
+            if let Some(reason) = self.carry_out() {
+                self.last_words(connection, &reason).await;
+                return reason.to_string();
+            }
+            self.start_work();
+            let due = self.machine.poll_timeout().map(|at| self.shared.instant(at));
+            let may_fetch = self.fetching.is_none() && self.control.unread() == 0 && self.machine.is_open();
+            let fetch_at = self.fetch_at.filter(|_| may_fetch);
+            let handle = Arc::clone(&self.handle);
+            // Every arm is cancel-safe: QUIC streams and the accept queue keep what is not taken, the boxed futures
+            // live in `self`, and calls stay in the inbox.
+            tokio::select! {
+                chunk = read(&mut self.control.recv) => match chunk {
+                    Ok(Some(chunk)) => self.machine.handle_input(self.shared.now(), Stream::Control, &chunk.bytes),
+                    Ok(None) => return self.ended(connection, "the agent ended the control stream"),
+                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                },
+                chunk = read(&mut self.outbox.recv) => match chunk {
+                    Ok(Some(chunk)) => self.machine.handle_input(self.shared.now(), Stream::Outbox, &chunk.bytes),
+                    Ok(None) => return self.ended(connection, "the agent ended the outbox stream"),
+                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                },
+                count = write(&mut self.control.send, &self.control.waiting[self.control.written..]) => match count {
+                    Ok(count) => self.control.wrote(count),
+                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                },
+                count = write(&mut self.outbox.send, &self.outbox.waiting[self.outbox.written..]) => match count {
+                    Ok(count) => self.outbox.wrote(count),
+                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                },
+                stream = connection.accept_bi() => match stream {
+                    Ok((send, recv)) if self.control.send.is_none() => self.control.open(send, recv),
+                    Ok((send, recv)) => self.spawn_stream(send, recv),
+                    Err(error) => return Chain(&error).to_string(),
+                },
+                () = handle.called.notified() => self.called(),
+                judged = maybe(&mut self.judging) => self.judged(judged),
+                fetched = maybe(&mut self.fetching) => self.fetched(fetched),
+                submitted = maybe(&mut self.submitting) => self.submitted(submitted),
+                () = until(due) => self.machine.handle_timeout(self.shared.now()),
+                () = until(fetch_at) => self.fetch(),
+                () = stopping.cancelled(), if !self.machine.is_closed() => {
+                    let message = "the controller stops".to_owned();
+                    let goodbye = Goodbye { reason: GoodbyeReason::Stopping, message };
+                    self.machine.handle_close(self.shared.now(), goodbye);
+                }
+            }
+        }
+    }
+
+    /// Carries out the machine's commands. Returns why the connection shall end.
+    fn carry_out(&mut self) -> Option<CloseReason> {
+        while let Some(command) = self.machine.poll_command() {
+            match command {
+                Command::Send(stream, bytes) => {
+                    let pipe = match stream {
+                        Stream::Control => &mut self.control,
+                        Stream::Outbox => &mut self.outbox,
+                    };
+                    pipe.push(bytes);
+                    if pipe.unread() > UNREAD_MAX {
+                        return Some(CloseReason::Stalled("it does not read"));
+                    }
+                }
+                Command::Authorise(hello) => self.judge(hello),
+                Command::Commit(seq, report) => self.reports.push((seq, *report)),
+                Command::Silent(is_stale) => {
+                    self.handle.stale.send_replace(is_stale);
+                    if self.is_session {
+                        self.shared.board.add(Presence::Heard { node: self.node, is_stale, at: clock::now() });
+                    }
+                }
+                Command::Fault(fault) => {
+                    warn!(node.id = %self.node, fault.code, "a node refused what it was sent: {fault}");
+                }
+                Command::Close(reason) => return Some(reason),
+            }
+        }
+        None
+    }
+
+    fn start_work(&mut self) {
+        if self.submitting.is_none() && !self.reports.is_empty() {
+            let reports = std::mem::take(&mut self.reports);
+            let (source, node) = (Arc::clone(&self.shared.parts.source), self.node);
+            let epoch = self.hello.as_ref().map_or(0, |h| h.outbox_epoch);
+            self.submitting = Some(async move { source.submit(node, epoch, reports).await }.boxed());
+        }
+    }
+
+    fn judge(&mut self, hello: Box<Hello>) {
+        let parts = self.shared.parts.clone();
+        let (node, serial, epoch) = (self.node, self.cert.serial.clone(), hello.outbox_epoch);
+        let began = Instant::now();
+        self.hello = Some(hello);
+        self.judging = Some(
+            async move {
+                let member = parts.members.member(node, &serial).await;
+                let acked = parts.source.acked(node, epoch).await;
+                Judged { member, acked, began }
+            }
+            .boxed(),
+        );
+    }
+
+    fn judged(&mut self, judged: Judged) {
+        let now = self.shared.now();
+        let Some(hello) = self.hello.as_deref() else { return };
+        let bye = |reason, message: &str| Goodbye { reason, message: message.to_owned() };
+        let (member, acked) = match (judged.member, judged.acked) {
+            (Ok(Some(member)), Ok(acked)) if !member.is_revoked => (member, acked),
+            (Ok(_), Ok(_)) => {
+                self.refused("the node was revoked or is not of this fleet");
+                let message = "this node was revoked or removed; it needs a new enrolment token";
+                return self.machine.handle_close(now, bye(GoodbyeReason::Revoked, message));
+            }
+            (Err(fault), _) | (_, Err(fault)) => {
+                warn!(node.id = %self.node, error = %fault, "the store could not say whether a node may connect");
+                let message = "the controller's store does not answer";
+                return self.machine.handle_close(now, bye(GoodbyeReason::Stopping, message));
+            }
+        };
+        if hello.role == Role::Session {
+            let claim = Claim {
+                epoch: hello.outbox_epoch,
+                session: hello.session,
+                machine: hello.facts.machine.chars().take(128).collect(),
+            };
+            let gate = &self.shared.gate;
+            match gate.registry.enter(&gate.claims, self.node, claim, &self.handle, judged.began) {
+                Entry::In => {}
+                Entry::Outdated => {
+                    let message = "a later connection of this node is there";
+                    return self.machine.handle_close(now, bye(GoodbyeReason::Replaced, message));
+                }
+                Entry::Clone => {
+                    self.refused("another machine with the same identity is connected: one of them is a clone");
+                    let message = "another machine with this identity is connected; enrol this one by itself";
+                    return self.machine.handle_close(now, bye(GoodbyeReason::Misbehaved, message));
+                }
+                Entry::Closed => {
+                    return self.machine.handle_close(now, bye(GoodbyeReason::Revoked, "this node was revoked"));
+                }
+            }
+            self.is_session = true;
+            let facts = Box::new(bounded(&hello.facts));
+            let address = self.handle.connection.remote_address().to_string();
+            info!(node.id = %self.node, node.name = %member.name, peer = address, "a node connected");
+            self.shared.board.add(Presence::Connected { node: self.node, address, facts, at: clock::now() });
+            self.fetch_at = Some(Instant::now());
+        }
+        let welcome = Welcome {
+            controller: self.shared.controller,
+            fleet: self.shared.fleet,
+            name: member.name,
+            time: clock::now(),
+            heartbeat_ms: HEARTBEAT.as_millis() as u32,
+            acked,
+            controllers: self.shared.controllers.clone(),
+        };
+        self.machine.handle_welcome(now, welcome, &self.shared.trust());
+    }
+
+    fn refused(&self, reason: &str) {
+        warn!(node.id = %self.node, reason, "a node was refused");
+        self.shared.board.add(Presence::Refused {
+            node: Some(self.node),
+            address: self.handle.connection.remote_address().to_string(),
+            reason: reason.to_owned(),
+            at: clock::now(),
+        });
+    }
+
+    fn called(&mut self) {
+        let inbox = self.handle.take();
+        let now = self.shared.now();
+        (0..inbox.began).for_each(|_| self.machine.handle_operation_began(now));
+        (0..inbox.ended).for_each(|_| self.machine.handle_operation_ended());
+        if inbox.wake {
+            self.fetch_at = Some(Instant::now());
+        }
+        if inbox.trust {
+            self.machine.handle_trust(now, &self.shared.trust());
+        }
+        if let Some((send, recv, head)) = inbox.outbox {
+            if self.outbox.send.is_some() {
+                let message = "two outbox streams".to_owned();
+                self.machine.handle_close(now, Goodbye { reason: GoodbyeReason::Misbehaved, message });
+                return;
+            }
+            self.outbox.open(send, recv);
+            self.machine.handle_input(now, Stream::Outbox, &head);
+        }
+        if let Some(goodbye) = inbox.close {
+            self.machine.handle_close(now, goodbye);
+        }
+    }
+
+    fn fetch(&mut self) {
+        self.fetch_at = None;
+        let (source, pushes, node) =
+            (Arc::clone(&self.shared.parts.source), Arc::clone(&self.shared.pushes), self.node);
+        self.fetching = Some(
+            async move {
+                let _turn = pushes.acquire().await.expect("the semaphore is never closed");
+                source.desired_for(node).await
+            }
+            .boxed(),
+        );
+    }
+
+    fn fetched(&mut self, fetched: Result<Option<NodeDesired>, Fault>) {
+        match fetched {
+            Ok(Some(state)) => self.machine.handle_desired(self.shared.now(), state),
+            Ok(None) => {}
+            Err(fault) => {
+                warn!(node.id = %self.node, error = %fault, "a desired state could not be fetched; trying again");
+                let [jitter] = random::bytes::<1>();
+                self.fetch_at = Some(Instant::now() + FETCH_PAUSE + FETCH_PAUSE * u32::from(jitter) / 255);
+            }
+        }
+    }
+
+    fn submitted(&mut self, submitted: Result<u64, Fault>) {
+        let now = self.shared.now();
+        match submitted {
+            Ok(seq) => self.machine.handle_committed(now, seq),
+            Err(fault) => {
+                // What was not acknowledged comes again with the next connection, in order.
+                warn!(node.id = %self.node, error = %fault, "reports could not be committed");
+                let message = "the controller could not commit reports".to_owned();
+                self.machine.handle_close(now, Goodbye { reason: GoodbyeReason::Stopping, message });
+            }
+        }
+    }
+
+    /// Serves a stream that is not the control stream: it is sorted by its first frame.
+    fn spawn_stream(&self, send: SendStream, recv: RecvStream) {
+        if !self.is_session {
+            // Before the welcome, and on a probe, there is nothing to ask for: dropping them resets the stream.
+            return;
+        }
+        let (shared, handle, node, cert) =
+            (Arc::clone(&self.shared), Arc::clone(&self.handle), self.node, self.cert.clone());
+        self.shared.tasks.spawn("stream", async move {
+            if let Err(error) = serve_stream(&shared, &handle, node, cert, send, recv).await {
+                debug!(node.id = %node, error = %Chain(&error), "a stream failed");
+            }
+        });
+    }
+
+    fn ended(&self, connection: &Connection, why: &str) -> String {
+        let reason = connection.close_reason().map_or_else(|| why.to_owned(), |reason| Chain(&reason).to_string());
+        connection.close(VarInt::from_u32(18), why.as_bytes());
+        reason
+    }
+
+    /// Writes what the machine said last, and closes.
+    async fn last_words(&mut self, connection: &Connection, reason: &CloseReason) {
+        let rest = self.control.waiting.split_off(self.control.written);
+        if let Some(send) = &mut self.control.send {
+            let said = async {
+                if send.write_all(&rest).await.is_ok() && send.finish().is_ok() {
+                    // Resolves when the peer has it all.
+                    let _ = send.stopped().await;
+                }
+            };
+            let _ = timeout(LAST_WORDS_LIMIT, said).await;
+        }
+        connection.close(VarInt::from_u32(reason.code()), reason.to_string().as_bytes());
+    }
+}
+
+async fn serve_stream(
+    shared: &Shared,
+    handle: &Handle,
+    node: NodeId,
+    cert: CertInfo,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), StreamError> {
+    let (kind, head) = read_kind(&mut recv, REQUEST_LIMIT).await?;
+    match Kind::from_u16(kind) {
+        Some(Kind::Report) => {
+            handle.call(|inbox| inbox.outbox = Some((send, recv, head)));
+            Ok(())
+        }
+        Some(Kind::BlobRequest) => {
+            let request = read_message(&mut recv, &head, &[Kind::BlobRequest], REQUEST_LIMIT).await?;
+            let Message::BlobRequest(BlobRequest { hash }) = request else { return Err(StreamError::Ended) };
+            let _turn = shared.blobs.acquire().await.expect("the semaphore is never closed");
+            let missing = || Fault::lasting("blob.missing", format!("no content {hash} is meant for this node"));
+            let found = shared.parts.source.blob(node, hash).await;
+            let reply = found.and_then(|blob| blob.ok_or_else(missing));
+            write_message(&mut send, &Message::BlobReply(reply), REQUEST_LIMIT).await
+        }
+        Some(Kind::RenewRequest) => {
+            let request = read_message(&mut recv, &head, &[Kind::RenewRequest], REQUEST_LIMIT).await?;
+            let Message::RenewRequest(RenewRequest { csr }) = request else { return Err(StreamError::Ended) };
+            let from = handle.connection.remote_address();
+            let reply = shared.parts.admission.renew(node, cert, csr, from).await;
+            write_message(&mut send, &Message::RenewReply(Box::new(reply)), REQUEST_LIMIT).await
+        }
+        _ => {
+            let fault =
+                Fault::lasting("wire.unknown", format!("streams that begin with kind {kind} are not known here"));
+            write_message(&mut send, &Message::Fault(fault), REQUEST_LIMIT).await
+        }
+    }
+}
+
+/// Facts are a node's own words: they are cut to what can be true.
+fn bounded(facts: &NodeFacts) -> NodeFacts {
+    let cut = |text: &str, max: usize| text.chars().filter(|c| !c.is_control()).take(max).collect::<String>();
+    NodeFacts {
+        hostname: cut(&facts.hostname, 253),
+        os: cut(&facts.os, 128),
+        kernel: cut(&facts.kernel, 128),
+        architecture: cut(&facts.architecture, 32),
+        time_zone: cut(&facts.time_zone, 64),
+        agent_version: cut(&facts.agent_version, 64),
+        machine: cut(&facts.machine, 128),
+        root: cut(&facts.root, 1024),
+        addresses: facts.addresses.iter().take(64).map(|a| cut(a, 64)).collect(),
+        ..*facts
+    }
+}
