@@ -1,1 +1,39 @@
-//! Plans, applies and proves each kind of resource.
+//! Plans, applies and proves what stands on a host: files, directories, links, `/etc/hosts` and cron.
+//!
+//! # The way of a desired state
+//! 1. [`plan()`] looks at the disk and says what would change; it writes nothing. One [`Item`] per resource, and one per
+//!    resource that is no longer wanted.
+//! 2. [`validate()`] runs the checks that execute what they check, in a sandbox, before anything lands.
+//! 3. [`apply()`] first hands a [`Record`] to the journal (what LAMPAS will own, how to undo), then writes: removals
+//!    first, each file old or new and never torn. [`roll_back()`] takes the record's undo and puts everything back.
+//! 4. [`prove()`] looks again: bytes read back, and the effect where it can be shown (cron runs and takes the file,
+//!    `getent` resolves).
+//!
+//! Several resources share one file (`/etc/hosts`, a user's crontab): there LAMPAS owns a marked block, and foreign lines
+//! stay byte for byte. Files are whole: what stood there before is kept below `/var/lib/lampas/agent/kept` and comes
+//! back, byte for byte and with its metadata, when the object goes.
+
+mod apply;
+mod cron;
+mod diff;
+mod file;
+mod hosts;
+mod inputs;
+mod kept;
+mod ownership;
+mod plan;
+mod prove;
+mod undo;
+mod validate;
+
+pub use apply::{ApplyError, apply};
+pub use inputs::{Facts, Inputs};
+pub use kept::sweep;
+pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, Undo, UndoStep};
+pub use plan::{HostPlan, Item, observe, plan, watched};
+pub use prove::prove;
+pub use undo::roll_back;
+pub use validate::{Tools, validate};
+
+#[cfg(test)]
+mod tests;

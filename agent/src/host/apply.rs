@@ -1,0 +1,202 @@
+//! Makes a plan true: originals kept first, then the record journalled, then the writes.
+
+use lampas_shared::{error::Fault, object::Target};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use super::{
+    Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, cron, kept,
+    plan::{Put, Step, before_of, fingerprint},
+};
+use crate::system::{
+    NewFile, PathError, Root, Seen,
+    root::PathProblem,
+};
+
+/// Why an apply stopped. What was written until then stays until [`roll_back`](super::roll_back()).
+#[derive(Debug, Error)]
+#[error("{fault}")]
+pub struct ApplyError {
+    /// The resources whose place could not be written; empty when the journal failed.
+    pub targets: Vec<Target>,
+    /// Why.
+    pub fault: Fault,
+    /// What was journalled: its undo puts everything back. Nothing was written when its undo is empty.
+    pub record: Record,
+}
+
+/// Applies a plan, leaving out items with a fault. `journal` stores a [`Record`] durably; it is called before the first
+/// write, with everything that may be touched, and after the last, with what is owned then. An interrupted apply is
+/// continued by planning and applying again, or undone with the journalled record.
+///
+/// # Errors
+/// At the first place that can't be written, or when somebody changed one since the plan.
+pub fn apply(
+    root: &Root,
+    plan: &HostPlan,
+    journal: &mut dyn FnMut(&Record) -> Result<(), Fault>,
+) -> Result<Record, ApplyError> {
+    let steps = ordered(plan);
+    let mut record = Record {
+        ownership: plan.ownership.clone(),
+        undo: Undo { ownership: plan.ownership.clone(), steps: Vec::new() },
+    };
+    if steps.is_empty() {
+        return Ok(record);
+    }
+    let stop = |step: Option<&Step>, fault: Fault, record: &Record| ApplyError {
+        targets: step.map(|s| s.targets.clone()).unwrap_or_default(),
+        fault,
+        record: record.clone(),
+    };
+    let nothing = Record { ownership: plan.ownership.clone(), undo: Undo::default() };
+    for step in &steps {
+        prepare(root, step).map_err(|fault| stop(Some(step), fault, &nothing))?;
+        intend(root, &mut record.ownership, step);
+        if step.put != Put::Keep {
+            record.undo.steps.push(UndoStep {
+                path: step.path.clone(),
+                before: before_of(&step.seen),
+                is_shared: step.is_shared,
+                left: step.leaves,
+                crontab_of: step.crontab_of.clone(),
+            });
+        }
+    }
+    journal(&record).map_err(|fault| stop(None, fault, &nothing))?;
+    for step in &steps {
+        write(root, step).map_err(|fault| stop(Some(step), fault, &record))?;
+    }
+    let mut done = record.clone();
+    for step in &steps {
+        match &step.owned {
+            Some(owned) => drop(done.ownership.places.insert(step.path.clone(), owned.clone())),
+            None => drop(done.ownership.places.remove(&step.path)),
+        }
+    }
+    journal(&done).map_err(|fault| stop(None, fault, &record))?;
+    Ok(done)
+}
+
+/// Orders the steps: removals before the rest, what is below a directory before the directory when it goes and after it
+/// when it comes, a job's file before the line that calls it and after the line is gone.
+fn ordered(plan: &HostPlan) -> Vec<Step> {
+    let mut steps = plan.steps.clone();
+    let is_job = |s: &Step| s.path.starts_with(crate::job::JOBS_DIRECTORY);
+    let phase = |s: &Step| match (s.is_removal, &s.put) {
+        (true, _) if is_job(s) => 1,
+        (true, _) => 0,
+        (false, Put::Directory { .. }) => 2,
+        (false, _) if is_job(s) => 3,
+        (false, _) => 4,
+    };
+    steps.sort_by(|a, b| {
+        let by_path = if a.is_removal { b.path.cmp(&a.path) } else { a.path.cmp(&b.path) };
+        phase(a).cmp(&phase(b)).then(by_path)
+    });
+    steps
+}
+
+/// Keeps what would be lost, before anything is written.
+fn prepare(root: &Root, step: &Step) -> Result<(), Fault> {
+    let fault = |e: PathError| e.to_fault();
+    if let (Seen::File { bytes, .. }, true) = (&step.seen, step.put != Put::Keep || !step.is_removal) {
+        kept::keep(root, bytes).map_err(fault)?;
+    }
+    if let Some(bytes) = &step.by_hand {
+        kept::keep_by_hand(root, &step.path, bytes).map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Enters a step in the ownership as it holds while the step may be done or not.
+fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
+    let found = if step.is_shared { None } else { Some(fingerprint(root, &step.seen, false)) };
+    if let Some(owned) = &step.owned {
+        let place = ownership.places.entry(step.path.clone()).or_insert_with(|| Owned { known: Default::default(), ..owned.clone() });
+        place.claims.extend(owned.claims.clone());
+        place.known.extend(owned.known.iter().copied());
+    }
+    if let Some(place) = ownership.places.get_mut(&step.path) {
+        place.known.insert(step.leaves);
+        place.known.extend(found);
+        if step.is_shared {
+            place.known.extend(super::plan::block_print(&step.seen));
+        }
+    }
+}
+
+fn write(root: &Root, step: &Step) -> Result<(), Fault> {
+    if step.put == Put::Keep {
+        return Ok(());
+    }
+    let looked = root.look(&step.path, step.owner).map_err(|e| e.to_fault())?;
+    if looked != step.seen {
+        return Err(Fault::passing(
+            "file.changed_meanwhile",
+            format!("{}: somebody changed it between the plan and the write; it is planned again", step.path),
+        ));
+    }
+    put(root, &step.path, &step.put, step.owner, step.crontab_of.as_deref())
+}
+
+/// Puts something in a place.
+pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Option<&str>) -> Result<(), Fault> {
+    if let (Some(user), true) = (crontab_of, root.is_system()) {
+        return match put {
+            Put::File { bytes, .. } => cron::install_crontab(user, bytes),
+            Put::Gone => cron::remove_crontab(user),
+            _ => Ok(()),
+        };
+    }
+    let written = match put {
+        Put::Keep => Ok(()),
+        Put::File { bytes, uid, gid, mode, xattrs, modified } => {
+            if crontab_of.is_some() {
+                root.make_directories(cron::SPOOL, 0o755).map_err(|e| e.to_fault())?;
+            } else if path.starts_with(crate::job::JOBS_DIRECTORY) {
+                let prepared = crate::job::prepare_directories(root).and_then(|()| crate::job::prepare_slot(root, bytes));
+                prepared.map_err(|e| e.to_fault())?;
+            }
+            let file = NewFile { bytes, uid: *uid, gid: *gid, mode: *mode, xattrs, modified: *modified };
+            match root.write(path, &file) {
+                // A file that is mounted, as containers do with /etc/hosts, can't be replaced.
+                Err(error) if path == super::hosts::PATH && is_mounted(&error) => root.write_in_place(path, bytes),
+                written => written,
+            }
+        }
+        Put::Directory { uid, gid, mode } => root.write_directory(path, *uid, *gid, *mode),
+        Put::Link { to } => root.write_link(path, to),
+        Put::Gone => match root.remove(path, owner) {
+            Err(error) if path == super::hosts::PATH && is_mounted(&error) => root.write_in_place(path, &[]),
+            Ok(()) if path.starts_with(crate::job::JOBS_DIRECTORY) => crate::job::remove_slot(root, path),
+            removed => removed,
+        },
+        Put::GoneDirectory => root.remove_directory(path, owner).map(drop),
+    };
+    written.map_err(|e| e.to_fault())
+}
+
+fn is_mounted(error: &PathError) -> bool {
+    matches!(error.problem, PathProblem::System { errno: Errno::BUSY | Errno::XDEV, .. })
+}
+
+/// Returns what puts an earlier state back.
+pub(super) fn put_of(root: &Root, before: &Before) -> Result<Put, Fault> {
+    Ok(match before {
+        Before::Absent | Before::Shared => Put::Gone,
+        Before::Directory { meta } => Put::Directory { uid: meta.uid, gid: meta.gid, mode: meta.mode },
+        Before::Link { to } => Put::Link { to: to.clone() },
+        Before::File { hash, meta } => {
+            let lost = || Fault::lasting("file.original_lost", format!("the kept copy {} is gone or damaged", hash.short()));
+            Put::File {
+                bytes: kept::original(root, hash).ok_or_else(lost)?,
+                uid: meta.uid,
+                gid: meta.gid,
+                mode: meta.mode,
+                xattrs: meta.xattrs.clone(),
+                modified: crate::system::Modified::At(meta.modified_ns),
+            }
+        }
+    })
+}

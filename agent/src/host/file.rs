@@ -1,0 +1,77 @@
+//! Files, directories and links: places that are one resource's alone.
+
+use std::collections::BTreeMap;
+
+use lampas_shared::{
+    desired::{ContentHash, Resource, Spec},
+    error::Fault,
+    host::ManagedPath,
+};
+
+use super::plan::{Check, Planner, Put, Whole};
+use crate::system::Modified;
+
+pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Option<Fault>) {
+    let Some(path) = path_of(&resource.spec) else { return };
+    // The path was checked when it was made; a journal or a controller that is not ours is checked again.
+    let wrong = ManagedPath::parse(path.as_str()).err().map(|e| Fault::lasting("file.path", e.to_string()));
+    let wanted = match refused.or(wrong) {
+        Some(fault) => Err(fault),
+        None => wanted(planner, resource),
+    };
+    match wanted {
+        Ok((put, owner, notes)) => {
+            if let (Spec::File { validate: Some(validator), .. }, Put::File { bytes, .. }) = (&resource.spec, &put) {
+                let check = Check {
+                    target: resource.target.clone(),
+                    path: path.as_str().to_owned(),
+                    validator: *validator,
+                    bytes: bytes.clone(),
+                };
+                planner.check(check);
+            }
+            let path = path.as_str().to_owned();
+            planner.whole(Whole { resource, path, put, owner, is_inner: false, is_single: false, notes });
+        }
+        Err(fault) => planner.refuse(resource, path.as_str(), fault),
+    }
+}
+
+fn path_of(spec: &Spec) -> Option<&ManagedPath> {
+    match spec {
+        Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => Some(path),
+        Spec::Hosts { .. } | Spec::Cron(_) => None,
+    }
+}
+
+fn wanted(planner: &Planner<'_>, resource: &Resource) -> Result<(Put, u32, Vec<String>), Fault> {
+    let mut notes = Vec::new();
+    let (owner, group) = match &resource.spec {
+        Spec::File { owner, group, .. } | Spec::Directory { owner, group, .. } => (owner, group),
+        Spec::Link { to, .. } => return Ok((Put::Link { to: to.clone() }, 0, notes)),
+        Spec::Hosts { .. } | Spec::Cron(_) => return Err(Fault::lasting("file.kind", "not a file, a directory or a link")),
+    };
+    let uid = planner.accounts.user(owner.as_str()).map(|a| a.uid);
+    let gid = planner.accounts.group(group.as_str());
+    let unknown = |what: &str, name: &str| {
+        Fault::lasting(&format!("file.{what}_unknown"), format!("there is no {what} {name} on this node; create it, or name another"))
+    };
+    let uid = uid.ok_or_else(|| unknown("user", owner.as_str()))?;
+    let gid = gid.ok_or_else(|| unknown("group", group.as_str()))?;
+    if !planner.root.is_privileged() && uid != planner.root.euid() {
+        notes.push(format!("not root: owner {owner}:{group} not set"));
+    }
+    let put = match &resource.spec {
+        Spec::File { content, mode, .. } => {
+            let bytes = content.inline.clone().or_else(|| (planner.inputs.content)(&content.hash));
+            let bytes = bytes.ok_or_else(|| Fault::passing("file.content_missing", "its content has not arrived on this node yet"))?;
+            if ContentHash::of(&bytes) != content.hash {
+                return Err(Fault::passing("file.content_damaged", "its content does not have the hash that it should have"));
+            }
+            Put::File { bytes, uid, gid, mode: mode.bits(), xattrs: BTreeMap::new(), modified: Modified::Now }
+        }
+        Spec::Directory { mode, .. } => Put::Directory { uid, gid, mode: mode.bits() },
+        Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) => unreachable!("returned above"),
+    };
+    Ok((put, uid, notes))
+}

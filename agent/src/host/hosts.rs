@@ -1,0 +1,114 @@
+//! `/etc/hosts`: a managed block, and what else decides about a name.
+
+use std::net::IpAddr;
+
+use lampas_render::hosts::{HostsLine, shadowed};
+use lampas_shared::{
+    desired::{Resource, Spec},
+    error::Fault,
+    host::HostName,
+};
+
+use super::plan::{Planner, Shared};
+use crate::system::{
+    Root, Seen,
+    run::{self, Program},
+};
+
+/// The file.
+pub(super) const PATH: &str = lampas_render::hosts::PATH;
+const GETENT: &str = "/usr/bin/getent";
+
+pub(super) fn plan(planner: &mut Planner<'_>, resources: &[(&Resource, Option<Fault>)]) {
+    let existing = match planner.root.look(PATH, 0) {
+        Ok(Seen::File { bytes, .. }) => bytes,
+        _ => Vec::new(),
+    };
+    let about = notes_of_file(planner.root);
+    let host_name = planner.inputs.facts.host_name.clone();
+    let mut parts = Vec::new();
+    for (resource, refused) in resources {
+        let Spec::Hosts { address, names, comment } = &resource.spec else { continue };
+        let line = HostsLine { address: *address, names: names.clone(), comment: comment.clone() };
+        let mut notes = about.clone();
+        notes.extend(shadowed(&existing, std::slice::from_ref(&line)).iter().map(ToString::to_string));
+        if names.iter().any(|n| n.as_str().eq_ignore_ascii_case(&host_name)) && !address.is_loopback() {
+            notes.push(format!("{host_name} is this node's own name, which Debian keeps at 127.0.1.1"));
+        }
+        let lines = match refused {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(vec![line.to_string()]),
+        };
+        parts.push((*resource, lines, notes));
+    }
+    planner.shared(Shared { path: PATH.to_owned(), owner: 0, fresh: (0, 0, 0o644), crontab_of: None, subject: PATH.to_owned(), parts });
+}
+
+/// What stands in the way of the file as a whole.
+fn notes_of_file(root: &Root) -> Vec<String> {
+    let mut notes = Vec::new();
+    if is_mounted(root) {
+        notes.push(format!("{PATH} is mounted (a container?): it can't be replaced and is written in place, after a copy is kept"));
+    }
+    let mut configs = vec!["/etc/cloud/cloud.cfg".to_owned()];
+    let more = root.list("/etc/cloud/cloud.cfg.d", 1000).ok().flatten().unwrap_or_default();
+    configs.extend(more.into_iter().map(|n| format!("/etc/cloud/cloud.cfg.d/{n}")));
+    let mut manages = false;
+    for path in configs {
+        let Some(text) = root.read(&path, 1 << 20).ok().flatten() else { continue };
+        for line in String::from_utf8_lossy(&text).lines() {
+            if let Some(value) = line.trim().strip_prefix("manage_etc_hosts:") {
+                manages = matches!(value.trim().trim_matches(['"', '\'']).to_ascii_lowercase().as_str(), "true" | "template" | "localhost");
+            }
+        }
+    }
+    if manages {
+        notes.push(format!(
+            "cloud-init rewrites {PATH} at each boot (manage_etc_hosts); LAMPAS puts its block back, but set manage_etc_hosts: false"
+        ));
+    }
+    notes
+}
+
+fn is_mounted(root: &Root) -> bool {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+    let Ok(place) = root.place(PATH, 0) else { return false };
+    let stat = rustix::fs::statx(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS);
+    stat.is_ok_and(|s| s.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Asks the node's resolver whether the names lead to the address. Nothing is said of another root.
+pub(super) fn prove(root: &Root, address: IpAddr, names: &[HostName]) -> Result<Vec<String>, Fault> {
+    if !root.is_system() {
+        return Ok(vec!["effect not proven under --root".to_owned()]);
+    }
+    let mut notes = Vec::new();
+    if root.read("/run/nscd/nscd.pid", 64).ok().flatten().is_some() {
+        let program = Program::new("/usr/sbin/nscd").args(["--invalidate=hosts"]);
+        if !run::run(&program).is_ok_and(|o| o.is_success()) {
+            notes.push("nscd caches hosts and did not forget them; names may take its time-to-live to change".to_owned());
+        }
+    }
+    let database = if address.is_ipv4() { "ahostsv4" } else { "ahostsv6" };
+    for name in names {
+        let output = run::run(&Program::new(GETENT).args([database, name.as_str()]));
+        let output = output.map_err(|e| Fault::passing("hosts.getent", format!("can't ask the resolver: {e}")))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let first = text.lines().next().and_then(|l| l.split_whitespace().next());
+        let found: Option<IpAddr> = first.and_then(|a| a.parse().ok());
+        let is_there = text.lines().any(|l| l.split_whitespace().next().and_then(|a| a.parse().ok()) == Some(address));
+        if is_there {
+            continue;
+        }
+        match found {
+            Some(other) => notes.push(format!("{name} resolves to {other} on this node: something before {PATH} or its first line for the name wins")),
+            None => {
+                return Err(Fault::passing(
+                    "hosts.not_resolved",
+                    format!("{name} stands in {PATH}, but getent does not find it; look at the hosts line of /etc/nsswitch.conf"),
+                ));
+            }
+        }
+    }
+    Ok(notes)
+}

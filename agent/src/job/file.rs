@@ -1,0 +1,158 @@
+//! A job as the wrapper reads it, and the directories that job users work in.
+
+use std::collections::BTreeMap;
+
+use lampas_render::Zone;
+use lampas_shared::{
+    host::{CronJob, TimeZoneName},
+    id::ObjectId,
+    object::ObjectName,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::SPOOL_DIRECTORY;
+use crate::system::{Modified, NewFile, PathError, Root, Seen};
+
+/// Where the jobs are.
+pub const JOBS_DIRECTORY: &str = "/var/lib/lampas/agent/jobs";
+const AGENT_DIRECTORY: &str = "/var/lib/lampas/agent";
+const VERSION: u32 = 1;
+/// A command, 64 variables of 4 KiB, and their escapes.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The file of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFile {
+    version: u32,
+    /// The job's object.
+    pub object: ObjectId,
+    /// Its name.
+    pub name: ObjectName,
+    /// The node's time zone when the file was written, in which cron counts.
+    pub zone: TimeZoneName,
+    /// The job.
+    pub job: CronJob,
+}
+
+/// Why a job can't be read.
+#[derive(Debug, Error)]
+pub enum JobFileError {
+    /// There is none.
+    #[error("there is no job {0} on this node; cron's line for it is a left-over")]
+    Unknown(ObjectId),
+    /// The file could not be read.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Somebody else could have written it.
+    #[error("{0} is not to be trusted: {1}")]
+    Untrusted(String, &'static str),
+    /// It is damaged, or of a newer agent.
+    #[error("{path} can't be read: {reason}")]
+    Content {
+        /// Where.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl JobFile {
+    /// Builds the file of a job.
+    pub fn new(object: ObjectId, name: ObjectName, job: CronJob, zone: TimeZoneName) -> Self {
+        Self { version: VERSION, object, name, zone, job }
+    }
+
+    /// Returns its text.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("plain values have a JSON form");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads the file of a job, which must be root's or the caller's own, and nobody else's to write.
+    pub fn read(root: &Root, object: ObjectId) -> Result<Self, JobFileError> {
+        let path = job_path(object);
+        let place = match root.place(&path, root.euid()) {
+            Ok(place) => place,
+            Err(PathError { problem: crate::system::root::PathProblem::Missing(_), .. }) => return Err(JobFileError::Unknown(object)),
+            Err(error) => return Err(error.into()),
+        };
+        let (bytes, meta) = match root.look_bounded(&place, MAX_BYTES)? {
+            Seen::File { bytes, meta, .. } => (bytes, meta),
+            Seen::Absent => return Err(JobFileError::Unknown(object)),
+            _ => return Err(JobFileError::Untrusted(path, "it is not a regular file")),
+        };
+        if meta.uid != 0 && meta.uid != root.euid() {
+            return Err(JobFileError::Untrusted(path, "it belongs to another user"));
+        }
+        if meta.mode & 0o022 != 0 {
+            return Err(JobFileError::Untrusted(path, "others can write it"));
+        }
+        let content = |reason: String| JobFileError::Content { path: path.clone(), reason };
+        let file: Self = serde_json::from_slice(&bytes).map_err(|e| content(e.to_string()))?;
+        if file.version != VERSION || file.object != object {
+            return Err(content(format!("it is version {} of job {}", file.version, file.object)));
+        }
+        Ok(file)
+    }
+
+    /// Returns the node's zone; UTC when it is unknown here.
+    pub fn node_zone(&self) -> Zone {
+        Zone::parse(&self.zone).unwrap_or_else(|_| Zone::utc())
+    }
+}
+
+/// Returns where a job's file is.
+pub(crate) fn job_path(object: ObjectId) -> String {
+    format!("{JOBS_DIRECTORY}/{object}.json")
+}
+
+/// Returns where a job's last slot is.
+pub(super) fn slot_path(object: ObjectId) -> String {
+    format!("{JOBS_DIRECTORY}/{object}.slot")
+}
+
+/// Makes the directories that the wrapper works in: jobs to read, a spool to drop records into.
+pub(crate) fn prepare_directories(root: &Root) -> Result<(), PathError> {
+    root.make_directories(JOBS_DIRECTORY, 0o755)?;
+    if let Seen::Directory { meta } = root.look(AGENT_DIRECTORY, 0)?
+        && meta.mode & 0o011 != 0o011
+    {
+        // Job users pass through it; what else is in it has modes of its own.
+        root.write_directory(AGENT_DIRECTORY, meta.uid, meta.gid, meta.mode | 0o011)?;
+    }
+    match root.look(SPOOL_DIRECTORY, 0)? {
+        Seen::Directory { meta } if meta.mode == 0o1733 => Ok(()),
+        _ => root.write_directory(SPOOL_DIRECTORY, root.euid(), 0, 0o1733),
+    }
+}
+
+/// Makes the file that holds a job's last slot, which its user writes.
+pub(crate) fn prepare_slot(root: &Root, job_file: &[u8]) -> Result<(), PathError> {
+    let Ok(file) = serde_json::from_slice::<JobFile>(job_file) else { return Ok(()) };
+    let Some(account) = root.accounts().user(file.job.user.as_str()) else { return Ok(()) };
+    let path = slot_path(file.object);
+    let kept = match root.look(&path, account.uid)? {
+        Seen::File { meta, .. } if meta.uid == account.uid || !root.is_privileged() => return Ok(()),
+        Seen::File { bytes, .. } if bytes.len() < 64 => bytes,
+        _ => Vec::new(),
+    };
+    let new = NewFile {
+        bytes: &kept,
+        uid: account.uid,
+        gid: account.gid,
+        mode: 0o600,
+        xattrs: &BTreeMap::new(),
+        modified: Modified::Now,
+    };
+    root.write(&path, &new)
+}
+
+/// Removes the file that holds a job's last slot, given the path of the job's file.
+pub(crate) fn remove_slot(root: &Root, job_path: &str) -> Result<(), PathError> {
+    match job_path.strip_suffix(".json") {
+        Some(stem) => root.remove(&format!("{stem}.slot"), 0),
+        None => Ok(()),
+    }
+}
