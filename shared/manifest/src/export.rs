@@ -1,0 +1,169 @@
+//! From objects to text that [`crate::parse`] reads as the same objects.
+
+use std::fmt::Write;
+
+use lampas_shared::{
+    host::{CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, UserName, Validator},
+    object::{Body, DriftPolicy, ObjectSpec},
+};
+
+/// Returns a manifest with these objects, in their order. What has its default is left out; contents of several lines
+/// stand as multi-line strings.
+pub fn export(objects: &[ObjectSpec]) -> String {
+    let mut out = String::new();
+    for (i, object) in objects.iter().enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        write_object(&mut out, object);
+    }
+    out
+}
+
+fn write_object(out: &mut String, object: &ObjectSpec) {
+    out.push_str(&format!("[[{}]]\n", object.body.kind()));
+    text(out, "name", object.name.as_str());
+    text(out, "scope", &object.scope.to_string());
+    match object.drift {
+        DriftPolicy::Hold => {}
+        DriftPolicy::Report => text(out, "drift", "report"),
+        DriftPolicy::Repair => text(out, "drift", "repair"),
+    }
+    match &object.body {
+        Body::Cron(job) => write_cron(out, job),
+        Body::Hosts(entry) => write_hosts(out, entry),
+        Body::Script(script) => {
+            if let Some(path) = &script.path {
+                text(out, "path", path.as_str());
+            }
+            write_access(out, &script.owner, &script.group, script.mode, 0o755);
+            text(out, "content", &script.content);
+        }
+        Body::File(file) => {
+            text(out, "path", file.path.as_str());
+            write_access(out, &file.owner, &file.group, file.mode, 0o644);
+            if let Some(validate) = file.validate {
+                text(out, "validate", validator(validate));
+            }
+            if file.encoding == Encoding::Base64 {
+                text(out, "encoding", "base64");
+            }
+            text(out, "content", &file.content);
+        }
+        Body::Directory(directory) => {
+            text(out, "path", directory.path.as_str());
+            write_access(out, &directory.owner, &directory.group, directory.mode, 0o755);
+        }
+        Body::Link(link) => {
+            text(out, "path", link.path.as_str());
+            text(out, "target", &link.target);
+        }
+    }
+}
+
+fn write_cron(out: &mut String, job: &CronJob) {
+    text(out, "schedule", job.schedule.as_str());
+    if let Some(zone) = &job.time_zone {
+        text(out, "time_zone", zone.as_str());
+    }
+    text(out, "user", job.user.as_str());
+    text(out, "command", &job.command);
+    if let Some(mailto) = &job.mailto {
+        text(out, "mailto", mailto);
+    }
+    if job.table == CronTable::User {
+        text(out, "table", "user");
+    }
+    if let Some(secs) = job.timeout_secs {
+        out.push_str(&format!("timeout_secs = {secs}\n"));
+    }
+    if !job.enabled {
+        out.push_str("enabled = false\n");
+    }
+    // A sub-table ends the fields of its object, so it comes last.
+    if !job.environment.is_empty() {
+        out.push_str("[cron.environment]\n");
+        for (name, value) in &job.environment {
+            text(out, name.as_str(), value);
+        }
+    }
+}
+
+fn write_hosts(out: &mut String, entry: &HostsEntry) {
+    if let Some(address) = entry.address {
+        text(out, "address", &address.to_string());
+    }
+    if !entry.names.is_empty() {
+        let names: Vec<_> = entry.names.iter().map(|name| basic(name.as_str())).collect();
+        out.push_str(&format!("names = [{}]\n", names.join(", ")));
+    }
+    if let Some(nodes) = &entry.nodes {
+        text(out, "nodes", &nodes.to_string());
+    }
+    if let Some(domain) = &entry.domain {
+        text(out, "domain", domain.as_str());
+    }
+    if !entry.comment.is_empty() {
+        text(out, "comment", &entry.comment);
+    }
+}
+
+fn write_access(out: &mut String, owner: &UserName, group: &GroupName, mode: FileMode, default_mode: u32) {
+    if *owner != UserName::root() {
+        text(out, "owner", owner.as_str());
+    }
+    if *group != GroupName::root() {
+        text(out, "group", group.as_str());
+    }
+    if mode.bits() != default_mode {
+        text(out, "mode", &mode.to_string());
+    }
+}
+
+fn validator(validator: Validator) -> &'static str {
+    match validator {
+        Validator::Script => "script",
+        Validator::Json => "json",
+        Validator::Toml => "toml",
+        Validator::Sudoers => "sudoers",
+    }
+}
+
+/// Writes a field in the form that reads best: as it is in `'''` where TOML allows, escaped where it doesn't.
+fn text(out: &mut String, field: &str, value: &str) {
+    let is_verbatim = |c: char| c == '\n' || c == '\t' || !c.is_control();
+    if !value.contains('\n') {
+        let is_literal = value.contains(['"', '\\']) && !value.contains('\'') && value.chars().all(is_verbatim);
+        let value = if is_literal { format!("'{value}'") } else { basic(value) };
+        out.push_str(&format!("{field} = {value}\n"));
+    } else if value.chars().all(is_verbatim) && !value.contains("'''") && !value.ends_with('\'') {
+        out.push_str(&format!("{field} = '''\n{value}'''\n"));
+    } else {
+        let lines: Vec<_> = value.split('\n').map(escaped).collect();
+        out.push_str(&format!("{field} = \"\"\"\n{}\"\"\"\n", lines.join("\n")));
+    }
+}
+
+fn basic(value: &str) -> String {
+    format!("\"{}\"", escaped(value))
+}
+
+/// Escapes one line for a basic string (TOML 1.0, "String").
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 8);
+    for c in value.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c if c.is_control() => write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a string"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! What is exported is read back; and it looks as somebody would have written it.
+
+use std::collections::BTreeMap;
+
+use lampas_shared::{
+    fleet::Scope,
+    host::{CronJob, Directory, EnvName, HostName, Link, ManagedFile, ManagedPath, Schedule, Script, TimeZoneName},
+    object::ObjectName,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{ManifestFile, NoSources, parse};
+
+fn read_back(text: &str) -> Vec<ObjectSpec> {
+    let entries = parse(&[ManifestFile { name: "export.toml", text }], &NoSources).expect(text);
+    entries.into_iter().map(|entry| entry.spec.expect("present")).collect()
+}
+
+fn any_scope() -> impl Strategy<Value = Scope> {
+    prop::sample::select(vec!["fleet", "role:app", "node:web-1.example", "label:env=prod,tier=web"])
+        .prop_map(|text| text.parse().expect("a scope"))
+}
+
+fn any_path() -> impl Strategy<Value = ManagedPath> {
+    "/[a-z]{1,4}/[ -.0-~ü]{1,3}[a-z'\"]".prop_map(|text| ManagedPath::parse(text).expect("a path"))
+}
+
+fn any_content() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        "[ -~äß€]{0,20}",
+        Just("'''".to_owned()),
+        Just("\"\"\"".to_owned()),
+        Just("\\".to_owned()),
+        Just("\r".to_owned()),
+        Just("\u{7f}\u{1}\t".to_owned()),
+        Just("\n".to_owned())
+    ];
+    prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+}
+
+fn any_access() -> impl Strategy<Value = (UserName, GroupName, FileMode)> {
+    (prop::sample::select(vec!["root", "www-data"]), prop::sample::select(vec!["root", "adm"]), 0..=0o7777_u32)
+        .prop_map(|(owner, group, mode)| {
+            (
+                UserName::parse(owner).expect("a user"),
+                GroupName::parse(group).expect("a group"),
+                FileMode::new(mode).expect("a mode"),
+            )
+        })
+}
+
+fn any_cron() -> impl Strategy<Value = Body> {
+    let schedule = prop::sample::select(vec!["*/5 * * * *", "@daily", "0 4 1-7 jan,MAR sun"]);
+    let environment = prop::collection::btree_map("[A-Z]{1,4}X", "[ -~ü]{0,12}", 0..3);
+    let zone = prop::option::of(prop::sample::select(vec!["UTC", "Europe/Berlin"]));
+    let switches = (any::<bool>(), any::<bool>(), prop::option::of(1..=604_800_u32));
+    (schedule, "[!-~][ -~ü\t]{0,30}", environment, prop::option::of("[a-z@.]{0,8}"), zone, switches).prop_map(
+        |(schedule, command, environment, mailto, zone, (is_user, enabled, timeout_secs))| {
+            let names = environment.into_iter().map(|(name, value)| (EnvName::parse(name).expect("a name"), value));
+            Body::Cron(CronJob {
+                schedule: schedule.parse::<Schedule>().expect("a schedule"),
+                user: UserName::root(),
+                command,
+                environment: names.collect::<BTreeMap<_, _>>(),
+                mailto,
+                time_zone: zone.map(|zone| TimeZoneName::parse(zone).expect("a zone")),
+                table: if is_user { CronTable::User } else { CronTable::System },
+                timeout_secs,
+                enabled,
+            })
+        },
+    )
+}
+
+fn any_body() -> impl Strategy<Value = Body> {
+    let hosts = (1..u32::MAX / 4, prop::collection::btree_set("[a-z]{1,8}", 1..4), "([!-~][ -~]{0,9}[!-~])?").prop_map(
+        |(address, names, comment)| {
+            Body::Hosts(HostsEntry {
+                address: Some(std::net::IpAddr::from(address.to_be_bytes())),
+                names: names.into_iter().map(|n| HostName::parse(n).expect("a name")).collect(),
+                nodes: None,
+                domain: None,
+                comment,
+            })
+        },
+    );
+    let nodes = (any_scope(), any::<bool>()).prop_map(|(nodes, has_domain)| {
+        Body::Hosts(HostsEntry {
+            address: None,
+            names: Vec::new(),
+            nodes: Some(nodes),
+            domain: has_domain.then(|| HostName::parse("db.example").expect("a name")),
+            comment: String::new(),
+        })
+    });
+    let script = (prop::option::of(any_path()), any_content(), any_access()).prop_map(
+        |(path, content, (owner, group, mode))| {
+            Body::Script(Script {
+                path,
+                content: format!("#!/bin/sh\n{}", content.replace('\0', "")),
+                owner,
+                group,
+                mode,
+            })
+        },
+    );
+    let file = (
+        any_path(),
+        prop_oneof![any_content().prop_map(String::into_bytes), any::<[u8; 9]>().prop_map(Vec::from)],
+        any_access(),
+        any::<bool>(),
+    )
+        .prop_map(|(path, bytes, (owner, group, mode), has_check)| {
+            let (content, encoding) = ManagedFile::encode(&bytes);
+            let validate = has_check.then_some(Validator::Json);
+            Body::File(ManagedFile { path, content, encoding, owner, group, mode, validate })
+        });
+    let directory = (any_path(), any_access())
+        .prop_map(|(path, (owner, group, mode))| Body::Directory(Directory { path, owner, group, mode }));
+    let link = (any_path(), "[!-~ü]{1,20}").prop_map(|(path, target)| Body::Link(Link { path, target }));
+    prop_oneof![any_cron(), hosts, nodes, script, file, directory, link]
+}
+
+fn any_object() -> impl Strategy<Value = ObjectSpec> {
+    let drift = prop::sample::select(vec![DriftPolicy::Hold, DriftPolicy::Report, DriftPolicy::Repair]);
+    ("[a-z][a-z0-9_-]{0,10}", any_scope(), drift, any_body()).prop_map(|(name, scope, drift, body)| ObjectSpec {
+        name: ObjectName::parse(name).expect("a name"),
+        scope,
+        drift,
+        body,
+    })
+}
+
+proptest! {
+    #[test]
+    fn reading_what_was_exported_gives_the_same_objects(object in any_object()) {
+        prop_assume!(object.check().is_ok());
+        prop_assert_eq!(read_back(&export(std::slice::from_ref(&object))), vec![object]);
+    }
+}
+
+#[test]
+fn an_export_reads_well() {
+    let text = export(&read_back(
+        r##"
+        [[cron]]
+        name = "hello"
+        scope = "role:app"
+        schedule = "*/5 * * * *"
+        user = "www-data"
+        command = "date +%F\\ %T >> /var/log/hello.log"
+        environment = { LANG = "C.UTF-8" }
+        [[script]]
+        name = "tidy"
+        scope = "fleet"
+        content = "#!/bin/sh\nset -eu\nfind \"$1\" -name '*.tmp' -delete\n"
+        [[file]]
+        name = "odd"
+        scope = "node:web-1"
+        path = "/etc/odd"
+        content = "a\r\n'''\n\"\"\"\n"
+        "##,
+    ));
+    insta::assert_snapshot!(text);
+}

@@ -1,0 +1,171 @@
+//! Reading the fields of each kind.
+
+use std::net::IpAddr;
+
+use lampas_render::Zone;
+use lampas_shared::{
+    host::{
+        CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script,
+        TimeZoneName, UserName, Validator,
+    },
+    object::{Body, DriftPolicy, Kind},
+};
+
+use super::{Sources, check_source_path, table::TableReader};
+
+pub(super) const DRIFT: [(&str, DriftPolicy); 3] =
+    [("hold", DriftPolicy::Hold), ("report", DriftPolicy::Report), ("repair", DriftPolicy::Repair)];
+
+pub(crate) const VALIDATORS: [(&str, Validator); 4] = [
+    ("script", Validator::Script),
+    ("json", Validator::Json),
+    ("toml", Validator::Toml),
+    ("sudoers", Validator::Sudoers),
+];
+
+/// Returns the fields of a kind, in the order in which they are written.
+pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Cron => {
+            &["schedule", "user", "command", "environment", "mailto", "time_zone", "table", "timeout_secs", "enabled"]
+        }
+        Kind::Hosts => &["address", "names", "nodes", "domain", "comment"],
+        Kind::Script => &["path", "content", "source", "owner", "group", "mode"],
+        Kind::File => &["path", "content", "source", "encoding", "owner", "group", "mode", "validate"],
+        Kind::Directory => &["path", "owner", "group", "mode"],
+        Kind::Link => &["path", "target"],
+    }
+}
+
+/// Reads the body; `None` when something that it needs is missing or wrong, which is noted.
+pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<Body> {
+    match kind {
+        Kind::Cron => cron(reader).map(Body::Cron),
+        Kind::Hosts => Some(Body::Hosts(hosts(reader))),
+        Kind::Script => script(reader, sources).map(Body::Script),
+        Kind::File => file(reader, sources).map(Body::File),
+        Kind::Directory => {
+            let path = reader.required("path", PATH_HINT);
+            let (owner, group, mode) = access(reader, 0o755);
+            Some(Body::Directory(Directory { path: path?, owner, group, mode }))
+        }
+        Kind::Link => {
+            let path = reader.required("path", PATH_HINT);
+            let target = reader.text("target");
+            if !reader.has("target") {
+                reader.mistake_at("target", "target: is missing; say what the link points to".into());
+            }
+            Some(Body::Link(Link { path: path?, target: target? }))
+        }
+    }
+}
+
+const PATH_HINT: &str = "say where it stands on the node";
+
+fn cron(reader: &mut TableReader<'_>) -> Option<CronJob> {
+    let schedule = reader.required("schedule", "say when it runs, as in \"*/5 * * * *\"");
+    let command = reader.text("command");
+    if !reader.has("command") {
+        reader.mistake_at("command", "command: is missing; say what it runs".into());
+    }
+    let time_zone: Option<TimeZoneName> = reader.optional("time_zone");
+    if let Some(name) = &time_zone
+        && let Err(error) = Zone::parse(name)
+    {
+        reader.wrong("time_zone", name.as_str(), error.reason);
+    }
+    let user = reader.or("user", UserName::root());
+    let environment = reader.map("environment");
+    let mailto = reader.text("mailto");
+    let table = reader.choice("table", &[("system", CronTable::System), ("user", CronTable::User)]);
+    let timeout_secs = reader.number("timeout_secs");
+    let enabled = reader.boolean("enabled").unwrap_or(true);
+    Some(CronJob {
+        schedule: schedule?,
+        user,
+        command: command?,
+        environment,
+        mailto,
+        time_zone,
+        table: table.unwrap_or_default(),
+        timeout_secs,
+        enabled,
+    })
+}
+
+fn hosts(reader: &mut TableReader<'_>) -> HostsEntry {
+    let address = reader.text("address").and_then(|text| {
+        let address = text.parse::<IpAddr>().ok();
+        if address.is_none() {
+            reader.wrong("address", &text, "is not an IPv4 or IPv6 address");
+        }
+        address
+    });
+    HostsEntry {
+        address,
+        names: reader.list("names").unwrap_or_default(),
+        nodes: reader.optional("nodes"),
+        domain: reader.optional("domain"),
+        comment: reader.text("comment").unwrap_or_default(),
+    }
+}
+
+fn script(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<Script> {
+    let path = reader.optional("path");
+    let (owner, group, mode) = access(reader, 0o755);
+    let bytes = content(reader, sources)?;
+    let Ok(content) = String::from_utf8(bytes) else {
+        let source = reader.text("source").unwrap_or_default();
+        reader.wrong("source", &source, "is not UTF-8, as a script must be");
+        return None;
+    };
+    Some(Script { path, content, owner, group, mode })
+}
+
+fn file(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<ManagedFile> {
+    let path = reader.required("path", PATH_HINT);
+    let (owner, group, mode) = access(reader, 0o644);
+    let validate = reader.choice("validate", &VALIDATORS);
+    let encoding = reader.choice("encoding", &[("utf8", Encoding::Utf8), ("base64", Encoding::Base64)]);
+    if encoding.is_some() && reader.has("source") {
+        reader.mistake_at("encoding", "encoding: goes with content, not with source".into());
+    }
+    let bytes = content(reader, sources)?;
+    let (content, encoding) = if reader.has("source") {
+        ManagedFile::encode(&bytes)
+    } else {
+        (String::from_utf8(bytes).ok()?, encoding.unwrap_or_default())
+    };
+    Some(ManagedFile { path: path?, content, encoding, owner, group, mode, validate })
+}
+
+/// Reads `content`, or the bytes of `source`.
+fn content(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<Vec<u8>> {
+    match (reader.has("content"), reader.has("source")) {
+        (true, false) => reader.text("content").map(String::into_bytes),
+        (false, true) => {
+            let source = reader.text("source")?;
+            let read = check_source_path(&source).and_then(|()| sources.read(reader.file(), &source));
+            match read {
+                Ok(bytes) => Some(bytes),
+                Err(reason) => {
+                    reader.wrong("source", &source, reason);
+                    None
+                }
+            }
+        }
+        (true, true) => {
+            reader.mistake_at("source", "source: give either content or source".into());
+            None
+        }
+        (false, false) => {
+            reader.mistake_at("content", "content: is missing; give content, or source = \"FILE\"".into());
+            None
+        }
+    }
+}
+
+fn access(reader: &mut TableReader<'_>, default_mode: u32) -> (UserName, GroupName, FileMode) {
+    let default_mode = FileMode::new(default_mode).expect("a constant mode");
+    (reader.or("owner", UserName::root()), reader.or("group", GroupName::root()), reader.or("mode", default_mode))
+}
