@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod crash;
+mod docs;
 mod drift;
 mod enrol;
 mod restart;

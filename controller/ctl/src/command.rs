@@ -40,7 +40,7 @@ pub(crate) enum CommandError {
     Text(#[from] TextError),
     /// A manifest is wrong; every mistake with its file and line.
     #[error(transparent)]
-    Manifest(#[from] lampas_manifest::ManifestError),
+    Manifest(#[from] lampas_manifest::ManifestErrors),
     /// Something on this machine failed.
     #[error("could not {0}")]
     Io(String, #[source] io::Error),

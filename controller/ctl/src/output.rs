@@ -46,7 +46,7 @@ pub(crate) fn note(text: impl AsRef<str>) {
 /// Prints rows under heads; a head that begins with `>` aligns its column to the right.
 pub(crate) fn table(heads: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
-    table.set_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads.iter().map(|h| h.trim_start_matches('>')).collect::<Vec<_>>());
     for row in rows {
         table.add_row(row.iter().map(|c| clean(c).replace(['\n', '\t'], " ")).collect::<Vec<_>>());

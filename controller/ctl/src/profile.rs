@@ -129,9 +129,9 @@ pub(crate) fn normal_url(server: &str) -> String {
     if server.contains("://") {
         return server.to_owned();
     }
-    let has_port = server.rsplit_once(':').is_some_and(|(host, port)| {
-        port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
-    });
+    let has_port = server
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']')));
     if has_port { format!("https://{server}") } else { format!("https://{server}:8443") }
 }
 

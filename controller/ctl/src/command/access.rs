@@ -65,9 +65,20 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
             }
             let row = |t: &ApiToken| {
                 let cidr = t.cidr.clone().unwrap_or_else(|| "anywhere".into());
-                vec![t.name.clone(), t.owner.to_string(), t.preset.as_str().into(), cidr, ago(t.last_used_at, now()), ago(Some(t.expires_at), now()), t.id.to_string()]
+                vec![
+                    t.name.clone(),
+                    t.owner.to_string(),
+                    t.preset.as_str().into(),
+                    cidr,
+                    ago(t.last_used_at, now()),
+                    ago(Some(t.expires_at), now()),
+                    t.id.to_string(),
+                ]
             };
-            output::table(&["TOKEN", "OWNER", "PRESET", "FROM", "USED", "ENDS", "ID"], page.items.iter().map(row).collect());
+            output::table(
+                &["TOKEN", "OWNER", "PRESET", "FROM", "USED", "ENDS", "ID"],
+                page.items.iter().map(row).collect(),
+            );
         }
         ApiTokenCommand::Create { name, preset, ttl, cidr } => {
             let request = ApiTokenCreate { name, preset, ttl_secs: ttl, cidr };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use lampas_api::{Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ObjectSummary};
-use lampas_manifest::{ManifestEntry, ManifestFile, State};
+use lampas_manifest::{ManifestEntry, ManifestFile};
 use lampas_shared::object::{Kind, ObjectKey};
 
 use super::{CommandError, Context, change, plan, progress};
@@ -20,16 +20,16 @@ use crate::{
 /// Runs `lampasctl apply`.
 pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, CommandError> {
     match (args.file.is_empty(), args.plan.as_deref()) {
-        (true, None | Some("")) => {
-            Err(CommandError::Usage("give manifests with -f FILE, or a plan that was made before with --plan ID".into()))
-        }
+        (true, None | Some("")) => Err(CommandError::Usage(
+            "give manifests with -f FILE, or a plan that was made before with --plan ID".into(),
+        )),
         (true, Some(id)) => {
             let found = context.client.pages::<ChangeSummary>("/changes", &[("plan", Some(id))], Some(2)).await?.items;
             match found.as_slice() {
-                [one] => {
-                    progress::apply(context, &one.number.to_string(), id, args.allow_unplanned, &args.wait).await
-                }
-                [] => Err(CommandError::Usage(format!("there is no plan {id}; plans end when anything moves: plan again"))),
+                [one] => progress::apply(context, &one.number.to_string(), id, args.allow_unplanned, &args.wait).await,
+                [] => Err(CommandError::Usage(format!(
+                    "there is no plan {id}; plans end when anything moves: plan again"
+                ))),
                 _ => Err(CommandError::Usage(format!("more than one plan begins with {id}; give more digits"))),
             }
         }
@@ -50,11 +50,14 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
             if is_refused || !current.blockers.is_empty() {
                 plan::footer(current);
                 if is_refused {
-                    output::note("  some nodes could not be asked: give --allow-unplanned to go on; they get it when they return");
+                    output::note(
+                        "  some nodes could not be asked: give --allow-unplanned to go on; they get it when they return",
+                    );
                 }
                 return Ok(2);
             }
-            progress::apply(context, &made.summary.number.to_string(), &current.id, args.allow_unplanned, &args.wait).await
+            progress::apply(context, &made.summary.number.to_string(), &current.id, args.allow_unplanned, &args.wait)
+                .await
         }
     }
 }
@@ -80,8 +83,9 @@ pub(super) async fn export(context: &Context, args: ExportArgs) -> Result<u8, Co
 
 /// Reads the manifests and makes a planned change of them.
 async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: String) -> Result<Change, CommandError> {
-    let manifests = read(files)?;
-    let entries = lampas_manifest::parse(&manifests, &mut |manifest, source| source_beside(manifest, source))?;
+    let texts = read(files)?;
+    let manifests: Vec<_> = texts.iter().map(|(name, text)| ManifestFile { name, text }).collect();
+    let entries = lampas_manifest::parse(&manifests, &source_beside)?;
     let mut drafts: Vec<Draft> = entries.iter().map(draft).collect();
     if prune {
         drafts.extend(unnamed(context, &entries).await?);
@@ -95,9 +99,9 @@ async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: Strin
 }
 
 fn draft(entry: &ManifestEntry) -> Draft {
-    let act = match entry.state {
-        State::Present => DraftAct::Put(entry.spec.clone()),
-        State::Absent => DraftAct::Delete(entry.spec.key()),
+    let act = match &entry.spec {
+        Some(spec) => DraftAct::Put(spec.clone()),
+        None => DraftAct::Delete(entry.key.clone()),
     };
     Draft { act, base: None, previous_name: entry.previous_name.clone() }
 }
@@ -106,7 +110,7 @@ fn draft(entry: &ManifestEntry) -> Draft {
 async fn unnamed(context: &Context, entries: &[ManifestEntry]) -> Result<Vec<Draft>, CommandError> {
     let mut named: BTreeMap<(Kind, String), BTreeSet<String>> = BTreeMap::new();
     for entry in entries {
-        let key = entry.spec.key();
+        let key = &entry.key;
         let names = named.entry((key.kind, key.scope.to_string())).or_default();
         names.insert(key.name.to_string());
         names.extend(entry.previous_name.iter().map(|n| n.to_string()));
@@ -124,14 +128,14 @@ async fn unnamed(context: &Context, entries: &[ManifestEntry]) -> Result<Vec<Dra
 }
 
 /// Reads files, directories (their `*.toml` by name, not below) and standard input.
-fn read(files: &[PathBuf]) -> Result<Vec<ManifestFile>, CommandError> {
+fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, CommandError> {
     let mut manifests = Vec::new();
     for file in files {
         let io = |e| CommandError::Io(format!("read {}", file.display()), e);
         if file == Path::new("-") {
             let mut text = String::new();
             io::stdin().take(16 << 20).read_to_string(&mut text).map_err(io)?;
-            manifests.push(ManifestFile { name: "standard input".into(), text });
+            manifests.push(("standard input".into(), text));
         } else if file.is_dir() {
             let mut found: Vec<PathBuf> = fs::read_dir(file)
                 .map_err(io)?
@@ -144,19 +148,20 @@ fn read(files: &[PathBuf]) -> Result<Vec<ManifestFile>, CommandError> {
                 return Err(CommandError::Usage(format!("{} holds no *.toml", file.display())));
             }
             for path in found {
-                let text = fs::read_to_string(&path).map_err(|e| CommandError::Io(format!("read {}", path.display()), e))?;
-                manifests.push(ManifestFile { name: path.display().to_string(), text });
+                let text =
+                    fs::read_to_string(&path).map_err(|e| CommandError::Io(format!("read {}", path.display()), e))?;
+                manifests.push((path.display().to_string(), text));
             }
         } else {
             let text = fs::read_to_string(file).map_err(io)?;
-            manifests.push(ManifestFile { name: file.display().to_string(), text });
+            manifests.push((file.display().to_string(), text));
         }
     }
     Ok(manifests)
 }
 
 /// Reads what a manifest names by `source`, beside it; the path was checked not to leave the manifest's directory.
-fn source_beside(manifest: &str, source: &Path) -> Result<Vec<u8>, String> {
+fn source_beside(manifest: &str, source: &str) -> Result<Vec<u8>, String> {
     let directory = Path::new(manifest).parent().unwrap_or(Path::new("."));
     let root = directory.canonicalize().map_err(|e| e.to_string())?;
     let path = root.join(source).canonicalize().map_err(|e| e.to_string())?;

@@ -19,7 +19,9 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
         } else {
             match broken {
                 None => output::line(format!("{} entries, whole; head {}", verification.entries, verification.head)),
-                Some(seq) => output::line(format!("the chain is broken at entry {seq}: it or one before it was altered")),
+                Some(seq) => {
+                    output::line(format!("the chain is broken at entry {seq}: it or one before it was altered"))
+                }
             }
         }
         return Ok(u8::from(broken.is_some()));
@@ -31,7 +33,16 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
             output::json(&page);
         } else {
             let row = |e: &AuditEntry| {
-                vec![e.seq.to_string(), time(e.at), e.principal.clone(), e.from.clone(), e.act.clone(), e.object.clone(), e.result.clone(), e.reason.clone()]
+                vec![
+                    e.seq.to_string(),
+                    time(e.at),
+                    e.principal.clone(),
+                    e.from.clone(),
+                    e.act.clone(),
+                    e.object.clone(),
+                    e.result.clone(),
+                    e.reason.clone(),
+                ]
             };
             let heads = [">SEQ", "WHEN", "WHO", "FROM", "ACT", "ON", "RESULT", "WHY"];
             output::table(&heads, page.items.iter().map(row).collect());
@@ -53,7 +64,13 @@ pub(super) async fn events(context: &Context, args: EventsArgs) -> Result<u8, Co
                 output::line(serde_json::to_string(&event).unwrap_or_default());
             } else {
                 let details: Vec<String> = event.details.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                output::line(format!("{}  {:>6}  {}  {}", time(event.at), event.seq, event.kind.as_str(), details.join(" ")));
+                output::line(format!(
+                    "{}  {:>6}  {}  {}",
+                    time(event.at),
+                    event.seq,
+                    event.kind.as_str(),
+                    details.join(" ")
+                ));
             }
         }
         output::note("the connection to the controller was lost; trying again");

@@ -56,7 +56,8 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
             Ok(0)
         }
         ChangeCommand::Plan { change } => {
-            let planned: Change = client.send_json(Method::POST, &format!("/changes/{}/plan", encode(&change)), &()).await?;
+            let planned: Change =
+                client.send_json(Method::POST, &format!("/changes/{}/plan", encode(&change)), &()).await?;
             shown_plan(context, &planned)
         }
         ChangeCommand::Apply { change, plan, allow_unplanned, wait } => {
@@ -65,7 +66,9 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                 None => {
                     let shown: Change = client.get(&format!("/changes/{}", encode(&change)), &[]).await?;
                     let plan = shown.plan.ok_or_else(|| {
-                        CommandError::Usage(format!("change {change} has no plan; make one with: lampasctl change plan {change}"))
+                        CommandError::Usage(format!(
+                            "change {change} has no plan; make one with: lampasctl change plan {change}"
+                        ))
                     })?;
                     plan.id
                 }
@@ -123,7 +126,15 @@ pub(super) fn changes(items: &[ChangeSummary]) {
             _ => format!("{}/{total}", p.converged),
         };
         let when = ago(Some(c.applied_at.unwrap_or(c.created_at)), now());
-        vec![c.number.to_string(), state(c.state.as_str()), nodes, c.title.clone(), c.author.clone(), when, c.reason.clone()]
+        vec![
+            c.number.to_string(),
+            state(c.state.as_str()),
+            nodes,
+            c.title.clone(),
+            c.author.clone(),
+            when,
+            c.reason.clone(),
+        ]
     };
     output::table(&[">CHANGE", "STATE", "NODES", "WHAT", "AUTHOR", "WHEN", "WHY"], items.iter().map(row).collect());
 }

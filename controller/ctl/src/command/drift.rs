@@ -32,9 +32,19 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                         };
                         let object = format!("{} {} ({})", d.kind, d.name, d.scope);
                         let owner = d.owner.clone().unwrap_or_else(|| "gone".into());
-                        vec![format!("{}:{}", d.node.name, d.path), state(word), object, owner, ago(Some(d.found_at), now()), d.id.to_string()]
+                        vec![
+                            format!("{}:{}", d.node.name, d.path),
+                            state(word),
+                            object,
+                            owner,
+                            ago(Some(d.found_at), now()),
+                            d.id.to_string(),
+                        ]
                     };
-                    output::table(&["WHERE", "STATE", "OBJECT", "OWNER", "FOUND", "ID"], page.items.iter().map(row).collect());
+                    output::table(
+                        &["WHERE", "STATE", "OBJECT", "OWNER", "FOUND", "ID"],
+                        page.items.iter().map(row).collect(),
+                    );
                 }
                 Ok(())
             })
@@ -46,7 +56,10 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                 output::json(&drift);
                 return Ok(0);
             }
-            output::line(format!("{} {} ({}) on {}: {}", drift.kind, drift.name, drift.scope, drift.node.name, drift.path));
+            output::line(format!(
+                "{} {} ({}) on {}: {}",
+                drift.kind, drift.name, drift.scope, drift.node.name, drift.path
+            ));
             match (&drift.owner, &drift.mode) {
                 (Some(owner), Some(mode)) => output::line(format!(
                     "  owned by {owner}, mode {mode}, written {}, noticed {}",

@@ -2,9 +2,9 @@
 
 use lampas_api::{Run, SpecCheck};
 use lampas_shared::{
+    fleet::Scope,
     host::{CronJob, CronTable, Schedule, TimeZoneName, UserName},
     object::{Body, DriftPolicy, ObjectName, ObjectSpec},
-    fleet::Scope,
     report::RunOutcome,
 };
 use reqwest::Method;
@@ -40,9 +40,20 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                 } else {
                     let row = |r: &Run| {
                         let took = r.ended_at.map(|e| format!("{:.1} s", e.since(r.started_at) as f64 / 1000.0));
-                        vec![time(r.started_at), r.name.clone(), r.node.name.clone(), outcome(&r.outcome), took.unwrap_or_default(), r.output_bytes.to_string(), r.id.to_string()]
+                        vec![
+                            time(r.started_at),
+                            r.name.clone(),
+                            r.node.name.clone(),
+                            outcome(&r.outcome),
+                            took.unwrap_or_default(),
+                            r.output_bytes.to_string(),
+                            r.id.to_string(),
+                        ]
                     };
-                    output::table(&["STARTED", "JOB", "NODE", "OUTCOME", ">TOOK", ">BYTES", "RUN"], page.items.iter().map(row).collect());
+                    output::table(
+                        &["STARTED", "JOB", "NODE", "OUTCOME", ">TOOK", ">BYTES", "RUN"],
+                        page.items.iter().map(row).collect(),
+                    );
                 }
                 Ok(())
             })
@@ -54,7 +65,14 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                 output::json(&run);
                 return Ok(0);
             }
-            output::note(format!("{} on {} as {}: {}, began {}", run.name, run.node.name, run.user, outcome(&run.outcome), time(run.started_at)));
+            output::note(format!(
+                "{} on {} as {}: {}, began {}",
+                run.name,
+                run.node.name,
+                run.user,
+                outcome(&run.outcome),
+                time(run.started_at)
+            ));
             let text = run.output.unwrap_or_default();
             if run.output_bytes > text.len() as u64 {
                 output::note(format!("the last {} of {} bytes:", text.len(), run.output_bytes));

@@ -55,7 +55,9 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
                 let mut labels = current.summary.labels;
                 for term in &label {
                     let Some((key, value)) = term.split_once('=') else {
-                        return Err(CommandError::Usage(format!("label {term:?}: write key=value, or key= to take it away")));
+                        return Err(CommandError::Usage(format!(
+                            "label {term:?}: write key=value, or key= to take it away"
+                        )));
                     };
                     let key = LabelKey::parse(key)?;
                     if value.is_empty() {
@@ -139,7 +141,9 @@ async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {
         output::line("  confirmed    not yet: the agent has not reached a controller since its last change");
     }
     if let Some(generation) = node.quarantined {
-        output::line(format!("  quarantined  generation {generation} cut the node off and was undone; lampasctl node retry {name}"));
+        output::line(format!(
+            "  quarantined  generation {generation} cut the node off and was undone; lampasctl node retry {name}"
+        ));
     }
     output::line("");
     let rows = resources
@@ -204,8 +208,13 @@ pub(super) async fn overview(context: &Context) -> Result<u8, CommandError> {
     }
     let c = overview.counts;
     let mut facts = vec![count(u64::from(c.nodes), "node")];
-    let counts =
-        [(c.online, "online"), (c.stale, "stale"), (c.offline, "offline"), (c.drifted, "drifted"), (c.failed, "failed")];
+    let counts = [
+        (c.online, "online"),
+        (c.stale, "stale"),
+        (c.offline, "offline"),
+        (c.drifted, "drifted"),
+        (c.failed, "failed"),
+    ];
     facts.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
     facts.push(count(u64::from(c.objects), "object"));
     output::line(facts.join(" · "));
@@ -254,7 +263,16 @@ fn nodes(items: &[NodeSummary]) {
             other => other.as_str().to_owned(),
         };
         let config = if n.resources == 0 { "–".into() } else { state(&config) };
-        vec![n.name.to_string(), state(connection), config, roles, generation, ago(n.last_seen_at, now()), labels, n.attention.clone()]
+        vec![
+            n.name.to_string(),
+            state(connection),
+            config,
+            roles,
+            generation,
+            ago(n.last_seen_at, now()),
+            labels,
+            n.attention.clone(),
+        ]
     };
     output::table(
         &["NODE", "LINK", "CONFIG", "ROLES", "GENERATION", "SEEN", "LABELS", ""],

@@ -38,11 +38,20 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             output::line(lampas_manifest::export(std::slice::from_ref(&object.spec)).trim_end());
             output::line("");
             let about = &object.about;
-            output::line(format!("# revision {} by {}, {}", about.revision, about.author, ago(Some(about.updated_at), now())));
+            output::line(format!(
+                "# revision {} by {}, {}",
+                about.revision,
+                about.author,
+                ago(Some(about.updated_at), now())
+            ));
             let names: Vec<&str> = object.effective_on.iter().take(10).map(|n| n.name.as_str()).collect();
             let more = object.effective_on.len().saturating_sub(10);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            output::line(format!("# on {}: {}{more}", count(object.effective_on.len() as u64, "node"), names.join(", ")));
+            output::line(format!(
+                "# on {}: {}{more}",
+                count(object.effective_on.len() as u64, "node"),
+                names.join(", ")
+            ));
             for other in &object.overridden_on {
                 output::line(format!("# not on {}: {} wins there", other.node.name, other.by_text));
             }
@@ -57,7 +66,14 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             }
             let row = |r: &Revision| {
                 let what = if r.is_deletion { "deleted" } else { "" };
-                vec![r.revision.to_string(), ago(Some(r.at), now()), r.author.clone(), r.change.to_string(), what.into(), r.reason.clone()]
+                vec![
+                    r.revision.to_string(),
+                    ago(Some(r.at), now()),
+                    r.author.clone(),
+                    r.change.to_string(),
+                    what.into(),
+                    r.reason.clone(),
+                ]
             };
             output::table(&[">REVISION", "WHEN", "AUTHOR", ">CHANGE", "", "WHY"], page.items.iter().map(row).collect());
             Ok(0)
@@ -82,7 +98,9 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             let path = format!("/objects/{}/revisions/{revision}", object.about.id);
             let old: Revision = client.get(&path, &[]).await?;
             let Some(spec) = old.spec.filter(|_| !old.is_deletion) else {
-                return Err(CommandError::Usage(format!("revision {revision} is a deletion; restore the one before it")));
+                return Err(CommandError::Usage(format!(
+                    "revision {revision} is a deletion; restore the one before it"
+                )));
             };
             let reason = if reason.is_empty() { format!("restore revision {revision}") } else { reason };
             let base = (!object.is_deleted).then_some(object.about.revision);
@@ -107,9 +125,7 @@ async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) 
         plan::print(&change);
     }
     match &change.plan {
-        Some(current) => {
-            progress::apply(context, &change.summary.number.to_string(), &current.id, true, wait).await
-        }
+        Some(current) => progress::apply(context, &change.summary.number.to_string(), &current.id, true, wait).await,
         None => super::change::shown_plan(context, &change),
     }
 }
@@ -153,5 +169,8 @@ pub(super) fn objects(items: &[ObjectSummary]) {
             summary,
         ]
     };
-    output::table(&["KIND", "NAME", "SCOPE", ">REVISION", ">NODES", "CHANGED", "BY", ""], items.iter().map(row).collect());
+    output::table(
+        &["KIND", "NAME", "SCOPE", ">REVISION", ">NODES", "CHANGED", "BY", ""],
+        items.iter().map(row).collect(),
+    );
 }

@@ -27,7 +27,11 @@ pub(super) fn print(change: &Change) {
     };
     for group in &plan.groups {
         let names: Vec<&str> = group.nodes.iter().map(|n| n.name.as_str()).collect();
-        let shown = if names.len() > 6 { format!("{} and {} more", names[..5].join(", "), names.len() - 5) } else { names.join(", ") };
+        let shown = if names.len() > 6 {
+            format!("{} and {} more", names[..5].join(", "), names.len() - 5)
+        } else {
+            names.join(", ")
+        };
         output::line(format!("    {shown}{}", if names.len() > 1 { " (identical)" } else { "" }));
         group.actions.iter().for_each(action);
     }
@@ -36,7 +40,12 @@ pub(super) fn print(change: &Change) {
     }
     for runs in &plan.next_runs {
         let times: Vec<&str> = runs.runs.iter().map(|r| r.local.get(..16).unwrap_or(&r.local)).collect();
-        output::line(format!("    next runs of {}  {}  ({})", runs.name, times.join("  ").replace('T', " "), runs.time_zone));
+        output::line(format!(
+            "    next runs of {}  {}  ({})",
+            runs.name,
+            times.join("  ").replace('T', " "),
+            runs.time_zone
+        ));
         for run in runs.runs.iter().filter(|r| !r.note.is_empty()) {
             output::line(format!("      {}: {}", run.local, run.note));
         }
@@ -47,8 +56,12 @@ pub(super) fn print(change: &Change) {
 pub(super) fn footer(plan: &Plan) {
     let nodes: usize = plan.groups.iter().map(|g| g.nodes.len()).sum();
     let changes = format!("{} change, {} unchanged", count(nodes as u64, "node"), plan.unchanged);
-    let unplanned = if plan.unplanned.is_empty() { String::new() } else { format!(", {} not planned", plan.unplanned.len()) };
-    output::line(format!("  plan {}  ·  {changes}{unplanned}  ·  apply with: lampasctl apply --plan {}", plan.id, plan.id));
+    let unplanned =
+        if plan.unplanned.is_empty() { String::new() } else { format!(", {} not planned", plan.unplanned.len()) };
+    output::line(format!(
+        "  plan {}  ·  {changes}{unplanned}  ·  apply with: lampasctl apply --plan {}",
+        plan.id, plan.id
+    ));
     for blocker in &plan.blockers {
         output::note(format!("  in the way: {blocker}"));
     }
@@ -72,8 +85,7 @@ fn action(action: &Action) {
         Verb::Remove => "-",
     };
     output::line(format!("      {verb} {}", action.path));
-    let changed: Vec<&str> =
-        action.diff.lines().filter(|l| !l.starts_with("---") && !l.starts_with("+++")).collect();
+    let changed: Vec<&str> = action.diff.lines().filter(|l| !l.starts_with("---") && !l.starts_with("+++")).collect();
     output::diff(&changed.iter().take(DIFF_LINES).copied().collect::<Vec<_>>().join("\n"), "        ");
     if changed.len() > DIFF_LINES {
         output::line(format!("        … {} more lines", changed.len() - DIFF_LINES));

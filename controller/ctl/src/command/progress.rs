@@ -127,7 +127,9 @@ where
     };
     match tokio::time::timeout(LOOK, stream.next()).await {
         Ok(None | Some(Err(_))) => *events = None,
-        Ok(Some(Ok(_))) => while let Ok(Some(Ok(_))) = tokio::time::timeout(Duration::from_millis(5), stream.next()).await {},
+        Ok(Some(Ok(_))) => {
+            while let Ok(Some(Ok(_))) = tokio::time::timeout(Duration::from_millis(5), stream.next()).await {}
+        }
         Err(_) => {}
     }
 }

@@ -86,7 +86,8 @@ pub(super) async fn whoami(context: &Context) -> Result<u8, CommandError> {
         }
         output::json(&value);
     } else {
-        let fleet = if session.fleet_name.is_empty() { String::new() } else { format!(", fleet {}", session.fleet_name) };
+        let fleet =
+            if session.fleet_name.is_empty() { String::new() } else { format!(", fleet {}", session.fleet_name) };
         output::line(format!(
             "{} ({}) at {}{fleet}, controller {}",
             session.login,

@@ -52,7 +52,16 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
                         let nodes = t.enrolled.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
                         let name = t.node.as_ref().map(|n| n.to_string()).unwrap_or_default();
                         let ends = ago(Some(t.expires_at), now());
-                        vec![t.id.to_string(), state(&t.state), roles, name, t.uses_left.to_string(), ends, t.author.clone(), nodes]
+                        vec![
+                            t.id.to_string(),
+                            state(&t.state),
+                            roles,
+                            name,
+                            t.uses_left.to_string(),
+                            ends,
+                            t.author.clone(),
+                            nodes,
+                        ]
                     };
                     let heads = ["TOKEN", "STATE", "ROLES", "NODE", ">USES LEFT", "ENDS", "AUTHOR", "ENROLLED"];
                     output::table(&heads, page.items.iter().map(row).collect());
