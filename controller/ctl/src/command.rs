@@ -108,7 +108,10 @@ where
     F: AsyncFnMut() -> Result<(), CommandError>,
 {
     once().await?;
-    while args.watch {
+    if !args.watch {
+        return Ok(0);
+    }
+    loop {
         let mut events = context.client.events(None).await?;
         while let Some(event) = events.next().await {
             event?;
@@ -122,7 +125,6 @@ where
         output::note("the connection to the controller was lost; trying again");
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     }
-    Ok(0)
 }
 
 /// Asks before what can't be undone; refuses without a terminal unless `--yes` was given.
