@@ -6,4 +6,5 @@ mod crash;
 mod docs;
 mod drift;
 mod enrol;
+mod mariadb;
 mod restart;

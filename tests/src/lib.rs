@@ -4,11 +4,13 @@
 //! free; every process ends with its owner.
 
 mod controller;
+mod mariadb;
 mod node;
 mod process;
 mod wait;
 
 pub use controller::{Controller, CtlOutput, Store};
+pub use mariadb::MariaDb;
 pub use node::Node;
 pub use process::{Process, binary, free_port};
 pub use wait::wait_for;
