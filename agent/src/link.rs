@@ -33,7 +33,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use credentials::{Credentials, CredentialsError, IDENTITY_FILE, Memory, TRUST_FILE};
+pub(crate) use credentials::write_memory;
+pub(crate) use dial::connect;
 pub use dial::{DialError, Dialled, Dialler, Endpoints, resolve};
+pub(crate) use exchange::read_message;
 pub use exchange::{ExchangeError, exchange};
 pub use parts::{Outbox, Reconciler};
 pub use session::Ended;
@@ -246,6 +249,6 @@ fn random_number() -> u32 {
 }
 
 /// Locks, going on after a panic elsewhere: what is behind these locks is replaced whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

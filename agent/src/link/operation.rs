@@ -36,7 +36,10 @@ pub(super) async fn serve(reconciler: Arc<dyn Reconciler>, mut send: SendStream,
         Err(_) => return,
     };
     let bytes = encode(&answer).or_else(|error| {
-        encode(&Message::Fault(Fault::lasting("wire.too_large", format!("the answer can't be sent: {}", Chain(&error)))))
+        encode(&Message::Fault(Fault::lasting(
+            "wire.too_large",
+            format!("the answer can't be sent: {}", Chain(&error)),
+        )))
     });
     if let Ok(bytes) = bytes
         && let Ok(Ok(())) = timeout(ANSWER_LIMIT, send.write_all(&bytes)).await

@@ -7,7 +7,7 @@ use lampas_shared::{
     desired::ContentHash,
     error::{Chain, Fault},
 };
-use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, WIRE_VERSION, feature, encode};
+use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, WIRE_VERSION, encode, feature};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Credentials, DialError, Dialled, Dialler, ExchangeError, LinkStatus, exchange, exchange::read_message};
@@ -43,14 +43,21 @@ impl LinkHandle {
         self.dialler.credentials()
     }
 
+    /// Returns how many bytes the present connection has sent and received, as UDP payload.
+    pub fn bytes(&self) -> Option<(u64, u64)> {
+        let stats = self.connection.borrow().as_ref()?.stats();
+        Some((stats.udp_tx.bytes, stats.udp_rx.bytes))
+    }
+
     async fn blob(&self, hash: ContentHash) -> Result<Vec<u8>, Fault> {
         let mut current = self.connection.subscribe();
         let connection = match timeout(CONNECTION_LIMIT, current.wait_for(Option::is_some)).await {
             Ok(Ok(connection)) => connection.clone(),
             _ => None,
         };
-        let connection = connection
-            .ok_or_else(|| Fault::passing("link.offline", format!("content {} waits for a controller", hash.short())))?;
+        let connection = connection.ok_or_else(|| {
+            Fault::passing("link.offline", format!("content {} waits for a controller", hash.short()))
+        })?;
         let request = Message::BlobRequest(BlobRequest { hash });
         let bytes = match exchange(&connection, &request, BLOB_LIMIT).await {
             Ok(Message::BlobReply(reply)) => reply?,
