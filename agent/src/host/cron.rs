@@ -55,7 +55,7 @@ pub(super) fn plan_job_file(planner: &mut Planner<'_>, resource: &Resource, job:
     let path = crate::job::job_path(resource.object);
     let account = planner.accounts.user(job.user.as_str());
     let (Some(account), false) = (account, is_refused) else { return planner.leave(&path) };
-    let file = JobFile::new(resource.object, resource.name.clone(), job.clone(), planner.inputs.facts.zone.name().clone());
+    let file = JobFile::new(resource.object, resource.name.clone(), job.clone(), planner.zone.name().clone());
     let put = Put::File {
         bytes: file.to_bytes(),
         uid: planner.root.euid(),
@@ -71,8 +71,9 @@ pub(super) fn plan_job_file(planner: &mut Planner<'_>, resource: &Resource, job:
 /// Plans a file in `/etc/cron.d`.
 pub(super) fn plan_system(planner: &mut Planner<'_>, resource: &Resource, job: &CronJob, fault: Option<Fault>) {
     let path = format!("/etc/cron.d/{}", crontab::file_name(&resource.name));
-    let Facts { wrapper, zone, root_argument, .. } = planner.inputs.facts;
-    let text = crontab::render_system(job, &resource.name, resource.object, wrapper, zone, root_argument.as_deref());
+    let Facts { wrapper, root_argument, .. } = planner.inputs.facts;
+    let zone = planner.zone.clone();
+    let text = crontab::render_system(job, &resource.name, resource.object, wrapper, &zone, root_argument.as_deref());
     let text = text.map_err(|e| Fault::lasting("cron.line", e.to_string())).and_then(|text| acceptable(&path, text));
     match (fault, text) {
         (Some(fault), _) | (None, Err(fault)) => planner.refuse(resource, &path, fault),
@@ -111,12 +112,13 @@ fn acceptable(path: &str, text: String) -> Result<String, Fault> {
 pub(super) fn plan_user(planner: &mut Planner<'_>, user: &str, jobs: &[(&Resource, Option<Fault>)]) {
     let account = planner.accounts.user(user);
     let group = planner.accounts.group("crontab");
-    let Facts { wrapper, zone, root_argument, .. } = planner.inputs.facts;
+    let Facts { wrapper, root_argument, .. } = planner.inputs.facts;
+    let zone = planner.zone.clone();
     let mut parts = Vec::new();
     for (resource, fault) in jobs {
         let Spec::Cron(job) = &resource.spec else { continue };
         let block = [BlockJob { job, name: &resource.name, object: resource.object }];
-        let text = crontab::render_user_block(&block, wrapper, zone, root_argument.as_deref());
+        let text = crontab::render_user_block(&block, wrapper, &zone, root_argument.as_deref());
         let lines = match (fault, text) {
             (Some(fault), _) => Err(fault.clone()),
             (None, Err(error)) => Err(Fault::lasting("cron.line", error.to_string())),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use lampas_render::Zone;
 use lampas_shared::{
     desired::{ContentHash, Resource},
     error::Fault,
@@ -32,8 +31,8 @@ pub struct Inputs<'a> {
 /// What the planner must know of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The node's time zone, in which its cron counts.
-    pub zone: Zone,
+    /// The IANA name of the node's time zone, in which its cron counts; an unknown one counts as UTC.
+    pub time_zone: String,
     /// `uname -n`, for the 127.0.1.1 line of `/etc/hosts`.
     pub host_name: String,
     /// The absolute path of `lampas-agent`, as cron's lines call it: `/usr/bin/lampas-agent`.

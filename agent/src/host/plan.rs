@@ -2,17 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lampas_render::{Zone, block};
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     error::Fault,
-    host::{CronTable, FileMode, Validator},
+    host::{CronTable, FileMode, TimeZoneName, Validator},
     id::ObjectId,
     object::{Kind, ObjectName, Target},
     report::{Action, NodePlan, ObservedFile, Verb},
     time::UnixMs,
 };
-
-use lampas_render::block;
 
 use super::{Before, Claim, Inputs, Owned, Ownership, cron, file, hosts};
 use crate::system::{Accounts, Modified, Root, Seen};
@@ -207,6 +206,7 @@ pub(super) struct Planner<'a> {
     pub(super) root: &'a Root,
     pub(super) inputs: Inputs<'a>,
     pub(super) accounts: Accounts,
+    pub(super) zone: Zone,
     items: Vec<Item>,
     steps: Vec<Step>,
     checks: Vec<Check>,
@@ -248,6 +248,7 @@ impl<'a> Planner<'a> {
             root,
             inputs,
             accounts: root.accounts(),
+            zone: TimeZoneName::parse(inputs.facts.time_zone.as_str()).and_then(Zone::parse).unwrap_or_else(|_| Zone::utc()),
             items: Vec::new(),
             steps: Vec::new(),
             checks: Vec::new(),
@@ -473,7 +474,8 @@ impl<'a> Planner<'a> {
             }
             items.push(item);
         }
-        for (target, claim) in claims.iter().filter(|(t, _)| !after.contains_key(*t) && !items.iter().any(|i| i.target == **t)) {
+        let named: BTreeSet<Target> = items.iter().map(|i: &Item| i.target.clone()).collect();
+        for (target, claim) in claims.iter().filter(|(t, _)| !named.contains(*t)) {
             let mut item = Item::new(target, claim, &path);
             item.verb = Some(Verb::Remove);
             item.observed = observed.clone();

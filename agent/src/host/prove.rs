@@ -9,7 +9,8 @@ use lampas_shared::{
 use super::{Inputs, Item, cron, hosts, plan};
 use crate::system::{Accounts, Root};
 
-/// Reports on every desired resource, in their order: what is in force, and why what isn't is not.
+/// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
+/// longer wanted and can't be removed. `inputs` may hold the ownership from before or after the apply.
 pub fn prove(root: &Root, inputs: &Inputs<'_>) -> Vec<ResourceReport> {
     let found = plan(root, inputs);
     let accounts = root.accounts();
@@ -17,7 +18,15 @@ pub fn prove(root: &Root, inputs: &Inputs<'_>) -> Vec<ResourceReport> {
         let item = found.items.iter().find(|i| i.target == resource.target && i.verb != Some(lampas_shared::report::Verb::Remove));
         report(root, &accounts, resource, item)
     };
-    inputs.resources.iter().map(report).collect()
+    let left = found.items.iter().filter(|i| !inputs.resources.iter().any(|r| r.target == i.target) && i.fault.is_some());
+    let left = left.map(|i| ResourceReport {
+        target: i.target.clone(),
+        object: i.object,
+        state: ResourceState::Blocked,
+        fault: i.fault.clone(),
+        notes: i.notes.clone(),
+    });
+    inputs.resources.iter().map(report).chain(left).collect()
 }
 
 fn report(root: &Root, accounts: &Accounts, resource: &Resource, item: Option<&Item>) -> ResourceReport {

@@ -17,7 +17,7 @@ use crate::system::{Modified, Root, Seen};
 pub fn roll_back(root: &Root, undo: &Undo, journal: &mut dyn FnMut(&Record) -> Result<(), Fault>) -> Result<Record, Fault> {
     let mut first: Option<Fault> = None;
     for step in undo.steps.iter().rev() {
-        if let Err(fault) = put_back(root, undo, step) {
+        if let Err(fault) = put_back(root, step) {
             tracing::warn!(path = step.path, error = %fault, "can't put back what stood here");
             first.get_or_insert(fault);
         }
@@ -29,7 +29,7 @@ pub fn roll_back(root: &Root, undo: &Undo, journal: &mut dyn FnMut(&Record) -> R
     }
 }
 
-fn put_back(root: &Root, undo: &Undo, step: &UndoStep) -> Result<(), Fault> {
+fn put_back(root: &Root, step: &UndoStep) -> Result<(), Fault> {
     let owner = match &step.before {
         Before::File { meta, .. } | Before::Directory { meta } => meta.uid,
         _ => root.accounts().home_owner(&step.path).unwrap_or(0),

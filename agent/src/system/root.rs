@@ -13,7 +13,7 @@ use std::{
 
 use lampas_shared::{desired::ContentHash, error::Fault};
 use rustix::{
-    fd::{AsFd as _, OwnedFd},
+    fd::OwnedFd,
     fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };

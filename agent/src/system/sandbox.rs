@@ -72,7 +72,7 @@ fn prepare() -> Result<(), SandboxError> {
     } else {
         unshare(flags | CloneFlags::CLONE_NEWUSER).map_err(failed("no user namespaces for ordinary users on this machine"))?;
     }
-    rustix::process::set_no_new_privs().map_err(|_| SandboxError { what: "no_new_privs", errno: nix::Error::EPERM })?;
+    nix::sys::prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
     let limits = [
         (Resource::RLIMIT_CPU, 10),
         (Resource::RLIMIT_AS, 1 << 30),
