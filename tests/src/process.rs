@@ -86,12 +86,11 @@ impl Drop for Process {
     }
 }
 
-/// Returns the path of a binary of this workspace, which stands beside the tests' own directory.
+/// Returns the path of a binary of this workspace: beside this program, or beside the directory of a test.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let path = test.ancestors().nth(2).context("tests run from target/PROFILE/deps")?.join(name);
-    ensure!(path.exists(), "{} is missing: cargo build --workspace --bins", path.display());
-    Ok(path)
+    let this = std::env::current_exe()?;
+    let found = this.ancestors().skip(1).take(2).map(|d| d.join(name)).find(|p| p.exists());
+    found.with_context(|| format!("{name} is missing: cargo build --workspace --bins"))
 }
 
 /// Returns a port that is free for TCP and UDP on 127.0.0.1.
