@@ -102,7 +102,9 @@ impl AsRawFd for Source {
 impl Watcher {
     fn new(paths: Paths) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        Ok(Self { paths, inotify: AsyncFd::new(Source(inotify))?, directories: BTreeMap::new() })
+        #[expect(deprecated, reason = "what replaces it is unsafe; the descriptor lives and dies with the value that is given here")]
+        let inotify = AsyncFd::new(Source(inotify))?;
+        Ok(Self { paths, inotify, directories: BTreeMap::new() })
     }
 
     /// Watches the directories of these paths and no others.

@@ -1,2 +1,5 @@
-//! To be written.
-fn main() {}
+//! `lampas-agent`: see `lampas_agent::cli`.
+
+fn main() -> std::process::ExitCode {
+    lampas_agent::cli::main()
+}

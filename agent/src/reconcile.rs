@@ -27,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired, Resource},
@@ -49,6 +50,7 @@ use crate::{
     facts,
     host::{self, Facts, Inputs, Tools},
     journal::{Journal, JournalError, Pause, Progress, Stance},
+    link,
     policy::Ruling,
     system::{PathError, Root},
 };
@@ -67,6 +69,8 @@ pub struct Settings {
     pub times: config::Reconcile,
     /// The absolute path of `lampas-agent`, as cron's lines call it.
     pub wrapper: PathBuf,
+    /// What checks are made with.
+    pub tools: Tools,
 }
 
 /// Why a reconciler can't start.
@@ -105,13 +109,13 @@ struct Bench {
 /// # Errors
 /// When the journal can't be read or the root can't be opened.
 pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler), OpenError> {
-    let Settings { node, paths, times, wrapper } = settings;
+    let Settings { node, paths, times, wrapper, tools } = settings;
     let root = Root::open(paths.root())?;
     let bench = Arc::new(Bench {
         root,
         node,
         wrapper,
-        tools: Tools::default(),
+        tools,
         book: Mutex::new(Book::open(journal, node)?),
         last_observed: Mutex::default(),
         upstream: OnceLock::new(),
@@ -338,6 +342,37 @@ impl Handle {
         let bench = self.bench.clone();
         let result = tokio::task::spawn_blocking(move || work(&bench)).await;
         result.unwrap_or_else(|error| Err(Fault::passing("agent.panicked", format!("the agent failed inside: {error}"))))
+    }
+}
+
+impl link::Reconciler for Handle {
+    fn desired(&self, state: NodeDesired) -> BoxFuture<'static, Result<(), Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::desired(&handle, state).await })
+    }
+
+    fn plan(&self, state: NodeDesired) -> BoxFuture<'static, Result<NodePlan, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::plan(&handle, state).await })
+    }
+
+    fn read(&self, target: Target) -> BoxFuture<'static, Result<Option<ObservedFile>, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::read(&handle, target).await })
+    }
+
+    fn revert(&self, target: Target) -> BoxFuture<'static, Result<(), Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::revert(&handle, target).await })
+    }
+
+    fn retry(&self) -> BoxFuture<'static, Result<(), Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::retry(&handle).await })
+    }
+
+    fn current(&self) -> Option<(Generation, ContentHash)> {
+        Self::current(self)
     }
 }
 

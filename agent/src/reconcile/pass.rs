@@ -137,7 +137,7 @@ impl Pass<'_> {
 
         let may_write = !self.snapshot.is_paused && !self.snapshot.ruling.observes();
         let (written, ownership) = if may_write { self.write(&plan)? } else { (Written::Nothing, None) };
-        let (written, ownership, reports) = self.judge(&plan, written, ownership, may_write)?;
+        let (written, ownership, reports) = self.judge(&plan, &held, written, ownership, may_write)?;
         let did_write = matches!(written, Written::All) && plan.items.iter().any(|i| i.verb.is_some());
         if did_write {
             info!(desired.generation = %goal.state.generation, "applied");
@@ -153,13 +153,15 @@ impl Pass<'_> {
     }
 
     fn plan(&self, held: &BTreeSet<Target>) -> HostPlan {
+        self.with_inputs(&self.snapshot.ownership, held, |inputs| host::plan(&self.bench.root, inputs))
+    }
+
+    fn with_inputs<T>(&self, owned: &Ownership, held: &BTreeSet<Target>, work: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let content = |hash: &ContentHash| self.content(hash);
         let judge = |resource: &Resource| self.snapshot.ruling.judge(resource);
         let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
         let facts = self.bench.facts();
-        let inputs =
-            Inputs { resources: &resources, content: &content, owned: &self.snapshot.ownership, held, facts: &facts, judge: &judge };
-        host::plan(&self.bench.root, &inputs)
+        work(&Inputs { resources: &resources, content: &content, owned, held, facts: &facts, judge: &judge })
     }
 
     fn content(&self, hash: &ContentHash) -> Option<Vec<u8>> {
@@ -255,7 +257,7 @@ impl Pass<'_> {
         if plan.is_empty() {
             return Ok((Written::Nothing, None));
         }
-        let faults = host::validate(&self.bench.root, plan, &self.bench.tools);
+        let faults = host::validate(plan, &self.bench.tools);
         if !faults.is_empty() {
             for (target, fault) in &faults {
                 warn!(%target, error = %fault, "the check failed; nothing of this state is written");
@@ -290,6 +292,7 @@ impl Pass<'_> {
     fn judge(
         &self,
         plan: &HostPlan,
+        held: &BTreeSet<Target>,
         written: Written,
         wrote: Option<Wrote>,
         may_write: bool,
@@ -300,7 +303,8 @@ impl Pass<'_> {
                 Ok((Written::Refused(faults), None, reports))
             }
             (written, wrote) => {
-                let mut reports = self.prove(plan, may_write);
+                let owned = wrote.as_ref().map_or(&*self.snapshot.ownership, |w| &w.after);
+                let mut reports = self.prove(plan, owned, held, may_write);
                 if let Some(done) = &wrote {
                     let failed: Vec<(Option<Target>, Fault)> = reports
                         .iter()
@@ -319,8 +323,8 @@ impl Pass<'_> {
         }
     }
 
-    fn prove(&self, plan: &HostPlan, may_write: bool) -> Vec<ResourceReport> {
-        let mut reports = host::prove(&self.bench.root, plan, &self.bench.tools);
+    fn prove(&self, plan: &HostPlan, owned: &Ownership, held: &BTreeSet<Target>, may_write: bool) -> Vec<ResourceReport> {
+        let mut reports = self.with_inputs(owned, held, |inputs| host::prove(&self.bench.root, inputs));
         if !may_write {
             for report in &mut reports {
                 let waits = plan.item(&report.target).is_some_and(|i| i.verb.is_some() && i.fault.is_none());
@@ -330,8 +334,6 @@ impl Pass<'_> {
                 }
             }
         }
-        let wanted: BTreeSet<&Target> = self.snapshot.goal.state.resources().map(|r| &r.target).collect();
-        reports.retain(|r| wanted.contains(&r.target) || r.fault.is_some());
         reports
     }
 

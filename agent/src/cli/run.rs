@@ -1,0 +1,140 @@
+//! `lampas-agent run`: everything that the agent is, joined and started; and its orderly end.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use lampas_runtime::{Tasks, config::load_or_default, lifecycle, telemetry};
+use lampas_shared::error::Chain;
+use tracing::{error, info, warn};
+
+use crate::{
+    config::{Config, Paths},
+    control, facts,
+    host::Tools,
+    job,
+    journal::{Journal, JournalError, Outbox},
+    link::{Credentials, Endpoints, Link, LinkHandle},
+    reconcile::{self, Settings, Upstream},
+    system::{Root, sandbox::Helper},
+};
+
+/// How long the tasks may take to end: a pass writes what it is at.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How often the spool is looked at; a run's record is there in the blink of an eye, nobody waits for it.
+const COLLECT_EVERY: Duration = Duration::from_secs(2);
+
+pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
+    let config: Config = load_or_default(&paths.config())?;
+    telemetry::init(config.log.format, &config.log.level);
+    // Two cores are enough for one connection and one file at a time; each thread costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_keep_alive(Duration::from_secs(2))
+        .enable_all()
+        .build()
+        .context("starting threads")?;
+    let tasks = Tasks::new();
+    let result = runtime.block_on(serve(paths, config, &tasks));
+    if let Err(error) = &result {
+        error!(error = format!("{error:#}"), "the agent can't run");
+    }
+    let ended = runtime.block_on(tasks.finish(STOP_LIMIT));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    result?;
+    if ended {
+        info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<()> {
+    lifecycle::stop_on_signals(tasks).context("installing signal handlers")?;
+    let credentials = Credentials::load(&paths.identity())
+        .context("this node has no identity; join a fleet first: lampas-agent enrol --controller HOST:PORT --token-file FILE")?;
+    let credentials = Arc::new(credentials);
+    let node = credentials.node();
+    lampas_runtime::files::private_dir(&paths.journal()).context("making the journal's directory")?;
+    let journal = {
+        let dir = paths.journal();
+        tokio::task::spawn_blocking(move || Journal::open(&dir)).await??
+    };
+    let wrapper = std::env::current_exe().context("finding the agent's own binary")?;
+    let helper = Helper { path: wrapper.display().to_string(), args: vec!["sandbox".to_owned()], env: Vec::new() };
+    let settings =
+        Settings { node, paths: paths.clone(), times: config.reconcile, wrapper, tools: Tools { sandbox: helper } };
+    let (handle, reconciler) = {
+        let journal = journal.clone();
+        tokio::task::spawn_blocking(move || reconcile::open(settings, journal)).await??
+    };
+    let link = Link::handle(credentials, config.link.controllers, Endpoints::Fresh);
+    let fact_paths = paths.clone();
+    let gather = Box::new(move || facts::gather(&fact_paths));
+    let outbox = journal.outbox();
+    let dialling = Link::new(&link, gather, Arc::new(handle.clone()), Arc::new(outbox.clone()));
+    let status = link.status();
+    let service = control::Service {
+        handle,
+        link: Box::new(move || {
+            let status = status.borrow();
+            (status.connected.clone(), status.last_error.clone())
+        }),
+        damaged_journal: journal.moved_aside().map(Into::into),
+    };
+    control::serve(&paths.socket(), service, tasks).await.context("listening on the agent's socket")?;
+    let upstream: Arc<dyn Upstream> = Arc::new(LinkHandle::clone(&link));
+    let owner = tasks.clone();
+    tasks.spawn("reconcile", async move { reconciler.run(upstream, &owner).await });
+    tasks.spawn("link", dialling.run(tasks.stopping()));
+    tasks.spawn("jobs", collect_jobs(paths.clone(), outbox, tasks.clone()));
+    info!(node.id = %node, root = %paths.root().display(), "running");
+    lifecycle::ready(tasks, "keeping this node");
+    tasks.stopping().cancelled().await;
+    Ok(())
+}
+
+/// Moves records of runs from the spool into the outbox. What does not fit stays in the spool.
+async fn collect_jobs(paths: Paths, outbox: Outbox, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    let mut tick = tokio::time::interval(COLLECT_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_failing = false;
+    loop {
+        // Both arms are cancel-safe: a tick that is not taken comes at the next call.
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stopping.cancelled() => return,
+        }
+        let (paths, outbox) = (paths.clone(), outbox.clone());
+        let result = tokio::task::spawn_blocking(move || collect(&paths, &outbox)).await;
+        let error = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(error) => Some(error.to_string()),
+        };
+        match (&error, is_failing) {
+            (Some(error), false) => warn!(error, "runs of jobs can't be collected; they stay in the spool"),
+            (None, true) => info!("runs of jobs are collected again"),
+            _ => {}
+        }
+        is_failing = error.is_some();
+    }
+}
+
+fn collect(paths: &Paths, outbox: &Outbox) -> anyhow::Result<()> {
+    if !paths.spool().exists() {
+        return Ok(());
+    }
+    let root = Root::open(paths.root())?;
+    for collected in job::collect(&root)? {
+        match outbox.push(lampas_wire::Report::Job(collected.run.clone())) {
+            Ok(_) => {}
+            Err(error @ JournalError::Full { .. }) => return Err(anyhow::anyhow!("{}", Chain(&error))),
+            Err(error) => return Err(error.into()),
+        }
+        collected.discard(&root)?;
+    }
+    Ok(())
+}
