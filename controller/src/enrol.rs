@@ -1,1 +1,27 @@
 //! Enrolment tokens, and how a node gets its certificate.
+//!
+//! An operator makes a token; it pins the authority, is stored as a hash, and lets in as many nodes as it says, one by
+//! default, within its life. A node draws its key and shows token and signing request:
+//!
+//! 1. *reserve*: one transaction binds the token to the node's key and to a node id. From here on the token is used:
+//!    another key is refused, the same key may try again within the token's life;
+//! 2. *sign*: the signer signs for the record, and holds the token to the same rule by its own log;
+//! 3. *settle*: one transaction makes the node with the token's name, roles and labels, records the certificate, and
+//!    assigns its desired state.
+//!
+//! So an enrolment that dies half-way leaves no node behind and can be tried again. Renewal asks the signer with the
+//! certificate that was shown; revocation is the fleet's ([`crate::fleet::revoke`]), and the link ends what is open.
+
+mod limit;
+mod network;
+mod service;
+mod store;
+mod token;
+
+pub use network::{Network, NetworkError};
+pub use service::{Assign, EnrolError, Enrolments};
+pub use store::{get, list, withdraw};
+pub use token::{NewToken, TokenError, create};
+
+#[cfg(test)]
+mod tests;

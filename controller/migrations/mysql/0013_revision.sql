@@ -15,5 +15,6 @@ CREATE TABLE revision (
     at_ms BIGINT NOT NULL,
     PRIMARY KEY (object, revision),
     KEY revision_change_id (change_id),
-    KEY revision_at_ms (at_ms)
+    KEY revision_at_ms (at_ms),
+    KEY revision_kind_scope_name (kind, scope, name)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

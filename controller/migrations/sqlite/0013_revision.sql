@@ -17,3 +17,4 @@ CREATE TABLE revision (
 );
 CREATE INDEX revision_change_id ON revision (change_id);
 CREATE INDEX revision_at_ms ON revision (at_ms);
+CREATE INDEX revision_kind_scope_name ON revision (kind, scope, name);

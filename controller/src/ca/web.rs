@@ -218,8 +218,10 @@ fn names_of(certificate: &CertificateDer<'_>) -> Option<(BTreeSet<String>, Vec<u
     for name in &parsed.subject_alternative_name().ok()??.value.general_names {
         names.insert(match name {
             GeneralName::DNSName(name) => spelled(name),
-            GeneralName::IPAddress(&[a, b, c, d]) => IpAddr::from([a, b, c, d]).to_string(),
-            GeneralName::IPAddress(bytes) => IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string(),
+            GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+                Ok(v4) => IpAddr::from(v4).to_string(),
+                Err(_) => IpAddr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string(),
+            },
             _ => return None,
         });
     }

@@ -6,7 +6,6 @@
 //! key of a request and the record alone: names and extensions that a request carries are ignored.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::Duration,

@@ -1,0 +1,419 @@
+//! Enrolment and renewal, from the request to the certificate.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use lampas_runtime::{
+    clock,
+    identity::{CertInfo, Trust, public_key_hash, secret_hash},
+    random,
+};
+use lampas_shared::{
+    desired::ContentHash,
+    error::{Chain, Fault},
+    event::EventKind,
+    fleet::{NodeFacts, NodeName},
+    id::NodeId,
+};
+use lampas_wire::{EnrolReply, EnrolRequest, Enrolled, RenewReply, Renewed};
+use rcgen::CertificateSigningRequestParams;
+use rustls::pki_types::CertificateSigningRequestDer;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use super::{
+    limit::{Limit, source},
+    store::{self, Grant},
+};
+use crate::{
+    audit::{Entry, Principal},
+    ca::{Credentials, wire_trust},
+    db::{Db, DbError, Tx},
+    event::NewEvent,
+    fleet::{self, FleetError, NewNode},
+    link::{Admission, NodeGate},
+    signer::{Enrolment, Issued, Renewal, Signer, SignerError},
+};
+
+/// Failed tries of one source in a minute: enough for mistakes, too few to learn anything.
+const FAILURES_EACH: u32 = 20;
+/// Failed tries in all in a minute.
+const FAILURES_ALL: u32 = 2000;
+const MINUTE_MS: i64 = 60_000;
+
+/// Renewals of one node in an hour. One every twenty days is usual; a few more are a node that lost its answer.
+const RENEWALS_EACH: u32 = 6;
+const RENEWALS_ALL: u32 = 20_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Names that are tried beside a host name that is taken: `web-1-2`, `web-1-3` …
+const NAMES_MAX: u32 = 100;
+
+/// Gives nodes that joined their desired state, within the transaction that lets them in.
+pub trait Assign: Send + Sync + 'static {
+    /// Compiles for these nodes, and assigns what comes out.
+    fn assign<'a>(&'a self, tx: &'a mut Tx, nodes: &'a [NodeId]) -> BoxFuture<'a, Result<(), DbError>>;
+}
+
+/// Why a node was not let in.
+#[derive(Debug, Error)]
+pub enum EnrolError {
+    /// Unknown, used, expired or withdrawn: a stranger learns no more.
+    #[error("the token is not valid here: it is unknown, used, expired or withdrawn; ask for a new one")]
+    Token(&'static str),
+    /// From the wrong network.
+    #[error("the token may not be used from {0}")]
+    Network(IpAddr),
+    /// Too many tries.
+    #[error("too many failed enrolments from there; wait a minute")]
+    TooMany,
+    /// The request.
+    #[error("the signing request is malformed or not signed by its own key")]
+    Request,
+    /// No name.
+    #[error("the node's host name {0:?} can't be its name; make a token with --node NAME")]
+    Name(String),
+    /// The node.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The signer.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
+crate::store_error!(EnrolError);
+
+impl EnrolError {
+    /// Returns what the node is told.
+    fn to_fault(&self) -> Fault {
+        let text = self.to_string();
+        match self {
+            Self::Token(_) => Fault::lasting("enrol.token", text),
+            Self::Network(_) => Fault::lasting("enrol.network", text),
+            Self::TooMany => Fault::passing("enrol.busy", text),
+            Self::Request => Fault::lasting("enrol.request", text),
+            Self::Name(_) | Self::Fleet(FleetError::NameTaken(_) | FleetError::Field(_)) => {
+                Fault::lasting("enrol.name", text)
+            }
+            Self::Signer(error) => error.to_fault(),
+            Self::Fleet(_) | Self::Store(_) => {
+                Fault::passing("enrol.store", "the controller's store does not answer; try again shortly")
+            }
+        }
+    }
+
+    /// Returns whether it counts against its source.
+    fn is_failure(&self) -> bool {
+        matches!(self, Self::Token(_) | Self::Network(_) | Self::Request)
+    }
+}
+
+/// Lets nodes in and renews their certificates. Clones share the limits.
+#[derive(Clone)]
+pub struct Enrolments {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    signer: Signer,
+    gate: Arc<dyn NodeGate>,
+    assign: Arc<dyn Assign>,
+    trust: RwLock<(Trust, ContentHash)>,
+    controllers: Vec<String>,
+    failures: Mutex<Limit<IpAddr>>,
+    renewals: Mutex<Limit<NodeId>>,
+}
+
+impl std::fmt::Debug for Enrolments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Enrolments")
+    }
+}
+
+/// What *reserve* found out.
+#[derive(Clone)]
+struct Reserved {
+    grant: Grant,
+    node: NodeId,
+}
+
+impl Enrolments {
+    /// `controllers` is what nodes are told to dial, as `HOST:PORT`.
+    pub fn new(
+        db: Db,
+        signer: Signer,
+        gate: Arc<dyn NodeGate>,
+        assign: Arc<dyn Assign>,
+        credentials: &Credentials,
+        controllers: Vec<String>,
+    ) -> Self {
+        let inner = Inner {
+            db,
+            signer,
+            gate,
+            assign,
+            trust: RwLock::new((credentials.trust.clone(), credentials.pin)),
+            controllers,
+            failures: Mutex::new(Limit::new(MINUTE_MS, FAILURES_EACH, FAILURES_ALL)),
+            renewals: Mutex::new(Limit::new(HOUR_MS, RENEWALS_EACH, RENEWALS_ALL)),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes up new credentials: after a rotation.
+    pub fn set_credentials(&self, credentials: &Credentials) {
+        let mut trust = self.inner.trust.write().unwrap_or_else(PoisonError::into_inner);
+        *trust = (credentials.trust.clone(), credentials.pin);
+    }
+
+    /// Returns the pin that new tokens carry.
+    pub fn pin(&self) -> ContentHash {
+        self.inner.trust.read().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    fn trust(&self) -> Trust {
+        self.inner.trust.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    async fn let_in(&self, request: EnrolRequest, from: SocketAddr) -> Result<Enrolled, EnrolError> {
+        let address = source(from.ip());
+        if lock(&self.inner.failures).is_reached(clock::now(), &address) {
+            return Err(EnrolError::TooMany);
+        }
+        let outcome = self.enrol_node(request, from).await;
+        if outcome.as_ref().is_err_and(EnrolError::is_failure) {
+            lock(&self.inner.failures).count(clock::now(), address);
+        }
+        outcome
+    }
+
+    async fn enrol_node(&self, request: EnrolRequest, from: SocketAddr) -> Result<Enrolled, EnrolError> {
+        let key = request_key(&request.csr).ok_or(EnrolError::Request)?;
+        let secret = secret_hash(&request.token);
+        let reserved = self.reserve(secret, key, from).await?;
+        let record = Enrolment {
+            node: reserved.node,
+            token: reserved.grant.id,
+            uses: reserved.grant.uses,
+            expires: reserved.grant.expires,
+        };
+        let issued = self.inner.signer.enrol(record, request.csr).await?;
+        let name = self.settle(&reserved, &issued, &request.facts, from).await?;
+        info!(node.id = %reserved.node, node.name = %name, peer = %from, token.id = %reserved.grant.id, "a node enrolled");
+        let trust = self.trust();
+        Ok(Enrolled {
+            node: reserved.node,
+            name,
+            fleet: trust.fleet,
+            chain: issued.chain,
+            trust: wire_trust(&trust),
+            controllers: self.inner.controllers.clone(),
+            time: clock::now(),
+        })
+    }
+
+    /// Binds the token to the key and to a node id.
+    async fn reserve(&self, secret: ContentHash, key: ContentHash, from: SocketAddr) -> Result<Reserved, EnrolError> {
+        let drawn: NodeId = random::new_id();
+        self.inner
+            .db
+            .write(|mut tx| async move {
+                let grant = store::grant(&mut tx, secret).await?.ok_or(EnrolError::Token("unknown"))?;
+                let now = clock::now();
+                if grant.is_withdrawn {
+                    return Err(EnrolError::Token("withdrawn"));
+                }
+                if grant.expires < now {
+                    return Err(EnrolError::Token("expired"));
+                }
+                if grant.network.is_some_and(|n| !n.contains(from.ip())) {
+                    return Err(EnrolError::Network(from.ip().to_canonical()));
+                }
+                if let Some(node) = store::used_as(&mut tx, grant.id, key).await? {
+                    return Ok(tx.done(Reserved { grant, node }));
+                }
+                if store::uses(&mut tx, grant.id).await? >= u64::from(grant.uses) {
+                    return Err(EnrolError::Token("used"));
+                }
+                // A token that names a node which is there lets it in anew, under its old id.
+                let known = match &grant.node {
+                    Some(name) => fleet::id_of(&mut tx, name).await?,
+                    None => None,
+                };
+                let node = known.unwrap_or(drawn);
+                store::insert_use(&mut tx, grant.id, key, node, now, &from.to_string()).await?;
+                tx.event(NewEvent::new(EventKind::TokenChanged).with("token", grant.id).with("state", "used"));
+                Ok(tx.done(Reserved { grant, node }))
+            })
+            .await
+    }
+
+    /// Makes the node and records its certificate.
+    async fn settle(
+        &self,
+        reserved: &Reserved,
+        issued: &Issued,
+        facts: &NodeFacts,
+        from: SocketAddr,
+    ) -> Result<NodeName, EnrolError> {
+        let assign = &self.inner.assign;
+        let (name, is_anew) = self
+            .inner
+            .db
+            .write(|mut tx| async move {
+                let now = clock::now();
+                let node = reserved.node;
+                let known = fleet::names(&mut tx, Some(&[node])).await?.remove(&node);
+                let is_anew = known.is_some();
+                let name = match known {
+                    Some(name) => {
+                        store::supersede(&mut tx, node, now).await?;
+                        tx.event(NewEvent::new(EventKind::NodeEnrolled).node(node).with("name", &name));
+                        name
+                    }
+                    None => {
+                        let name = free_name(&mut tx, &reserved.grant, facts).await?;
+                        let new = NewNode {
+                            id: node,
+                            name: name.clone(),
+                            roles: reserved.grant.roles.clone(),
+                            labels: reserved.grant.labels.clone(),
+                            machine: String::new(),
+                            observed_address: Some(from.ip().to_canonical().to_string()),
+                            at: now,
+                        };
+                        fleet::create(&mut tx, &new).await?;
+                        name
+                    }
+                };
+                store::insert_certificate(&mut tx, node, issued, now).await?;
+                assign.assign(&mut tx, &[node]).await?;
+                let by = Principal::new(format!("node:{name}"), from.to_string());
+                let details = serde_json::json!({ "token": reserved.grant.id, "serial": issued.serial });
+                tx.audit(Entry::done(&by, "node.enrol", name.to_string()).with_details(&details));
+                Ok::<_, EnrolError>(tx.done((name, is_anew)))
+            })
+            .await?;
+        if is_anew {
+            self.inner.gate.close(reserved.node, "this node was enrolled anew");
+        }
+        Ok(name)
+    }
+
+    async fn renew_node(
+        &self,
+        node: NodeId,
+        shown: &CertInfo,
+        csr: Vec<u8>,
+        from: SocketAddr,
+    ) -> Result<Renewed, Fault> {
+        let store = |error: DbError| {
+            warn!(node.id = %node, error = %Chain(&error), "a renewal could not ask the store");
+            Fault::passing("renew.store", "the controller's store does not answer; try again shortly")
+        };
+        let revoked =
+            || Fault::lasting("renew.revoked", "this node was revoked or removed; it needs a new enrolment token");
+        let serial = shown.serial.clone();
+        let is_revoked = self.inner.db.read(|mut tx| async move {
+            let is_revoked =
+                fleet::is_revoked(&mut tx, node).await? || store::is_certificate_revoked(&mut tx, &serial).await?;
+            Ok(tx.done(is_revoked))
+        });
+        if is_revoked.await.map_err(store)? {
+            return Err(revoked());
+        }
+        {
+            let mut renewals = lock(&self.inner.renewals);
+            if renewals.is_reached(clock::now(), &node) {
+                return Err(Fault::passing(
+                    "renew.busy",
+                    "this node renewed its certificate often lately; wait an hour",
+                ));
+            }
+            renewals.count(clock::now(), node);
+        }
+        let record = Renewal { node, fingerprint: shown.fingerprint };
+        let issued = self.inner.signer.renew(record, csr).await.map_err(|e| e.to_fault())?;
+        let written = &issued;
+        let recorded = self.inner.db.write(|mut tx| async move {
+            // Revoked while the signer signed: then the certificate must not leave.
+            if fleet::is_revoked(&mut tx, node).await? {
+                return Ok(tx.done(false));
+            }
+            store::insert_certificate(&mut tx, node, written, clock::now()).await?;
+            let name = fleet::names(&mut tx, Some(&[node])).await?.remove(&node);
+            if let Some(name) = name {
+                fleet::note_renewal(&mut tx, &name, &from.to_string(), &written.serial);
+            }
+            Ok(tx.done(true))
+        });
+        if !recorded.await.map_err(store)? {
+            return Err(revoked());
+        }
+        info!(node.id = %node, until = %issued.not_after, "a node renewed its certificate");
+        Ok(Renewed { chain: issued.chain, trust: wire_trust(&self.trust()), time: clock::now() })
+    }
+}
+
+impl Admission for Enrolments {
+    fn enrol(&self, request: EnrolRequest, from: SocketAddr) -> BoxFuture<'_, EnrolReply> {
+        async move {
+            self.let_in(request, from).await.map_err(|error| {
+                let detail = if let EnrolError::Token(why) = &error { why } else { "" };
+                warn!(peer = %from, detail, error = %Chain(&error), "an enrolment failed");
+                error.to_fault()
+            })
+        }
+        .boxed()
+    }
+
+    fn renew(&self, node: NodeId, shown: CertInfo, csr: Vec<u8>, from: SocketAddr) -> BoxFuture<'_, RenewReply> {
+        async move {
+            self.renew_node(node, &shown, csr, from).await.inspect_err(|fault| {
+                warn!(node.id = %node, peer = %from, error = %fault, "a renewal failed");
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Returns the name that the token gives, or one made of the host name.
+async fn free_name(tx: &mut Tx, grant: &Grant, facts: &NodeFacts) -> Result<NodeName, EnrolError> {
+    if let Some(name) = &grant.node {
+        return Ok(name.clone());
+    }
+    let hostname = facts.hostname.to_ascii_lowercase();
+    let bad = || EnrolError::Name(facts.hostname.chars().filter(|c| !c.is_control()).take(64).collect());
+    let first = NodeName::parse(hostname.trim_end_matches('.')).map_err(|_| bad())?;
+    if fleet::id_of(tx, &first).await?.is_none() {
+        return Ok(first);
+    }
+    let (host, domain) = match first.as_str().split_once('.') {
+        Some((host, domain)) => (host.to_owned(), format!(".{domain}")),
+        None => (first.to_string(), String::new()),
+    };
+    for number in 2..NAMES_MAX {
+        let Ok(name) = NodeName::parse(&format!("{host}-{number}{domain}")) else { break };
+        if fleet::id_of(tx, &name).await?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(FleetError::NameTaken(first).into())
+}
+
+fn request_key(csr: &[u8]) -> Option<ContentHash> {
+    let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr)).ok()?;
+    Some(public_key_hash(&request.public_key))
+}
+
+/// A lock whose holder panicked holds counts, which are good enough as they stand.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

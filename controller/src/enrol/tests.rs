@@ -1,0 +1,1 @@
+//! Tests of enrolment over loopback with a real store and signer.
