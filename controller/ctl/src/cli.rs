@@ -577,6 +577,9 @@ pub(crate) enum ApiTokenCommand {
         /// Only from this network
         #[arg(long)]
         cidr: Option<String>,
+        /// Print the secret alone, for scripts
+        #[arg(long)]
+        quiet: bool,
     },
     /// Withdraw a token
     Withdraw {

@@ -80,13 +80,15 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
                 page.items.iter().map(row).collect(),
             );
         }
-        ApiTokenCommand::Create { name, preset, ttl, cidr } => {
+        ApiTokenCommand::Create { name, preset, ttl, cidr, quiet } => {
             let request = ApiTokenCreate { name, preset, ttl_secs: ttl, cidr };
             let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
             if context.is_json() {
                 output::json(&created);
             } else {
-                output::note("the secret is shown this once; keep it in a file and name that by LAMPAS_TOKEN_FILE:");
+                if !quiet {
+                    output::note("the secret is shown this once; keep it in a file and name that by LAMPAS_TOKEN_FILE:");
+                }
                 output::line(&created.secret);
             }
         }
