@@ -1,1 +1,132 @@
-//! Changes: drafts, plan, apply, revert.
+//! Changes: drafts, plan, apply, revert; and what nodes shall be and say.
+//!
+//! A change holds drafts. Planning compiles the fleet as it would be and asks the connected nodes; the plan's id binds
+//! to what was seen. Applying writes revisions, generations, audit and events in one transaction and wakes the link.
+//! What nodes report comes back through [`Ingest`], which gathers the reports of many nodes into one transaction.
+//! [`Desired`] holds the compiled fleet in memory, so that thousands of nodes are served without asking the store.
+
+mod assign;
+mod desired;
+mod draft;
+mod fold;
+mod ingest;
+mod membership;
+mod plan;
+mod progress;
+mod reports;
+mod service;
+mod store;
+
+use lampas_shared::{TextError, change::ChangeState, fleet::NodeName, object::ObjectKey};
+use thiserror::Error;
+
+pub use desired::Desired;
+pub use draft::{Edit, Verb};
+pub use ingest::{Ingest, IngestError};
+pub use membership::Members;
+pub use service::{Apply, Changes, Listing, NewChange};
+pub use store::ChangeRow;
+
+use crate::{compile::Tie, db::DbError, fleet::FleetError};
+
+/// Why something could not be done to a change.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// There is no such change.
+    #[error("there is no change {0:?}")]
+    NotFound(String),
+    /// Somebody was faster: the object has a newer revision than the draft was made from.
+    #[error(
+        "{key} was changed by {author} meanwhile: revision {found} stands, the draft was made from {base}; look at both and save again"
+    )]
+    Conflict {
+        /// The object.
+        key: ObjectKey,
+        /// What the draft was made from; 0 for "there was none".
+        base: u64,
+        /// What stands; 0 for "there is none".
+        found: u64,
+        /// Who made that.
+        author: String,
+    },
+    /// Two drafts of the change are of one object.
+    #[error("{0} stands twice in this change; one draft of each object is allowed")]
+    Twice(ObjectKey),
+    /// Two objects of one level claim one target.
+    #[error("{0}")]
+    Tie(Box<Tie>),
+    /// A draft says what an object can't.
+    #[error("{key}")]
+    Field {
+        /// The object.
+        key: ObjectKey,
+        /// What is wrong.
+        source: TextError,
+    },
+    /// A scope names a node that isn't there.
+    #[error("{key}: there is no node {node}")]
+    NoSuchNode {
+        /// The object.
+        key: ObjectKey,
+        /// The name.
+        node: NodeName,
+    },
+    /// There are no drafts, or more than 10,000.
+    #[error("a change has 1 to 10000 drafts, not {0}")]
+    Count(usize),
+    /// The plan that was seen holds no more.
+    #[error("the plan {plan} holds no more: {why}; plan again")]
+    Moved {
+        /// The plan as it was given.
+        plan: String,
+        /// What moved.
+        why: String,
+    },
+    /// Some affected nodes could not be asked, and nobody said that this is fine.
+    #[error(
+        "{nodes} affected nodes could not be asked; allow unplanned nodes to go on, they get the change when they return"
+    )]
+    Unplanned {
+        /// How many.
+        nodes: usize,
+    },
+    /// Nodes said that they could not do it.
+    #[error("the plan can't be applied: {}", .0.join("; "))]
+    Blocked(Vec<String>),
+    /// It is too late or too early for that.
+    #[error("change {number} is {}, it can't be {act}", .state.as_str())]
+    State {
+        /// Its number.
+        number: u64,
+        /// Its state.
+        state: ChangeState,
+        /// What was asked for.
+        act: &'static str,
+    },
+    /// The client used one idempotency key for two different requests.
+    #[error("the idempotency key was used for another change ({0})")]
+    KeyReused(u64),
+    /// There is nothing that could be reverted or adopted.
+    #[error("{0}")]
+    Nothing(String),
+    /// A node.
+    #[error(transparent)]
+    Fleet(FleetError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
+crate::store_error!(ChangeError);
+
+impl From<FleetError> for ChangeError {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Store(error) => Self::Store(error),
+            other => Self::Fleet(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

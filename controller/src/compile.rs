@@ -16,7 +16,7 @@ use std::{
 };
 
 use lampas_shared::{
-    desired::{ContentHash, Generation, Group, GroupKind, NodeDesired, Provenance, Resource},
+    desired::{ContentHash, Generation, Group, GroupKind, NodeDesired, Provenance, Resource, Spec},
     fleet::{Labels, Level, NodeName, RoleName, Scope},
     id::{NodeId, ObjectId},
     object::{ObjectKey, ObjectSpec, Target},
@@ -158,6 +158,13 @@ impl Compiled {
         let resources = class.resources.iter().map(|r| Resource::clone(r)).collect();
         let groups = vec![Group { name: GroupKind::Host, resources }];
         Some(NodeDesired { node, generation, hash: class.hash, groups })
+    }
+
+    /// Returns a content that is too long to ride along, if what this node must be names it.
+    pub fn blob(&self, node: NodeId, hash: ContentHash) -> Option<Vec<u8>> {
+        let names = |r: &Arc<Resource>| matches!(&r.spec, Spec::File { content, .. } if content.hash == hash);
+        let class = self.class(node)?;
+        class.resources.iter().any(names).then(|| self.blobs.get(&hash))?.map(|b| b.as_ref().clone())
     }
 
     /// Returns all nodes with the hash of what they must be.

@@ -29,6 +29,7 @@ pub use store::{
 };
 
 use crate::db::DbError;
+pub(crate) use store::bounded;
 
 /// A node at its enrolment.
 #[derive(Debug, Clone)]

@@ -1,1 +1,15 @@
 //! Objects of the host area and their revisions.
+//!
+//! An object stands as it is; each of its revisions stands for ever, deletions too. What is deleted and made again
+//! under the same identity is the same object, so that its history goes on. Nothing writes an object but a change
+//! ([`crate::change`]). Scopes that name a node hold the node's id in the store and its name everywhere else.
+
+mod show;
+mod store;
+
+pub use show::{diff, summary, text};
+pub use store::{
+    All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, find, former, get, list, of_node, revision,
+    revisions,
+};
+pub(crate) use store::{drift_word, id_of, map_key, map_nodes, put, spec, unmap_key, weight};

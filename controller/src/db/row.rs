@@ -129,6 +129,20 @@ pub async fn insert_many<T>(
     Ok(())
 }
 
+/// Cuts rows into slices of about 4 MiB, since MariaDB takes packets of 16 MiB at most by default.
+pub fn by_weight<T>(rows: &[T], weight: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let (mut slices, mut from, mut sum) = (Vec::new(), 0, 0);
+    for (at, row) in rows.iter().enumerate() {
+        sum += weight(row);
+        if sum > 4 << 20 && at > from {
+            slices.push(&rows[from..at]);
+            (from, sum) = (at, weight(row));
+        }
+    }
+    slices.push(&rows[from..]);
+    slices
+}
+
 /// Calls `each` for slices of ids that fit one statement: `… IN (` + ids + `)`.
 pub fn id_chunks<T>(ids: &[T]) -> impl Iterator<Item = &[T]> {
     ids.chunks(MAX_BINDS / 8)

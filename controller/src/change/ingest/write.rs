@@ -1,0 +1,507 @@
+//! One batch of reports, as one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lampas_runtime::{clock, random};
+use lampas_shared::{
+    desired::Generation,
+    event::EventKind,
+    id::{ChangeId, DriftId, NodeId},
+    object::Target,
+    report::{DriftOutcome, DriftReport, ResourceReport, ResourceState, RunOutcome},
+    time::UnixMs,
+};
+use lampas_wire::Report;
+use sqlx::{Any, QueryBuilder};
+
+use super::Submission;
+use crate::{
+    change::{
+        progress,
+        reports::{Current, Outcome, fold},
+    },
+    db::{
+        Db, DbError, Tx,
+        row::{Reader, by_weight, id_chunks, insert_many, push_ids, to_json},
+    },
+    event::NewEvent,
+};
+
+/// The last committed sequence by node and outbox epoch.
+pub(super) type Acked = BTreeMap<(NodeId, u64), u64>;
+
+/// Up to this many nodes or runs of a batch get an event each; more are told together.
+const SINGLE_EVENTS: usize = 20;
+
+pub(super) async fn batch(db: &Db, batch: &[Submission]) -> Result<Acked, DbError> {
+    db.write(|mut tx| async move {
+        let acked = write(&mut tx, batch).await?;
+        Ok::<_, DbError>(tx.done(acked))
+    })
+    .await
+}
+
+async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Acked, DbError> {
+    let now = clock::now();
+    let nodes: Vec<NodeId> = batch.iter().map(|s| s.node).collect::<BTreeSet<_>>().into_iter().collect();
+    let current = current(tx, &nodes).await?;
+    let mut acked = seen(tx, &nodes).await?;
+    let mut fresh: BTreeMap<NodeId, Vec<Report>> = BTreeMap::new();
+    let mut moved: BTreeSet<(NodeId, u64)> = BTreeSet::new();
+    for submission in batch {
+        let last = acked.entry((submission.node, submission.epoch)).or_insert(0);
+        for (seq, report) in &submission.reports {
+            if *seq > *last {
+                *last = *seq;
+                moved.insert((submission.node, submission.epoch));
+                fresh.entry(submission.node).or_default().push(report.clone());
+            }
+        }
+    }
+    let known = known(tx, &nodes).await?;
+    let outcomes: BTreeMap<NodeId, Outcome> = fresh
+        .into_iter()
+        .filter(|(node, _)| known.contains(node))
+        .map(|(node, reports)| (node, fold(node, current.get(&node), reports)))
+        .collect();
+    configs(tx, &outcomes, now).await?;
+    exceptions(tx, &outcomes, now).await?;
+    let steps: Vec<_> = outcomes.values().filter_map(|o| o.step.clone()).collect();
+    progress::advance(tx, &steps, now).await?;
+    let ended: BTreeSet<ChangeId> = steps.iter().filter(|s| s.state != "applying").map(|s| s.change).collect();
+    progress::settle(tx, Some(&ended), now).await?;
+    drifts(tx, &outcomes, now).await?;
+    runs(tx, &outcomes, now).await?;
+    events(tx, &outcomes, &current);
+    let after = tx.dialect().on_conflict(&["node", "epoch"], &["seq", "at_ms"]);
+    let rows: Vec<_> = moved.iter().map(|key| (key, acked[key])).collect();
+    insert_many(tx, "outbox_seen", &["node", "epoch", "seq", "at_ms"], &after, &rows, |b, ((node, epoch), seq)| {
+        b.push_bind(node.to_string()).push_bind(*epoch as i64).push_bind(*seq as i64).push_bind(now.0);
+    })
+    .await?;
+    Ok(acked)
+}
+
+/// Who is of this fleet: reports of a node that was removed meanwhile are acknowledged and dropped.
+async fn known(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeSet<NodeId>, DbError> {
+    Ok(crate::fleet::names(tx, Some(nodes)).await?.into_keys().collect())
+}
+
+async fn current(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Current>, DbError> {
+    let mut found = BTreeMap::new();
+    for chunk in id_chunks(nodes) {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT g.node, g.epoch, g.counter, g.hash, g.change_id, g.state, g.phase, g.reported_epoch, \
+             g.reported_counter, g.reported_hash, g.took_ms, g.converged, g.total, g.resources FROM node_config g \
+             WHERE g.node IN ",
+        );
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("node_config", row);
+            let reported = Generation { epoch: r.count("reported_epoch")?, counter: r.count("reported_counter")? };
+            let current = Current {
+                generation: Generation { epoch: r.count("epoch")?, counter: r.count("counter")? },
+                hash: r.parse("hash")?,
+                change: r.maybe_parse("change_id")?,
+                state: r.parse("state")?,
+                phase: r.text("phase")?,
+                reported: (reported, r.text("reported_hash")?),
+                took_ms: r.count("took_ms")?,
+                converged: r.count("converged")?,
+                total: r.count("total")?,
+                resources: r.text("resources")?,
+            };
+            found.insert(r.parse("node")?, current);
+        }
+    }
+    Ok(found)
+}
+
+async fn seen(tx: &mut Tx, nodes: &[NodeId]) -> Result<Acked, DbError> {
+    let mut found = Acked::new();
+    for chunk in id_chunks(nodes) {
+        let mut query = QueryBuilder::<Any>::new("SELECT s.node, s.epoch, s.seq FROM outbox_seen s WHERE s.node IN ");
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("outbox_seen", row);
+            // An epoch is any 64 bits; the column holds them signed.
+            found.insert((r.parse("node")?, r.int("epoch")? as u64), r.int("seq")? as u64);
+        }
+    }
+    Ok(found)
+}
+
+async fn configs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
+    let rows: Vec<_> = outcomes.iter().filter_map(|(node, o)| Some((node, o.config.as_ref()?))).collect();
+    let columns = [
+        "node",
+        "epoch",
+        "counter",
+        "hash",
+        "change_id",
+        "assigned_ms",
+        "reported_epoch",
+        "reported_counter",
+        "reported_hash",
+        "phase",
+        "state",
+        "took_ms",
+        "converged",
+        "total",
+        "reported_ms",
+        "resources",
+    ];
+    let update = [
+        "reported_epoch",
+        "reported_counter",
+        "reported_hash",
+        "phase",
+        "state",
+        "took_ms",
+        "converged",
+        "total",
+        "reported_ms",
+        "resources",
+    ];
+    let after = tx.dialect().on_conflict(&["node"], &update);
+    insert_many(tx, "node_config", &columns, &after, &rows, |b, (node, c)| {
+        b.push_bind(node.to_string())
+            .push_bind(c.generation.epoch as i64)
+            .push_bind(c.generation.counter as i64)
+            .push_bind(c.hash.to_string())
+            .push_bind(c.change.map(|c| c.to_string()))
+            .push_bind(now.0)
+            .push_bind(c.reported.0.epoch as i64)
+            .push_bind(c.reported.0.counter as i64)
+            .push_bind(c.reported.1.clone())
+            .push_bind(c.phase.clone())
+            .push_bind(c.state.as_str())
+            .push_bind(c.took_ms.min(i64::MAX as u64) as i64)
+            .push_bind(c.converged as i64)
+            .push_bind(c.total as i64)
+            .push_bind(now.0)
+            .push_bind(c.resources.clone());
+    })
+    .await
+}
+
+async fn exceptions(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
+    let told: Vec<NodeId> = outcomes.iter().filter(|(_, o)| o.exceptions.is_some()).map(|(n, _)| *n).collect();
+    for chunk in id_chunks(&told) {
+        let mut query = QueryBuilder::<Any>::new("DELETE FROM resource_state WHERE node IN ");
+        push_ids(&mut query, chunk);
+        query.build().persistent(false).execute(tx.conn()).await?;
+    }
+    let mut rows: BTreeMap<(NodeId, String), &ResourceReport> = BTreeMap::new();
+    for (node, outcome) in outcomes {
+        for report in outcome.exceptions.iter().flatten() {
+            rows.insert((*node, target_key(&report.target)), report);
+        }
+    }
+    let rows: Vec<_> = rows.into_iter().collect();
+    put_states(tx, &rows, now).await
+}
+
+async fn put_states(tx: &mut Tx, rows: &[((NodeId, String), &ResourceReport)], now: UnixMs) -> Result<(), DbError> {
+    let after = tx.dialect().on_conflict(&["node", "target_key"], &["object", "state", "report", "at_ms"]);
+    let columns = ["node", "target_key", "target", "object", "state", "report", "at_ms"];
+    insert_many(tx, "resource_state", &columns, &after, rows, |b, ((node, key), report)| {
+        b.push_bind(node.to_string())
+            .push_bind(key.clone())
+            .push_bind(report.target.as_str().to_owned())
+            .push_bind(report.object.to_string())
+            .push_bind(report.state.as_str())
+            .push_bind(to_json(report))
+            .push_bind(now.0);
+    })
+    .await
+}
+
+/// A target as a key: paths are longer than an index takes.
+pub(crate) fn target_key(target: &Target) -> String {
+    blake3::hash(target.as_str().as_bytes()).to_hex()[..32].to_owned()
+}
+
+struct Open {
+    id: DriftId,
+    node: NodeId,
+    key: String,
+}
+
+async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
+    let concerned: Vec<NodeId> =
+        outcomes.iter().filter(|(_, o)| o.exceptions.is_some() || !o.drifts.is_empty()).map(|(n, _)| *n).collect();
+    let mut open: Vec<Open> = Vec::new();
+    for chunk in id_chunks(&concerned) {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT d.id, d.node, d.target_key FROM drift d WHERE d.outcome = 'standing' AND d.node IN ",
+        );
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("drift", row);
+            open.push(Open { id: r.parse("id")?, node: r.parse("node")?, key: r.text("target_key")? });
+        }
+    }
+    // A generation that is in force ends the drifts which it doesn't mention.
+    let mut lapsed = Vec::new();
+    open.retain(|drift| {
+        let Some(told) = outcomes[&drift.node].exceptions.as_ref() else { return true };
+        let stands = told.iter().any(|r| r.state == ResourceState::Drifted && target_key(&r.target) == drift.key);
+        if !stands {
+            lapsed.push(drift.id);
+        }
+        stands
+    });
+    for id in lapsed {
+        end(tx, id, DriftOutcome::Resolved, now).await?;
+    }
+    let mut over: BTreeSet<NodeId> = BTreeSet::new();
+    for (node, outcome) in outcomes {
+        for report in &outcome.drifts {
+            let key = target_key(&report.target);
+            let held = open.iter().position(|d| d.node == *node && d.key == key);
+            let event = |kind| {
+                NewEvent::new(kind)
+                    .node(*node)
+                    .object(report.object)
+                    .with("path", &report.path)
+                    .with("outcome", outcome_word(report.outcome))
+            };
+            match (report.outcome, held) {
+                (DriftOutcome::Standing, held) => {
+                    let id = match held {
+                        Some(at) => open[at].id,
+                        None => {
+                            let id = random::new_id();
+                            open.push(Open { id, node: *node, key: key.clone() });
+                            tx.event(event(EventKind::DriftFound));
+                            id
+                        }
+                    };
+                    put_drift(tx, id, *node, &key, report, now).await?;
+                    let state = ResourceReport {
+                        target: report.target.clone(),
+                        object: report.object,
+                        state: ResourceState::Drifted,
+                        fault: None,
+                        notes: Vec::new(),
+                    };
+                    put_states(tx, &[((*node, key), &state)], now).await?;
+                    over.insert(*node);
+                }
+                (ended, Some(at)) => {
+                    let drift = open.remove(at);
+                    end(tx, drift.id, ended, now).await?;
+                    clear_state(tx, *node, &key).await?;
+                    tx.event(event(EventKind::DriftEnded));
+                    over.insert(*node);
+                }
+                (DriftOutcome::Repaired, None) => {
+                    put_drift(tx, random::new_id(), *node, &key, report, now).await?;
+                    tx.event(event(EventKind::DriftEnded));
+                }
+                (DriftOutcome::Resolved, None) => {}
+            }
+        }
+    }
+    restate(tx, &over.into_iter().collect::<Vec<_>>()).await
+}
+
+async fn clear_state(tx: &mut Tx, node: NodeId, key: &str) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM resource_state WHERE node = ? AND target_key = ? AND state = 'drifted'")
+        .bind(node.to_string())
+        .bind(key)
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+async fn end(tx: &mut Tx, id: DriftId, outcome: DriftOutcome, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE drift SET outcome = ?, ended_ms = ? WHERE id = ?")
+        .bind(outcome_word(outcome))
+        .bind(now.0)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+async fn put_drift(
+    tx: &mut Tx,
+    id: DriftId,
+    node: NodeId,
+    key: &str,
+    report: &DriftReport,
+    now: UnixMs,
+) -> Result<(), DbError> {
+    let columns = [
+        "id",
+        "node",
+        "target_key",
+        "target",
+        "object",
+        "epoch",
+        "counter",
+        "outcome",
+        "path",
+        "diff",
+        "observed",
+        "content",
+        "node_ms",
+        "found_ms",
+        "ended_ms",
+    ];
+    let update = ["epoch", "counter", "outcome", "path", "diff", "observed", "content", "node_ms"];
+    let after = tx.dialect().on_conflict(&["id"], &update);
+    // The bytes stand in a column of their own.
+    let mut observed = report.observed.clone();
+    let content = observed.as_mut().and_then(|o| o.content.take());
+    insert_many(tx, "drift", &columns, &after, &[(observed, content)], |b, (observed, content)| {
+        b.push_bind(id.to_string())
+            .push_bind(node.to_string())
+            .push_bind(key.to_owned())
+            .push_bind(report.target.as_str().to_owned())
+            .push_bind(report.object.to_string())
+            .push_bind(report.generation.epoch as i64)
+            .push_bind(report.generation.counter as i64)
+            .push_bind(outcome_word(report.outcome))
+            .push_bind(report.path.clone())
+            .push_bind(report.diff.clone())
+            .push_bind(observed.as_ref().map(to_json))
+            .push_bind(content.clone())
+            .push_bind(report.at.0)
+            .push_bind(now.0)
+            .push_bind((report.outcome != DriftOutcome::Standing).then_some(now.0));
+    })
+    .await
+}
+
+/// Computes the worst state of nodes anew from what is not quiet there.
+async fn restate(tx: &mut Tx, nodes: &[NodeId]) -> Result<(), DbError> {
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let mut worst: BTreeMap<NodeId, (ResourceState, i64)> =
+        nodes.iter().map(|n| (*n, (ResourceState::Converged, 0))).collect();
+    let mut query = QueryBuilder::<Any>::new("SELECT r.node, r.state FROM resource_state r WHERE r.node IN ");
+    push_ids(&mut query, nodes);
+    for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+        let r = Reader::new("resource_state", row);
+        let state: ResourceState = r.parse("state")?;
+        if let Some(entry) = worst.get_mut(&r.parse("node")?) {
+            entry.0 = entry.0.max(state);
+            entry.1 += i64::from(state != ResourceState::Converged);
+        }
+    }
+    for (node, (state, open)) in worst {
+        sqlx::query(
+            "UPDATE node_config SET state = ?, converged = CASE WHEN total >= ? THEN total - ? ELSE 0 END \
+             WHERE node = ? AND phase IN ('applied', 'confirmed')",
+        )
+        .bind(state.as_str())
+        .bind(open)
+        .bind(open)
+        .bind(node.to_string())
+        .execute(tx.conn())
+        .await?;
+    }
+    Ok(())
+}
+
+async fn runs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
+    let rows: Vec<_> = outcomes.iter().flat_map(|(n, o)| o.runs.iter().map(move |r| (*n, r))).collect();
+    let columns = [
+        "run",
+        "node",
+        "object",
+        "account",
+        "slot_ms",
+        "started_ms",
+        "ended_ms",
+        "outcome",
+        "outcome_value",
+        "output",
+        "output_bytes",
+        "received_ms",
+    ];
+    let after = tx.dialect().on_conflict(&["run"], &[]);
+    for rows in by_weight(&rows, |(_, run)| run.output.len()) {
+        insert_many(tx, "job_run", &columns, &after, rows, |b, (node, run)| {
+            let (word, value) = run_words(run.outcome);
+            b.push_bind(run.run.to_string())
+                .push_bind(node.to_string())
+                .push_bind(run.object.to_string())
+                .push_bind(run.user.clone())
+                .push_bind(run.slot.map(|s| s.0))
+                .push_bind(run.started_at.0)
+                .push_bind(run.ended_at.map(|e| e.0))
+                .push_bind(word)
+                .push_bind(value)
+                .push_bind(run.output.clone())
+                .push_bind(run.output_bytes.min(i64::MAX as u64) as i64)
+                .push_bind(now.0);
+        })
+        .await?;
+    }
+    if rows.len() <= SINGLE_EVENTS {
+        for (node, run) in rows {
+            let (word, _) = run_words(run.outcome);
+            tx.event(
+                NewEvent::new(EventKind::JobRan)
+                    .node(node)
+                    .object(run.object)
+                    .with("run", run.run)
+                    .with("outcome", word),
+            );
+        }
+    } else {
+        tx.event(NewEvent::new(EventKind::JobRan).with("runs", rows.len()));
+    }
+    Ok(())
+}
+
+fn events(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, before: &BTreeMap<NodeId, Current>) {
+    let moved: Vec<_> = outcomes.iter().filter_map(|(n, o)| Some((n, o.config.as_ref()?, o))).collect();
+    let single = moved.len() <= SINGLE_EVENTS;
+    if !single {
+        let converged = moved.iter().filter(|(_, c, _)| c.state == ResourceState::Converged).count();
+        tx.event(NewEvent::new(EventKind::NodeReported).with("nodes", moved.len()).with("converged", converged));
+    }
+    for (node, config, outcome) in moved {
+        let was_bad = before.get(node).is_some_and(|b| b.state == config.state);
+        let turned_bad = matches!(config.state, ResourceState::Failed | ResourceState::Blocked) && !was_bad;
+        if single || turned_bad {
+            let event = NewEvent::new(EventKind::NodeReported)
+                .node(*node)
+                .with("generation", config.reported.0)
+                .with("phase", &config.phase)
+                .with("state", config.state.as_str());
+            tx.event(match config.change {
+                Some(change) => event.change(change),
+                None => event,
+            });
+        }
+        if let Some(generation) = outcome.quarantined {
+            tx.event(NewEvent::new(EventKind::GenerationQuarantined).node(*node).with("generation", generation));
+        }
+    }
+}
+
+pub(crate) fn outcome_word(outcome: DriftOutcome) -> &'static str {
+    match outcome {
+        DriftOutcome::Standing => "standing",
+        DriftOutcome::Repaired => "repaired",
+        DriftOutcome::Resolved => "resolved",
+    }
+}
+
+fn run_words(outcome: RunOutcome) -> (&'static str, Option<i64>) {
+    match outcome {
+        RunOutcome::Exited(status) => ("exited", Some(i64::from(status))),
+        RunOutcome::Signalled(signal) => ("signalled", Some(i64::from(signal))),
+        RunOutcome::TimedOut => ("timed_out", None),
+        RunOutcome::NotStarted => ("not_started", None),
+        RunOutcome::Skipped => ("skipped", None),
+        RunOutcome::Lost => ("lost", None),
+    }
+}

@@ -1,0 +1,227 @@
+//! Planning: what the fleet would be, and what the nodes say to that.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use lampas_api::{NextRun, PlannedRuns};
+use lampas_render::schedule::{Zone, next_runs};
+use lampas_runtime::{clock, random};
+use lampas_shared::{
+    change::ChangeState,
+    desired::{ContentHash, Generation, NodeDesired, Provenance},
+    error::Fault,
+    event::EventKind,
+    id::{ChangeId, NodeId, ObjectId},
+    object::Body,
+    report::NodePlan,
+    time::UnixMs,
+};
+
+use super::{
+    ChangeError, Changes,
+    assign::{self, Assigned},
+    draft::{self, Edit, Verb},
+    fold,
+    store::{self, ChangeRow, StoredPlan},
+};
+use crate::{
+    audit::Principal,
+    compile::{Compiled, NodeInput, compile},
+    db::Tx,
+    event::NewEvent,
+    fleet,
+    host::{self, All},
+};
+
+/// How long one node has for its answer.
+const LIMIT: Duration = Duration::from_secs(3);
+/// How many nodes are asked at the same time.
+const AT_ONCE: usize = 1024;
+
+/// The fleet as it would be with a change.
+#[derive(Debug)]
+pub(crate) struct Prospect {
+    pub(crate) all: All,
+    pub(crate) edits: Vec<(ObjectId, Edit)>,
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) assigned: Assigned,
+    pub(crate) epoch: u64,
+    pub(crate) members: Vec<NodeInput>,
+}
+
+impl Prospect {
+    /// Reads what stands, binds the drafts to it and compiles both.
+    ///
+    /// # Errors
+    /// When an object has a newer revision than its draft, or the drafts make a tie.
+    pub(crate) async fn load(tx: &mut Tx, row: &ChangeRow, author: &str, now: UnixMs) -> Result<Self, ChangeError> {
+        let all = host::all(tx).await?;
+        let drafts = store::drafts(tx, row.id, &all).await?;
+        let edits = draft::bind(&drafts, &all)?;
+        Self::with(tx, all, edits, row, author, now).await
+    }
+
+    pub(crate) async fn with(
+        tx: &mut Tx,
+        all: All,
+        edits: Vec<Edit>,
+        row: &ChangeRow,
+        author: &str,
+        now: UnixMs,
+    ) -> Result<Self, ChangeError> {
+        let mut named = Vec::with_capacity(edits.len());
+        for mut edit in edits {
+            if edit.verb == Verb::Create
+                && let Some((id, last)) = host::former(tx, &edit.key).await?
+            {
+                // It was deleted once: its history goes on.
+                edit.object = Some(id);
+                edit.last_revision = last;
+            }
+            named.push((edit.object.unwrap_or_else(random::new_id), edit));
+        }
+        let members = fleet::members(tx).await?;
+        let provenance = |revision| Provenance {
+            revision,
+            author: author.to_owned(),
+            at: now,
+            reason: row.reason.clone(),
+            change: row.number,
+        };
+        let borrowed: Vec<(ObjectId, &Edit)> = named.iter().map(|(id, e)| (*id, e)).collect();
+        let compiled = compile(&members, &draft::overlay(&all, &borrowed, &provenance));
+        let mine = |id: ObjectId| named.iter().any(|(edited, e)| *edited == id && e.verb != Verb::None);
+        if let Some(tie) = compiled.ties.iter().find(|t| mine(t.first.0) || mine(t.second.0)) {
+            return Err(ChangeError::Tie(Box::new(tie.clone())));
+        }
+        let assigned = assign::load(tx).await?;
+        let epoch = assign::epoch(tx).await?;
+        Ok(Self { all, edits: named, compiled: Arc::new(compiled), assigned, epoch, members })
+    }
+
+    /// Returns the nodes whose state would change, with what they would be.
+    pub(crate) fn affected(&self) -> BTreeMap<NodeId, (Generation, ContentHash)> {
+        self.compiled
+            .hashes()
+            .filter_map(|(node, hash)| Some((node, (assign::next(&self.assigned, self.epoch, node, hash)?, hash))))
+            .collect()
+    }
+
+    /// Returns how many nodes have an edited object and stay as they are.
+    fn unchanged(&self, affected: &BTreeMap<NodeId, (Generation, ContentHash)>) -> u32 {
+        let edited: Vec<ObjectId> = self.edits.iter().map(|(id, _)| *id).collect();
+        let concerned = |c: &&crate::compile::Class| {
+            c.resources.iter().any(|r| edited.contains(&r.object)) || c.lost.iter().any(|l| edited.contains(&l.object))
+        };
+        let nodes = self.compiled.classes().iter().filter(concerned).flat_map(|c| &c.nodes);
+        nodes.filter(|n| !affected.contains_key(n)).count() as u32
+    }
+
+    /// Returns the next runs of the cron jobs in the drafts.
+    fn next_runs(&self, now: UnixMs) -> Vec<PlannedRuns> {
+        let jobs = self.edits.iter().filter_map(|(_, e)| match (&e.after, e.verb) {
+            (_, Verb::None) => None,
+            (Some(spec), _) => match &spec.body {
+                Body::Cron(job) if job.enabled => Some((spec.name.clone(), job)),
+                _ => None,
+            },
+            (None, _) => None,
+        });
+        jobs.take(20)
+            .map(|(name, job)| {
+                // Without a zone of its own a job goes by each node's; UTC stands for it, and says so.
+                let zone = job.time_zone.as_ref().and_then(|z| Zone::parse(z).ok());
+                let time_zone = match (&job.time_zone, &zone) {
+                    (Some(name), Some(_)) => name.to_string(),
+                    _ => "UTC (the job goes by each node's own zone)".to_owned(),
+                };
+                let runs = next_runs(&job.schedule, &zone.unwrap_or_else(Zone::utc), now, 5);
+                let shown = |r: lampas_render::schedule::NextRun| NextRun {
+                    at: r.at,
+                    local: r.local,
+                    note: r.note.unwrap_or_default(),
+                };
+                PlannedRuns { name, time_zone, runs: runs.into_iter().map(shown).collect() }
+            })
+            .collect()
+    }
+}
+
+impl Changes {
+    /// Plans a change: compiles the fleet as it would be, and asks the connected nodes that it affects. The plan
+    /// replaces the one before.
+    ///
+    /// # Errors
+    /// When the change was applied or abandoned, or its drafts are overtaken.
+    pub async fn plan(&self, id: ChangeId, by: &Principal) -> Result<lampas_api::Plan, ChangeError> {
+        let now = clock::now();
+        let author = super::service::author(by);
+        let (row, prospect) = self
+            .db()
+            .read(|mut tx| {
+                let author = &author;
+                async move {
+                    let row =
+                        store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                    super::service::must_be_open(&row, "planned")?;
+                    let prospect = Prospect::load(&mut tx, &row, author, now).await?;
+                    Ok::<_, ChangeError>(tx.done((row, prospect)))
+                }
+            })
+            .await?;
+        let affected = prospect.affected();
+        let answers = self.ask(&prospect, &affected).await;
+        let names = prospect.members.iter().map(|m| (m.id, m.name.clone())).collect();
+        let hashes: BTreeMap<NodeId, ContentHash> = affected.iter().map(|(node, (_, hash))| (*node, *hash)).collect();
+        let full = fold::plan_id(id, &hashes, &answers);
+        let mut shown = fold::fold(answers, &names);
+        shown.id = fold::short_id(&full);
+        shown.at = now;
+        shown.unchanged = prospect.unchanged(&affected);
+        shown.next_runs = prospect.next_runs(now);
+        let plan = StoredPlan { shown, nodes: hashes };
+        let (plan_ref, full, author, row) = (&plan, &full, &author, &row);
+        self.db()
+            .write(|mut tx| async move {
+                let found =
+                    store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                super::service::must_be_open(&found, "planned")?;
+                store::put_plan(&mut tx, id, full, plan_ref, author).await?;
+                store::set_state(&mut tx, id, ChangeState::Planned, now).await?;
+                let event = NewEvent::new(EventKind::ChangeMoved).change(id);
+                tx.event(event.with("number", row.number).with("state", "planned").with("plan", &plan_ref.shown.id));
+                Ok::<_, ChangeError>(tx.done(()))
+            })
+            .await?;
+        Ok(plan.shown)
+    }
+
+    async fn ask(
+        &self,
+        prospect: &Prospect,
+        affected: &BTreeMap<NodeId, (Generation, ContentHash)>,
+    ) -> BTreeMap<NodeId, Result<NodePlan, Fault>> {
+        // The nodes may fetch contents that no applied state names yet.
+        let _pin = self.desired().pin(prospect.compiled.clone());
+        let questions = affected.iter().filter_map(|(node, (generation, _))| {
+            prospect.compiled.desired(*node, *generation).map(|desired| self.ask_one(*node, desired))
+        });
+        // Boxed questions: each holds a whole state, and only those under way shall be in memory.
+        stream::iter(questions).buffer_unordered(AT_ONCE).collect::<BTreeMap<_, _>>().await
+    }
+
+    async fn ask_one(&self, node: NodeId, desired: NodeDesired) -> (NodeId, Result<NodePlan, Fault>) {
+        if !self.gate().connected(node) {
+            return (node, Err(Fault::passing("link.offline", "not connected")));
+        }
+        let wanted = desired.hash;
+        let answer = match tokio::time::timeout(LIMIT, self.gate().plan(node, desired)).await {
+            Ok(Ok(plan)) if plan.desired != wanted => {
+                Err(Fault::lasting("node.other_hash", "answered for another state than the one it was asked for"))
+            }
+            Ok(answer) => answer,
+            Err(_) => Err(Fault::passing("link.hung", format!("no answer within {} s", LIMIT.as_secs()))),
+        };
+        (node, answer)
+    }
+}

@@ -1,0 +1,170 @@
+//! What a batch of reports means for the store. Pure: rows in, rows out.
+
+use std::collections::BTreeMap;
+
+use lampas_shared::{
+    desired::{ContentHash, Generation},
+    error::Fault,
+    id::{ChangeId, NodeId},
+    object::Target,
+    report::{DriftReport, GenerationReport, JobRun, Phase, ResourceReport, ResourceState},
+};
+use lampas_wire::Report;
+
+use super::progress::Step;
+
+/// How a node stands before the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Current {
+    pub(crate) generation: Generation,
+    pub(crate) hash: ContentHash,
+    pub(crate) change: Option<ChangeId>,
+    pub(crate) state: ResourceState,
+    pub(crate) phase: String,
+    pub(crate) reported: (Generation, String),
+    pub(crate) took_ms: u64,
+    pub(crate) converged: u64,
+    pub(crate) total: u64,
+    pub(crate) resources: String,
+}
+
+/// What becomes of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The row as it shall be; absent when nothing of it changes.
+    pub(crate) config: Option<Current>,
+    pub(crate) step: Option<Step>,
+    /// The resources that are not quietly in force, when the batch says them all.
+    pub(crate) exceptions: Option<Vec<ResourceReport>>,
+    pub(crate) drifts: Vec<DriftReport>,
+    pub(crate) runs: Vec<JobRun>,
+    /// A generation that the node undid.
+    pub(crate) quarantined: Option<Generation>,
+}
+
+/// Folds the reports of one node, in their order.
+pub(crate) fn fold(node: NodeId, current: Option<&Current>, reports: Vec<Report>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut config = current.cloned();
+    for report in reports {
+        if !is_storable(&report) {
+            continue;
+        }
+        match report {
+            Report::Generation(report) => {
+                if let Some(config) = &mut config {
+                    generation(node, config, report, &mut outcome);
+                }
+            }
+            Report::Drift(mut report) => {
+                cut(&mut report.diff, 64 << 10);
+                cut(&mut report.path, 1100);
+                outcome.drifts.push(report);
+            }
+            Report::Job(mut run) => {
+                cut(&mut run.output, 64 << 10);
+                cut(&mut run.user, 64);
+                outcome.runs.push(run);
+            }
+        }
+    }
+    outcome.config = config.filter(|c| Some(c) != current);
+    outcome
+}
+
+/// Whether the numbers of a report fit the store's: no agent counts that far, so it is a lie.
+fn is_storable(report: &Report) -> bool {
+    let fits = |g: Generation| i64::try_from(g.epoch).is_ok() && i64::try_from(g.counter).is_ok();
+    match report {
+        Report::Generation(report) => fits(report.generation),
+        Report::Drift(report) => fits(report.generation),
+        Report::Job(_) => true,
+    }
+}
+
+fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outcome: &mut Outcome) {
+    config.reported = (report.generation, report.hash.to_string());
+    if report.phase == Phase::Quarantined {
+        outcome.quarantined = Some(report.generation);
+    }
+    if report.generation != config.generation {
+        // Of a state that was overtaken meanwhile: it says nothing of the one that is wanted.
+        return;
+    }
+    let mut state = report.state;
+    let mut fault = report.resources.iter().filter(|r| is_bad(r.state)).find_map(|r| r.fault.clone());
+    if report.hash != config.hash {
+        state = ResourceState::Failed;
+        fault = Some(Fault::lasting("node.other_hash", "the node applied another state than the one it was sent"));
+    }
+    config.took_ms = report.took_ms;
+    let word = match report.phase {
+        Phase::Received => {
+            // It may be told again after it was applied, by an agent that was restarted in between.
+            if matches!(config.phase.as_str(), "applied" | "confirmed" | "quarantined") {
+                return;
+            }
+            config.phase = "received".to_owned();
+            config.state = ResourceState::Applying;
+            "applying"
+        }
+        Phase::Applied | Phase::Confirmed => {
+            config.phase = if report.phase == Phase::Applied { "applied" } else { "confirmed" }.to_owned();
+            config.state = state;
+            if report.phase == Phase::Applied || !report.resources.is_empty() {
+                take_resources(config, &report.resources, outcome);
+            }
+            match state {
+                ResourceState::Failed | ResourceState::Blocked => "failed",
+                ResourceState::Waiting | ResourceState::Applying => "applying",
+                ResourceState::Converged | ResourceState::Paused | ResourceState::Drifted => "converged",
+            }
+        }
+        Phase::Quarantined => {
+            config.phase = "quarantined".to_owned();
+            config.state = ResourceState::Failed;
+            take_resources(config, &report.resources, outcome);
+            fault = fault.or_else(|| {
+                Some(Fault::lasting(
+                    "node.quarantined",
+                    "the node could not reach a controller afterwards and undid it; retry, or make a newer change",
+                ))
+            });
+            "failed"
+        }
+    };
+    if let Some(change) = config.change {
+        let took_ms = (word != "applying").then_some(report.took_ms);
+        let fault = if word == "failed" { fault } else { None };
+        outcome.step = Some(Step { change, node, state: word, took_ms, fault });
+    }
+}
+
+fn take_resources(config: &mut Current, resources: &[ResourceReport], outcome: &mut Outcome) {
+    config.total = resources.len() as u64;
+    config.converged = resources.iter().filter(|r| r.state == ResourceState::Converged).count() as u64;
+    config.resources = compact(resources);
+    let loud = |r: &&ResourceReport| r.state != ResourceState::Converged || r.fault.is_some() || !r.notes.is_empty();
+    outcome.exceptions = Some(resources.iter().filter(loud).cloned().collect());
+}
+
+/// The quiet resources by target alone: what is said of the others stands in rows of their own.
+fn compact(resources: &[ResourceReport]) -> String {
+    let states: BTreeMap<&Target, &str> = resources.iter().map(|r| (&r.target, r.state.as_str())).collect();
+    crate::db::row::to_json(&states)
+}
+
+fn is_bad(state: ResourceState) -> bool {
+    matches!(state, ResourceState::Failed | ResourceState::Blocked)
+}
+
+/// Cuts a text to a number of bytes, at a character.
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        let mut end = max;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+}

@@ -1,0 +1,527 @@
+//! The service behind changes: what handlers call.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use lampas_api::{Change, ChangeNode, ChangeSummary, Draft, DraftAct, Node, NodeUpdate, Page};
+use lampas_runtime::{clock, random};
+use lampas_shared::{
+    change::ChangeState,
+    event::EventKind,
+    id::{ChangeId, NodeId, ObjectId},
+    object::ObjectKey,
+};
+
+use super::{
+    ChangeError, ChangeRow, Desired, assign,
+    draft::{self, StoredDraft, Verb},
+    fold,
+    plan::Prospect,
+    progress, store,
+};
+use crate::{
+    audit::{Entry, Principal},
+    db::{Db, Tx, row::draw},
+    event::NewEvent,
+    fleet,
+    host::{self, RevisionRow, Stored},
+    link::NodeGate,
+};
+
+/// The service behind changes. Clones are the same service.
+#[derive(Clone)]
+pub struct Changes {
+    desired: Desired,
+    gate: Arc<dyn NodeGate>,
+}
+
+/// A change to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewChange {
+    /// The drafts.
+    pub drafts: Vec<Draft>,
+    /// Why, in the author's words.
+    pub reason: String,
+    /// The client's idempotency key, with who it belongs to: the same key gives the same change.
+    pub request_key: Option<String>,
+    /// The change that this one reverts.
+    pub reverts: Option<ChangeId>,
+}
+
+/// How a change is applied.
+#[derive(Debug, Clone, Default)]
+pub struct Apply {
+    /// The plan that was seen; without one the change is applied as it compiles.
+    pub plan: Option<String>,
+    /// Whether to go on although some nodes could not be asked.
+    pub allow_unplanned: bool,
+}
+
+/// Which changes are wanted, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// In this state.
+    pub state: Option<ChangeState>,
+    /// Only those before this number.
+    pub before: Option<u64>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Changes")
+    }
+}
+
+impl Changes {
+    /// Works on a store, and asks and wakes nodes through the gate.
+    pub fn new(desired: Desired, gate: Arc<dyn NodeGate>) -> Self {
+        Self { desired, gate }
+    }
+
+    /// Returns what nodes shall be.
+    pub fn desired(&self) -> &Desired {
+        &self.desired
+    }
+
+    pub(crate) fn gate(&self) -> &dyn NodeGate {
+        &*self.gate
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        self.desired.db()
+    }
+
+    /// Makes a change of drafts, which are checked against what stands.
+    ///
+    /// # Errors
+    /// When a draft is not what it should be, was overtaken, or makes a tie.
+    pub async fn create(&self, new: &NewChange, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        self.db()
+            .write(|mut tx| async move {
+                let row = create(&mut tx, new, by).await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Applies a change: writes revisions, generations, audit and events in one transaction, and wakes the nodes.
+    ///
+    /// # Errors
+    /// When the plan holds no more, nodes are in the way, or the change was applied or abandoned before.
+    pub async fn apply(&self, id: ChangeId, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        let (row, moved) = self
+            .db()
+            .write(|mut tx| async move {
+                let applied = apply(&mut tx, id, how, by).await?;
+                Ok::<_, ChangeError>(tx.done(applied))
+            })
+            .await?;
+        self.gate.wake(&moved);
+        Ok(row)
+    }
+
+    /// Makes a change, plans it with the nodes and applies it.
+    ///
+    /// # Errors
+    /// Those of the three; the change stays as a draft or a plan then.
+    pub async fn save(&self, new: &NewChange, allow_unplanned: bool, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        let row = self.create(new, by).await?;
+        if !row.state.is_open() {
+            // The same request came before.
+            return Ok(row);
+        }
+        let plan = self.plan(row.id, by).await?;
+        self.apply(row.id, &Apply { plan: Some(plan.id), allow_unplanned }, by).await
+    }
+
+    /// Makes the change that undoes an applied one. Objects that were changed again since are a conflict.
+    pub async fn revert(&self, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        self.db()
+            .write(|mut tx| async move {
+                let row = inverse(&mut tx, id, reason, by).await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Makes the change that puts an object back to one of its revisions, also when it was deleted since.
+    pub async fn restore(
+        &self,
+        object: ObjectId,
+        revision: u64,
+        reason: &str,
+        by: &Principal,
+    ) -> Result<ChangeRow, ChangeError> {
+        self.db()
+            .write(|mut tx| async move {
+                let missing =
+                    || ChangeError::Nothing(format!("the object has no revision {revision} that could be restored"));
+                let old =
+                    host::revision(&mut tx, object, revision).await?.filter(|r| !r.is_deletion).ok_or_else(missing)?;
+                let standing = host::get(&mut tx, object).await?;
+                let previous_name = standing.as_ref().map(|s| s.spec.name.clone()).filter(|n| *n != old.spec.name);
+                let draft = Draft { act: DraftAct::Put(old.spec), base: standing.map(|s| s.revision), previous_name };
+                let reason = if reason.is_empty() { format!("restore revision {revision}") } else { reason.to_owned() };
+                let new = NewChange { drafts: vec![draft], reason, ..NewChange::default() };
+                let row = create(&mut tx, &new, by).await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Drops a change that was not applied.
+    pub async fn abandon(&self, id: ChangeId, by: &Principal) -> Result<(), ChangeError> {
+        self.db()
+            .write(|mut tx| async move {
+                let row = store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                must_be_open(&row, "abandoned")?;
+                store::set_state(&mut tx, id, ChangeState::Abandoned, clock::now()).await?;
+                let event = NewEvent::new(EventKind::ChangeMoved).change(id);
+                tx.event(event.with("number", row.number).with("state", "abandoned"));
+                tx.audit(Entry::done(by, "change.abandon", format!("change {}", row.number)));
+                Ok::<_, ChangeError>(tx.done(()))
+            })
+            .await
+    }
+
+    /// Finds a change by id, number, or a prefix of its plan's id.
+    pub async fn find(&self, text: &str) -> Result<ChangeRow, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::find(&mut tx, text).await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Returns a change with its drafts, its plan and how it stands.
+    pub async fn show(&self, id: ChangeId) -> Result<Change, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let all = host::all(&mut tx).await?;
+                let title = store::titles(&mut tx, &[id], &all).await?.remove(&id).unwrap_or_default();
+                let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let drafts = views(&mut tx, &row, &all).await?;
+                let plan = store::plan(&mut tx, id).await?.map(|(_, p)| p.shown);
+                let reverts = match row.reverts {
+                    Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
+                    None => None,
+                };
+                let change = Change { summary: row.summary(title, standing), drafts, plan, reverts };
+                Ok::<_, ChangeError>(tx.done(change))
+            })
+            .await
+    }
+
+    /// Returns changes, newest first.
+    pub async fn list(&self, listing: &Listing) -> Result<Page<ChangeSummary>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let mut rows = store::list(&mut tx, listing.state, listing.before, listing.limit + 1).await?;
+                let has_more = rows.len() > listing.limit as usize;
+                rows.truncate(listing.limit as usize);
+                let ids: Vec<_> = rows.iter().map(|r| r.id).collect();
+                let all = host::All { names: fleet::names(&mut tx, None).await?, ..host::All::default() };
+                let mut titles = store::titles(&mut tx, &ids, &all).await?;
+                let mut standing = progress::progress(&mut tx, &ids).await?;
+                let total = Some(store::count(&mut tx, listing.state).await?);
+                let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
+                let mut summary = |r: &ChangeRow| {
+                    r.summary(titles.remove(&r.id).unwrap_or_default(), standing.remove(&r.id).unwrap_or_default())
+                };
+                let items = rows.iter().map(&mut summary).collect();
+                Ok::<_, ChangeError>(tx.done(Page { items, next, total }))
+            })
+            .await
+    }
+
+    /// Returns a page of a change's nodes by name.
+    pub async fn nodes(&self, id: ChangeId, after: Option<&str>, limit: u32) -> Result<Page<ChangeNode>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let page = progress::nodes(&mut tx, id, row.applied_at, after, limit).await?;
+                Ok::<_, ChangeError>(tx.done(page))
+            })
+            .await
+    }
+
+    /// Changes a node's name, roles, labels or address, and gives the nodes that this moves their next generation.
+    ///
+    /// # Errors
+    /// When the roles or labels would make two objects of one level claim the same target.
+    pub async fn update_node(
+        &self,
+        id: NodeId,
+        update: &NodeUpdate,
+        expected: Option<u64>,
+        by: &Principal,
+    ) -> Result<Node, ChangeError> {
+        let (node, moved) = self
+            .db()
+            .write(|mut tx| async move {
+                fleet::update(&mut tx, id, update, expected, by).await?;
+                let moved = recompile(&mut tx, Some(id)).await?;
+                let node = fleet::find(&mut tx, &id.to_string()).await?;
+                Ok::<_, ChangeError>(tx.done((node, moved)))
+            })
+            .await?;
+        self.gate.wake(&moved);
+        Ok(node)
+    }
+
+    /// Revokes a node: its connection ends at once, and it can't come back without a new token.
+    pub async fn revoke_node(&self, id: NodeId, reason: &str, by: &Principal) -> Result<(), ChangeError> {
+        let moved = self
+            .db()
+            .write(|mut tx| async move {
+                fleet::revoke(&mut tx, id, by, reason).await?;
+                let moved = recompile(&mut tx, None).await?;
+                Ok::<_, ChangeError>(tx.done(moved))
+            })
+            .await?;
+        self.gate.close(id, "revoked");
+        self.gate.wake(&moved);
+        Ok(())
+    }
+
+    /// Takes a node out of the fleet, with the objects that are for it alone.
+    pub async fn remove_node(&self, id: NodeId, reason: &str, by: &Principal) -> Result<(), ChangeError> {
+        let moved = self
+            .db()
+            .write(|mut tx| async move {
+                let own = host::of_node(&mut tx, id).await?;
+                drop_objects(&mut tx, own, by).await?;
+                fleet::remove(&mut tx, id, by, reason).await?;
+                let moved = recompile(&mut tx, None).await?;
+                Ok::<_, ChangeError>(tx.done(moved))
+            })
+            .await?;
+        self.gate.close(id, "removed");
+        self.gate.wake(&moved);
+        Ok(())
+    }
+}
+
+/// Compiles what stands in the transaction and assigns it; refuses ties on the node that was changed.
+async fn recompile(tx: &mut Tx, changed: Option<NodeId>) -> Result<Vec<NodeId>, ChangeError> {
+    let members = fleet::members(tx).await?;
+    let all = host::all(tx).await?;
+    let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
+    let compiled = crate::compile::compile(&members, &inputs);
+    if let Some(node) = changed.and_then(|id| members.iter().find(|m| m.id == id)) {
+        // Compiled by itself, so that a tie is told for this node and not for another that has it too.
+        let alone = crate::compile::compile(std::slice::from_ref(node), &inputs);
+        if let Some(tie) = alone.ties.into_iter().find(|t| t.node.is_some()) {
+            return Err(ChangeError::Tie(Box::new(tie)));
+        }
+    }
+    Ok(assign::assign(tx, &compiled, None).await?.1)
+}
+
+async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Result<(), ChangeError> {
+    if objects.is_empty() {
+        return Ok(());
+    }
+    let drafts: Vec<_> = objects
+        .iter()
+        .map(|o| Draft { act: DraftAct::Delete(o.spec.key()), base: Some(o.revision), previous_name: None })
+        .collect();
+    let new = NewChange { drafts, reason: "its node was removed".to_owned(), ..NewChange::default() };
+    let row = create(tx, &new, by).await?;
+    apply(tx, row.id, &Apply::default(), by).await.map(drop)
+}
+
+async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRow, ChangeError> {
+    if let Some(key) = &new.request_key
+        && let Some(row) = store::by_request_key(tx, key).await?
+    {
+        return if row.reason == new.reason { Ok(row) } else { Err(ChangeError::KeyReused(row.number)) };
+    }
+    let all = host::all(tx).await?;
+    draft::check(&new.drafts, &all)?;
+    let by_key: BTreeMap<ObjectKey, &Stored> = all.objects.values().map(|o| (o.spec.key(), o)).collect();
+    let mut drafts = Vec::with_capacity(new.drafts.len());
+    for draft in &new.drafts {
+        let key = draft::key_of(draft);
+        let standing = draft::standing(draft, &key, &by_key);
+        let found = standing.map_or(0, |o| o.revision);
+        if let Some(base) = draft.base.filter(|b| *b != found) {
+            let author = standing.map_or_else(|| "somebody".to_owned(), |o| o.author.clone());
+            return Err(ChangeError::Conflict { key, base, found, author });
+        }
+        drafts.push(StoredDraft { draft: draft.clone(), object: standing.map(|o| o.id), base: found });
+    }
+    let now = clock::now();
+    let row = ChangeRow {
+        id: random::new_id(),
+        number: draw(tx, "change", 1).await?,
+        state: ChangeState::Draft,
+        author: author(by),
+        reason: new.reason.chars().take(500).collect(),
+        request_key: new.request_key.clone(),
+        reverts: new.reverts,
+        plan_id: None,
+        created_at: now,
+        applied_at: None,
+        done_at: None,
+    };
+    let edits = draft::bind(&drafts, &all)?;
+    let prospect = Prospect::with(tx, all, edits, &row, &row.author, now).await?;
+    store::insert(tx, &row, &drafts, &prospect.all).await?;
+    tx.event(NewEvent::new(EventKind::ChangeMoved).change(row.id).with("number", row.number).with("state", "draft"));
+    let act = Entry::done(by, "change.create", format!("change {}", row.number));
+    tx.audit(act.because(row.reason.clone()).with_details(&keys(&prospect)));
+    Ok(row)
+}
+
+async fn apply(
+    tx: &mut Tx,
+    id: ChangeId,
+    how: &Apply,
+    by: &Principal,
+) -> Result<(ChangeRow, Vec<NodeId>), ChangeError> {
+    let now = clock::now();
+    let mut row = store::get(tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+    must_be_open(&row, "applied")?;
+    let prospect = Prospect::load(tx, &row, &row.author, now).await?;
+    if let Some(given) = &how.plan {
+        hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
+    }
+    let rows: Vec<RevisionRow> = prospect.edits.iter().filter_map(|(object, e)| e.row(*object, now)).collect();
+    host::put(tx, &rows, &prospect.all.names, (row.id, row.number), &row.author, &row.reason, now).await?;
+    store::set_state(tx, id, ChangeState::Rolling, now).await?;
+    store::set_author(tx, id, &author(by)).await?;
+    // Settles the change at once when no node moves.
+    let (_, moved) = assign::assign(tx, &prospect.compiled, Some(id)).await?;
+    for (object, edit) in prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).take(100) {
+        let event = NewEvent::new(EventKind::ObjectChanged).change(id).object(*object);
+        tx.event(event.with("object", &edit.key).with("verb", edit.verb.as_str()));
+    }
+    let event = NewEvent::new(EventKind::ChangeMoved).change(id).with("number", row.number);
+    tx.event(event.with("state", "rolling").with("nodes", moved.len()));
+    let mut entry = Entry::done(by, "change.apply", format!("change {}", row.number)).because(row.reason.clone());
+    entry = entry.with_details(&BTreeMap::from([
+        ("plan", how.plan.clone().unwrap_or_default()),
+        ("nodes", moved.len().to_string()),
+        ("objects", keys(&prospect).join(", ").chars().take(2000).collect()),
+    ]));
+    tx.audit(entry);
+    row = store::get(tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+    Ok((row, moved))
+}
+
+/// Checks that a plan that somebody saw still says what would happen.
+async fn hold(
+    tx: &mut Tx,
+    row: &ChangeRow,
+    given: &str,
+    allow_unplanned: bool,
+    prospect: &Prospect,
+) -> Result<(), ChangeError> {
+    let moved = |why: &str| ChangeError::Moved { plan: given.chars().take(80).collect(), why: why.to_owned() };
+    let (full, plan) = store::plan(tx, row.id).await?.ok_or_else(|| moved("the change has no plan"))?;
+    if !fold::names_plan(given, &full) {
+        return Err(moved(&format!("the change's plan is {} meanwhile", plan.shown.id)));
+    }
+    let affected: BTreeMap<_, _> = prospect.affected().into_iter().map(|(node, (_, hash))| (node, hash)).collect();
+    if affected != plan.nodes {
+        return Err(moved("other nodes are affected, or in another way, than when it was made"));
+    }
+    if !plan.shown.blockers.is_empty() {
+        return Err(ChangeError::Blocked(plan.shown.blockers));
+    }
+    if !plan.shown.unplanned.is_empty() && !allow_unplanned {
+        return Err(ChangeError::Unplanned { nodes: plan.shown.unplanned.len() });
+    }
+    Ok(())
+}
+
+async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
+    let row = store::get(tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+    if row.state.is_open() || row.state == ChangeState::Abandoned {
+        return Err(ChangeError::State { number: row.number, state: row.state, act: "reverted: it was never applied" });
+    }
+    let mut drafts = Vec::new();
+    for made in host::by_change(tx, id).await? {
+        let before = match made.revision {
+            0 | 1 => None,
+            n => host::revision(tx, made.object, n - 1).await?.filter(|r| !r.is_deletion),
+        };
+        let base = Some(if made.is_deletion { 0 } else { made.revision });
+        drafts.push(match before {
+            None if made.is_deletion => continue,
+            None => Draft { act: DraftAct::Delete(made.spec.key()), base, previous_name: None },
+            Some(before) => {
+                let previous_name = (before.spec.name != made.spec.name).then(|| made.spec.name.clone());
+                Draft { act: DraftAct::Put(before.spec), base, previous_name }
+            }
+        });
+    }
+    if drafts.is_empty() {
+        return Err(ChangeError::Nothing(format!(
+            "change {} changed no object, there is nothing to revert",
+            row.number
+        )));
+    }
+    let reason = if reason.is_empty() { format!("revert change {}", row.number) } else { reason.to_owned() };
+    create(tx, &NewChange { drafts, reason, request_key: None, reverts: Some(id) }, by).await
+}
+
+/// The drafts of an open change beside what stands; of an applied one beside what stood before it.
+async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lampas_api::DraftView>, ChangeError> {
+    if row.state.is_open() || row.state == ChangeState::Abandoned {
+        let drafts = store::drafts(tx, row.id, all).await?;
+        return Ok(match draft::bind(&drafts, all) {
+            Ok(edits) => edits.iter().map(draft::Edit::view).collect(),
+            // Overtaken: shown as they are, without a difference that would mislead.
+            Err(_) => drafts
+                .iter()
+                .map(|d| lampas_api::DraftView {
+                    key: draft::key_of(&d.draft),
+                    object: d.object,
+                    verb: "conflict".to_owned(),
+                    base: Some(d.base),
+                    diff: String::new(),
+                })
+                .collect(),
+        });
+    }
+    let mut views = Vec::new();
+    for made in host::by_change(tx, row.id).await? {
+        let before = match made.revision {
+            0 | 1 => None,
+            n => host::revision(tx, made.object, n - 1).await?.filter(|r| !r.is_deletion),
+        };
+        let after = (!made.is_deletion).then_some(&made.spec);
+        let verb = match &before {
+            _ if made.is_deletion => Verb::Delete,
+            None => Verb::Create,
+            Some(b) if b.spec.name != made.spec.name => Verb::Rename,
+            Some(_) => Verb::Update,
+        };
+        views.push(lampas_api::DraftView {
+            key: made.spec.key(),
+            object: Some(made.object),
+            verb: verb.as_str().to_owned(),
+            base: before.as_ref().map(|b| b.revision),
+            diff: host::diff(before.as_ref().map(|b| &b.spec), after),
+        });
+    }
+    Ok(views)
+}
+
+fn keys(prospect: &Prospect) -> Vec<String> {
+    prospect.edits.iter().map(|(_, e)| format!("{} {}", e.verb.as_str(), e.key)).collect()
+}
+
+/// Returns the name that stands at revisions: a user's without its prefix.
+pub(crate) fn author(by: &Principal) -> String {
+    by.name.strip_prefix("user:").unwrap_or(&by.name).to_owned()
+}
+
+pub(crate) fn must_be_open(row: &ChangeRow, act: &'static str) -> Result<(), ChangeError> {
+    if row.state.is_open() { Ok(()) } else { Err(ChangeError::State { number: row.number, state: row.state, act }) }
+}

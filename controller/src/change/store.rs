@@ -1,0 +1,337 @@
+//! The tables of changes, drafts and plans.
+
+use std::collections::BTreeMap;
+
+use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, Progress};
+use lampas_shared::{
+    change::ChangeState,
+    desired::ContentHash,
+    id::{ChangeId, NodeId},
+    object::ObjectKey,
+    time::UnixMs,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::{Any, QueryBuilder, any::AnyRow};
+
+use super::{ChangeError, draft::StoredDraft};
+use crate::{
+    db::{
+        DbError, Tx,
+        row::{Reader, by_weight, insert_many, push_ids, to_json},
+    },
+    fleet,
+    host::{self, All},
+};
+
+const COLUMNS: &str = "c.id, c.number, c.state, c.author, c.reason, c.request_key, c.reverts, c.plan_id, c.created_ms, \
+                       c.applied_ms, c.done_ms";
+
+/// A change as it stands.
+#[derive(Debug, Clone)]
+pub struct ChangeRow {
+    /// Its id.
+    pub id: ChangeId,
+    /// Its number, for people.
+    pub number: u64,
+    /// Its state.
+    pub state: ChangeState,
+    /// Who made it.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// The client's idempotency key.
+    pub request_key: Option<String>,
+    /// The change that it reverts.
+    pub reverts: Option<ChangeId>,
+    /// Its current plan, in full.
+    pub plan_id: Option<String>,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// When it was applied.
+    pub applied_at: Option<UnixMs>,
+    /// When the last node was done.
+    pub done_at: Option<UnixMs>,
+}
+
+/// A plan as it is stored: what is shown, and what it is bound to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredPlan {
+    pub(crate) shown: Plan,
+    /// The affected nodes with what they would be.
+    pub(crate) nodes: BTreeMap<NodeId, ContentHash>,
+}
+
+pub(crate) async fn insert(tx: &mut Tx, row: &ChangeRow, drafts: &[StoredDraft], all: &All) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO changes (id, number, state, author, reason, request_key, reverts, created_ms, updated_ms) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(row.id.to_string())
+    .bind(row.number as i64)
+    .bind(row.state.as_str())
+    .bind(fleet::bounded(&row.author, 128))
+    .bind(row.reason.clone())
+    .bind(row.request_key.clone())
+    .bind(row.reverts.map(|r| r.to_string()))
+    .bind(row.created_at.0)
+    .bind(row.created_at.0)
+    .execute(tx.conn())
+    .await?;
+    let columns = [
+        "change_id",
+        "position",
+        "kind",
+        "scope",
+        "name",
+        "object",
+        "base_revision",
+        "absent",
+        "drift",
+        "body",
+        "previous_name",
+    ];
+    let rows: Vec<_> = (0_i64..).zip(drafts).collect();
+    for rows in by_weight(&rows, |(_, d)| weight(&d.draft)) {
+        insert_many(tx, "change_draft", &columns, "", rows, |b, (position, stored)| {
+            let previous = stored.draft.previous_name.as_ref().map(|n| n.as_str().to_owned());
+            let (key, absent, drift, body) = match &stored.draft.act {
+                DraftAct::Put(spec) => {
+                    let spec = host::map_nodes(spec, &|n| host::id_of(n, &all.names));
+                    (spec.key(), 0_i64, host::drift_word(spec.drift), to_json(&spec.body))
+                }
+                DraftAct::Delete(key) => (host::map_key(key, &all.names), 1, "hold", String::from("null")),
+            };
+            b.push_bind(row.id.to_string())
+                .push_bind(*position)
+                .push_bind(key.kind.as_str())
+                .push_bind(key.scope.to_string())
+                .push_bind(key.name.as_str().to_owned())
+                .push_bind(stored.object.map(|o| o.to_string()))
+                .push_bind(stored.base as i64)
+                .push_bind(absent)
+                .push_bind(drift)
+                .push_bind(body)
+                .push_bind(previous);
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// About how long a draft is in the store.
+fn weight(draft: &Draft) -> usize {
+    match &draft.act {
+        DraftAct::Put(spec) => host::weight(spec),
+        DraftAct::Delete(_) => 100,
+    }
+}
+
+/// Finds a change by id, by number (`118` or `#118`), or by a unique prefix of its plan's id.
+pub(crate) async fn find(tx: &mut Tx, text: &str) -> Result<ChangeRow, ChangeError> {
+    let missing = || ChangeError::NotFound(text.chars().take(80).collect());
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM changes c WHERE "));
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    if let Ok(id) = ChangeId::parse(text) {
+        query.push("c.id = ").push_bind(id.to_string());
+    } else if let Ok(number) = text.trim_start_matches('#').parse::<u32>() {
+        query.push("c.number = ").push_bind(i64::from(number));
+    } else if (6..=64).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        query.push("c.plan_id LIKE ").push_bind(format!("{}%", digits.to_lowercase()));
+    } else {
+        return Err(missing());
+    }
+    query.push(" LIMIT 2");
+    let mut rows = query.build().fetch_all(tx.conn()).await.map_err(DbError::from)?;
+    match (rows.pop(), rows.is_empty()) {
+        (Some(row), true) => Ok(change(&row)?),
+        _ => Err(missing()),
+    }
+}
+
+pub(crate) async fn get(tx: &mut Tx, id: ChangeId, for_update: bool) -> Result<Option<ChangeRow>, DbError> {
+    let lock = if for_update { tx.dialect().for_update() } else { "" };
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM changes c WHERE c.id = "));
+    query.push_bind(id.to_string()).push(lock);
+    let row = query.build().fetch_optional(tx.conn()).await?;
+    row.map(|r| change(&r)).transpose()
+}
+
+pub(crate) async fn by_request_key(tx: &mut Tx, key: &str) -> Result<Option<ChangeRow>, DbError> {
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM changes c WHERE c.request_key = "));
+    query.push_bind(key.to_owned());
+    let row = query.build().fetch_optional(tx.conn()).await?;
+    row.map(|r| change(&r)).transpose()
+}
+
+pub(crate) async fn list(
+    tx: &mut Tx,
+    state: Option<ChangeState>,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<ChangeRow>, DbError> {
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM changes c WHERE 1 = 1"));
+    if let Some(state) = state {
+        query.push(" AND c.state = ").push_bind(state.as_str());
+    }
+    if let Some(before) = before {
+        query.push(" AND c.number < ").push_bind(before as i64);
+    }
+    query.push(" ORDER BY c.number DESC LIMIT ").push_bind(i64::from(limit));
+    let rows = query.build().fetch_all(tx.conn()).await?;
+    rows.iter().map(change).collect()
+}
+
+pub(crate) async fn count(tx: &mut Tx, state: Option<ChangeState>) -> Result<u64, DbError> {
+    let mut query = QueryBuilder::<Any>::new("SELECT COUNT(*) AS total FROM changes c WHERE 1 = 1");
+    if let Some(state) = state {
+        query.push(" AND c.state = ").push_bind(state.as_str());
+    }
+    let row = query.build().fetch_one(tx.conn()).await?;
+    Reader::new("changes", &row).count("total")
+}
+
+pub(crate) async fn drafts(tx: &mut Tx, id: ChangeId, all: &All) -> Result<Vec<StoredDraft>, DbError> {
+    let rows = sqlx::query(
+        "SELECT d.kind, d.scope, d.name, d.object, d.base_revision, d.absent, d.drift, d.body, d.previous_name \
+         FROM change_draft d WHERE d.change_id = ? ORDER BY d.position",
+    )
+    .bind(id.to_string())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("change_draft", row);
+            let act = if r.flag("absent")? {
+                let key = ObjectKey { kind: r.parse("kind")?, scope: r.parse("scope")?, name: r.parse("name")? };
+                DraftAct::Delete(host::unmap_key(&key, &all.names))
+            } else {
+                DraftAct::Put(host::spec(&r, &all.names)?)
+            };
+            let base = r.count("base_revision")?;
+            let draft = Draft { act, base: Some(base), previous_name: r.maybe_parse("previous_name")? };
+            Ok(StoredDraft { draft, object: r.maybe_parse("object")?, base })
+        })
+        .collect()
+}
+
+/// Returns one line on what each change does, from its drafts.
+pub(crate) async fn titles(tx: &mut Tx, ids: &[ChangeId], all: &All) -> Result<BTreeMap<ChangeId, String>, DbError> {
+    let mut found: BTreeMap<ChangeId, (String, u32)> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut query = QueryBuilder::<Any>::new(
+        "SELECT d.change_id, d.kind, d.scope, d.name, d.absent FROM change_draft d WHERE d.change_id IN ",
+    );
+    push_ids(&mut query, ids);
+    query.push(" ORDER BY d.change_id, d.position");
+    for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+        let r = Reader::new("change_draft", row);
+        let key = ObjectKey { kind: r.parse("kind")?, scope: r.parse("scope")?, name: r.parse("name")? };
+        let deleted = if r.flag("absent")? { "delete " } else { "" };
+        let entry = found.entry(r.parse("change_id")?);
+        entry.or_insert_with(|| (format!("{deleted}{}", host::unmap_key(&key, &all.names)), 0)).1 += 1;
+    }
+    let title = |(first, count): (String, u32)| if count == 1 { first } else { format!("{count} objects") };
+    Ok(found.into_iter().map(|(id, f)| (id, title(f))).collect())
+}
+
+pub(crate) async fn set_state(tx: &mut Tx, id: ChangeId, state: ChangeState, at: UnixMs) -> Result<(), DbError> {
+    let stamp = match state {
+        ChangeState::Rolling => ", applied_ms = updated_ms",
+        ChangeState::Done => ", done_ms = updated_ms, applied_ms = COALESCE(applied_ms, updated_ms)",
+        _ => "",
+    };
+    // MySQL assigns from left to right and SQLite all at once, so the stamp is a statement of its own.
+    sqlx::query("UPDATE changes SET state = ?, updated_ms = ? WHERE id = ?")
+        .bind(state.as_str())
+        .bind(at.0)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    if !stamp.is_empty() {
+        let mut query = QueryBuilder::<Any>::new("UPDATE changes SET updated_ms = updated_ms");
+        query.push(stamp).push(" WHERE id = ").push_bind(id.to_string());
+        query.build().execute(tx.conn()).await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn set_author(tx: &mut Tx, id: ChangeId, approver: &str) -> Result<(), DbError> {
+    sqlx::query("UPDATE changes SET approver = ? WHERE id = ?")
+        .bind(fleet::bounded(approver, 128))
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn put_plan(
+    tx: &mut Tx,
+    change: ChangeId,
+    id: &str,
+    plan: &StoredPlan,
+    author: &str,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM plan WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
+    sqlx::query("INSERT INTO plan (id, change_id, made_ms, author, body) VALUES (?, ?, ?, ?, ?)")
+        .bind(id)
+        .bind(change.to_string())
+        .bind(plan.shown.at.0)
+        .bind(fleet::bounded(author, 128))
+        .bind(to_json(plan))
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("UPDATE changes SET plan_id = ? WHERE id = ?")
+        .bind(id)
+        .bind(change.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn plan(tx: &mut Tx, change: ChangeId) -> Result<Option<(String, StoredPlan)>, DbError> {
+    let row = sqlx::query("SELECT p.id, p.body FROM plan p JOIN changes c ON c.plan_id = p.id WHERE c.id = ?")
+        .bind(change.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    row.map(|row| {
+        let r = Reader::new("plan", &row);
+        Ok((r.text("id")?, r.json("body")?))
+    })
+    .transpose()
+}
+
+impl ChangeRow {
+    pub(crate) fn summary(&self, title: String, progress: Progress) -> ChangeSummary {
+        ChangeSummary {
+            id: self.id,
+            number: self.number,
+            state: self.state,
+            author: self.author.clone(),
+            reason: self.reason.clone(),
+            title,
+            created_at: self.created_at,
+            applied_at: self.applied_at,
+            done_at: self.done_at,
+            progress,
+        }
+    }
+}
+
+fn change(row: &AnyRow) -> Result<ChangeRow, DbError> {
+    let r = Reader::new("changes", row);
+    Ok(ChangeRow {
+        id: r.parse("id")?,
+        number: r.count("number")?,
+        state: r.parse("state")?,
+        author: r.text("author")?,
+        reason: r.text("reason")?,
+        request_key: r.maybe_text("request_key")?,
+        reverts: r.maybe_parse("reverts")?,
+        plan_id: r.maybe_text("plan_id")?,
+        created_at: r.time("created_ms")?,
+        applied_at: r.maybe_time("applied_ms")?,
+        done_at: r.maybe_time("done_ms")?,
+    })
+}

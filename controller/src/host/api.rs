@@ -1,0 +1,311 @@
+//! The calls of objects: list, one, revisions, differences, export, and checks for editors.
+
+use axum::{extract::State, response::IntoResponse};
+use lampas_api::{
+    DiffQuery, Draft, DraftAct, Export, ExportQuery, ManifestCheck, ManifestObject, ManifestText, NodeRef, Object, ObjectQuery, ObjectSummary,
+    Overridden, Page, PageQuery, Revision, RevisionDiff, SpecCheck,
+};
+use lampas_manifest::{ManifestFile, NoSources};
+use lampas_runtime::clock;
+use lampas_shared::{
+    access::Permission,
+    fleet::Scope,
+    id::{NodeId, ObjectId},
+    object::{Kind, ObjectSpec},
+};
+
+use super::{ObjectFilter, Stored, check, mask};
+use crate::{
+    api::{
+        App,
+        extract::{Json, Path, Query, etag, limit, param},
+        guard::Caller,
+        problem::{Answer, Refusal},
+        table::{Access, Call, ask, get},
+    },
+    change::View,
+    db::{DbError, Tx},
+};
+
+const VIEW: Access = Access::Needs(Permission::View);
+
+/// The rows of the table.
+pub(crate) fn calls() -> Vec<Call> {
+    vec![
+        get("/api/v1/objects", VIEW, "Objects, by name", list).query::<ObjectQuery>().gives::<Page<ObjectSummary>>(),
+        get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one).gives::<Object>(),
+        get("/api/v1/objects/{object}/revisions", VIEW, "An object's revisions, newest first", revisions)
+            .query::<PageQuery>()
+            .gives::<Page<Revision>>(),
+        get("/api/v1/objects/{object}/revisions/{revision}", VIEW, "One revision with what it says", revision)
+            .gives::<Revision>(),
+        get("/api/v1/objects/{object}/diff", VIEW, "The difference of two revisions", diff)
+            .query::<DiffQuery>()
+            .gives::<RevisionDiff>(),
+        get("/api/v1/export", VIEW, "Objects as a manifest", export).query::<ExportQuery>().gives::<Export>(),
+        ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec)
+            .takes::<ObjectSpec>()
+            .gives::<SpecCheck>(),
+        ask("/api/v1/check/manifest", VIEW, "Read a manifest without saving it", check_manifest)
+            .takes::<ManifestText>()
+            .gives::<ManifestCheck>(),
+    ]
+}
+
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ObjectQuery>,
+) -> Answer<axum::Json<Page<ObjectSummary>>> {
+    let limit = limit(query.limit)?;
+    let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
+    let filter = ObjectFilter {
+        kind: query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?,
+        scope: query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?,
+        search: query.query.clone(),
+    };
+    let view = app.desired.view().await?;
+    let page = match &query.node {
+        Some(node) => on_node(&app, &view, node, &filter, query.after.as_deref(), limit).await?,
+        None => {
+            let (filter, after) = (&filter, query.after.as_deref());
+            app.db
+                .read(|mut tx: Tx| async move {
+                    let page = super::list(&mut tx, filter, after, limit).await?;
+                    Ok::<_, DbError>(tx.done(page))
+                })
+                .await?
+        }
+    };
+    let items = page.items.iter().map(|stored| summary(&view, stored, &caller)).collect();
+    Ok(axum::Json(Page { items, next: page.next, total: page.total }))
+}
+
+/// The objects that are in force on a node: known from the compiled fleet.
+async fn on_node(
+    app: &App,
+    view: &View,
+    node: &str,
+    filter: &ObjectFilter,
+    after: Option<&str>,
+    limit: u32,
+) -> Answer<Page<Stored>> {
+    let id = crate::fleet::api::node_id(app, node).await?;
+    let resources = view.compiled.class(id).map(|c| c.resources.as_slice()).unwrap_or_default();
+    let ids: std::collections::BTreeSet<ObjectId> = resources.iter().map(|r| r.object).collect();
+    let fits = |s: &&Stored| {
+        filter.kind.is_none_or(|k| k == s.spec.body.kind())
+            && filter.scope.as_ref().is_none_or(|scope| *scope == s.spec.scope)
+            && filter.search.as_ref().is_none_or(|text| s.spec.name.as_str().contains(text.as_str()))
+    };
+    let mut found: Vec<Stored> = ids.iter().filter_map(|id| view.all.objects.get(id)).filter(fits).cloned().collect();
+    found.sort_by(|a, b| (&a.spec.name, a.id).cmp(&(&b.spec.name, b.id)));
+    let total = Some(found.len() as u64);
+    let key = |s: &Stored| format!("{}/{}", s.spec.name, s.id);
+    if let Some(after) = after {
+        let at = found.iter().position(|s| key(s) == after).map_or(0, |i| i + 1);
+        found.drain(..at);
+    }
+    let next = (found.len() > limit as usize).then(|| key(&found[limit as usize - 1]));
+    found.truncate(limit as usize);
+    Ok(Page { items: found, next, total })
+}
+
+async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<impl IntoResponse> {
+    let id: ObjectId = param("object", &id)?;
+    let view = app.desired.view().await?;
+    let (stored, is_deleted) = match view.all.objects.get(&id) {
+        Some(stored) => (stored.clone(), false),
+        None => (last(&app, id).await?, true),
+    };
+    let about = summary(&view, &stored, &caller);
+    let mut spec = ObjectSpec::clone(&stored.spec);
+    let is_masked = !caller.may(Permission::ReadContent) && !mask::is_public(&spec);
+    if is_masked {
+        mask::mask(&mut spec, false);
+    }
+    let overridden = view.compiled.overridden_on(id).into_iter().map(|(node, by)| Overridden {
+        node: node_ref(&view, node),
+        by,
+        by_text: view.all.objects.get(&by).map(|o| o.spec.key().to_string()).unwrap_or_default(),
+    });
+    let object = Object {
+        effective_on: view.compiled.effective_on(id).into_iter().map(|n| node_ref(&view, n)).collect(),
+        overridden_on: overridden.collect(),
+        about,
+        spec,
+        is_masked,
+        is_deleted,
+    };
+    Ok((etag(stored.revision), axum::Json(object)))
+}
+
+/// A deleted object, as its last revision says.
+async fn last(app: &App, id: ObjectId) -> Answer<Stored> {
+    let revisions = all_revisions(app, id).await?;
+    let first = revisions.last().map(|r| r.at);
+    let last = revisions.into_iter().next().ok_or_else(|| Refusal::not_found("object", id))?;
+    Ok(Stored {
+        id,
+        revision: last.revision,
+        author: last.author,
+        reason: last.reason,
+        change: None,
+        change_number: last.change_number,
+        created_at: first.unwrap_or(last.at),
+        updated_at: last.at,
+        spec: last.spec.into(),
+    })
+}
+
+async fn all_revisions(app: &App, id: ObjectId) -> Answer<Vec<super::StoredRevision>> {
+    let revisions = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let revisions = super::revisions(&mut tx, id).await?;
+            Ok::<_, DbError>(tx.done(revisions))
+        })
+        .await?;
+    if revisions.is_empty() { Err(Refusal::not_found("object", id)) } else { Ok(revisions) }
+}
+
+async fn revisions(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Page<Revision>>> {
+    let limit = limit(query.limit)? as usize;
+    let before: u64 = query.after.as_deref().map_or(Ok(u64::MAX), |a| param("revision", a))?;
+    let all = all_revisions(&app, param("object", &id)?).await?;
+    let total = Some(all.len() as u64);
+    let mut items: Vec<_> = all.into_iter().filter(|r| r.revision < before).map(|r| r.shown(false)).collect();
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| has_more).map(|r| r.revision.to_string());
+    Ok(axum::Json(Page { items, next, total }))
+}
+
+async fn revision(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, number)): Path<(String, String)>,
+) -> Answer<axum::Json<Revision>> {
+    let mut revision = find(&app, param("object", &id)?, param("revision", &number)?).await?.shown(true);
+    if let Some(spec) = &mut revision.spec
+        && !caller.may(Permission::ReadContent)
+        && !mask::is_public(spec)
+    {
+        mask::mask(spec, true);
+    }
+    Ok(axum::Json(revision))
+}
+
+async fn find(app: &App, id: ObjectId, number: u64) -> Answer<super::StoredRevision> {
+    let found = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let revision = super::revision(&mut tx, id, number).await?;
+            Ok::<_, DbError>(tx.done(revision))
+        })
+        .await?;
+    found.ok_or_else(|| Refusal::not_found("revision", format_args!("{number} of object {id}")))
+}
+
+async fn diff(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<DiffQuery>,
+) -> Answer<axum::Json<RevisionDiff>> {
+    let id: ObjectId = param("object", &id)?;
+    let mut sides = Vec::new();
+    for number in [query.from, query.to] {
+        let found = if number == 0 { None } else { Some(find(&app, id, number).await?) };
+        sides.push(found.filter(|r| !r.is_deletion).map(|r| r.spec));
+    }
+    let may_read = caller.may(Permission::ReadContent);
+    let is_public = sides.iter().flatten().all(mask::is_public);
+    if !may_read && !is_public {
+        sides.iter_mut().flatten().for_each(|spec| mask::mask(spec, true));
+    }
+    let diff = super::diff(sides[0].as_ref(), sides[1].as_ref());
+    Ok(axum::Json(RevisionDiff { from: query.from, to: query.to, diff }))
+}
+
+async fn export(State(app): State<App>, caller: Caller, Query(query): Query<ExportQuery>) -> Answer<axum::Json<Export>> {
+    let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
+    let kind = query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?;
+    let scope = query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?;
+    let view = app.desired.view().await?;
+    let mut specs: Vec<ObjectSpec> = view
+        .all
+        .objects
+        .values()
+        .filter(|o| kind.is_none_or(|k| k == o.spec.body.kind()) && scope.as_ref().is_none_or(|s| *s == o.spec.scope))
+        .map(|o| ObjectSpec::clone(&o.spec))
+        .collect();
+    if !caller.may(Permission::ReadContent)
+        && let Some(hidden) = specs.iter().find(|s| !mask::is_public(s))
+    {
+        return Err(Refusal::new("forbidden", format!("{} holds what needs the permission read_content", hidden.key())));
+    }
+    specs.sort_by_key(ObjectSpec::key);
+    Ok(axum::Json(Export { objects: specs.len() as u32, manifest: lampas_manifest::export(&specs) }))
+}
+
+async fn check_spec(Json(raw): Json<serde_json::Value>) -> axum::Json<SpecCheck> {
+    axum::Json(check::check(&raw, clock::now()))
+}
+
+async fn check_manifest(Json(given): Json<ManifestText>) -> axum::Json<ManifestCheck> {
+    let name = if given.name.is_empty() { "manifest" } else { given.name.as_str() };
+    let file = ManifestFile { name, text: &given.manifest };
+    axum::Json(match lampas_manifest::parse(&[file], &NoSources) {
+        Ok(entries) => {
+            let objects = entries.into_iter().map(|e| ManifestObject {
+                line: e.line as u32,
+                draft: Draft {
+                    act: e.spec.map_or(DraftAct::Delete(e.key), DraftAct::Put),
+                    base: None,
+                    previous_name: e.previous_name,
+                },
+            });
+            ManifestCheck { problems: Vec::new(), objects: objects.collect() }
+        }
+        Err(errors) => {
+            let problems = errors.0.into_iter().map(|e| lampas_api::Finding {
+                field: String::new(),
+                line: u32::try_from(e.line).ok(),
+                severity: lampas_api::Severity::Error,
+                message: e.message,
+            });
+            ManifestCheck { problems: problems.collect(), objects: Vec::new() }
+        }
+    })
+}
+
+/// Returns an object's row; what it says is left out where the caller may not read it.
+pub(crate) fn summary(view: &View, stored: &Stored, caller: &Caller) -> ObjectSummary {
+    let mut text = super::summary(&stored.spec);
+    if !caller.may(Permission::ReadContent) && !mask::is_public(&stored.spec) {
+        let mut spec = ObjectSpec::clone(&stored.spec);
+        mask::mask(&mut spec, false);
+        text = super::summary(&spec);
+    }
+    ObjectSummary {
+        id: stored.id,
+        kind: stored.spec.body.kind(),
+        scope: stored.spec.scope.to_string(),
+        name: stored.spec.name.clone(),
+        revision: stored.revision,
+        summary: text,
+        author: stored.author.clone(),
+        updated_at: stored.updated_at,
+        nodes: view.compiled.effective_on(stored.id).len() as u32,
+    }
+}
+
+/// Returns a node by id and name.
+pub(crate) fn node_ref(view: &View, id: NodeId) -> NodeRef {
+    NodeRef { id, name: view.all.names.get(&id).map_or_else(|| id.to_string(), ToString::to_string) }
+}

@@ -1,0 +1,62 @@
+//! Objects as people read them: one line, a text, and the difference of two texts.
+
+use lampas_shared::{
+    host::{CronTable, HostsSource},
+    object::{Body, ObjectSpec},
+};
+use similar::TextDiff;
+
+/// The longest difference that is shown.
+const MAX_DIFF_BYTES: usize = 256 << 10;
+
+/// Returns one line on what an object says, never a content.
+pub fn summary(spec: &ObjectSpec) -> String {
+    match &spec.body {
+        Body::Cron(job) => {
+            let table = if job.table == CronTable::User { " (crontab)" } else { "" };
+            let off = if job.enabled { "" } else { "off: " };
+            let command: String = job.command.chars().take(120).collect();
+            format!("{off}{} {}{table} {command}", job.schedule, job.user)
+        }
+        Body::Hosts(entry) => match entry.source() {
+            Ok(HostsSource::Line(address, names)) => {
+                let names: Vec<&str> = names.iter().map(|n| n.as_str()).collect();
+                format!("{address} {}", names.join(" "))
+            }
+            Ok(HostsSource::Nodes(scope, domain)) => {
+                format!("nodes of {scope}{}", domain.map(|d| format!(" under {d}")).unwrap_or_default())
+            }
+            Err(_) => String::new(),
+        },
+        Body::Script(script) => match script.path_for(spec.name.as_str()) {
+            Ok(path) => format!("{path}, {} lines", script.content.lines().count()),
+            Err(_) => String::new(),
+        },
+        Body::File(file) => format!("{} {}:{} {}", file.path, file.owner, file.group, file.mode),
+        Body::Directory(d) => format!("{} {}:{} {}", d.path, d.owner, d.group, d.mode),
+        Body::Link(link) => format!("{} → {}", link.path, link.target),
+    }
+}
+
+/// Returns an object as TOML.
+pub fn text(spec: &ObjectSpec) -> String {
+    toml::to_string_pretty(spec).unwrap_or_else(|_| crate::db::row::to_json(spec))
+}
+
+/// Returns the unified difference of two states of an object; empty when they are equal.
+pub fn diff(before: Option<&ObjectSpec>, after: Option<&ObjectSpec>) -> String {
+    let (before, after) = (before.map(text).unwrap_or_default(), after.map(text).unwrap_or_default());
+    if before == after {
+        return String::new();
+    }
+    let mut diff = TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).to_string();
+    if diff.len() > MAX_DIFF_BYTES {
+        let mut end = MAX_DIFF_BYTES;
+        while !diff.is_char_boundary(end) {
+            end -= 1;
+        }
+        diff.truncate(end);
+        diff.push_str("\n… the rest is not shown\n");
+    }
+    diff
+}
