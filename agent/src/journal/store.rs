@@ -124,6 +124,9 @@ impl Store {
     /// Runs `op` on the open store; after a failure opens it anew and runs `op` once more.
     fn with<T>(&self, op: impl Fn(&sled::Db) -> Result<T, OpError>) -> Result<T, JournalError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.db.is_none() && slot.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Err(JournalError::Unavailable { dir: self.dir.clone(), why: "waiting before the next attempt".into() });
+        }
         let mut last = None;
         for _ in 0..2 {
             let db = match self.open_slot(&mut slot) {
@@ -150,17 +153,15 @@ impl Store {
             }
         }
         let why = last.unwrap_or_default();
-        slot.retry_at = Some(Instant::now() + slot.pause);
-        slot.pause = (slot.pause * 2).min(MAX_PAUSE);
-        warn!(error = why, retry_in = ?slot.pause, "the journal can't be written; what was acknowledged is kept");
+        let pause = slot.pause;
+        slot.retry_at = Some(Instant::now() + pause);
+        slot.pause = (pause * 2).min(MAX_PAUSE);
+        warn!(error = why, retry_in = ?pause, "the journal can't be written; what was acknowledged is kept");
         Err(JournalError::Unavailable { dir: self.dir.clone(), why })
     }
 
     fn open_slot<'a>(&self, slot: &'a mut MutexGuard<'_, Slot>) -> Result<&'a sled::Db, JournalError> {
         if slot.db.is_none() {
-            if slot.retry_at.is_some_and(|at| Instant::now() < at) {
-                return Err(JournalError::Unavailable { dir: self.dir.clone(), why: "waiting before the next attempt".into() });
-            }
             slot.db = Some(open_sled(&self.dir).map_err(|trouble| trouble.into_error(&self.dir))?);
             slot.retry_at = None;
         }
