@@ -20,6 +20,7 @@ mod token;
 
 pub use network::{Network, NetworkError};
 pub use service::{Assign, EnrolError, Enrolments};
+pub(crate) use store::is_certificate_revoked;
 pub use store::{get, list, withdraw};
 pub use token::{NewToken, TokenError, create};
 

@@ -11,14 +11,18 @@ mod operation;
 mod presence;
 mod registry;
 pub mod server;
+mod serving;
 mod session;
 mod source;
+mod store;
 mod stream;
 
 pub use gate::NodeGate;
 pub use operation::Gate;
 pub use server::{Link, LinkConfig, LinkError, Parts};
+pub use serving::Serving;
 pub use source::{Admission, Member, Membership, Presence, StateSource};
+pub use store::Presences;
 
 #[cfg(test)]
 mod tests;
