@@ -234,8 +234,17 @@ impl TryFrom<Resource> for desired::Resource {
             DriftPolicy::Report => Policy::Report,
             DriftPolicy::Repair => Policy::Repair,
         };
+        let target = Target::parse(&resource.target.0)?;
+        let spec = spec_from_wire(resource.spec, &name)?;
+        // Precedence was decided by target, so a target must not stand for another path than the one that is written.
+        if let desired::Spec::File { path, .. } | desired::Spec::Directory { path, .. } | desired::Spec::Link { path, .. } =
+            &spec
+            && target != Target::path(path.as_str())
+        {
+            return Err(TextError::new("target", target.as_str(), format!("stands for {path}")));
+        }
         Ok(Self {
-            target: Target::parse(&resource.target.0)?,
+            target,
             object: ObjectId::from_uuid(Uuid::from_bytes(resource.object)),
             kind: resource.kind.into(),
             scope: resource.scope.0.parse()?,
@@ -247,7 +256,7 @@ impl TryFrom<Resource> for desired::Resource {
                 reason: made.reason.0,
                 change: made.change,
             },
-            spec: spec_from_wire(resource.spec, &name)?,
+            spec,
             name,
         })
     }

@@ -1,1 +1,394 @@
 //! Golden vectors and properties of version 1.
+//!
+//! `golden.txt` holds one frame a line, name and hexadecimal. A line may never change once released: it is what agents
+//! in the field say. A message that is added gets a new line.
+
+use lampas_shared::{
+    desired::{Content, ContentHash, Generation, NodeDesired, Provenance, Resource, Spec},
+    error::Fault,
+    fleet::{NodeFacts, NodeName},
+    host::{CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, TimeZoneName, UserName, Validator},
+    id::{ControllerId, FleetId, NodeId, ObjectId, RunId},
+    object::{DriftPolicy, Kind as ObjectKind, ObjectName, Target},
+    report::{
+        Action, DriftOutcome, DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile, Phase, ResourceReport,
+        ResourceState, RunOutcome, Verb,
+    },
+    time::UnixMs,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::{
+    BlobRequest, DecodeError, EnrolRequest, Enrolled, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest,
+    Renewed, Reply, Report, Request, Role, Trust, Welcome, decode, encode,
+    frame::{Decoder, Frame},
+};
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+#[test]
+fn every_message_is_written_as_it_was_released_and_read_back_whole() {
+    let golden: Vec<(&str, &str)> = GOLDEN.lines().filter_map(|l| l.split_once(' ')).collect();
+    let samples = samples();
+    assert_eq!(samples.len(), golden.len(), "a sample for each line of golden.txt, and the other way round");
+    for ((name, message), (golden_name, golden_hex)) in samples.iter().zip(golden) {
+        assert_eq!(*name, golden_name);
+        assert_eq!(hex(&encode(message).unwrap()), golden_hex, "{name} is no longer written as released");
+        assert_eq!(decode(&frame(&unhex(golden_hex))).unwrap(), *message, "{name} is no longer read as released");
+    }
+}
+
+#[test]
+fn every_kind_has_a_sample() {
+    let mut seen: Vec<Kind> = samples().iter().map(|(_, m)| m.kind()).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, Kind::ALL);
+}
+
+#[test]
+fn unknown_kinds_versions_and_facts_are_told_from_broken_ones() {
+    let later = Frame { kind: Kind::Ping as u16, version: 2, body: vec![1] };
+    assert!(matches!(decode(&later), Err(DecodeError::Unknown { kind: 4, version: 2 })));
+    let unknown = Frame { kind: 999, version: 1, body: vec![] };
+    assert!(matches!(decode(&unknown), Err(DecodeError::Unknown { kind: 999, version: 1 })));
+    let trailing = Frame { kind: Kind::Ping as u16, version: 1, body: vec![1, 2] };
+    assert!(matches!(decode(&trailing), Err(DecodeError::Trailing { extra: 1, .. })));
+
+    let mut hello = frame(&encode(&Message::Hello(Box::new(sample_hello()))).unwrap());
+    hello.body.extend_from_slice(&[0xff, 0xff, 3, 0, 1, 2, 3]);
+    assert_eq!(decode(&hello).unwrap(), Message::Hello(Box::new(sample_hello())), "a fact of a later version is skipped");
+}
+
+#[test]
+fn values_go_through_their_parsers() {
+    // Each replaces a text in an honest frame by a hostile one of equal length.
+    let check = |from: &str, to: &str, expected: &str| {
+        assert_eq!(from.len(), to.len());
+        let frame = frame(&encode(&Message::Desired(Box::new(sample_state()))).unwrap());
+        let at = frame.body.windows(from.len()).rposition(|w| w == from.as_bytes()).unwrap();
+        let mut body = frame.body.clone();
+        body[at..at + to.len()].copy_from_slice(to.as_bytes());
+        let error = decode(&Frame { body, ..frame }).unwrap_err();
+        let text = lampas_shared::error::Chain(&error).to_string();
+        assert!(text.contains(expected), "{to:?} gave {text}");
+    };
+    check("date +%F", "x\nroot y", "must be a single line");
+    check("/etc/motd.d", "/etc/../etc", "must not contain");
+    check("*/5 * * * *", "*/5 * * * 9", "is not in 0 to 7");
+    check("path:/etc/motd.d", "path:/etc/passwd", "stands for /etc/motd.d");
+    check("www-data", "www;data", "is not allowed");
+    check("hello, world", "hello, w0rld", "does not have the hash");
+}
+
+#[test]
+fn a_length_inside_a_body_can_not_ask_for_memory() {
+    // A list of 2^60 resources in eleven bytes, and a text of 4 GiB in a fault.
+    for (kind, body) in [
+        (Kind::Trust, vec![253, 0, 0, 0, 0, 0, 0, 0, 16]),
+        (Kind::Fault, vec![252, 0xff, 0xff, 0xff, 0xff]),
+        (Kind::BlobReply, vec![0, 252, 0xff, 0xff, 0xff, 0xff]),
+    ] {
+        let error = decode(&Frame { kind: kind as u16, version: 1, body }).unwrap_err();
+        assert!(matches!(error, DecodeError::Body { .. }), "{error:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_body_is_a_message_or_an_error(index in 0..Kind::ALL.len(), body in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = decode(&Frame { kind: Kind::ALL[index] as u16, version: 1, body });
+    }
+
+    #[test]
+    fn a_damaged_message_is_an_error_or_another_message(
+        index in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let samples = samples();
+        let mut frame = frame(&encode(&samples[index.index(samples.len())].1).unwrap());
+        if !frame.body.is_empty() {
+            let at = at.index(frame.body.len());
+            frame.body[at] = byte;
+        }
+        if let Ok(message) = decode(&frame) {
+            // What was read can be written and read again.
+            prop_assert_eq!(decode(&self::frame(&encode(&message).unwrap())).unwrap(), message);
+        }
+    }
+}
+
+fn samples() -> Vec<(&'static str, Message)> {
+    let fault = Fault { code: "cron.user_unknown".into(), message: "no user www".into(), retry: false };
+    let target = Target::path("/etc/motd");
+    vec![
+        ("hello", Message::Hello(Box::new(sample_hello()))),
+        ("hello_probe", Message::Hello(Box::new(Hello { role: Role::Probe, applied: None, ..sample_hello() }))),
+        (
+            "welcome",
+            Message::Welcome(Box::new(Welcome {
+                controller: ControllerId::from_uuid(Uuid::from_u128(3)),
+                fleet: FleetId::from_uuid(Uuid::from_u128(4)),
+                name: NodeName::parse("web-1").unwrap(),
+                time: UnixMs(1_790_000_000_000),
+                heartbeat_ms: 5000,
+                acked: 17,
+                controllers: vec!["fleet.example:8443".into()],
+            })),
+        ),
+        ("desired", Message::Desired(Box::new(sample_state()))),
+        ("ping", Message::Ping(7)),
+        ("pong", Message::Pong(300)),
+        ("goodbye", Message::Goodbye(Goodbye { reason: GoodbyeReason::Revoked, message: "revoked".into() })),
+        ("fault", Message::Fault(fault.clone())),
+        ("trust", Message::Trust(Trust::new(vec![vec![1, 2, 3], vec![4]]))),
+        ("report_generation", report(1, Report::Generation(sample_generation_report(&fault)))),
+        ("report_drift", report(2, Report::Drift(sample_drift()))),
+        ("report_job", report(70_000, Report::Job(sample_run()))),
+        ("ack", Message::Ack(70_000)),
+        ("plan_request", Message::Request(Box::new(Request::Plan(sample_state())))),
+        ("plan_reply", Message::Reply(Box::new(Reply::Plan(Ok(sample_plan(&fault)))))),
+        ("plan_refused", Message::Reply(Box::new(Reply::Plan(Err(fault.clone()))))),
+        ("read_request", Message::Request(Box::new(Request::Read(target.clone())))),
+        ("read_reply", Message::Reply(Box::new(Reply::Read(Ok(Some(sample_file())))))),
+        ("read_reply_none", Message::Reply(Box::new(Reply::Read(Ok(None))))),
+        ("revert_request", Message::Request(Box::new(Request::Revert(target)))),
+        ("retry_request", Message::Request(Box::new(Request::Retry))),
+        ("done_reply", Message::Reply(Box::new(Reply::Done(Ok(()))))),
+        ("blob_request", Message::BlobRequest(BlobRequest { hash: ContentHash::of(b"blob") })),
+        ("blob_reply", Message::BlobReply(Ok(b"blob".to_vec()))),
+        ("blob_refused", Message::BlobReply(Err(fault.clone()))),
+        (
+            "enrol_request",
+            Message::EnrolRequest(Box::new(EnrolRequest {
+                token: "secret".into(),
+                csr: vec![48, 1, 0],
+                facts: sample_hello().facts,
+            })),
+        ),
+        (
+            "enrol_reply",
+            Message::EnrolReply(Box::new(Ok(Enrolled {
+                node: NodeId::from_uuid(Uuid::from_u128(1)),
+                name: NodeName::parse("web-1").unwrap(),
+                fleet: FleetId::from_uuid(Uuid::from_u128(4)),
+                chain: vec![vec![1], vec![2]],
+                trust: Trust::new(vec![vec![9]]),
+                controllers: vec!["a:1".into()],
+                time: UnixMs(-1),
+            }))),
+        ),
+        ("enrol_refused", Message::EnrolReply(Box::new(Err(fault.clone())))),
+        ("renew_request", Message::RenewRequest(RenewRequest { csr: vec![48, 1, 0] })),
+        (
+            "renew_reply",
+            Message::RenewReply(Box::new(Ok(Renewed {
+                chain: vec![vec![1]],
+                trust: Trust::new(vec![vec![9]]),
+                time: UnixMs(5),
+            }))),
+        ),
+        ("renew_refused", Message::RenewReply(Box::new(Err(fault)))),
+    ]
+}
+
+fn report(seq: u64, report: Report) -> Message {
+    Message::Report { seq, report: Box::new(report) }
+}
+
+fn sample_hello() -> Hello {
+    Hello {
+        role: Role::Session,
+        oldest_version: 1,
+        newest_version: 1,
+        features: 0,
+        agent_version: "0.1.0".into(),
+        node: NodeId::from_uuid(Uuid::from_u128(1)),
+        outbox_epoch: 99,
+        session: 2,
+        applied: Some((Generation { epoch: 1, counter: 118 }, ContentHash::of(b"state"))),
+        trust: ContentHash::of(b"trust"),
+        facts: NodeFacts {
+            hostname: "web-1".into(),
+            os: "Debian GNU/Linux 12 (bookworm)".into(),
+            kernel: "6.1.0".into(),
+            architecture: "x86_64".into(),
+            cpus: 4,
+            memory_bytes: 8 << 30,
+            time_zone: "Europe/Berlin".into(),
+            agent_version: "0.1.0".into(),
+            machine: "ab12".into(),
+            root: "/".into(),
+            addresses: vec!["10.0.0.5".into(), "fd00::5".into()],
+        },
+    }
+}
+
+fn resource(target: Target, kind: ObjectKind, spec: Spec) -> Resource {
+    Resource {
+        target,
+        object: ObjectId::from_uuid(Uuid::from_u128(7)),
+        kind,
+        name: ObjectName::parse("hello").unwrap(),
+        scope: "role:app".parse().unwrap(),
+        drift: DriftPolicy::Hold,
+        provenance: Provenance {
+            revision: 2,
+            author: "admin".into(),
+            at: UnixMs(1_790_000_000_000),
+            reason: "log with seconds".into(),
+            change: 118,
+        },
+        spec,
+    }
+}
+
+fn sample_state() -> NodeDesired {
+    let root = (UserName::root(), GroupName::root());
+    let mode = |bits| FileMode::new(bits).unwrap();
+    let path = |p: &str| ManagedPath::parse(p).unwrap();
+    let cron = CronJob {
+        schedule: "*/5 * * * *".parse().unwrap(),
+        user: UserName::parse("www-data").unwrap(),
+        command: "date +%F".into(),
+        environment: [(EnvName::parse("LANG").unwrap(), "C".to_owned())].into(),
+        mailto: Some(String::new()),
+        time_zone: Some(TimeZoneName::parse("UTC").unwrap()),
+        table: CronTable::System,
+        timeout_secs: Some(60),
+        enabled: true,
+    };
+    let file = Spec::File {
+        path: path("/etc/motd"),
+        content: Content::of(b"hello, world"),
+        owner: root.0.clone(),
+        group: root.1.clone(),
+        mode: mode(0o644),
+        validate: Some(Validator::Json),
+    };
+    let large = Spec::File {
+        path: path("/usr/local/bin/large"),
+        content: Content::of(&[7; 5000]),
+        owner: root.0.clone(),
+        group: root.1.clone(),
+        mode: mode(0o755),
+        validate: None,
+    };
+    let directory =
+        Spec::Directory { path: path("/etc/motd.d"), owner: root.0.clone(), group: root.1.clone(), mode: mode(0o755) };
+    let hosts = |address: &str| Spec::Hosts {
+        address: address.parse().unwrap(),
+        names: vec![HostName::parse("db-1.example").unwrap(), HostName::parse("db-1").unwrap()],
+        comment: "the database".into(),
+    };
+    NodeDesired::new(
+        NodeId::from_uuid(Uuid::from_u128(1)),
+        Generation { epoch: 1, counter: 118 },
+        vec![
+            resource(Target::parse("cron:hello").unwrap(), ObjectKind::Cron, Spec::Cron(cron)),
+            resource(Target::path("/etc/motd"), ObjectKind::File, file),
+            resource(Target::path("/usr/local/bin/large"), ObjectKind::Script, large),
+            resource(Target::path("/etc/motd.d"), ObjectKind::Directory, directory),
+            resource(
+                Target::path("/etc/current"),
+                ObjectKind::Link,
+                Spec::Link { path: path("/etc/current"), to: "motd".into() },
+            ),
+            resource(Target::host_name("db-1", false), ObjectKind::Hosts, hosts("10.0.0.5")),
+            resource(Target::host_name("db-1", true), ObjectKind::Hosts, hosts("fd00::5")),
+        ],
+    )
+}
+
+fn sample_generation_report(fault: &Fault) -> GenerationReport {
+    GenerationReport {
+        generation: Generation { epoch: 1, counter: 118 },
+        hash: ContentHash::of(b"state"),
+        phase: Phase::Applied,
+        state: ResourceState::Blocked,
+        took_ms: 84,
+        resources: vec![ResourceReport {
+            target: Target::parse("cron:hello").unwrap(),
+            object: ObjectId::from_uuid(Uuid::from_u128(7)),
+            state: ResourceState::Blocked,
+            fault: Some(fault.clone()),
+            notes: vec!["a foreign line wins".into()],
+        }],
+        at: UnixMs(1_790_000_000_084),
+    }
+}
+
+fn sample_file() -> ObservedFile {
+    ObservedFile {
+        content: Some(b"hello\xff".to_vec()),
+        hash: ContentHash::of(b"hello\xff"),
+        owner: "root".into(),
+        group: "1234".into(),
+        mode: FileMode::new(0o4755).unwrap(),
+        modified_at: UnixMs(1),
+        is_writable_by_others: true,
+    }
+}
+
+fn sample_drift() -> DriftReport {
+    DriftReport {
+        target: Target::path("/etc/motd"),
+        object: ObjectId::from_uuid(Uuid::from_u128(7)),
+        generation: Generation { epoch: 1, counter: 118 },
+        outcome: DriftOutcome::Standing,
+        path: "/etc/motd".into(),
+        diff: "-a\n+b\n".into(),
+        observed: Some(sample_file()),
+        at: UnixMs(2),
+    }
+}
+
+fn sample_run() -> JobRun {
+    JobRun {
+        run: RunId::from_uuid(Uuid::from_u128(8)),
+        object: ObjectId::from_uuid(Uuid::from_u128(7)),
+        user: "www-data".into(),
+        slot: Some(UnixMs(3)),
+        started_at: UnixMs(4),
+        ended_at: None,
+        outcome: RunOutcome::Exited(-1),
+        output: "done\n".into(),
+        output_bytes: 5,
+    }
+}
+
+fn sample_plan(fault: &Fault) -> NodePlan {
+    NodePlan {
+        desired: ContentHash::of(b"desired"),
+        observed: ContentHash::of(b"observed"),
+        actions: vec![Action {
+            target: Target::path("/etc/motd"),
+            object: ObjectId::from_uuid(Uuid::from_u128(7)),
+            kind: ObjectKind::File,
+            name: ObjectName::parse("motd").unwrap(),
+            verb: Verb::Update,
+            path: "/etc/motd".into(),
+            diff: "-a\n+b\n".into(),
+            notes: vec!["note".into()],
+            fault: Some(fault.clone()),
+        }],
+    }
+}
+
+fn frame(bytes: &[u8]) -> Frame {
+    let mut decoder = Decoder::new();
+    decoder.push(bytes);
+    let frame = decoder.next_frame().unwrap().unwrap();
+    decoder.finish().unwrap();
+    frame
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
