@@ -36,4 +36,4 @@ pub use undo::roll_back;
 pub use validate::{Tools, validate};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

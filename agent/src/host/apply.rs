@@ -8,10 +8,7 @@ use super::{
     Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, cron, kept,
     plan::{Put, Step, before_of, fingerprint},
 };
-use crate::system::{
-    NewFile, PathError, Root, Seen,
-    root::PathProblem,
-};
+use crate::system::{NewFile, PathError, Root, Seen, root::PathProblem};
 
 /// Why an apply stopped. What was written until then stays until [`roll_back`](super::roll_back()).
 #[derive(Debug, Error)]
@@ -113,7 +110,10 @@ fn prepare(root: &Root, step: &Step) -> Result<(), Fault> {
 fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
     let found = if step.is_shared { None } else { Some(fingerprint(root, &step.seen, false)) };
     if let Some(owned) = &step.owned {
-        let place = ownership.places.entry(step.path.clone()).or_insert_with(|| Owned { known: Default::default(), ..owned.clone() });
+        let place = ownership
+            .places
+            .entry(step.path.clone())
+            .or_insert_with(|| Owned { known: Default::default(), ..owned.clone() });
         place.claims.extend(owned.claims.clone());
         place.known.extend(owned.known.iter().copied());
     }
@@ -131,7 +131,14 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
         return Ok(());
     }
     let looked = root.look(&step.path, step.owner).map_err(|e| e.to_fault())?;
-    if looked != step.seen {
+    // What goes on in a directory changes its time and is nobody's business here.
+    let is_same = match (&looked, &step.seen) {
+        (Seen::Directory { .. }, Seen::Directory { .. }) => {
+            fingerprint(root, &looked, false) == fingerprint(root, &step.seen, false)
+        }
+        (looked, seen) => looked == seen,
+    };
+    if !is_same {
         return Err(Fault::passing(
             "file.changed_meanwhile",
             format!("{}: somebody changed it between the plan and the write; it is planned again", step.path),
@@ -149,14 +156,39 @@ pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Op
             _ => Ok(()),
         };
     }
-    let written = match put {
-        Put::Keep => Ok(()),
+    let written = match write_over(root, path, put, crontab_of) {
+        // A file of LAMPAS's takes the place of a directory of LAMPAS's, or the other way round: not in one step.
+        Err(PathError { problem: PathProblem::System { errno: Errno::ISDIR, .. }, .. }) => {
+            root.remove_directory(path, owner).and_then(|_| write_over(root, path, put, crontab_of))
+        }
+        Err(PathError {
+            problem: PathProblem::System { errno: Errno::NOTDIR | Errno::LOOP, .. } | PathProblem::Symlink(_),
+            ..
+        }) if matches!(put, Put::Directory { .. }) => {
+            root.remove(path, owner).and_then(|()| write_over(root, path, put, crontab_of))
+        }
+        written => written,
+    };
+    let written = match (written, put) {
+        (Ok(()), Put::Gone) => match root.remove(path, owner) {
+            Err(error) if path == super::hosts::PATH && is_mounted(&error) => root.write_in_place(path, &[]),
+            Ok(()) if path.starts_with(crate::job::JOBS_DIRECTORY) => crate::job::remove_slot(root, path),
+            removed => removed,
+        },
+        (Ok(()), Put::GoneDirectory) => root.remove_directory(path, owner).map(drop),
+        (written, _) => written,
+    };
+    written.map_err(|e| e.to_fault())
+}
+
+fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> Result<(), PathError> {
+    match put {
+        Put::Keep | Put::Gone | Put::GoneDirectory => Ok(()),
         Put::File { bytes, uid, gid, mode, xattrs, modified } => {
             if crontab_of.is_some() {
-                root.make_directories(cron::SPOOL, 0o755).map_err(|e| e.to_fault())?;
+                root.make_directories(cron::SPOOL, 0o755)?;
             } else if path.starts_with(crate::job::JOBS_DIRECTORY) {
-                let prepared = crate::job::prepare_directories(root).and_then(|()| crate::job::prepare_slot(root, bytes));
-                prepared.map_err(|e| e.to_fault())?;
+                crate::job::prepare_directories(root).and_then(|()| crate::job::prepare_slot(root, bytes))?;
             }
             let file = NewFile { bytes, uid: *uid, gid: *gid, mode: *mode, xattrs, modified: *modified };
             match root.write(path, &file) {
@@ -167,14 +199,7 @@ pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Op
         }
         Put::Directory { uid, gid, mode } => root.write_directory(path, *uid, *gid, *mode),
         Put::Link { to } => root.write_link(path, to),
-        Put::Gone => match root.remove(path, owner) {
-            Err(error) if path == super::hosts::PATH && is_mounted(&error) => root.write_in_place(path, &[]),
-            Ok(()) if path.starts_with(crate::job::JOBS_DIRECTORY) => crate::job::remove_slot(root, path),
-            removed => removed,
-        },
-        Put::GoneDirectory => root.remove_directory(path, owner).map(drop),
-    };
-    written.map_err(|e| e.to_fault())
+    }
 }
 
 fn is_mounted(error: &PathError) -> bool {
@@ -188,7 +213,8 @@ pub(super) fn put_of(root: &Root, before: &Before) -> Result<Put, Fault> {
         Before::Directory { meta } => Put::Directory { uid: meta.uid, gid: meta.gid, mode: meta.mode },
         Before::Link { to } => Put::Link { to: to.clone() },
         Before::File { hash, meta } => {
-            let lost = || Fault::lasting("file.original_lost", format!("the kept copy {} is gone or damaged", hash.short()));
+            let lost =
+                || Fault::lasting("file.original_lost", format!("the kept copy {} is gone or damaged", hash.short()));
             Put::File {
                 bytes: kept::original(root, hash).ok_or_else(lost)?,
                 uid: meta.uid,

@@ -42,10 +42,16 @@ pub(super) fn fault(planner: &Planner<'_>, job: &CronJob) -> Option<Fault> {
         return Some(Fault::lasting("cron.user_unknown", what));
     }
     if root.is_system() && !DAEMONS.iter().any(|d| std::path::Path::new(d).exists()) {
-        return Some(Fault::lasting("cron.missing", "this node has no cron; install it (apt install cron) and it goes on by itself"));
+        return Some(Fault::lasting(
+            "cron.missing",
+            "this node has no cron; install it (apt install cron) and it goes on by itself",
+        ));
     }
     if job.table == CronTable::User && root.is_system() && !std::path::Path::new(CRONTAB).exists() {
-        return Some(Fault::lasting("cron.missing", format!("this node has no {CRONTAB}, which users' crontabs are installed with")));
+        return Some(Fault::lasting(
+            "cron.missing",
+            format!("this node has no {CRONTAB}, which users' crontabs are installed with"),
+        ));
     }
     None
 }
@@ -126,7 +132,9 @@ pub(super) fn plan_user(planner: &mut Planner<'_>, user: &str, jobs: &[(&Resourc
         };
         let mut notes = notes_of(job);
         if job.mailto.is_some() {
-            notes.push("mailto has no effect in a user's crontab, where it would also hold for foreign lines".to_owned());
+            notes.push(
+                "mailto has no effect in a user's crontab, where it would also hold for foreign lines".to_owned(),
+            );
         }
         parts.push((*resource, lines, notes));
     }
@@ -163,7 +171,8 @@ fn checked(user: &str) -> Result<(), Fault> {
 }
 
 fn call(program: &Program) -> Result<(), Fault> {
-    let output = run::run(program).map_err(|e| Fault::passing("cron.crontab", lampas_shared::error::Chain(&e).to_string()))?;
+    let output =
+        run::run(program).map_err(|e| Fault::passing("cron.crontab", lampas_shared::error::Chain(&e).to_string()))?;
     if output.is_success() {
         return Ok(());
     }
@@ -202,7 +211,10 @@ pub(super) fn prove(root: &Root, accounts: &Accounts, job: &CronJob, path: &str)
         took_file(root, path)?;
     }
     if !is_running() {
-        return Err(Fault::passing("cron.not_running", "cron is installed but not running on this node: systemctl start cron"));
+        return Err(Fault::passing(
+            "cron.not_running",
+            "cron is installed but not running on this node: systemctl start cron",
+        ));
     }
     Ok(Vec::new())
 }
@@ -238,7 +250,8 @@ fn is_running() -> bool {
         let is_number = entry.file_name().to_str().is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
         is_number
             && entry.metadata().is_ok_and(|m| m.uid() == 0)
-            && std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| matches!(comm.trim_end(), "cron" | "crond"))
+            && std::fs::read_to_string(entry.path().join("comm"))
+                .is_ok_and(|comm| matches!(comm.trim_end(), "cron" | "crond"))
     })
 }
 
@@ -259,7 +272,9 @@ fn expiry(shadow: &str, user: &str, today: i64) -> Option<String> {
     }
     let changed = day(2)?;
     if changed == 0 {
-        return Some(format!("{user} must change the password at the next login; until then cron does not start its jobs"));
+        return Some(format!(
+            "{user} must change the password at the next login; until then cron does not start its jobs"
+        ));
     }
     let is_old = day(4).is_some_and(|max| (0..99_999).contains(&max) && today > changed + max);
     is_old.then(|| format!("the password of {user} has expired; cron does not start its jobs (chage -M -1 {user})"))

@@ -49,12 +49,17 @@ fn wanted(planner: &Planner<'_>, resource: &Resource) -> Result<(Put, u32, Vec<S
     let (owner, group) = match &resource.spec {
         Spec::File { owner, group, .. } | Spec::Directory { owner, group, .. } => (owner, group),
         Spec::Link { to, .. } => return Ok((Put::Link { to: to.clone() }, 0, notes)),
-        Spec::Hosts { .. } | Spec::Cron(_) => return Err(Fault::lasting("file.kind", "not a file, a directory or a link")),
+        Spec::Hosts { .. } | Spec::Cron(_) => {
+            return Err(Fault::lasting("file.kind", "not a file, a directory or a link"));
+        }
     };
     let uid = planner.accounts.user(owner.as_str()).map(|a| a.uid);
     let gid = planner.accounts.group(group.as_str());
     let unknown = |what: &str, name: &str| {
-        Fault::lasting(&format!("file.{what}_unknown"), format!("there is no {what} {name} on this node; create it, or name another"))
+        Fault::lasting(
+            &format!("file.{what}_unknown"),
+            format!("there is no {what} {name} on this node; create it, or name another"),
+        )
     };
     let uid = uid.ok_or_else(|| unknown("user", owner.as_str()))?;
     let gid = gid.ok_or_else(|| unknown("group", group.as_str()))?;
@@ -64,9 +69,14 @@ fn wanted(planner: &Planner<'_>, resource: &Resource) -> Result<(Put, u32, Vec<S
     let put = match &resource.spec {
         Spec::File { content, mode, .. } => {
             let bytes = content.inline.clone().or_else(|| (planner.inputs.content)(&content.hash));
-            let bytes = bytes.ok_or_else(|| Fault::passing("file.content_missing", "its content has not arrived on this node yet"))?;
+            let bytes = bytes.ok_or_else(|| {
+                Fault::passing("file.content_missing", "its content has not arrived on this node yet")
+            })?;
             if ContentHash::of(&bytes) != content.hash {
-                return Err(Fault::passing("file.content_damaged", "its content does not have the hash that it should have"));
+                return Err(Fault::passing(
+                    "file.content_damaged",
+                    "its content does not have the hash that it should have",
+                ));
             }
             Put::File { bytes, uid, gid, mode: mode.bits(), xattrs: BTreeMap::new(), modified: Modified::Now }
         }

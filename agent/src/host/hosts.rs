@@ -41,14 +41,23 @@ pub(super) fn plan(planner: &mut Planner<'_>, resources: &[(&Resource, Option<Fa
         };
         parts.push((*resource, lines, notes));
     }
-    planner.shared(Shared { path: PATH.to_owned(), owner: 0, fresh: (0, 0, 0o644), crontab_of: None, subject: PATH.to_owned(), parts });
+    planner.shared(Shared {
+        path: PATH.to_owned(),
+        owner: 0,
+        fresh: (0, 0, 0o644),
+        crontab_of: None,
+        subject: PATH.to_owned(),
+        parts,
+    });
 }
 
 /// What stands in the way of the file as a whole.
 fn notes_of_file(root: &Root) -> Vec<String> {
     let mut notes = Vec::new();
     if is_mounted(root) {
-        notes.push(format!("{PATH} is mounted (a container?): it can't be replaced and is written in place, after a copy is kept"));
+        notes.push(format!(
+            "{PATH} is mounted (a container?): it can't be replaced and is written in place, after a copy is kept"
+        ));
     }
     let mut configs = vec!["/etc/cloud/cloud.cfg".to_owned()];
     let more = root.list("/etc/cloud/cloud.cfg.d", 1000).ok().flatten().unwrap_or_default();
@@ -58,7 +67,10 @@ fn notes_of_file(root: &Root) -> Vec<String> {
         let Some(text) = root.read(&path, 1 << 20).ok().flatten() else { continue };
         for line in String::from_utf8_lossy(&text).lines() {
             if let Some(value) = line.trim().strip_prefix("manage_etc_hosts:") {
-                manages = matches!(value.trim().trim_matches(['"', '\'']).to_ascii_lowercase().as_str(), "true" | "template" | "localhost");
+                manages = matches!(
+                    value.trim().trim_matches(['"', '\'']).to_ascii_lowercase().as_str(),
+                    "true" | "template" | "localhost"
+                );
             }
         }
     }
@@ -86,7 +98,9 @@ pub(super) fn prove(root: &Root, address: IpAddr, names: &[HostName]) -> Result<
     if root.read("/run/nscd/nscd.pid", 64).ok().flatten().is_some() {
         let program = Program::new("/usr/sbin/nscd").args(["--invalidate=hosts"]);
         if !run::run(&program).is_ok_and(|o| o.is_success()) {
-            notes.push("nscd caches hosts and did not forget them; names may take its time-to-live to change".to_owned());
+            notes.push(
+                "nscd caches hosts and did not forget them; names may take its time-to-live to change".to_owned(),
+            );
         }
     }
     let database = if address.is_ipv4() { "ahostsv4" } else { "ahostsv6" };
@@ -101,11 +115,15 @@ pub(super) fn prove(root: &Root, address: IpAddr, names: &[HostName]) -> Result<
             continue;
         }
         match found {
-            Some(other) => notes.push(format!("{name} resolves to {other} on this node: something before {PATH} or its first line for the name wins")),
+            Some(other) => notes.push(format!(
+                "{name} resolves to {other} on this node: something before {PATH} or its first line for the name wins"
+            )),
             None => {
                 return Err(Fault::passing(
                     "hosts.not_resolved",
-                    format!("{name} stands in {PATH}, but getent does not find it; look at the hosts line of /etc/nsswitch.conf"),
+                    format!(
+                        "{name} stands in {PATH}, but getent does not find it; look at the hosts line of /etc/nsswitch.conf"
+                    ),
                 ));
             }
         }

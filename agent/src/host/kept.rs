@@ -69,7 +69,8 @@ pub fn sweep(root: &Root, ownership: &Ownership, undos: &[&Undo]) -> Result<(), 
         _ => None,
     };
     let ownerships = std::iter::once(ownership).chain(undos.iter().map(|u| &u.ownership));
-    let mut needed: BTreeSet<String> = ownerships.flat_map(|o| o.places.values()).filter_map(|o| hash_of(&o.before)).collect();
+    let mut needed: BTreeSet<String> =
+        ownerships.flat_map(|o| o.places.values()).filter_map(|o| hash_of(&o.before)).collect();
     needed.extend(undos.iter().flat_map(|u| &u.steps).filter_map(|s| hash_of(&s.before)));
     for name in root.list(DIRECTORY, 1_000_000)?.unwrap_or_default() {
         if name.len() == 64 && !needed.contains(&name) {

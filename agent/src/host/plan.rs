@@ -169,14 +169,17 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>) -> HostPlan {
                 cron::plan_job_file(&mut planner, resource, job, fault.is_some());
                 cron::plan_system(&mut planner, resource, job, fault);
             }
-            Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => file::plan(&mut planner, resource, refused),
+            Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => {
+                file::plan(&mut planner, resource, refused)
+            }
         }
     }
     let hosts_owned = inputs.owned.places.contains_key(hosts::PATH);
     if !hosts_lines.is_empty() || hosts_owned {
         hosts::plan(&mut planner, &hosts_lines);
     }
-    let users: BTreeSet<&str> = inputs.owned.places.keys().filter_map(|p| cron::user_of(p)).chain(crontabs.keys().copied()).collect();
+    let users: BTreeSet<&str> =
+        inputs.owned.places.keys().filter_map(|p| cron::user_of(p)).chain(crontabs.keys().copied()).collect();
     for user in users {
         cron::plan_user(&mut planner, user, crontabs.get(user).map_or(&[], Vec::as_slice));
     }
@@ -248,7 +251,9 @@ impl<'a> Planner<'a> {
             root,
             inputs,
             accounts: root.accounts(),
-            zone: TimeZoneName::parse(inputs.facts.time_zone.as_str()).and_then(Zone::parse).unwrap_or_else(|_| Zone::utc()),
+            zone: TimeZoneName::parse(inputs.facts.time_zone.as_str())
+                .and_then(Zone::parse)
+                .unwrap_or_else(|_| Zone::utc()),
             items: Vec::new(),
             steps: Vec::new(),
             checks: Vec::new(),
@@ -328,7 +333,8 @@ impl<'a> Planner<'a> {
                 return self.enter(item, is_inner);
             }
         }
-        if let Some(fault) = put.clash(&path, &seen) {
+        // What LAMPAS itself made there may change its kind.
+        if let Some(fault) = put.clash(&path, &seen).filter(|_| owned.is_none() || item.is_drifted) {
             item.fault = Some(fault);
             return self.enter(item, is_inner);
         }
@@ -353,7 +359,11 @@ impl<'a> Planner<'a> {
             let kept = super::kept::by_hand_path(&path, bytes);
             item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));
         }
-        let wanted = Owned { claims: BTreeMap::from([(resource.target.clone(), claim)]), known: BTreeSet::from([leaves]), before };
+        let wanted = Owned {
+            claims: BTreeMap::from([(resource.target.clone(), claim)]),
+            known: BTreeSet::from([leaves]),
+            before,
+        };
         if !is_met || owned != Some(&wanted) {
             self.steps.push(Step {
                 path,
@@ -396,7 +406,10 @@ impl<'a> Planner<'a> {
             Ok(_) | Err(_) => {
                 let fault = match looked {
                     Err(error) => error.to_fault(),
-                    Ok(_) => Fault::lasting("file.special", format!("{path} is not a regular file, and LAMPAS follows no link there")),
+                    Ok(_) => Fault::lasting(
+                        "file.special",
+                        format!("{path} is not a regular file, and LAMPAS follows no link there"),
+                    ),
                 };
                 for (resource, _, _) in wanted {
                     let mut item = Item::new(&resource.target, &claim_of(resource, Vec::new()), &path);
@@ -418,7 +431,9 @@ impl<'a> Planner<'a> {
         if is_changed {
             drifted = claims.iter().filter(|(_, c)| missing(c)).map(|(t, _)| t.clone()).collect();
             let is_known = |l: &String| ours.contains(l.as_str()) || desired.contains(l);
-            if drifted.is_empty() || present.iter().any(|l| !is_known(l)) && drifted.iter().all(|t| !claims.contains_key(t)) {
+            if drifted.is_empty()
+                || present.iter().any(|l| !is_known(l)) && drifted.iter().all(|t| !claims.contains_key(t))
+            {
                 // Lines were added or moved: that is told of one resource of the block.
                 drifted.extend(claims.keys().next().cloned());
             }
@@ -447,7 +462,8 @@ impl<'a> Planner<'a> {
                     after.extend(old.map(|c| (target.clone(), c.clone())));
                 }
                 Ok(new) => {
-                    let is_there = !new.is_empty() && new.iter().all(|l| present.contains(l)) || new.is_empty() && standing.is_empty();
+                    let is_there = !new.is_empty() && new.iter().all(|l| present.contains(l))
+                        || new.is_empty() && standing.is_empty();
                     item.is_drifted = drifted.contains(target) && (!is_there || !by_hand_lines.is_empty());
                     if item.is_drifted {
                         let mut found = standing.clone();
@@ -603,7 +619,9 @@ impl<'a> Planner<'a> {
                     None => {
                         item.fault = Some(Fault::lasting(
                             "file.original_lost",
-                            format!("{path}: the copy of what stood there before LAMPAS is gone or damaged; remove the file by hand"),
+                            format!(
+                                "{path}: the copy of what stood there before LAMPAS is gone or damaged; remove the file by hand"
+                            ),
                         ));
                         item.verb = None;
                         self.enter(item, is_inner);
@@ -664,7 +682,8 @@ impl<'a> Planner<'a> {
             Seen::Link { to, uid, modified_ns } => (Some(to.clone().into_bytes()), *uid, 0, 0o777, *modified_ns, false),
         };
         let is_writable_by_others = (self.root.is_privileged() && uid != 0)
-            || (kind && (mode & 0o002 != 0 || (mode & 0o020 != 0 && !self.accounts.is_group_harmless(gid, 0) && gid != 0)));
+            || (kind
+                && (mode & 0o002 != 0 || (mode & 0o020 != 0 && !self.accounts.is_group_harmless(gid, 0) && gid != 0)));
         Some(ObservedFile {
             content,
             hash: seen.content_hash(),
@@ -712,7 +731,9 @@ impl Put {
             Self::File { bytes, uid, gid, mode, .. } => {
                 return print_of(root, "file", &ContentHash::of(bytes), *uid, *gid, *mode);
             }
-            Self::Directory { uid, gid, mode } => return print_of(root, "directory", &ContentHash::of(&[]), *uid, *gid, *mode),
+            Self::Directory { uid, gid, mode } => {
+                return print_of(root, "directory", &ContentHash::of(&[]), *uid, *gid, *mode);
+            }
             Self::Link { to } => Seen::Link { to: to.clone(), uid: 0, modified_ns: 0 },
             Self::Keep | Self::Gone | Self::GoneDirectory => Seen::Absent,
         };
@@ -754,7 +775,10 @@ impl Put {
             (Self::Directory { .. }, Seen::Link { .. }) => ("a symbolic link", "a directory"),
             _ => return None,
         };
-        Some(Fault::lasting("file.wrong_kind", format!("{path}: {found} stands where {wanted} shall be; move it away first")))
+        Some(Fault::lasting(
+            "file.wrong_kind",
+            format!("{path}: {found} stands where {wanted} shall be; move it away first"),
+        ))
     }
 }
 
@@ -763,7 +787,9 @@ fn text_of(seen: &Seen) -> (Vec<u8>, u32) {
         Seen::Absent => (Vec::new(), 0o777),
         Seen::File { bytes, meta, .. } => (bytes.clone(), meta.mode),
         Seen::Link { to, .. } => (format!("-> {to}\n").into_bytes(), 0o777),
-        Seen::Directory { meta } => (format!("directory {:04o} {}:{}\n", meta.mode, meta.uid, meta.gid).into_bytes(), 0o777),
+        Seen::Directory { meta } => {
+            (format!("directory {:04o} {}:{}\n", meta.mode, meta.uid, meta.gid).into_bytes(), 0o777)
+        }
     }
 }
 
@@ -775,9 +801,16 @@ fn meta_line(seen: &Seen) -> Option<String> {
 }
 
 /// Shows a diff; only sizes and hashes where either side isn't readable by everybody on the node.
-fn show(path: &str, old: (&[u8], u32), new: (&[u8], u32), new_meta: Option<String>, old_meta: Option<String>) -> String {
+fn show(
+    path: &str,
+    old: (&[u8], u32),
+    new: (&[u8], u32),
+    new_meta: Option<String>,
+    old_meta: Option<String>,
+) -> String {
     let is_public = old.1 & 0o004 != 0 && new.1 & 0o004 != 0;
-    let mut diff = if is_public { super::diff::unified(path, old.0, new.0) } else { super::diff::summary(path, old.0, new.0) };
+    let mut diff =
+        if is_public { super::diff::unified(path, old.0, new.0) } else { super::diff::summary(path, old.0, new.0) };
     if let (Some(old), Some(new)) = (old_meta, new_meta)
         && old != new
     {

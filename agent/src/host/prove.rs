@@ -15,10 +15,14 @@ pub fn prove(root: &Root, inputs: &Inputs<'_>) -> Vec<ResourceReport> {
     let found = plan(root, inputs);
     let accounts = root.accounts();
     let report = |resource: &Resource| {
-        let item = found.items.iter().find(|i| i.target == resource.target && i.verb != Some(lampas_shared::report::Verb::Remove));
+        let item = found
+            .items
+            .iter()
+            .find(|i| i.target == resource.target && i.verb != Some(lampas_shared::report::Verb::Remove));
         report(root, &accounts, resource, item)
     };
-    let left = found.items.iter().filter(|i| !inputs.resources.iter().any(|r| r.target == i.target) && i.fault.is_some());
+    let left =
+        found.items.iter().filter(|i| !inputs.resources.iter().any(|r| r.target == i.target) && i.fault.is_some());
     let left = left.map(|i| ResourceReport {
         target: i.target.clone(),
         object: i.object,
@@ -42,11 +46,17 @@ fn report(root: &Root, accounts: &Accounts, resource: &Resource, item: Option<&I
         report.fault = fault;
     };
     match item {
-        None => is(ResourceState::Failed, Some(Fault::passing("host.unplanned", "it was not planned; this is a defect of the agent"))),
+        None => is(
+            ResourceState::Failed,
+            Some(Fault::passing("host.unplanned", "it was not planned; this is a defect of the agent")),
+        ),
         Some(Item { fault: Some(fault), .. }) => is(ResourceState::Blocked, Some(fault.clone())),
         Some(Item { is_drifted: true, .. }) => is(ResourceState::Drifted, None),
         Some(Item { verb: Some(_), .. }) => {
-            is(ResourceState::Failed, Some(Fault::passing("host.not_as_desired", "what stands on the disk is not what was written")));
+            is(
+                ResourceState::Failed,
+                Some(Fault::passing("host.not_as_desired", "what stands on the disk is not what was written")),
+            );
         }
         Some(item) => match effect(root, accounts, resource, item) {
             Ok(notes) => report.notes.extend(notes),

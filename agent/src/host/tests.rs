@@ -1,0 +1,8 @@
+//! Plans, applies and undoes on roots in temporary directories, as the user who runs the tests.
+
+mod attack;
+mod crash;
+mod drift;
+pub(crate) mod fixture;
+mod property;
+mod round;

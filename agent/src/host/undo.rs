@@ -14,7 +14,11 @@ use crate::system::{Modified, Root, Seen};
 ///
 /// # Errors
 /// With the first fault; the remaining places are put back all the same, and `journal` is called only when all were.
-pub fn roll_back(root: &Root, undo: &Undo, journal: &mut dyn FnMut(&Record) -> Result<(), Fault>) -> Result<Record, Fault> {
+pub fn roll_back(
+    root: &Root,
+    undo: &Undo,
+    journal: &mut dyn FnMut(&Record) -> Result<(), Fault>,
+) -> Result<Record, Fault> {
     let mut first: Option<Fault> = None;
     for step in undo.steps.iter().rev() {
         if let Err(fault) = put_back(root, step) {

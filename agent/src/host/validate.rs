@@ -16,7 +16,8 @@ pub struct Tools {
 
 /// Checks every content of the plan that would be written and says what is wrong, by target; empty when all pass.
 pub fn validate(plan: &HostPlan, tools: &Tools) -> BTreeMap<Target, Fault> {
-    let is_written = |c: &&Check| plan.items.iter().any(|i| i.target == c.target && i.verb.is_some() && i.fault.is_none());
+    let is_written =
+        |c: &&Check| plan.items.iter().any(|i| i.target == c.target && i.verb.is_some() && i.fault.is_none());
     let checked = plan.checks.iter().filter(is_written);
     checked.filter_map(|c| check(c, tools).err().map(|fault| (c.target.clone(), fault))).collect()
 }
@@ -67,15 +68,18 @@ fn run(check: &Check, tools: &Tools, checker: &[&str]) -> Result<(), Fault> {
         return Err(Fault::lasting("file.checker_missing", what));
     }
     let output = sandbox::check(&tools.sandbox, checker, check.bytes.clone());
-    let output = output.map_err(|e| Fault::passing("file.check_failed", format!("{}: {}", check.path, lampas_shared::error::Chain(&e))))?;
+    let output = output.map_err(|e| {
+        Fault::passing("file.check_failed", format!("{}: {}", check.path, lampas_shared::error::Chain(&e)))
+    })?;
     if output.is_success() {
         return Ok(());
     }
-    if output.status.and_then(|s| s.code()) == Some(NOT_MADE) {
+    if output.status.and_then(|s| s.code()) == Some(i32::from(NOT_MADE)) {
         return Err(Fault::lasting("file.no_sandbox", format!("{}: {}", check.path, output.describe())));
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let said: Vec<String> = text.lines().take(5).map(|l| l.chars().filter(|c| !c.is_control()).take(200).collect()).collect();
+    let said: Vec<String> =
+        text.lines().take(5).map(|l| l.chars().filter(|c| !c.is_control()).take(200).collect()).collect();
     let how = if said.is_empty() { output.describe() } else { said.join("; ") };
     Err(Fault::lasting("file.invalid", format!("{}: {} says: {how}", check.path, checker.join(" "))))
 }
@@ -87,7 +91,11 @@ mod tests {
     #[test]
     fn the_first_line_names_the_checker() {
         let check = |line: &str, expected: Option<&str>| {
-            assert_eq!(checker_of(format!("{line}\n1\n").as_bytes()).map(|c| c.join(" ")).as_deref(), expected, "{line}");
+            assert_eq!(
+                checker_of(format!("{line}\n1\n").as_bytes()).map(|c| c.join(" ")).as_deref(),
+                expected,
+                "{line}"
+            );
         };
         check("#!/bin/sh -e", Some("/bin/sh -n"));
         check("#!/usr/bin/env -S bash -x", Some("/bin/bash -n"));

@@ -185,7 +185,11 @@ fn poll(child: BorrowedFd<'_>, signals: BorrowedFd<'_>, deadline: Option<Instant
     Ok((is_ready(&fds[0]), is_ready(&fds[1])))
 }
 
-fn forward(mut from: impl Read + Send + 'static, mut to: impl Write + Send + 'static, tail: Arc<Mutex<Tail>>) -> JoinHandle<()> {
+fn forward(
+    mut from: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+    tail: Arc<Mutex<Tail>>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut buffer = [0_u8; 16 << 10];
         loop {

@@ -75,7 +75,9 @@ impl JobFile {
         let path = job_path(object);
         let place = match root.place(&path, root.euid()) {
             Ok(place) => place,
-            Err(PathError { problem: crate::system::root::PathProblem::Missing(_), .. }) => return Err(JobFileError::Unknown(object)),
+            Err(PathError { problem: crate::system::root::PathProblem::Missing(_), .. }) => {
+                return Err(JobFileError::Unknown(object));
+            }
             Err(error) => return Err(error.into()),
         };
         let (bytes, meta) = match root.look_bounded(&place, MAX_BYTES)? {

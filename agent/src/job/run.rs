@@ -71,7 +71,12 @@ pub fn run(
             Decision::Run { slot } => (!file.job.schedule.is_reboot()).then_some(slot),
             Decision::Skip { reason } => {
                 if reason.is_worth_a_record() {
-                    let skipped = JobRun { ended_at: Some(now), outcome: RunOutcome::Skipped, output: reason.to_string(), ..begun(&file, None, now) };
+                    let skipped = JobRun {
+                        ended_at: Some(now),
+                        outcome: RunOutcome::Skipped,
+                        output: reason.to_string(),
+                        ..begun(&file, None, now)
+                    };
                     if let Err(error) = spool::drop_ended(&root, &skipped) {
                         say(&error);
                     }

@@ -95,7 +95,8 @@ fn drop_file(root: &Root, name: &str, bytes: &[u8]) -> Result<(), PathError> {
     let fd = rustix::fs::openat(&place.dir, &temporary, flags, Mode::from_raw_mode(0o600))
         .map_err(|e| place.system("can't add to the spool", e))?;
     let mut file = File::from(fd);
-    let failed = |e: std::io::Error| place.system("can't write a record", Errno::from_io_error(&e).unwrap_or(Errno::IO));
+    let failed =
+        |e: std::io::Error| place.system("can't write a record", Errno::from_io_error(&e).unwrap_or(Errno::IO));
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed).and_then(|()| {
         rustix::fs::renameat(&place.dir, &temporary, &place.dir, &place.name)
             .map_err(|e| place.system("can't rename a record", e))

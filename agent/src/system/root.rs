@@ -115,7 +115,9 @@ impl PathError {
             PathProblem::Special(_) => ("file.special", false),
             PathProblem::TooLarge(_) => ("file.too_large", false),
             PathProblem::HardLinked(_) => ("file.hard_linked", false),
-            PathProblem::System { errno, .. } => ("file.system", !matches!(*errno, Errno::PERM | Errno::ROFS | Errno::ACCESS)),
+            PathProblem::System { errno, .. } => {
+                ("file.system", !matches!(*errno, Errno::PERM | Errno::ROFS | Errno::ACCESS))
+            }
         };
         Fault { code: code.to_owned(), message: self.to_string(), retry }
     }
@@ -183,12 +185,14 @@ enum Walked {
 impl Root {
     /// Opens the root: `/`, or the directory of `--root`.
     pub fn open(path: &Path) -> Result<Self, PathError> {
-        let error = |what, errno| PathError { path: path.display().to_string(), problem: PathProblem::System { what, errno } };
-        let path = path.canonicalize().map_err(|e| {
-            error("can't find the root directory", Errno::from_io_error(&e).unwrap_or(Errno::INVAL))
-        })?;
+        let error =
+            |what, errno| PathError { path: path.display().to_string(), problem: PathProblem::System { what, errno } };
+        let path = path
+            .canonicalize()
+            .map_err(|e| error("can't find the root directory", Errno::from_io_error(&e).unwrap_or(Errno::INVAL)))?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| error("can't open the root directory", e))?;
+        let dir =
+            rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| error("can't open the root directory", e))?;
         let owner = rustix::fs::fstat(&dir).map_err(|e| error("can't look at the root directory", e))?.st_uid;
         let euid = rustix::process::geteuid().as_raw();
         let egid = rustix::process::getegid().as_raw();
@@ -299,8 +303,12 @@ impl Root {
     pub fn place(&self, path: &str, owner: u32) -> Result<Place, PathError> {
         let (parent, name) = split(path);
         match self.walk(parent, path, owner)? {
-            Walked::Found { dir, is_users } => Ok(Place { dir, name: name.to_owned(), path: path.to_owned(), is_users }),
-            Walked::Missing(missing) => Err(PathError { path: path.to_owned(), problem: PathProblem::Missing(missing) }),
+            Walked::Found { dir, is_users } => {
+                Ok(Place { dir, name: name.to_owned(), path: path.to_owned(), is_users })
+            }
+            Walked::Missing(missing) => {
+                Err(PathError { path: path.to_owned(), problem: PathProblem::Missing(missing) })
+            }
         }
     }
 
@@ -382,11 +390,15 @@ impl Root {
                 let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | access;
                 let open = |flags| rustix::fs::openat2(&dir, parts[i].as_str(), flags, Mode::empty(), RESOLVE);
                 // A directory that may be entered but not listed, as the spool by job users.
-                let opened = open(flags).or_else(|e| if e == Errno::ACCESS { open(flags | OFlags::PATH) } else { Err(e) });
+                let opened =
+                    open(flags).or_else(|e| if e == Errno::ACCESS { open(flags | OFlags::PATH) } else { Err(e) });
                 match opened {
                     Ok(next) => {
-                        let stat = rustix::fs::fstat(&next).map_err(|e| PathError::system(path, "can't look at an ancestor", e))?;
-                        is_users = self.check_ancestor(&stat, owner).map_err(|who| refused(PathProblem::Writable(at(), who)))?;
+                        let stat = rustix::fs::fstat(&next)
+                            .map_err(|e| PathError::system(path, "can't look at an ancestor", e))?;
+                        is_users = self
+                            .check_ancestor(&stat, owner)
+                            .map_err(|who| refused(PathProblem::Writable(at(), who)))?;
                         dir = next;
                     }
                     Err(Errno::NOENT) => return Ok(Walked::Missing(at())),
@@ -429,7 +441,11 @@ impl Root {
             return Err("everybody".to_owned());
         }
         let is_group_ours = stat.st_gid == 0 || (!self.is_privileged() && stat.st_gid == self.egid);
-        if stat.st_mode & 0o020 != 0 && !is_sticky && !is_group_ours && !self.accounts().is_group_harmless(stat.st_gid, owner) {
+        if stat.st_mode & 0o020 != 0
+            && !is_sticky
+            && !is_group_ours
+            && !self.accounts().is_group_harmless(stat.st_gid, owner)
+        {
             return Err(format!("its group (gid {})", stat.st_gid));
         }
         Ok((stat.st_uid != 0 && stat.st_uid != self.euid) || stat.st_mode & 0o002 != 0)

@@ -2,7 +2,10 @@
 
 use std::{
     io::{Read, Write as _},
-    os::{fd::AsFd as _, unix::process::{CommandExt as _, ExitStatusExt as _}},
+    os::{
+        fd::AsFd as _,
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
     process::{Child, Command, ExitStatus, Stdio},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -226,7 +229,8 @@ mod tests {
 
     #[test]
     fn endless_output_is_bounded() {
-        let program = Program::new("/bin/sh").args(["-c", "while :; do echo yes; done"]).limit(Duration::from_millis(200));
+        let program =
+            Program::new("/bin/sh").args(["-c", "while :; do echo yes; done"]).limit(Duration::from_millis(200));
         let output = run(&program).expect("runs");
         assert!(output.stdout.len() <= 64 << 10);
     }

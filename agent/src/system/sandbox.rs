@@ -19,7 +19,7 @@ use super::run::{Output, Program, RunError, run};
 /// `nobody` and `nogroup` on every distribution that LAMPAS runs on.
 const NOBODY: u32 = 65534;
 /// The exit status when the sandbox could not be made: the checker did not run.
-pub const NOT_MADE: i32 = 125;
+pub const NOT_MADE: u8 = 125;
 /// How long a check may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -36,7 +36,8 @@ pub struct Helper {
 
 /// Runs a checker in the sandbox with this on its standard input.
 pub fn check(helper: &Helper, checker: &[&str], stdin: Vec<u8>) -> Result<Output, RunError> {
-    let mut program = Program::new(&helper.path).args(helper.args.iter()).args(checker.iter().copied()).stdin(stdin).limit(LIMIT);
+    let mut program =
+        Program::new(&helper.path).args(helper.args.iter()).args(checker.iter().copied()).stdin(stdin).limit(LIMIT);
     for (name, value) in &helper.env {
         program = program.env(name, value);
     }
@@ -70,7 +71,8 @@ fn prepare() -> Result<(), SandboxError> {
         unshare(flags).map_err(failed("no namespaces"))?;
         make_read_only().map_err(failed("mounts can't be made read-only"))?;
     } else {
-        unshare(flags | CloneFlags::CLONE_NEWUSER).map_err(failed("no user namespaces for ordinary users on this machine"))?;
+        unshare(flags | CloneFlags::CLONE_NEWUSER)
+            .map_err(failed("no user namespaces for ordinary users on this machine"))?;
     }
     nix::sys::prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
     let limits = [
@@ -110,7 +112,9 @@ fn make_read_only() -> nix::Result<()> {
 
 fn become_checker(checker: &[String]) -> SandboxError {
     let wrong = SandboxError { what: "the checker's arguments", errno: nix::Error::EINVAL };
-    let Ok(args) = checker.iter().map(|a| CString::new(a.as_str())).collect::<Result<Vec<_>, _>>() else { return wrong };
+    let Ok(args) = checker.iter().map(|a| CString::new(a.as_str())).collect::<Result<Vec<_>, _>>() else {
+        return wrong;
+    };
     let Some(path) = args.first().filter(|p| p.as_bytes().starts_with(b"/")) else { return wrong };
     let env = [c"PATH=/usr/local/bin:/usr/bin:/bin", c"LC_ALL=C.UTF-8", c"HOME=/nonexistent"];
     match execve(path, &args, &env) {

@@ -70,7 +70,8 @@ impl Root {
     pub fn write_in_place(&self, path: &str, bytes: &[u8]) -> Result<(), PathError> {
         let place = self.place(path, 0)?;
         let file = place.open(OFlags::WRONLY | OFlags::NONBLOCK)?;
-        let failed = |e: std::io::Error| place.system("can't write into it", Errno::from_io_error(&e).unwrap_or(Errno::IO));
+        let failed =
+            |e: std::io::Error| place.system("can't write into it", Errno::from_io_error(&e).unwrap_or(Errno::IO));
         let mut file = File::from(file);
         if !file.metadata().map_err(failed)?.is_file() {
             return Err(place.error(PathProblem::Special("special file")));
@@ -117,7 +118,9 @@ impl Root {
     pub fn remove_directory(&self, path: &str, owner: u32) -> Result<bool, PathError> {
         match self.unlink(path, owner, AtFlags::REMOVEDIR) {
             Ok(()) => Ok(true),
-            Err(PathError { problem: PathProblem::System { errno: Errno::NOTEMPTY | Errno::EXIST, .. }, .. }) => Ok(false),
+            Err(PathError { problem: PathProblem::System { errno: Errno::NOTEMPTY | Errno::EXIST, .. }, .. }) => {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -212,7 +215,8 @@ fn time_of(file: &File, modified: Modified) -> std::io::Result<Option<i64>> {
 pub(super) fn read_xattrs(file: BorrowedFd<'_>) -> BTreeMap<String, Vec<u8>> {
     let mut names = vec![0_u8; MAX_XATTR_BYTES];
     let Ok(length) = rustix::fs::flistxattr(file, &mut names[..]) else { return BTreeMap::new() };
-    let names = names[..length].split(|b| *b == 0).filter_map(|n| std::str::from_utf8(n).ok()).filter(|n| !n.is_empty());
+    let names =
+        names[..length].split(|b| *b == 0).filter_map(|n| std::str::from_utf8(n).ok()).filter(|n| !n.is_empty());
     let mut xattrs = BTreeMap::new();
     for name in names.take(MAX_XATTRS) {
         let mut value = vec![0_u8; MAX_XATTR_BYTES];
