@@ -114,7 +114,7 @@ pub fn parse(files: &[ManifestFile<'_>], sources: &dyn Sources) -> Result<Vec<Ma
         return Ok(entries);
     }
     let order = |name: &str| files.iter().position(|f| f.name == name);
-    errors.sort_by(|a, b| (order(&a.file), a.line).cmp(&(order(&b.file), b.line)));
+    errors.sort_by_key(|error| (order(&error.file), error.line));
     Err(ManifestErrors(errors))
 }
 
@@ -187,7 +187,7 @@ fn objects_of<'a, 'i>(
     let Some(array) = value.get_ref().as_array() else {
         return report(line, format!("write [[{kind}]] with two brackets: there can be several"));
     };
-    for element in array.iter() {
+    for element in array {
         match element.get_ref().as_table() {
             Some(table) => tables.push((kind, lines.at(element.span().start), table)),
             None => report(lines.at(element.span().start), format!("write each {kind} as a table: [[{kind}]]")),

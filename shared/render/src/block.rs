@@ -106,7 +106,7 @@ fn scan(existing: &[u8]) -> Scan {
         } else if is_marker(line, END) {
             match open.take() {
                 Some((begin, is_joined)) => {
-                    found.blocks.push(Block { inner: begin.end..span.start, outer: begin.start..span.end, is_joined })
+                    found.blocks.push(Block { inner: begin.end..span.start, outer: begin.start..span.end, is_joined });
                 }
                 None => found.strays.push(span),
             }

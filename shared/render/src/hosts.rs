@@ -39,7 +39,11 @@ impl fmt::Display for HostsLine {
 
 /// Returns the lines as they stand in the block, each with its newline.
 pub fn render_lines(lines: &[HostsLine]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&format!("{line}\n"));
+    }
+    text
 }
 
 /// Returns the file with these lines as its managed block; see [`block::replace`].

@@ -137,7 +137,7 @@ fn slots_of_day(schedule: &Schedule, zone: &Zone, date: Date, slots: &mut BTreeM
     for hour in (0..24_i8).filter(|h| hours.contains(*h as u8)) {
         for minute in (0..60_i8).filter(|m| minutes.contains(*m as u8)) {
             let wall = date.at(hour, minute, 0, 0);
-            let at = |offset: jiff::tz::Offset| utc_seconds(wall) - i64::from(offset.seconds());
+            let at = |offset: jiff::tz::Offset| utc_seconds(wall).saturating_sub(i64::from(offset.seconds()));
             match zone.tz().to_ambiguous_timestamp(wall).offset() {
                 AmbiguousOffset::Unambiguous { offset } => {
                     slots.entry(at(offset)).or_insert(Origin::Plain);
@@ -151,7 +151,7 @@ fn slots_of_day(schedule: &Schedule, zone: &Zone, date: Date, slots: &mut BTreeM
                 AmbiguousOffset::Gap { before, after } => {
                     if !is_wild
                         && !is_large(after.seconds() - before.seconds())
-                        && let Some(end) = change_before(zone, at(before) + 1)
+                        && let Some(end) = change_before(zone, at(before).saturating_add(1))
                     {
                         slots.entry(end).or_insert(Origin::Skipped(wall));
                     }

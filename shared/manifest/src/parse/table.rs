@@ -135,7 +135,7 @@ impl<'a> TableReader<'a> {
             return None;
         };
         let mut items = Vec::new();
-        for element in array.iter() {
+        for element in array {
             match element.get_ref().as_str().map(|text| (text, text.parse::<T>())) {
                 Some((_, Ok(item))) => items.push(item),
                 Some((text, Err(error))) => self.mistake_in(element, wrong_value(field, text, error.reason)),

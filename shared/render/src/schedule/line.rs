@@ -24,7 +24,7 @@ pub fn cron_line_schedule(job: &CronJob, node_zone: &Zone) -> Result<Schedule, T
         return Ok(schedule.clone());
     }
 
-    let (job_offsets, node_offsets) = (zone.offsets(), node_zone.offsets());
+    let (job_offsets, node_offsets): (Vec<_>, Vec<_>) = (zone.offsets().collect(), node_zone.offsets().collect());
     let own: BTreeSet<u8> = (0..60).filter(|m| minutes.contains(*m)).collect();
     let mut wanted = BTreeSet::new();
     let minute_of = |secs: i64| (secs.div_euclid(60).rem_euclid(60)) as u8;

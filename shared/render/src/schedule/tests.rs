@@ -63,6 +63,13 @@ fn a_date_that_never_comes_and_reboot_have_no_next_run() {
     assert_eq!(next_runs(&"0 0 30 2 *".parse().expect("valid"), &Zone::utc(), UnixMs(0), 5), []);
     assert_eq!(next_runs(&"@reboot".parse().expect("valid"), &Zone::utc(), UnixMs(0), 5), []);
     assert_eq!(next_runs(&"* * * * *".parse().expect("valid"), &Zone::utc(), UnixMs(i64::MAX), 5), []);
+    for zone_name in ZONES {
+        let (last, daily) = (Timestamp::MAX.as_millisecond(), "0 2 * * *".parse().expect("valid"));
+        assert!(next_runs(&daily, &zone(zone_name), UnixMs(last - 86_400_000 * 3), 9).len() < 5, "time ends");
+        for now in [i64::MIN, last, i64::MAX] {
+            let _ = slot_for(&job("0 2 * * *", Some(zone_name)), &Zone::utc(), UnixMs(now), Some(UnixMs(0)));
+        }
+    }
 }
 
 #[test]
@@ -166,25 +173,34 @@ struct ModelCron<'a> {
     zone: &'a Zone,
     line: Schedule,
     virtual_minute: i64,
+    /// A quarter of an hour and its offset in minutes: clocks change on quarters, and asking the zone is slow.
+    offset: (i64, i64),
 }
 
 impl<'a> ModelCron<'a> {
     fn start(zone: &'a Zone, line: Schedule, minute: i64) -> Self {
-        let mut cron = Self { zone, line, virtual_minute: 0 };
+        let mut cron = Self { zone, line, virtual_minute: 0, offset: (i64::MIN, 0) };
         cron.virtual_minute = cron.wall(minute);
         cron
     }
 
     /// Minutes since the epoch, by the wall clock.
-    fn wall(&self, minute: i64) -> i64 {
-        let instant = Timestamp::from_second(minute * 60).expect("in range");
-        minute + i64::from(self.zone.tz().to_offset(instant).seconds()) / 60
+    fn wall(&mut self, minute: i64) -> i64 {
+        let quarter = minute.div_euclid(15);
+        if self.offset.0 != quarter {
+            let instant = Timestamp::from_second(minute * 60).expect("in range");
+            self.offset = (quarter, i64::from(self.zone.tz().to_offset(instant).seconds()) / 60);
+        }
+        minute + self.offset.1
     }
 
     fn finds(&self, wall: i64, is_for_wild: bool, is_for_fixed: bool) -> bool {
-        let time = Timestamp::from_second(wall * 60).expect("in range");
+        let time = || Timestamp::from_second(wall * 60).expect("in range");
         let is_meant = if is_wildcard(&self.line) { is_for_wild } else { is_for_fixed };
-        is_meant && admits(&self.line, jiff::tz::Offset::UTC.to_datetime(time))
+        let minutes = self.line.fields().expect("not @reboot")[0];
+        is_meant
+            && minutes.contains(wall.rem_euclid(60) as u8)
+            && admits(&self.line, jiff::tz::Offset::UTC.to_datetime(time()))
     }
 
     /// Wakes up in this minute; returns how many times the job is started.

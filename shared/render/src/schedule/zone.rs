@@ -65,27 +65,23 @@ impl Zone {
 
     /// Returns whether the clocks of both zones show the same at every time that counts.
     pub fn is_same_rule(&self, other: &Self) -> bool {
-        self.name == other.name || self.offsets() == other.offsets()
+        self.name == other.name || self.offsets().eq(other.offsets())
     }
 
     pub(super) fn tz(&self) -> &TimeZone {
         &self.tz
     }
 
-    /// Returns the offsets in seconds with the second from which each holds.
-    pub(super) fn offsets(&self) -> Vec<(i64, i32)> {
+    /// Returns the offsets in seconds with the second from which each holds, in the years that count.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = (i64, i32)> + '_ {
         let from = Timestamp::from_second(HORIZON_SECS.0).expect("2020 is in range");
-        let mut found = vec![(HORIZON_SECS.0, self.tz.to_offset(from).seconds())];
-        for transition in self.tz.following(from) {
-            let (at, offset) = (transition.timestamp().as_second(), transition.offset().seconds());
-            if at >= HORIZON_SECS.1 {
-                break;
-            }
-            if found.last().is_some_and(|(_, last)| *last != offset) {
-                found.push((at, offset));
-            }
-        }
-        found
+        let first = (HORIZON_SECS.0, self.tz.to_offset(from).seconds());
+        let transitions = self.tz.following(from).map(|t| (t.timestamp().as_second(), t.offset().seconds()));
+        let mut last = None;
+        std::iter::once(first)
+            .chain(transitions)
+            .take_while(|(at, _)| *at < HORIZON_SECS.1)
+            .filter(move |(_, offset)| last.replace(*offset) != Some(*offset))
     }
 }
 
