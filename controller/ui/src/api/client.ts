@@ -1,0 +1,81 @@
+// The one way to the API: the client generated from its OpenAPI document, with the session's CSRF token on every
+// writing request and every failure turned into an `ApiError` that says what happened.
+import createClient, { type Middleware } from 'openapi-fetch';
+import type { paths, Problem } from './schema';
+
+/** Where the dashboard stands, with a slash at its end: the page's `<base>`, which the controller writes. */
+export const root = new URL('.', document.baseURI);
+
+/** A failed request. `problem.detail` is made for people. */
+export class ApiError extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.detail ?? problem.title);
+    this.problem = problem;
+  }
+  get status(): number {
+    return this.problem.status;
+  }
+}
+
+let csrfToken = '';
+let onSignedOut: () => void = () => undefined;
+
+/** Sets the value of `X-CSRF-Token` for what follows. */
+export function setCsrfToken(token: string): void {
+  csrfToken = token;
+}
+
+/** Sets what happens when the session turns out to be over. */
+export function setSignedOutHandler(handler: () => void): void {
+  onSignedOut = handler;
+}
+
+const guard: Middleware = {
+  onRequest({ request }) {
+    if (request.method !== 'GET' && csrfToken !== '') request.headers.set('X-CSRF-Token', csrfToken);
+    return request;
+  },
+  onResponse({ response, schemaPath }) {
+    if (response.status === 401 && !schemaPath.endsWith('/session') && !schemaPath.endsWith('/setup')) onSignedOut();
+  },
+};
+
+export const api = createClient<paths>({ baseUrl: root.href.replace(/\/$/, ''), credentials: 'same-origin' });
+api.use(guard);
+
+interface Answer<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** Returns the answer's body, or throws an `ApiError`; a request that never arrived says so. */
+export async function take<T>(request: Promise<Answer<T>>): Promise<T> {
+  let answer: Answer<T>;
+  try {
+    answer = await request;
+  } catch (cause) {
+    throw new ApiError(unreachable(cause));
+  }
+  if (!answer.response.ok) throw new ApiError(asProblem(answer.error, answer.response));
+  return answer.data as T;
+}
+
+function unreachable(cause: unknown): Problem {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const detail = `The controller did not answer (${why}). Nothing was changed by this request as far as this page knows; look before you try again.`;
+  return { type: 'about:blank', code: 'unreachable', title: 'No answer from the controller', status: 0, detail };
+}
+
+function asProblem(body: unknown, response: Response): Problem {
+  if (typeof body === 'object' && body !== null && 'title' in body && 'status' in body) return body as Problem;
+  const detail = typeof body === 'string' && body.length > 0 && body.length < 400 ? body : `The controller answered ${response.status} without saying why.`;
+  return { type: 'about:blank', code: 'http', title: response.statusText || 'Request failed', status: response.status, detail };
+}
+
+/** Returns what is wrong with the field whose JSON pointer ends in `name`. */
+export function fieldProblem(error: unknown, name: string): string | undefined {
+  if (!(error instanceof ApiError)) return undefined;
+  return error.problem.fields?.find((field) => field.pointer.split('/').includes(name))?.detail;
+}

@@ -1,0 +1,144 @@
+// Every question that a page asks the API, with its cache key. The first part of a key is the area that live events
+// name when something of it changed (`live/areas.ts`).
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
+import { api, take } from './client';
+
+/** The rows of a list's page. */
+export const PAGE = 100;
+
+export interface NodeFilter {
+  query?: string | undefined;
+  role?: string | undefined;
+  state?: string | undefined;
+  config?: string | undefined;
+  label?: string | undefined;
+  after?: string | undefined;
+}
+
+export const setupQuery = queryOptions({ queryKey: ['setup'], queryFn: () => take(api.GET('/api/v1/setup')), staleTime: Infinity });
+
+export const overviewQuery = queryOptions({ queryKey: ['overview'], queryFn: () => take(api.GET('/api/v1/overview')) });
+
+export const fleetMapQuery = queryOptions({ queryKey: ['fleet-map'], queryFn: () => take(api.GET('/api/v1/fleet-map')) });
+
+export const nodesQuery = (filter: NodeFilter) =>
+  queryOptions({
+    queryKey: ['nodes', filter],
+    queryFn: () => take(api.GET('/api/v1/nodes', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const nodeQuery = (node: string) =>
+  queryOptions({ queryKey: ['nodes', 'one', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}', { params: { path: { node: node } } })) });
+
+export const nodeResourcesQuery = (node: string) =>
+  queryOptions({ queryKey: ['nodes', 'resources', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/resources', { params: { path: { node: node } } })) });
+
+export const nodeActivityQuery = (node: string) =>
+  queryOptions({ queryKey: ['activity', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/activity', { params: { path: { node: node }, query: { limit: 50 } } })) });
+
+export const rolesQuery = queryOptions({ queryKey: ['roles'], queryFn: () => take(api.GET('/api/v1/roles')) });
+
+export const roleQuery = (role: string) =>
+  queryOptions({ queryKey: ['roles', role], queryFn: () => take(api.GET('/api/v1/roles/{role}', { params: { path: { role: role } } })) });
+
+export interface ObjectFilter {
+  kind?: string | undefined;
+  scope?: string | undefined;
+  query?: string | undefined;
+  after?: string | undefined;
+}
+
+export const objectsQuery = (filter: ObjectFilter) =>
+  queryOptions({
+    queryKey: ['objects', filter],
+    queryFn: () => take(api.GET('/api/v1/objects', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const objectQuery = (id: string) =>
+  queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
+
+export const revisionsQuery = (id: string) =>
+  infiniteQueryOptions({
+    queryKey: ['objects', 'revisions', id],
+    queryFn: ({ pageParam }) => take(api.GET('/api/v1/objects/{object}/revisions', { params: { path: { object: id }, query: defined({ after: pageParam, limit: PAGE }) } })),
+    initialPageParam: undefined as string | undefined,
+    getNextPageParam: (page) => page.next ?? undefined,
+  });
+
+export const diffQuery = (id: string, from: number, to: number) =>
+  queryOptions({
+    queryKey: ['objects', 'diff', id, from, to],
+    queryFn: () => take(api.GET('/api/v1/objects/{object}/diff', { params: { path: { object: id }, query: { from, to } } })),
+    staleTime: Infinity,
+  });
+
+export const changesQuery = (filter: { state?: string | undefined; after?: string | undefined }) =>
+  queryOptions({
+    queryKey: ['changes', filter],
+    queryFn: () => take(api.GET('/api/v1/changes', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const changeQuery = (change: string) =>
+  queryOptions({ queryKey: ['changes', 'one', change], queryFn: () => take(api.GET('/api/v1/changes/{change}', { params: { path: { change: change } } })) });
+
+export const changeNodesQuery = (change: string) =>
+  queryOptions({
+    queryKey: ['changes', 'nodes', change],
+    queryFn: () => take(api.GET('/api/v1/changes/{change}/nodes', { params: { path: { change: change }, query: { limit: 5000 } } })),
+  });
+
+export interface DriftFilter {
+  node?: string | undefined;
+  object?: string | undefined;
+  standing?: boolean | undefined;
+  after?: string | undefined;
+}
+
+export const driftsQuery = (filter: DriftFilter) =>
+  queryOptions({
+    queryKey: ['drift', filter],
+    queryFn: () => take(api.GET('/api/v1/drift', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const driftQuery = (id: string) =>
+  queryOptions({ queryKey: ['drift', 'one', id], queryFn: () => take(api.GET('/api/v1/drift/{drift}', { params: { path: { drift: id } } })) });
+
+export const enrolTokensQuery = queryOptions({ queryKey: ['enrol'], queryFn: () => take(api.GET('/api/v1/enrolment-tokens', { params: { query: { limit: PAGE } } })) });
+
+export const enrolTokenQuery = (id: string) =>
+  queryOptions({ queryKey: ['enrol', id], queryFn: () => take(api.GET('/api/v1/enrolment-tokens/{token}', { params: { path: { token: id } } })) });
+
+export const usersQuery = queryOptions({ queryKey: ['users'], queryFn: () => take(api.GET('/api/v1/users', { params: { query: { limit: PAGE } } })) });
+
+export const apiTokensQuery = (all: boolean) =>
+  queryOptions({ queryKey: ['tokens', all], queryFn: () => take(api.GET('/api/v1/tokens', { params: { query: { all, limit: PAGE } } })) });
+
+export const auditQuery = (filter: { principal?: string | undefined; act?: string | undefined; after?: string | undefined }) =>
+  queryOptions({
+    queryKey: ['audit', filter],
+    queryFn: () => take(api.GET('/api/v1/audit', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const auditVerificationQuery = queryOptions({ queryKey: ['audit-verification'], queryFn: () => take(api.GET('/api/v1/audit/verification')), staleTime: Infinity });
+
+export const runsQuery = (filter: { object?: string | undefined; node?: string | undefined; after?: string | undefined }) =>
+  queryOptions({
+    queryKey: ['runs', filter],
+    queryFn: () => take(api.GET('/api/v1/runs', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const runQuery = (id: string) =>
+  queryOptions({ queryKey: ['runs', 'one', id], queryFn: () => take(api.GET('/api/v1/runs/{run}', { params: { path: { run: id } } })) });
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+/** Leaves out what is undefined or empty, so that it does not stand in the request's address. */
+export function defined<T extends object>(values: T): Partial<Defined<T>> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined && value !== '')) as Partial<Defined<T>>;
+}

@@ -1,0 +1,43 @@
+// What happened, newest first, each line with the way to what it is about.
+import { Link } from '@tanstack/react-router';
+import type { Activity } from '@/api/schema';
+import type { Shape, Tone } from '@/theme/status';
+import { ShapeMark } from '@/ui/ShapeMark';
+import { Time } from '@/ui/Time';
+
+const looks: [prefix: string, tone: Tone, shape: Shape][] = [
+  ['host.drift.found', 'violet', 'diamond'],
+  ['host.drift.ended', 'green', 'check'],
+  ['host.generation.quarantined', 'red', 'square'],
+  ['fleet.node.disconnected', 'grey', 'ring'],
+  ['fleet.node.refused', 'red', 'cross'],
+  ['fleet.node.revoked', 'red', 'cross'],
+  ['fleet.node', 'green', 'disc'],
+  ['host.node', 'green', 'disc'],
+  ['change.', 'blue', 'half'],
+];
+
+export function ActivityList({ items, none }: { items: readonly Activity[]; none: string }) {
+  if (items.length === 0) return <p className="card-none">{none}</p>;
+  return (
+    <ol className="timeline">
+      {items.map((item) => {
+        const [, tone, shape] = looks.find(([prefix]) => item.kind.startsWith(prefix)) ?? ['', 'slate' as const, 'ring' as const];
+        return (
+          <li key={item.seq}>
+            <span className="dim small nowrap"><Time at={item.at} /></span>
+            <ShapeMark shape={shape} tone={tone} size={9} />
+            <span><Target item={item} /></span>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}
+
+function Target({ item }: { item: Activity }) {
+  if (item.change != null) return <Link to="/changes/$change" params={{ change: String(item.change) }}>{item.text}</Link>;
+  if (item.node_name != null) return <Link to="/nodes/$node" params={{ node: item.node_name }}>{item.text}</Link>;
+  if (item.object != null) return <Link to="/config/$object" params={{ object: item.object }}>{item.text}</Link>;
+  return item.text;
+}

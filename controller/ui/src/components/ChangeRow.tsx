@@ -1,0 +1,24 @@
+// A change in a short list.
+import { Link } from '@tanstack/react-router';
+import type { ChangeSummary } from '@/api/schema';
+import { Time } from '@/ui/Time';
+import { total } from './progress';
+import { StateBadge } from './StateBadge';
+
+export function ChangeRow({ change }: { change: ChangeSummary }) {
+  return (
+    <li>
+      <Link to="/changes/$change" params={{ change: String(change.number) }}>
+        <span className="mono dim">#{change.number}</span>
+        <span className="grow ellipsis">{change.title}</span>
+        <StateBadge state={changeLook(change)} more={change.state === 'rolling' ? `${change.progress.converged}/${total(change.progress)}` : undefined} />
+        <span className="dim small nowrap">{change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
+      </Link>
+    </li>
+  );
+}
+
+/** A change that is done, but not everywhere as it should be, does not look done. */
+export function changeLook(change: ChangeSummary): string {
+  return change.progress.failed > 0 ? 'failed' : change.state;
+}

@@ -1,0 +1,48 @@
+// Signing in.
+import { useState } from 'react';
+import { Button, PasswordInput, TextInput } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi, useRouter } from '@tanstack/react-router';
+import { api, take } from '@/api/client';
+import { setupQuery } from '@/api/queries';
+import { remember, sessionQuery } from '@/api/session';
+import { pushPath } from '@/components/push';
+import { Failure } from '@/ui/Notice';
+import { useTitle } from '@/ui/useTitle';
+import { AuthCard } from './AuthCard';
+
+const route = getRouteApi('/sign-in');
+
+export default function SignInPage() {
+  const { to } = route.useSearch();
+  const router = useRouter();
+  const client = useQueryClient();
+  const setup = useQuery(setupQuery);
+  const [login, setLogin] = useState('');
+  const [password, setPassword] = useState('');
+  useTitle('Sign in');
+  const signIn = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/session', { body: { login, password } })),
+    onSuccess: (session) => {
+      client.setQueryData(sessionQuery.queryKey, remember(session));
+      // Only a path of this dashboard: an address from elsewhere in the link leads nowhere.
+      pushPath(router, to?.startsWith('/') === true && !to.startsWith('//') ? to : '/');
+    },
+  });
+  return (
+    <AuthCard title="Sign in" lead={setup.data === undefined ? undefined : `Controller ${setup.data.version}`}>
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          signIn.mutate();
+        }}
+      >
+        <TextInput label="User name" name="username" autoComplete="username" value={login} onChange={(event) => { setLogin(event.currentTarget.value); }} required autoFocus />
+        <PasswordInput label="Password" name="password" autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required />
+        <Failure error={signIn.error} />
+        <Button type="submit" loading={signIn.isPending} fullWidth>Sign in</Button>
+      </form>
+    </AuthCard>
+  );
+}

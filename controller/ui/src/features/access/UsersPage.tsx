@@ -1,0 +1,144 @@
+// Users: who may sign in, and as what.
+import { useState } from 'react';
+import { Button, Group, Menu, Modal, PasswordInput, Select, TextInput } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { api, fieldProblem, take } from '@/api/client';
+import { usersQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { Preset, User, UserUpdate } from '@/api/schema';
+import { ConfirmByName } from '@/ui/ConfirmByName';
+import { DataTable, type Column } from '@/ui/DataTable';
+import { Icon } from '@/ui/Icon';
+import { Failure } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { plural } from '@/ui/plural';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { ShapeMark } from '@/ui/ShapeMark';
+import { Time } from '@/ui/Time';
+import { toast, toastFailure } from '@/ui/toast';
+import { PRESETS, presetOf } from './presets';
+
+export default function UsersPage() {
+  const users = useQuery(usersQuery);
+  const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'remove'; user: User }>();
+  const close = (): void => { setDialog(undefined); };
+  const columns: readonly Column<User>[] = [
+    { id: 'login', head: 'User', cell: (user) => <span className="strong">{user.login}</span> },
+    { id: 'preset', head: 'May', cell: (user) => <PresetSelect user={user} /> },
+    { id: 'state', head: 'Sign-in', from: 'sm', grow: true, cell: (user) => (user.is_disabled ? <span className="state"><ShapeMark shape="cross" tone="red" size={10} />barred</span> : <span className="state"><ShapeMark shape="check" tone="green" size={10} />allowed</span>) },
+    { id: 'last', head: 'Last sign-in', from: 'sm', right: true, cell: (user) => <Time at={user.last_sign_in_at} /> },
+    { id: 'created', head: 'Made', from: 'md', right: true, cell: (user) => <Time at={user.created_at} /> },
+    { id: 'act', head: '', right: true, cell: (user) => <UserMenu user={user} onPassword={() => { setDialog({ kind: 'password', user }); }} onRemove={() => { setDialog({ kind: 'remove', user }); }} /> },
+  ];
+  return (
+    <>
+      <PageHead title="Users" facts={users.data !== undefined && plural(users.data.items.length, 'user')} actions={<Button leftSection={<Icon name="plus" />} onClick={() => { setDialog({ kind: 'new' }); }}>New user</Button>} />
+      <Failure error={users.error} />
+      {users.data === undefined ? users.error === null && <RowSkeletons /> : <DataTable label="Users" columns={columns} rows={users.data.items} idOf={(user) => user.id} />}
+      {dialog?.kind === 'new' && <NewUser onClose={close} />}
+      {dialog?.kind === 'password' && <NewPassword user={dialog.user} onClose={close} />}
+      {dialog?.kind === 'remove' && <RemoveUser user={dialog.user} onClose={close} />}
+    </>
+  );
+}
+
+function useUserUpdate(user: User, done: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (body: UserUpdate) => take(api.PATCH('/api/v1/users/{user}', { params: { path: { user: user.id } }, body })),
+    onSuccess: async () => {
+      toast(done);
+      await client.invalidateQueries({ queryKey: ['users'] });
+    },
+  });
+}
+
+function PresetSelect({ user }: { user: User }) {
+  const update = useUserUpdate(user, `${user.login} has the new preset`);
+  return <Select size="xs" w={150} aria-label={`Preset of ${user.login}`} data={PRESETS.map((preset) => preset.value)} value={user.preset} allowDeselect={false} onChange={(next) => { update.mutate({ preset: presetOf(next) }, { onError: toastFailure }); }} />;
+}
+
+function UserMenu({ user, onPassword, onRemove }: { user: User; onPassword: () => void; onRemove: () => void }) {
+  const session = useSession();
+  const update = useUserUpdate(user, user.is_disabled ? `${user.login} may sign in again` : `${user.login} is barred, and the sessions are over`);
+  const isOwn = session.user === user.id;
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target><button type="button" className="plain" style={{ padding: 6 }} aria-label={`What to do with ${user.login}`}><Icon name="down" /></button></Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item onClick={onPassword}>Set a new password …</Menu.Item>
+        <Menu.Item disabled={isOwn} onClick={() => { update.mutate({ is_disabled: !user.is_disabled }, { onError: toastFailure }); }}>{user.is_disabled ? 'Allow sign-in' : 'Bar sign-in'}{isOwn && ' (that is you)'}</Menu.Item>
+        <Menu.Item color="red" disabled={isOwn} onClick={onRemove}>Remove …</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+function NewUser({ onClose }: { onClose: () => void }) {
+  const client = useQueryClient();
+  const [login, setLogin] = useState('');
+  const [preset, setPreset] = useState<Preset>('operator');
+  const [password, setPassword] = useState('');
+  const create = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/users', { body: { login, preset, password } })),
+    onSuccess: async () => {
+      toast(`${login} may sign in`);
+      onClose();
+      await client.invalidateQueries({ queryKey: ['users'] });
+    },
+  });
+  return (
+    <Modal opened onClose={onClose} title="New user" centered>
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          create.mutate();
+        }}
+      >
+        <TextInput label="User name" value={login} onChange={(event) => { setLogin(event.currentTarget.value.trim()); }} required error={fieldProblem(create.error, 'login')} autoComplete="off" data-autofocus />
+        <Select label="May" data={PRESETS} value={preset} onChange={(next) => { setPreset(presetOf(next)); }} allowDeselect={false} />
+        <PasswordInput label="First password" description="At least 10 characters" minLength={10} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required autoComplete="new-password" error={fieldProblem(create.error, 'password')} />
+        <Failure error={create.error} />
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={create.isPending}>Make the user</Button></Group>
+      </form>
+    </Modal>
+  );
+}
+
+function NewPassword({ user, onClose }: { user: User; onClose: () => void }) {
+  const [password, setPassword] = useState('');
+  const update = useUserUpdate(user, `The password of ${user.login} is set, and the sessions are over`);
+  return (
+    <Modal opened onClose={onClose} title={`New password for ${user.login}`} centered>
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          update.mutate({ password }, { onSuccess: onClose });
+        }}
+      >
+        <PasswordInput label="New password" description="At least 10 characters; ends the sessions of this user" minLength={10} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required autoComplete="new-password" error={fieldProblem(update.error, 'password')} data-autofocus />
+        <Failure error={update.error} />
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={update.isPending}>Set the password</Button></Group>
+      </form>
+    </Modal>
+  );
+}
+
+function RemoveUser({ user, onClose }: { user: User; onClose: () => void }) {
+  const client = useQueryClient();
+  const remove = useMutation({
+    mutationFn: () => take(api.DELETE('/api/v1/users/{user}', { params: { path: { user: user.id } } })),
+    onSuccess: async () => {
+      toast(`${user.login} is removed`);
+      onClose();
+      await client.invalidateQueries({ queryKey: ['users'] });
+    },
+  });
+  return (
+    <ConfirmByName opened onClose={onClose} title={`Remove ${user.login}`} name={user.login} verb="Remove the user" onConfirm={() => { remove.mutate(); }} isPending={remove.isPending} error={remove.error}>
+      <p>Sessions and API tokens of this user end at once. What the user did stays in the history and the audit.</p>
+    </ConfirmByName>
+  );
+}

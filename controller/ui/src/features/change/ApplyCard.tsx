@@ -1,0 +1,74 @@
+// The step from a plan to the nodes: "Apply to 12 nodes", or what stands in the way.
+import { useState } from 'react';
+import { Checkbox } from '@mantine/core';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { api, ApiError, take } from '@/api/client';
+import { useRefusal } from '@/api/session';
+import type { Change } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
+import { Failure, Notice } from '@/ui/Notice';
+import { plural } from '@/ui/plural';
+import { Time } from '@/ui/Time';
+
+export function ApplyCard({ change }: { change: Change }) {
+  const client = useQueryClient();
+  const refusal = useRefusal('change');
+  const [allowUnplanned, setAllow] = useState(false);
+  const number = String(change.number);
+  const { plan } = change;
+  const done = async (next: Change): Promise<void> => {
+    client.setQueryData(['changes', 'one', number], next);
+    await client.invalidateQueries({ predicate: (query) => ['changes', 'objects', 'nodes', 'overview'].includes(String(query.queryKey[0])) });
+  };
+  const apply = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/changes/{change}/apply', { params: { path: { change: number } }, body: { plan: plan?.id ?? '', allow_unplanned: allowUnplanned } })),
+    onSuccess: async (next) => {
+      forgetNewDrafts(change);
+      await done(next);
+    },
+  });
+  const replan = useMutation({ mutationFn: () => take(api.POST('/api/v1/changes/{change}/plan', { params: { path: { change: number } } })), onSuccess: done });
+  const changing = plan?.groups.filter((group) => group.actions.length > 0).reduce((sum, group) => sum + group.nodes.length, 0) ?? 0;
+  const unplanned = plan?.unplanned.length ?? 0;
+  const reached = changing + (allowUnplanned ? unplanned : 0);
+  const hasMoved = apply.error instanceof ApiError && apply.error.problem.code === 'plan.moved';
+  const whyNot =
+    refusal ??
+    (plan == null ? 'It has no plan yet.' : undefined) ??
+    (plan?.blockers[0] === undefined ? undefined : plan.blockers[0]) ??
+    (unplanned > 0 && !allowUnplanned ? `${plural(unplanned, 'node')} could not be asked. Tick the box to go on without ${unplanned === 1 ? 'its' : 'their'} plan.` : undefined);
+  const again = <ActionButton size="sm" variant={plan == null || hasMoved ? 'filled' : 'default'} refusal={refusal} loading={replan.isPending} onClick={() => { replan.mutate(); }}>Plan again</ActionButton>;
+  return (
+    <section className="card" aria-label="Apply">
+      <div className="card-body stack">
+        {plan != null && plan.blockers.length > 0 && (
+          <Notice tone="bad" title="This can’t be applied">
+            <ul>{plan.blockers.map((blocker) => <li key={blocker}>{blocker}</li>)}</ul>
+          </Notice>
+        )}
+        {unplanned > 0 && (
+          <Notice tone="warn" title={`${plural(unplanned, 'node')} could not be asked`}>
+            <ul>
+              {plan?.unplanned.slice(0, 8).map((each) => <li key={each.node.id}><strong>{each.node.name}</strong> {each.reason}</li>)}
+              {unplanned > 8 && <li>and {unplanned - 8} more</li>}
+            </ul>
+            <Checkbox mt={8} size="xs" label="Apply anyway: they get it when they return, without a plan seen before" checked={allowUnplanned} onChange={(event) => { setAllow(event.currentTarget.checked); }} />
+          </Notice>
+        )}
+        <Failure error={apply.error ?? replan.error} />
+        <div className="row-wrap">
+          {!hasMoved && <ActionButton size="md" refusal={whyNot} loading={apply.isPending} onClick={() => { apply.mutate(); }}>{reached === 0 ? 'Save, no node changes' : `Apply to ${plural(reached, 'node')}`}</ActionButton>}
+          {again}
+          <span className="dim small">
+            {plan != null && <>Plan <code>{plan.id}</code>, made <Time at={plan.at} />. {plan.unchanged > 0 && `${plural(plan.unchanged, 'node')} in its scope ${plan.unchanged === 1 ? 'stays' : 'stay'} as ${plan.unchanged === 1 ? 'it is' : 'they are'}. `}It is refused if anything moves meanwhile.</>}
+          </span>
+        </div>
+      </div>
+    </section>
+  );
+}
+
+/** A new object's draft has done its work; the next "New cron job" begins empty. */
+function forgetNewDrafts(change: Change): void {
+  for (const draft of change.drafts) if (draft.verb === 'create') localStorage.removeItem(`lampas.draft.new-${draft.key.kind}`);
+}

@@ -1,0 +1,89 @@
+// One change: what it does, what each node would do, and how it lands, live.
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { api, take } from '@/api/client';
+import { changeNodesQuery, changeQuery } from '@/api/queries';
+import { useRefusal } from '@/api/session';
+import { changeLook } from '@/components/ChangeRow';
+import { StateBadge } from '@/components/StateBadge';
+import { ActionButton } from '@/ui/ActionButton';
+import { Facts } from '@/ui/Facts';
+import { Icon } from '@/ui/Icon';
+import { Failure } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { span } from '@/ui/time';
+import { Time } from '@/ui/Time';
+import { toastFailure } from '@/ui/toast';
+import { ApplyCard } from './ApplyCard';
+import { DraftsCard } from './DraftsCard';
+import { LandingCard } from './LandingCard';
+import { PlanCard } from './PlanCard';
+
+const route = getRouteApi('/app/changes/$change');
+
+export default function ChangePage() {
+  const { change: number } = route.useParams();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const refusal = useRefusal('change');
+  const change = useQuery(changeQuery(number));
+  const isApplied = change.data?.applied_at != null;
+  const nodes = useQuery({ ...changeNodesQuery(number), enabled: isApplied });
+  const after = async (next?: number): Promise<void> => {
+    await client.invalidateQueries({ queryKey: ['changes'] });
+    if (next !== undefined) await navigate({ to: '/changes/$change', params: { change: String(next) } });
+  };
+  const revert = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/changes/{change}/revert', { params: { path: { change: number } } })),
+    onSuccess: (made) => after(made.number),
+    onError: toastFailure,
+  });
+  const abandon = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/changes/{change}/abandon', { params: { path: { change: number } } })),
+    onSuccess: () => after(),
+    onError: toastFailure,
+  });
+  if (change.data === undefined) {
+    return (
+      <>
+        <PageHead title={`Change ${number}`} above={<Link to="/changes">Changes</Link>} />
+        {change.error === null ? <RowSkeletons /> : <Failure error={change.error} />}
+      </>
+    );
+  }
+  const it = change.data;
+  const isOpen = it.state === 'draft' || it.state === 'planned' || it.state === 'approved';
+  return (
+    <>
+      <PageHead
+        above={<Link to="/changes">Changes</Link>}
+        tab={`Change ${it.number}`}
+        title={<><span className="dim num">#{it.number}</span> {it.title} <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={changeLook(it)} /></span></>}
+        facts={
+          <Facts
+            items={[
+              `by ${it.author}`,
+              <span key="made">made <Time at={it.created_at} /></span>,
+              it.applied_at != null && <span key="applied">applied <Time at={it.applied_at} /></span>,
+              it.applied_at != null && it.done_at != null && `done in ${span(Date.parse(it.done_at) - Date.parse(it.applied_at))}`,
+              it.reverts != null && <Link key="reverts" to="/changes/$change" params={{ change: String(it.reverts) }}>reverts change {it.reverts}</Link>,
+              it.reason !== '' && `“${it.reason}”`,
+            ]}
+          />
+        }
+        actions={
+          isOpen ? (
+            <ActionButton variant="default" refusal={refusal} loading={abandon.isPending} onClick={() => { abandon.mutate(); }}>Abandon</ActionButton>
+          ) : (
+            isApplied && <ActionButton variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>
+          )
+        }
+      />
+      {isOpen && <ApplyCard change={it} />}
+      {isApplied && <LandingCard change={it} nodes={nodes.data?.items} error={nodes.error} />}
+      {it.plan != null && <PlanCard plan={it.plan} isApplied={isApplied} />}
+      <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />
+    </>
+  );
+}

@@ -1,0 +1,57 @@
+// Changes, newest first.
+import { useQuery } from '@tanstack/react-query';
+import { getRouteApi } from '@tanstack/react-router';
+import { changesQuery } from '@/api/queries';
+import type { ChangeSummary } from '@/api/schema';
+import { changeLook } from '@/components/ChangeRow';
+import { total } from '@/components/progress';
+import { StateBadge } from '@/components/StateBadge';
+import { NewObject } from '@/features/host/ObjectsPage';
+import { useHeld } from '@/live/held';
+import { DataTable, type Column } from '@/ui/DataTable';
+import { Empty } from '@/ui/Empty';
+import { FilterChoice } from '@/ui/FilterChoice';
+import { Failure } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { Pager } from '@/ui/Pager';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { span } from '@/ui/time';
+import { Time } from '@/ui/Time';
+import { Waiting } from '@/ui/Waiting';
+
+const route = getRouteApi('/app/changes');
+
+const columns: readonly Column<ChangeSummary>[] = [
+  { id: 'number', head: 'Change', cell: (change) => <><span className="mono dim">#{change.number}</span><span className="ellipsis">{change.title}</span></> },
+  { id: 'state', head: 'State', cell: (change) => <StateBadge state={changeLook(change)} /> },
+  { id: 'nodes', head: 'In force', right: true, from: 'sm', cell: (change) => (total(change.progress) === 0 ? '' : `${change.progress.converged}/${total(change.progress)}`) },
+  { id: 'reason', head: 'Why', from: 'md', grow: true, cell: (change) => <span className="dim" title={change.reason}>{change.reason}</span> },
+  { id: 'author', head: 'By', from: 'sm', cell: (change) => change.author },
+  { id: 'took', head: 'Took', from: 'md', right: true, cell: (change) => (change.applied_at == null || change.done_at == null ? '' : span(Date.parse(change.done_at) - Date.parse(change.applied_at))) },
+  { id: 'at', head: 'When', right: true, cell: (change) => <Time at={change.applied_at ?? change.created_at} /> },
+];
+
+export default function ChangesPage() {
+  const filter = route.useSearch();
+  const navigate = route.useNavigate();
+  const changes = useQuery(changesQuery(filter));
+  const held = useHeld(changes.data?.items, (change) => change.id, JSON.stringify(filter) + String(changes.isPlaceholderData));
+  return (
+    <>
+      <PageHead title="Changes" facts="Every edit of the desired state: planned, applied, proven on each node" actions={<NewObject scope={undefined} />} />
+      <div className="filters" role="search">
+        <FilterChoice label="State" value={filter.state} choices={['draft', 'planned', 'approved', 'rolling', 'done', 'abandoned']} onChange={(state) => void navigate({ search: state === undefined ? {} : { state } })} />
+      </div>
+      <Failure error={changes.error} />
+      <Waiting count={held.waiting} noun="change" onShow={held.release} />
+      {changes.data === undefined ? (
+        changes.error === null && <RowSkeletons />
+      ) : changes.data.items.length === 0 ? (
+        <Empty title={filter.state === undefined ? 'Nothing was changed yet' : `No change is ${filter.state}`} command="lampasctl apply -f FILE --plan">An edit in Config, or a manifest, opens a change.</Empty>
+      ) : (
+        <DataTable label="Changes" columns={columns} rows={held.shown} idOf={(change) => change.id} to={(change) => ({ to: '/changes/$change', params: { change: String(change.number) } })} />
+      )}
+      <Pager shown={held.shown.length} total={changes.data?.total} noun="changes" isFirst={filter.after === undefined} next={changes.data?.next} onGo={(after) => void navigate({ search: { ...(filter.state === undefined ? {} : { state: filter.state }), ...(after === undefined ? {} : { after }) } })} />
+    </>
+  );
+}

@@ -1,0 +1,40 @@
+// What the change does to the objects.
+import { Link } from '@tanstack/react-router';
+import type { DraftView } from '@/api/schema';
+import { ScopeText } from '@/components/ScopeText';
+import { Diff, DiffSize } from '@/ui/Diff';
+import { Icon } from '@/ui/Icon';
+import { plural } from '@/ui/plural';
+
+const verbs: Record<string, { sign: string; kind: string }> = {
+  create: { sign: '+', kind: 'create' },
+  update: { sign: '~', kind: 'update' },
+  rename: { sign: '~', kind: 'update' },
+  delete: { sign: '−', kind: 'remove' },
+  none: { sign: '=', kind: 'update' },
+};
+
+export function DraftsCard({ drafts, isOpen }: { drafts: readonly DraftView[]; isOpen: boolean }) {
+  return (
+    <section className="card" aria-labelledby="drafts">
+      <div className="card-head"><h2 id="drafts">{plural(drafts.length, 'object')} in this change</h2></div>
+      {drafts.map((draft) => {
+        const { sign, kind } = verbs[draft.verb] ?? { sign: '?', kind: 'update' };
+        return (
+          <details key={`${draft.key.kind}/${draft.key.scope}/${draft.key.name}`} className="plan-group" open={isOpen && drafts.length <= 3}>
+            <summary>
+              <span className="turn"><Icon name="right" size={14} /></span>
+              <span className={`verb verb-${kind}`} aria-hidden="true">{sign}</span>
+              <span>{draft.verb === 'none' ? 'no change to' : draft.verb} {draft.key.kind} <strong>{draft.key.name}</strong></span>
+              <ScopeText scope={draft.key.scope} />
+              <DiffSize text={draft.diff} />
+              <span className="grow" />
+              {draft.object != null && <Link to="/config/$object" params={{ object: draft.object }} className="small">Open the object</Link>}
+            </summary>
+            <div className="plan-actions"><Diff text={draft.diff} label={`The object ${draft.key.name}`} /></div>
+          </details>
+        );
+      })}
+    </section>
+  );
+}

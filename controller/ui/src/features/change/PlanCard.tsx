@@ -1,0 +1,59 @@
+// The plan, folded: nodes that would do the same stand together.
+import type { Action, Plan, PlanGroup } from '@/api/schema';
+import { NextRuns } from '@/features/host/CheckCard';
+import { Diff, DiffSize } from '@/ui/Diff';
+import { Icon } from '@/ui/Icon';
+import { Notice } from '@/ui/Notice';
+import { plural } from '@/ui/plural';
+
+const signs = { create: '+', update: '~', remove: '−' } as const;
+
+export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }) {
+  const groups = plan.groups.filter((group) => group.actions.length > 0);
+  return (
+    <section className="card" aria-labelledby="plan">
+      <div className="card-head">
+        <h2 id="plan">{isApplied ? 'What the nodes were asked to do' : 'What the nodes would do'}</h2>
+        <span className="dim small">computed by each node against its own disk; equal ones are folded</span>
+      </div>
+      {groups.length === 0 && <p className="card-none">No node has anything to do.</p>}
+      {groups.map((group, index) => <Group key={group.nodes[0]?.id ?? index} group={group} isOpen={!isApplied && index < 3} />)}
+      {plan.next_runs.map((runs) => (
+        <div key={runs.name} className="plan-group card-body"><strong>{runs.name}</strong><NextRuns runs={runs.runs} zone={runs.time_zone} /></div>
+      ))}
+    </section>
+  );
+}
+
+function Group({ group, isOpen }: { group: PlanGroup; isOpen: boolean }) {
+  const names = group.nodes.map((node) => node.name);
+  return (
+    <details className="plan-group" open={isOpen}>
+      <summary>
+        <span className="turn"><Icon name="right" size={14} /></span>
+        <strong>{group.nodes.length === 1 ? `${names[0] ?? ''} gets this` : `${plural(group.nodes.length, 'node')} get this`}</strong>
+        {group.nodes.length > 1 && <span className="dim grow ellipsis" title={names.join(', ')}>{names.slice(0, 6).join(', ')}{names.length > 6 && ` and ${names.length - 6} more`}</span>}
+        <span className="dim small">{plural(group.actions.length, 'step')}</span>
+      </summary>
+      <div className="plan-actions">
+        {group.actions.map((action) => <ActionView key={action.target} action={action} />)}
+      </div>
+    </details>
+  );
+}
+
+function ActionView({ action }: { action: Action }) {
+  return (
+    <div>
+      <div className="action-head">
+        <span className={`verb verb-${action.verb}`} title={action.verb} aria-label={action.verb}>{signs[action.verb]}</span>
+        <span>{action.kind} <strong>{action.name}</strong></span>
+        <span className="path dim">{action.path}</span>
+        <DiffSize text={action.diff} />
+      </div>
+      {action.fault != null && <Notice tone="bad" title="The node would refuse this">{action.fault.message}</Notice>}
+      {action.notes.map((note) => <p key={note} className="hint">{note}</p>)}
+      {action.diff !== '' && <Diff text={action.diff} label={`${action.path} on the nodes`} />}
+    </div>
+  );
+}

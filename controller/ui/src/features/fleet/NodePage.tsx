@@ -1,0 +1,132 @@
+// One node: what it is, what is in force on it, what was changed by hand, what happened.
+import { useState } from 'react';
+import { Menu } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi, Link } from '@tanstack/react-router';
+import { api, take } from '@/api/client';
+import { driftsQuery, nodeActivityQuery, nodeQuery, nodeResourcesQuery, runsQuery } from '@/api/queries';
+import { useRefusal } from '@/api/session';
+import { ActivityList } from '@/components/ActivityList';
+import { DriftCard } from '@/components/DriftCard';
+import { nodeState } from '@/components/nodeState';
+import { RoleChips } from '@/components/RoleChips';
+import { RunsTable } from '@/components/RunsTable';
+import { StateBadge } from '@/components/StateBadge';
+import { ActionButton } from '@/ui/ActionButton';
+import { Facts } from '@/ui/Facts';
+import { Icon } from '@/ui/Icon';
+import { Failure, Notice } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { Tabs } from '@/ui/Tabs';
+import { Time } from '@/ui/Time';
+import { toast, toastFailure } from '@/ui/toast';
+import type { NodeTab } from '@/routes';
+import { NodeFactsCard } from './NodeFactsCard';
+import { NodeEdit } from './NodeEdit';
+import { NodeEnd } from './NodeEnd';
+import { Generation } from './nodeColumns';
+import { ResourcesTable } from './ResourcesTable';
+
+const route = getRouteApi('/app/nodes/$node');
+
+export default function NodePage() {
+  const { node: name } = route.useParams();
+  const { tab = 'resources' } = route.useSearch();
+  const client = useQueryClient();
+  const node = useQuery(nodeQuery(name));
+  const resources = useQuery(nodeResourcesQuery(name));
+  const drifts = useQuery({ ...driftsQuery({ node: node.data?.id, standing: true }), enabled: node.data !== undefined });
+  const [dialog, setDialog] = useState<'edit' | 'revoke' | 'remove'>();
+  const refusal = useRefusal('manage_nodes');
+  const retry = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/nodes/{node}/retry', { params: { path: { node: name } } })),
+    onSuccess: async () => {
+      toast(`${name} tries again`);
+      await client.invalidateQueries({ queryKey: ['nodes'] });
+    },
+    onError: toastFailure,
+  });
+  if (node.data === undefined) {
+    return (
+      <>
+        <PageHead title={name} above={<Link to="/nodes">Nodes</Link>} />
+        {node.error === null ? <RowSkeletons /> : <Failure error={node.error} />}
+      </>
+    );
+  }
+  const it = node.data;
+  const state = nodeState(it);
+  const to = (each: NodeTab) => ({ to: '/nodes/$node', params: { node: name }, search: each === 'resources' ? {} : { tab: each } }) as const;
+  return (
+    <>
+      <PageHead
+        above={<Link to="/nodes">Nodes</Link>}
+        tab={it.name}
+        title={<>{it.name} <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={state} /></span></>}
+        facts={
+          <Facts
+            items={[
+              <RoleChips key="roles" roles={it.roles} />,
+              <span key="generation">generation <Generation node={it} /></span>,
+              `${it.converged} of ${it.resources} in force`,
+              it.state === 'online' ? 'heard now' : <span key="heard">heard <Time at={it.last_seen_at} /></span>,
+              it.facts.os,
+            ]}
+          />
+        }
+        actions={
+          <>
+            <ActionButton variant="default" refusal={refusal} leftSection={<Icon name="edit" />} onClick={() => { setDialog('edit'); }}>Edit</ActionButton>
+            <ActionButton variant="default" refusal={refusal ?? (it.state === 'offline' ? `${it.name} is not connected; it tries by itself when it returns.` : undefined)} leftSection={<Icon name="retry" />} loading={retry.isPending} onClick={() => { retry.mutate(); }}>Try again</ActionButton>
+            <Menu position="bottom-end">
+              <Menu.Target><button type="button" className="plain" style={{ padding: 8 }} aria-label="More about this node"><Icon name="down" /></button></Menu.Target>
+              <Menu.Dropdown>
+                <Menu.Item leftSection={<Icon name="close" />} color="red" disabled={refusal !== undefined || it.is_revoked} onClick={() => { setDialog('revoke'); }}>Revoke its certificate …</Menu.Item>
+                <Menu.Item leftSection={<Icon name="trash" />} color="red" disabled={refusal !== undefined} onClick={() => { setDialog('remove'); }}>Remove from the fleet …</Menu.Item>
+              </Menu.Dropdown>
+            </Menu>
+          </>
+        }
+      />
+      {it.is_revoked && <Notice tone="bad" title="Its certificate is revoked">The node can't connect, and keeps what was last in force. It comes back with a new enrolment token.</Notice>}
+      {it.quarantined != null && <Notice tone="bad" title={`Generation ${it.quarantined} cut it off and was undone by the node itself`}>It stands as quarantined until a newer one, or until you let it try again.</Notice>}
+      {it.attention !== '' && it.quarantined == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
+      <Tabs
+        label="About this node"
+        active={tab}
+        tabs={[
+          { id: 'resources', title: 'In force', count: it.resources, to: to('resources') },
+          { id: 'drift', title: 'Drift', count: drifts.data?.items.length, to: to('drift') },
+          { id: 'activity', title: 'Activity', to: to('activity') },
+          { id: 'runs', title: 'Job runs', to: to('runs') },
+          { id: 'facts', title: 'Facts', to: to('facts') },
+        ]}
+      />
+      {tab === 'resources' && <ResourcesTable node={it} resources={resources.data} error={resources.error} />}
+      {tab === 'drift' && (
+        <div className="stack">
+          <Failure error={drifts.error} />
+          {drifts.data?.items.map((drift) => <DriftCard key={drift.id} drift={drift} />)}
+          {drifts.data?.items.length === 0 && <p className="card card-none">Nothing on {it.name} was changed by hand. What was is under <Link to="/drift" search={{ show: 'all', node: it.id }}>past drift</Link>.</p>}
+        </div>
+      )}
+      {tab === 'activity' && <ActivityTab name={name} />}
+      {tab === 'runs' && <RunsTab node={it.id} />}
+      {tab === 'facts' && <NodeFactsCard node={it} />}
+      {dialog === 'edit' && <NodeEdit node={it} onClose={() => { setDialog(undefined); }} />}
+      {(dialog === 'revoke' || dialog === 'remove') && <NodeEnd node={it} act={dialog} onClose={() => { setDialog(undefined); }} />}
+    </>
+  );
+}
+
+function ActivityTab({ name }: { name: string }) {
+  const activity = useQuery(nodeActivityQuery(name));
+  if (activity.data === undefined) return activity.error === null ? <RowSkeletons /> : <Failure error={activity.error} />;
+  return <section className="card"><ActivityList items={activity.data.items} none="Nothing has happened here yet." /></section>;
+}
+
+function RunsTab({ node }: { node: string }) {
+  const runs = useQuery(runsQuery({ node }));
+  return <RunsTable runs={runs.data?.items} error={runs.error} without="node" />;
+}

@@ -1,0 +1,137 @@
+// Edits an object: its form at the left, what the controller says about it at the right, and the way to a plan.
+import { useState } from 'react';
+import { Button, Select, Textarea, TextInput } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { api, take } from '@/api/client';
+import { rolesQuery } from '@/api/queries';
+import { useRefusal } from '@/api/session';
+import type { Body, Draft, DriftPolicy, ObjectSpec } from '@/api/schema';
+import { useKeys } from '@/keys/keys';
+import { ScopeInput } from '@/components/ScopeInput';
+import { ActionButton } from '@/ui/ActionButton';
+import { Failure, Notice } from '@/ui/Notice';
+import { Time } from '@/ui/Time';
+import { CheckCard } from './CheckCard';
+import { useDraft } from './draft';
+import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm } from './forms';
+import type { FormProps } from './fields';
+import { Compare } from './Compare';
+import { useCheck, type Check } from './useCheck';
+
+interface Props {
+  /** Names the draft in this browser. */
+  draftKey: string;
+  original: ObjectSpec;
+  /** The current revision; undefined for a new object. */
+  revision?: number | undefined;
+  isMasked?: boolean;
+}
+
+export function ObjectEditor({ draftKey, original, revision, isMasked = false }: Props) {
+  const draft = useDraft(draftKey, original, revision);
+  const { spec } = draft;
+  const isNew = revision === undefined;
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const roles = useQuery(rolesQuery).data ?? [];
+  const [reason, setReason] = useState('');
+  const [isComparing, setComparing] = useState(false);
+  const refusal = useRefusal('change');
+  const check = useCheck(spec, spec.name !== '');
+  const isReadOnly = refusal !== undefined || isMasked;
+  const plan = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/changes', { body: { drafts: [draftOf(spec, original, draft.base, isNew)], reason } })),
+    onSuccess: async (change) => {
+      // The draft stays until the change is applied: whoever comes back from the plan goes on where they were.
+      draft.keep();
+      await client.invalidateQueries({ queryKey: ['changes'] });
+      await navigate({ to: '/changes/$change', params: { change: String(change.number) } });
+    },
+  });
+  useKeys({ 'mod+s': draft.keep });
+  const errors = check.answer?.problems.filter((finding) => finding.severity === 'error') ?? [];
+  const whyNot =
+    refusal ??
+    (isMasked ? 'You may not read its content, so you can’t change it here.' : undefined) ??
+    (spec.name === '' ? 'Give it a name first.' : undefined) ??
+    (!draft.isChanged && !isNew ? 'Nothing is changed yet.' : undefined) ??
+    (errors[0] === undefined ? undefined : `${errors[0].field}: ${errors[0].message}`);
+  const isBehind = !isNew && draft.base !== undefined && draft.base !== revision;
+  return (
+    <div className="editor">
+      <div className="editor-main">
+        {draft.isRestored && draft.isChanged && (
+          <Notice action={<Button size="xs" variant="default" onClick={draft.discard}>Discard it</Button>}>
+            Your draft of an earlier visit is here{draft.keptAt !== undefined && <>, kept <Time at={new Date(draft.keptAt).toISOString()} /></>}.
+          </Notice>
+        )}
+        {isBehind && <Notice tone="warn" title={`Revision ${revision ?? 0} was saved meanwhile; your draft is of revision ${draft.base ?? 0}`} action={<Button size="xs" variant="default" onClick={() => { setComparing(true); }}>Compare</Button>}>Planning will be refused. Compare the two, discard the draft, and put your edit into the newer revision.</Notice>}
+        {isMasked && <Notice tone="warn">Its content is not world-readable on the nodes. You need the permission to read contents to see and edit it.</Notice>}
+        <section className="card">
+          <div className="card-body stack">
+            <div className="fields">
+              <TextInput label="Name" value={spec.name} readOnly={isReadOnly} onChange={(event) => { draft.set({ ...spec, name: event.currentTarget.value }); }} error={check.text('name')} required autoFocus={isNew} />
+              <ScopeInput value={spec.scope} roles={roles} isReadOnly={isReadOnly} onChange={(scope) => { draft.set({ ...spec, scope }); }} error={check.text('scope')} />
+            </div>
+            <KindForm spec={spec} check={check} isReadOnly={isReadOnly} onSave={draft.keep} set={(body) => { draft.set({ ...spec, body }); }} />
+            <div className="fields">
+              <Select label="When somebody changes it by hand" data={[{ value: 'hold', label: 'Hold: keep the edit until somebody decides' }, { value: 'report', label: 'Report: show it, overwrite with the next change' }, { value: 'repair', label: 'Repair: put it back at once' }]} value={spec.drift ?? 'hold'} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { draft.set({ ...spec, drift: (next ?? 'hold') as DriftPolicy }); }} />
+            </div>
+          </div>
+        </section>
+        {isComparing && <Compare before={original} after={spec} onClose={() => { setComparing(false); }} />}
+      </div>
+      <aside className="editor-side" aria-label="Check and plan">
+        <CheckCard check={check} kind={spec.body.kind} isNamed={spec.name !== ''} />
+        <section className="card">
+          <div className="card-body stack">
+            <Textarea label="Why" description="Stands in the history, the audit, and in lampas-agent why" autosize minRows={2} value={reason} maxLength={500} onChange={(event) => { setReason(event.currentTarget.value); }} />
+            <Failure error={plan.error} />
+            <ActionButton refusal={whyNot} loading={plan.isPending} onClick={() => { plan.mutate(); }} fullWidth>Plan</ActionButton>
+            <p className="hint">A plan changes nothing. It shows for each node what would be done.</p>
+            <div className="row-wrap small">
+              {!isNew && <button type="button" className="link" onClick={() => { setComparing(!isComparing); }}>{isComparing ? 'Hide the comparison' : 'Compare with the current revision'}</button>}
+              {draft.isChanged && !draft.isRestored && <button type="button" className="link" onClick={draft.discard}>Discard the draft</button>}
+              {draft.isChanged && draft.keptAt !== undefined && <span className="dim">Draft kept in this browser, <Time at={new Date(draft.keptAt).toISOString()} /></span>}
+            </div>
+          </div>
+        </section>
+      </aside>
+    </div>
+  );
+}
+
+/** A new name is a rename; a new scope makes another object, since it is part of what the object is. */
+function draftOf(spec: ObjectSpec, original: ObjectSpec, base: number | undefined, isNew: boolean): Draft {
+  const isOther = isNew || spec.scope !== original.scope;
+  const isRenamed = !isOther && spec.name !== original.name;
+  return { put: spec, ...(isOther || base === undefined ? {} : { base }), ...(isRenamed ? { previous_name: original.name } : {}) };
+}
+
+interface KindFormProps {
+  spec: ObjectSpec;
+  check: Check;
+  isReadOnly: boolean;
+  onSave: () => void;
+  set: (body: Body) => void;
+}
+
+function KindForm({ spec, check, isReadOnly, onSave, set }: KindFormProps) {
+  const { body } = spec;
+  const common = <B extends Body>(own: B): FormProps<B> => ({ body: own, set: (change) => { set({ ...own, ...change }); }, check, onSave, name: spec.name, isReadOnly });
+  switch (body.kind) {
+    case 'cron':
+      return <CronForm {...common(body)} />;
+    case 'hosts':
+      return <HostsForm {...common(body)} />;
+    case 'script':
+      return <ScriptForm {...common(body)} />;
+    case 'file':
+      return <FileForm {...common(body)} />;
+    case 'directory':
+      return <DirectoryForm {...common(body)} />;
+    case 'link':
+      return <LinkForm {...common(body)} />;
+  }
+}

@@ -1,0 +1,100 @@
+// One object: its editor, the nodes that have it, its history, and the runs of a job.
+import { useState } from 'react';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { api, take } from '@/api/client';
+import { driftsQuery, objectQuery, runsQuery } from '@/api/queries';
+import { useRefusal } from '@/api/session';
+import type { Object as FleetObject } from '@/api/schema';
+import { KIND_ICONS, KIND_NOUNS } from '@/components/kinds';
+import { RunsTable } from '@/components/RunsTable';
+import { ScopeText } from '@/components/ScopeText';
+import type { ObjectTab } from '@/routes';
+import { ActionButton } from '@/ui/ActionButton';
+import { ConfirmByName } from '@/ui/ConfirmByName';
+import { Facts } from '@/ui/Facts';
+import { Icon } from '@/ui/Icon';
+import { Failure, Notice } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { plural } from '@/ui/plural';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { Tabs } from '@/ui/Tabs';
+import { Time } from '@/ui/Time';
+import { History } from './History';
+import { ObjectEditor } from './ObjectEditor';
+import { ObjectNodes } from './ObjectNodes';
+
+const route = getRouteApi('/app/config/$object');
+
+export default function ObjectPage() {
+  const { object: id } = route.useParams();
+  const { tab = 'edit' } = route.useSearch();
+  const object = useQuery(objectQuery(id));
+  const drifts = useQuery(driftsQuery({ object: id, standing: true })).data?.items ?? [];
+  const [isDeleting, setDeleting] = useState(false);
+  const refusal = useRefusal('change');
+  if (object.data === undefined) {
+    return (
+      <>
+        <PageHead title="Object" above={<Link to="/config">Config</Link>} />
+        {object.error === null ? <RowSkeletons /> : <Failure error={object.error} />}
+      </>
+    );
+  }
+  const it = object.data;
+  const to = (each: ObjectTab) => ({ to: '/config/$object', params: { object: id }, search: each === 'edit' ? {} : { tab: each } }) as const;
+  return (
+    <>
+      <PageHead
+        above={<><Link to="/config">Config</Link> / <Link to="/config" search={{ kind: it.kind }}>{KIND_NOUNS[it.kind]}</Link></>}
+        tab={it.name}
+        title={<><Icon name={KIND_ICONS[it.kind]} size={20} />{it.name}</>}
+        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">saved by {it.author} <Time at={it.updated_at} /></span>, `on ${plural(it.effective_on.length, 'node')}`, it.overridden_on.length > 0 && `overridden on ${plural(it.overridden_on.length, 'node')}`]} />}
+        actions={!it.is_deleted && <ActionButton variant="default" color="red" refusal={refusal} leftSection={<Icon name="trash" />} onClick={() => { setDeleting(true); }}>Delete</ActionButton>}
+      />
+      {it.is_deleted && <Notice tone="warn" title="This object was deleted">What it says below is its last revision. The history brings it back.</Notice>}
+      {drifts.length > 0 && <Notice tone="warn" title={`Changed by hand on ${drifts.map((drift) => drift.node.name).join(', ')}`}><Link to="/drift">Look at the drift</Link> and revert or adopt it before you change the object.</Notice>}
+      <Tabs
+        label="About this object"
+        active={tab}
+        tabs={[
+          { id: 'edit', title: it.is_deleted ? 'Last revision' : 'Edit', to: to('edit') },
+          { id: 'nodes', title: 'Nodes', count: it.effective_on.length, to: to('nodes') },
+          { id: 'history', title: 'History', count: it.revision, to: to('history') },
+          ...(it.kind === 'cron' ? [{ id: 'runs', title: 'Runs', to: to('runs') }] : []),
+        ]}
+      />
+      {tab === 'edit' && <ObjectEditor key={it.id} draftKey={it.id} original={it.spec} revision={it.revision} isMasked={it.is_masked} />}
+      {tab === 'nodes' && <ObjectNodes object={it} />}
+      {tab === 'history' && <History object={it} />}
+      {tab === 'runs' && <Runs object={id} />}
+      {isDeleting && <Delete object={it} onClose={() => { setDeleting(false); }} />}
+    </>
+  );
+}
+
+function Runs({ object }: { object: string }) {
+  const runs = useQuery(runsQuery({ object }));
+  return <RunsTable runs={runs.data?.items} error={runs.error} without="name" />;
+}
+
+function Delete({ object, onClose }: { object: FleetObject; onClose: () => void }) {
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const plan = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/changes', { body: { drafts: [{ delete: { kind: object.kind, scope: object.scope, name: object.name }, base: object.revision }], reason: `delete ${KIND_NOUNS[object.kind]} ${object.name}` } })),
+    onSuccess: async (change) => {
+      await client.invalidateQueries({ queryKey: ['changes'] });
+      await navigate({ to: '/changes/$change', params: { change: String(change.number) } });
+    },
+  });
+  const names = object.effective_on.map((node) => node.name);
+  return (
+    <ConfirmByName opened onClose={onClose} title={`Delete ${KIND_NOUNS[object.kind]} ${object.name}`} name={object.name} verb="Plan the deletion" onConfirm={() => { plan.mutate(); }} isPending={plan.isPending} error={plan.error}>
+      <p>
+        It is in force on {plural(names.length, 'node')}{names.length > 0 && <>: {names.slice(0, 8).join(', ')}{names.length > 8 && ` and ${names.length - 8} more`}</>}. What stood there before LAMPAS comes back.
+      </p>
+      <p className="dim" style={{ marginTop: 8 }}>The next page shows what each node would do. Nothing happens before you apply it there.</p>
+    </ConfirmByName>
+  );
+}

@@ -1,0 +1,51 @@
+// Fields that several kinds of objects have.
+import { Select, TextInput } from '@mantine/core';
+import type { Check } from './useCheck';
+
+export interface FormProps<B> {
+  body: B;
+  set: (change: Partial<B>) => void;
+  check: Check;
+  onSave: () => void;
+  name: string;
+  isReadOnly: boolean;
+}
+
+interface Owned {
+  owner?: string;
+  group?: string;
+  mode?: string;
+}
+
+export function OwnerFields({ body, set, check, isReadOnly }: Pick<FormProps<Owned>, 'body' | 'set' | 'check' | 'isReadOnly'>) {
+  return (
+    <>
+      <TextInput label="Owner" value={body.owner ?? 'root'} readOnly={isReadOnly} onChange={(event) => { set({ owner: event.currentTarget.value }); }} error={check.text('owner')} />
+      <TextInput label="Group" value={body.group ?? 'root'} readOnly={isReadOnly} onChange={(event) => { set({ group: event.currentTarget.value }); }} error={check.text('group')} />
+      <TextInput label="Mode" description={modeWords(body.mode ?? '')} value={body.mode ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ mode: event.currentTarget.value }); }} error={check.text('mode')} className="mono" />
+    </>
+  );
+}
+
+/** Returns "rwxr-xr-x" for "0755"; nothing for what is not a mode. */
+export function modeWords(mode: string): string {
+  if (!/^[0-7]{3,5}$/.test(mode)) return 'octal, as in 0644';
+  const bits = Number.parseInt(mode, 8);
+  const triple = (shift: number): string => ['r', 'w', 'x'].map((letter, index) => ((bits >> (shift + 2 - index)) & 1 ? letter : '-')).join('');
+  const special = [bits & 0o4000 && 'set-uid', bits & 0o2000 && 'set-gid', bits & 0o1000 && 'sticky'].filter(Boolean).join(', ');
+  return `${triple(6)}${triple(3)}${triple(0)}${special === '' ? '' : `, ${special}`}`;
+}
+
+export function PathField({ path, onChange, check, label = 'Path', description, isReadOnly }: { path: string; onChange: (path: string) => void; check: Check; label?: string; description?: string; isReadOnly: boolean }) {
+  return <TextInput className="wide mono" label={label} description={description} value={path} readOnly={isReadOnly} onChange={(event) => { onChange(event.currentTarget.value); }} error={check.text('path')} />;
+}
+
+export function ValidatorField({ value, onChange, isReadOnly }: { value: string | null | undefined; onChange: (value: 'script' | 'json' | 'toml' | 'sudoers' | undefined) => void; isReadOnly: boolean }) {
+  const data = [
+    { value: 'script', label: 'Script syntax (sh, bash, perl)' },
+    { value: 'json', label: 'JSON' },
+    { value: 'toml', label: 'TOML' },
+    { value: 'sudoers', label: 'sudoers (visudo -c)' },
+  ] as const;
+  return <Select label="Check on the node" description="Nothing lands that fails it" placeholder="none" data={[...data]} value={value ?? null} disabled={isReadOnly} onChange={(next) => { onChange(data.find((each) => each.value === next)?.value); }} clearable />;
+}

@@ -1,0 +1,35 @@
+// What stands where a page would be: while it comes, when it failed, when there is none.
+import { Button } from '@mantine/core';
+import { Link, useRouter, type ErrorComponentProps } from '@tanstack/react-router';
+import { Empty } from '@/ui/Empty';
+import { Failure } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { RowSkeletons } from '@/ui/Skeletons';
+
+export function PagePending() {
+  return <RowSkeletons rows={6} />;
+}
+
+export function PageError({ error, reset }: ErrorComponentProps) {
+  const router = useRouter();
+  const again = (): void => {
+    reset();
+    void router.invalidate();
+  };
+  return (
+    <div className="page-alone">
+      <PageHead title="This page could not be shown" />
+      <Failure error={error} retry={<Button size="xs" variant="default" onClick={again}>Try again</Button>} />
+    </div>
+  );
+}
+
+export function NotFound() {
+  return (
+    <div className="page-alone">
+      <Empty title="There is no such page" action={<Link to="/">Go to the overview</Link>}>
+        The address may be of another version, or what it showed is gone.
+      </Empty>
+    </div>
+  );
+}

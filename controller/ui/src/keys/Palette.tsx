@@ -1,0 +1,101 @@
+// Ctrl-K: goes to any page, finds any node or object, runs any command.
+import { useState } from 'react';
+import { Modal } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { nodesQuery, objectsQuery, rolesQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import { StateBadge } from '@/components/StateBadge';
+import { KIND_ICONS, KINDS_OF_OBJECTS, NEW_TITLES } from '@/components/kinds';
+import { nodeState } from '@/components/nodeState';
+import { Icon, type IconName } from '@/ui/Icon';
+import { places } from './places';
+
+interface Item {
+  id: string;
+  icon: IconName;
+  title: string;
+  aside?: React.ReactNode;
+  run: () => void;
+}
+
+export default function Palette({ onClose }: { onClose: () => void }) {
+  const [text, setText] = useState('');
+  const [active, setActive] = useState(0);
+  const items = useItems(text, onClose);
+  const at = Math.min(active, items.length - 1);
+  const onKey = (event: React.KeyboardEvent): void => {
+    const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0;
+    if (step !== 0) {
+      event.preventDefault();
+      const next = (at + step + items.length) % Math.max(items.length, 1);
+      setActive(next);
+      document.getElementById(`palette-${next}`)?.scrollIntoView({ block: 'nearest' });
+    } else if (event.key === 'Enter') {
+      event.preventDefault();
+      items[at]?.run();
+    }
+  };
+  return (
+    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size={600} yOffset="12vh" aria-label="Search or command">
+      <div className="palette">
+        <div className="palette-input">
+          <Icon name="search" size={18} />
+          <input
+            data-autofocus
+            role="combobox"
+            aria-expanded="true"
+            aria-controls="palette-list"
+            aria-activedescendant={items.length > 0 ? `palette-${at}` : undefined}
+            aria-label="Search or command"
+            placeholder="A page, a node, a role, an object, a command …"
+            value={text}
+            onChange={(event) => {
+              setText(event.currentTarget.value);
+              setActive(0);
+            }}
+            onKeyDown={onKey}
+          />
+        </div>
+        <ul id="palette-list" role="listbox" aria-label="Results">
+          {items.map((item, index) => (
+            <li key={item.id} id={`palette-${index}`} role="option" aria-selected={index === at} onClick={item.run} onPointerMove={() => { setActive(index); }}>
+              <Icon name={item.icon} />
+              <span className="grow ellipsis">{item.title}</span>
+              <span className="dim small">{item.aside}</span>
+            </li>
+          ))}
+          {items.length === 0 && <li className="dim palette-none">Nothing has this name. Nodes are found by name and address, objects by name.</li>}
+        </ul>
+      </div>
+    </Modal>
+  );
+}
+
+function useItems(text: string, onClose: () => void): Item[] {
+  const navigate = useNavigate();
+  const session = useSession();
+  const wanted = text.trim().toLowerCase();
+  const [query] = useDebouncedValue(wanted, 120);
+  const isAsking = query.length >= 1;
+  const nodes = useQuery({ ...nodesQuery({ query }), enabled: isAsking });
+  const objects = useQuery({ ...objectsQuery({ query }), enabled: isAsking });
+  const roles = useQuery(rolesQuery);
+  const go = (run: () => unknown) => () => {
+    onClose();
+    run();
+  };
+  const fits = (title: string): boolean => wanted === '' || title.toLowerCase().includes(wanted);
+  const items: Item[] = places
+    .filter((place) => fits(place.title) && session.permissions.includes(place.permission))
+    .map((place) => ({ id: place.to, icon: place.icon, title: place.title, aside: `g ${place.key}`, run: go(() => navigate({ to: place.to })) }));
+  if (session.permissions.includes('change')) {
+    items.push(...KINDS_OF_OBJECTS.filter((kind) => fits(NEW_TITLES[kind])).map((kind): Item => ({ id: `new-${kind}`, icon: 'plus', title: NEW_TITLES[kind], aside: 'Create', run: go(() => navigate({ to: '/config/new', search: { kind } })) })));
+  }
+  if (!isAsking || wanted === '') return items;
+  items.push(...(roles.data ?? []).filter((role) => fits(role.name)).slice(0, 5).map((role): Item => ({ id: `role-${role.name}`, icon: 'roles', title: role.name, aside: 'Role', run: go(() => navigate({ to: '/roles/$role', params: { role: role.name } })) })));
+  items.push(...(nodes.data?.items ?? []).slice(0, 8).map((node): Item => ({ id: node.id, icon: 'nodes', title: node.name, aside: <StateBadge state={nodeState(node)} />, run: go(() => navigate({ to: '/nodes/$node', params: { node: node.name } })) })));
+  items.push(...(objects.data?.items ?? []).slice(0, 8).map((object): Item => ({ id: object.id, icon: KIND_ICONS[object.kind], title: object.name, aside: `${object.kind} · ${object.scope}`, run: go(() => navigate({ to: '/config/$object', params: { object: object.id } })) })));
+  return items;
+}

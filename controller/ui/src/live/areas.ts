@@ -1,0 +1,30 @@
+// Which questions an event makes stale. Keys are those of `api/queries.ts`.
+import type { EventKind } from '@/api/schema';
+
+const areas: Record<EventKind, readonly string[]> = {
+  'fleet.node.enrolled': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'audit'],
+  'fleet.node.connected': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'changes'],
+  'fleet.node.disconnected': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'changes'],
+  'fleet.node.changed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'activity', 'audit'],
+  'fleet.node.revoked': ['nodes', 'fleet-map', 'overview', 'activity', 'audit'],
+  'fleet.node.removed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'activity', 'audit'],
+  'fleet.node.refused': ['overview', 'activity'],
+  'fleet.token.changed': ['enrol', 'tokens', 'audit'],
+  'host.node.reported': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
+  'host.generation.quarantined': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
+  'host.drift.found': ['nodes', 'fleet-map', 'overview', 'roles', 'drift', 'activity'],
+  'host.drift.ended': ['nodes', 'fleet-map', 'overview', 'roles', 'drift', 'activity'],
+  'change.object.changed': ['objects', 'roles', 'nodes', 'overview', 'activity', 'audit'],
+  'change.change.moved': ['changes', 'overview', 'nodes', 'activity', 'audit'],
+  'job.run.recorded': ['runs', 'activity'],
+  'access.user.changed': ['users', 'tokens', 'audit'],
+  'access.session.opened': ['users', 'audit'],
+  'access.session.refused': ['audit'],
+};
+
+export const KINDS = Object.keys(areas) as EventKind[];
+
+/** Returns the areas that an event concerns; none for a kind that this dashboard does not know. */
+export function areasOf(kind: string): readonly string[] {
+  return Object.hasOwn(areas, kind) ? areas[kind as EventKind] : [];
+}

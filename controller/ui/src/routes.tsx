@@ -1,0 +1,209 @@
+// All routes of the dashboard in one place; every page is a chunk of its own. What a page shows (filters, tab, place
+// in a list) stands in its URL, so that every state can be linked and Back always works.
+import type { QueryClient } from '@tanstack/react-query';
+import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router';
+import { root as baseUrl, setSignedOutHandler } from '@/api/client';
+import { ApiError } from '@/api/client';
+import { setupQuery } from '@/api/queries';
+import { sessionQuery } from '@/api/session';
+import type { Kind, Permission } from '@/api/schema';
+import { KINDS_OF_OBJECTS } from '@/components/kinds';
+import { Frame } from '@/frame/Frame';
+import { NotFound, PageError, PagePending } from '@/frame/PageStates';
+
+interface Context {
+  client: QueryClient;
+}
+
+type Search = Record<string, unknown>;
+
+/** Takes these texts from the address; what is not there, or empty, is left out. */
+function texts<const K extends string>(search: Search, ...keys: K[]): Partial<Record<K, string>> {
+  const found = keys.flatMap((key) => {
+    const value = search[key];
+    return typeof value === 'string' && value !== '' ? [[key, value]] : typeof value === 'number' ? [[key, String(value)]] : [];
+  });
+  return Object.fromEntries(found) as Partial<Record<K, string>>;
+}
+
+const rootRoute = createRootRouteWithContext<Context>()({ component: Outlet, notFoundComponent: NotFound });
+
+const setup = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/setup',
+  validateSearch: (search: Search) => texts(search, 'token'),
+  component: lazyRouteComponent(() => import('@/features/access/SetupPage')),
+});
+
+const signIn = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/sign-in',
+  validateSearch: (search: Search) => texts(search, 'to'),
+  component: lazyRouteComponent(() => import('@/features/access/SignInPage')),
+});
+
+/** Everything behind the sign-in. */
+const app = createRoute({
+  getParentRoute: () => rootRoute,
+  id: 'app',
+  component: Frame,
+  errorComponent: PageError,
+  beforeLoad: async ({ context, location }) => {
+    try {
+      await context.client.ensureQueryData(sessionQuery);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      const state = await context.client.ensureQueryData(setupQuery);
+      if (state.is_open) throw redirect({ to: '/setup' });
+      throw redirect({ to: '/sign-in', search: location.href === '/' ? {} : { to: location.href } });
+    }
+  },
+});
+
+const overview = createRoute({ getParentRoute: () => app, path: '/', component: lazyRouteComponent(() => import('@/features/overview/OverviewPage')) });
+
+const nodes = createRoute({
+  getParentRoute: () => app,
+  path: '/nodes',
+  validateSearch: (search: Search) => texts(search, 'query', 'role', 'state', 'config', 'label', 'after'),
+  component: lazyRouteComponent(() => import('@/features/fleet/NodesPage')),
+});
+
+const NODE_TABS = ['resources', 'drift', 'activity', 'runs', 'facts'] as const;
+export type NodeTab = (typeof NODE_TABS)[number];
+const node = createRoute({
+  getParentRoute: () => app,
+  path: '/nodes/$node',
+  validateSearch: (search: Search): { tab?: NodeTab } => {
+    const tab = NODE_TABS.find((each) => each === search['tab']);
+    return tab === undefined ? {} : { tab };
+  },
+  component: lazyRouteComponent(() => import('@/features/fleet/NodePage')),
+});
+
+const roles = createRoute({ getParentRoute: () => app, path: '/roles', component: lazyRouteComponent(() => import('@/features/fleet/RolesPage')) });
+
+const role = createRoute({
+  getParentRoute: () => app,
+  path: '/roles/$role',
+  validateSearch: (search: Search) => texts(search, 'tab', 'after'),
+  component: lazyRouteComponent(() => import('@/features/fleet/RolePage')),
+});
+
+const config = createRoute({
+  getParentRoute: () => app,
+  path: '/config',
+  validateSearch: (search: Search) => texts(search, 'kind', 'scope', 'query', 'after'),
+  component: lazyRouteComponent(() => import('@/features/host/ObjectsPage')),
+});
+
+const newObject = createRoute({
+  getParentRoute: () => app,
+  path: '/config/new',
+  validateSearch: (search: Search): { kind: Kind; scope?: string } => ({
+    kind: KINDS_OF_OBJECTS.find((kind) => kind === search['kind']) ?? 'cron',
+    ...texts(search, 'scope'),
+  }),
+  component: lazyRouteComponent(() => import('@/features/host/NewObjectPage')),
+});
+
+const OBJECT_TABS = ['edit', 'nodes', 'history', 'runs'] as const;
+export type ObjectTab = (typeof OBJECT_TABS)[number];
+const object = createRoute({
+  getParentRoute: () => app,
+  path: '/config/$object',
+  validateSearch: (search: Search): { tab?: ObjectTab; from?: string; to?: string } => {
+    const tab = OBJECT_TABS.find((each) => each === search['tab']);
+    return { ...(tab === undefined ? {} : { tab }), ...texts(search, 'from', 'to') };
+  },
+  component: lazyRouteComponent(() => import('@/features/host/ObjectPage')),
+});
+
+const changes = createRoute({
+  getParentRoute: () => app,
+  path: '/changes',
+  validateSearch: (search: Search) => texts(search, 'state', 'after'),
+  component: lazyRouteComponent(() => import('@/features/change/ChangesPage')),
+});
+
+const change = createRoute({ getParentRoute: () => app, path: '/changes/$change', component: lazyRouteComponent(() => import('@/features/change/ChangePage')) });
+
+const drift = createRoute({
+  getParentRoute: () => app,
+  path: '/drift',
+  validateSearch: (search: Search) => texts(search, 'show', 'node', 'after'),
+  component: lazyRouteComponent(() => import('@/features/drift/DriftPage')),
+});
+
+const oneDrift = createRoute({ getParentRoute: () => app, path: '/drift/$drift', component: lazyRouteComponent(() => import('@/features/drift/OneDriftPage')) });
+
+const runs = createRoute({
+  getParentRoute: () => app,
+  path: '/runs',
+  validateSearch: (search: Search) => texts(search, 'object', 'node', 'after'),
+  component: lazyRouteComponent(() => import('@/features/job/RunsPage')),
+});
+
+const run = createRoute({ getParentRoute: () => app, path: '/runs/$run', component: lazyRouteComponent(() => import('@/features/job/RunPage')) });
+
+const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
+
+const tokens = createRoute({
+  getParentRoute: () => app,
+  path: '/tokens',
+  validateSearch: (search: Search) => texts(search, 'show'),
+  component: lazyRouteComponent(() => import('@/features/access/TokensPage')),
+});
+
+const users = createRoute({ getParentRoute: () => app, path: '/users', component: lazyRouteComponent(() => import('@/features/access/UsersPage')), beforeLoad: needs('manage_users') });
+
+const account = createRoute({ getParentRoute: () => app, path: '/account', component: lazyRouteComponent(() => import('@/features/access/AccountPage')) });
+
+const audit = createRoute({
+  getParentRoute: () => app,
+  path: '/audit',
+  validateSearch: (search: Search) => texts(search, 'principal', 'act', 'after'),
+  component: lazyRouteComponent(() => import('@/features/audit/AuditPage')),
+  beforeLoad: needs('view_audit'),
+});
+
+/** Says on the page itself that a permission is missing, instead of showing a list of failed requests. */
+function needs(permission: Permission) {
+  return async ({ context }: { context: Context }): Promise<void> => {
+    const session = await context.client.ensureQueryData(sessionQuery);
+    if (session.permissions.includes(permission)) return;
+    const detail = `You are signed in as ${session.preset}. An administrator can give you another preset under Users.`;
+    throw new ApiError({ type: '/problems/forbidden', code: 'forbidden', title: 'This page needs a permission that you lack', status: 403, detail });
+  };
+}
+
+const tree = rootRoute.addChildren([
+  setup,
+  signIn,
+  app.addChildren([overview, nodes, node, roles, role, config, newObject, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit]),
+]);
+
+export function makeRouter(client: QueryClient) {
+  const router = createRouter({
+    routeTree: tree,
+    context: { client },
+    basepath: baseUrl.pathname,
+    defaultPreload: 'intent',
+    defaultPreloadStaleTime: 0,
+    defaultPendingMs: 150,
+    defaultPendingComponent: PagePending,
+    defaultErrorComponent: PageError,
+    scrollRestoration: true,
+  });
+  setSignedOutHandler(() => {
+    client.removeQueries({ queryKey: ['session'] });
+    void router.invalidate();
+  });
+  return router;
+}
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}

@@ -1,0 +1,62 @@
+// The one table of states: colour, shape and word. Everything that shows a state goes through it, so that the same
+// state looks the same on a tile of the fleet map, in a list and on a node's page, and never by colour alone.
+
+export type Shape = 'disc' | 'half' | 'dashed' | 'diamond' | 'triangle' | 'square' | 'ring' | 'bars' | 'check' | 'cross' | 'dash';
+export type Tone = 'green' | 'blue' | 'slate' | 'violet' | 'amber' | 'red' | 'grey';
+
+export interface Look {
+  tone: Tone;
+  shape: Shape;
+  word: string;
+  /** How much it needs somebody: 0 not at all, 3 now. The worst one wins where several meet. */
+  weight: number;
+}
+
+const table = {
+  // configuration of a resource or node
+  converged: { tone: 'green', shape: 'disc', word: 'converged', weight: 0 },
+  applying: { tone: 'blue', shape: 'half', word: 'applying', weight: 0 },
+  waiting: { tone: 'slate', shape: 'dashed', word: 'waiting', weight: 0 },
+  drifted: { tone: 'violet', shape: 'diamond', word: 'drifted', weight: 2 },
+  degraded: { tone: 'amber', shape: 'triangle', word: 'degraded', weight: 2 },
+  blocked: { tone: 'amber', shape: 'triangle', word: 'blocked', weight: 2 },
+  failed: { tone: 'red', shape: 'square', word: 'failed', weight: 3 },
+  paused: { tone: 'slate', shape: 'bars', word: 'paused', weight: 1 },
+  // link of a node
+  online: { tone: 'green', shape: 'disc', word: 'online', weight: 0 },
+  stale: { tone: 'amber', shape: 'triangle', word: 'stale', weight: 1 },
+  offline: { tone: 'grey', shape: 'ring', word: 'offline', weight: 2 },
+  revoked: { tone: 'red', shape: 'cross', word: 'revoked', weight: 1 },
+  // way of a change
+  draft: { tone: 'slate', shape: 'dashed', word: 'draft', weight: 0 },
+  planned: { tone: 'blue', shape: 'dashed', word: 'planned', weight: 0 },
+  approved: { tone: 'blue', shape: 'ring', word: 'approved', weight: 0 },
+  rolling: { tone: 'blue', shape: 'half', word: 'rolling', weight: 0 },
+  done: { tone: 'green', shape: 'check', word: 'done', weight: 0 },
+  abandoned: { tone: 'grey', shape: 'dash', word: 'abandoned', weight: 0 },
+  // way of a generation on a node
+  received: { tone: 'blue', shape: 'half', word: 'received', weight: 0 },
+  applied: { tone: 'green', shape: 'ring', word: 'applied', weight: 0 },
+  confirmed: { tone: 'green', shape: 'disc', word: 'confirmed', weight: 0 },
+  quarantined: { tone: 'red', shape: 'square', word: 'quarantined', weight: 3 },
+  // end of a drift
+  standing: { tone: 'violet', shape: 'diamond', word: 'standing', weight: 2 },
+  repaired: { tone: 'green', shape: 'check', word: 'repaired', weight: 0 },
+  resolved: { tone: 'green', shape: 'check', word: 'resolved', weight: 0 },
+  // a token's life
+  live: { tone: 'green', shape: 'disc', word: 'live', weight: 0 },
+  used: { tone: 'slate', shape: 'check', word: 'used', weight: 0 },
+  expired: { tone: 'grey', shape: 'ring', word: 'expired', weight: 0 },
+} satisfies Record<string, Look>;
+
+export type Status = keyof typeof table;
+
+/** Looks a state up; an unknown word (from a newer controller) is shown as it is, in slate. */
+export function look(status: string): Look {
+  return Object.hasOwn(table, status) ? table[status as Status] : { tone: 'slate', shape: 'dashed', word: status, weight: 0 };
+}
+
+/** Orders states by how much they need somebody, the worst first. */
+export function byWeight(a: string, b: string): number {
+  return look(b).weight - look(a).weight;
+}

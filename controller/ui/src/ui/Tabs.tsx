@@ -1,0 +1,22 @@
+// Tabs as links: each has its own address.
+import { Link, type LinkProps } from '@tanstack/react-router';
+
+export interface Tab {
+  id: string;
+  title: string;
+  count?: number | undefined;
+  to: LinkProps;
+}
+
+export function Tabs({ label, tabs, active }: { label: string; tabs: readonly Tab[]; active: string }) {
+  return (
+    <nav className="tabs" aria-label={label}>
+      {tabs.map((tab) => (
+        <Link key={tab.id} {...tab.to} aria-current={tab.id === active ? 'page' : undefined} replace>
+          {tab.title}
+          {tab.count !== undefined && tab.count > 0 && <span className="count">{tab.count}</span>}
+        </Link>
+      ))}
+    </nav>
+  );
+}
