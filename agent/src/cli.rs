@@ -139,7 +139,10 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
         // Neither logs nor threads: cron starts it thousands of times a day.
         Command::Job(JobCommand::Run { id, now }) => Ok(run_job(paths, id, now)),
         Command::Job(JobCommand::List) => ask::jobs(paths, output),
-        Command::Sandbox { checker } => Err(crate::system::sandbox::enter(&checker).into()),
+        Command::Sandbox { checker } => {
+            eprintln!("{}", crate::system::sandbox::enter(&checker));
+            Ok(ExitCode::from(crate::system::sandbox::NOT_MADE))
+        }
         Command::Config(command) => config(command, paths),
         Command::Run => run::run(paths),
         Command::Status => ask::status(paths, output),
