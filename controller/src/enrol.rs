@@ -6,12 +6,13 @@
 //! 1. *reserve*: one transaction binds the token to the node's key and to a node id. From here on the token is used:
 //!    another key is refused, the same key may try again within the token's life;
 //! 2. *sign*: the signer signs for the record, and holds the token to the same rule by its own log;
-//! 3. *settle*: one transaction makes the node with the token's name, roles and labels, records the certificate, and
-//!    assigns its desired state.
+//! 3. *settle*: one transaction makes the node with the token's name, roles and labels, and records the certificate.
+//!    Then the fleet is compiled for those who joined.
 //!
 //! So an enrolment that dies half-way leaves no node behind and can be tried again. Renewal asks the signer with the
 //! certificate that was shown; revocation is the fleet's ([`crate::fleet::revoke`]), and the link ends what is open.
 
+pub(crate) mod api;
 mod limit;
 mod network;
 mod service;
@@ -19,8 +20,7 @@ mod store;
 mod token;
 
 pub use network::{Network, NetworkError};
-pub use service::{Assign, EnrolError, Enrolments};
-pub(crate) use store::is_certificate_revoked;
+pub use service::{EnrolError, Enrolments};
 pub use store::{get, list, withdraw};
 pub use token::{NewToken, TokenError, create};
 

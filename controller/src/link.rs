@@ -11,7 +11,6 @@ mod operation;
 mod presence;
 mod registry;
 pub mod server;
-mod serving;
 mod session;
 mod source;
 mod store;
@@ -20,9 +19,8 @@ mod stream;
 pub use gate::NodeGate;
 pub use operation::Gate;
 pub use server::{Link, LinkConfig, LinkError, Parts};
-pub use serving::Serving;
 pub use source::{Admission, Member, Membership, Presence, StateSource};
-pub use store::Presences;
+pub use store::close_left_over;
 
 #[cfg(test)]
 mod tests;

@@ -107,7 +107,7 @@ impl Membership for Members {
 
 async fn member(tx: &mut Tx, node: NodeId, serial: &str) -> Result<Option<Member>, DbError> {
     let row = sqlx::query(
-        "SELECT n.name, n.machine, n.revoked_ms, c.revoked_ms AS serial_revoked_ms, c.serial FROM node n \
+        "SELECT n.name, n.machine, n.revoked_ms, c.revoked_ms AS serial_revoked_ms FROM node n \
          LEFT JOIN certificate c ON c.node = n.id AND c.serial = ? WHERE n.id = ?",
     )
     .bind(serial)
@@ -117,9 +117,9 @@ async fn member(tx: &mut Tx, node: NodeId, serial: &str) -> Result<Option<Member
     row.map(|row| {
         let r = Reader::new("node", &row);
         let is_revoked = r.maybe_int("revoked_ms")?.is_some() || r.maybe_int("serial_revoked_ms")?.is_some();
-        // A certificate that nobody recorded was not issued by this fleet's signer.
-        let is_known = r.maybe_text("serial")?.is_some();
-        Ok(Member { name: r.parse("name")?, is_revoked: is_revoked || !is_known, machine: r.text("machine")? })
+        // A certificate without a row was renewed after the backup that this store was restored from: the handshake has
+        // verified that the fleet's signer issued it, and the node is still a member.
+        Ok(Member { name: r.parse("name")?, is_revoked, machine: r.text("machine")? })
     })
     .transpose()
 }

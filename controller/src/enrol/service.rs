@@ -3,11 +3,12 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use lampas_runtime::{
-    clock,
+    Tasks, clock,
     identity::{CertInfo, Trust, public_key_hash, secret_hash},
     random,
 };
@@ -22,6 +23,8 @@ use lampas_wire::{EnrolReply, EnrolRequest, Enrolled, RenewReply, Renewed};
 use rcgen::CertificateSigningRequestParams;
 use rustls::pki_types::CertificateSigningRequestDer;
 use thiserror::Error;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
@@ -31,7 +34,8 @@ use super::{
 use crate::{
     audit::{Entry, Principal},
     ca::{Credentials, wire_trust},
-    db::{Db, DbError, Tx},
+    change::Desired,
+    db::{DbError, Tx, row::draw},
     event::NewEvent,
     fleet::{self, FleetError, NewNode},
     link::{Admission, NodeGate},
@@ -49,14 +53,12 @@ const RENEWALS_EACH: u32 = 6;
 const RENEWALS_ALL: u32 = 20_000;
 const HOUR_MS: i64 = 3_600_000;
 
+/// How long nodes that join are gathered before the fleet is compiled for them.
+const GATHER: Duration = Duration::from_millis(50);
+const ASSIGN_PAUSE: Duration = Duration::from_secs(2);
+
 /// Names that are tried beside a host name that is taken: `web-1-2`, `web-1-3` …
 const NAMES_MAX: u32 = 100;
-
-/// Gives nodes that joined their desired state, within the transaction that lets them in.
-pub trait Assign: Send + Sync + 'static {
-    /// Compiles for these nodes, and assigns what comes out.
-    fn assign<'a>(&'a self, tx: &'a mut Tx, nodes: &'a [NodeId]) -> BoxFuture<'a, Result<(), DbError>>;
-}
 
 /// Why a node was not let in.
 #[derive(Debug, Error)]
@@ -121,10 +123,11 @@ pub struct Enrolments {
 }
 
 struct Inner {
-    db: Db,
+    desired: Desired,
     signer: Signer,
     gate: Arc<dyn NodeGate>,
-    assign: Arc<dyn Assign>,
+    /// Nodes joined, and wait for their desired state.
+    joined: Notify,
     trust: RwLock<(Trust, ContentHash)>,
     controllers: Vec<String>,
     failures: Mutex<Limit<IpAddr>>,
@@ -145,26 +148,27 @@ struct Reserved {
 }
 
 impl Enrolments {
-    /// `controllers` is what nodes are told to dial, as `HOST:PORT`.
-    pub fn new(
-        db: Db,
+    /// `controllers` is what nodes are told to dial, as `HOST:PORT`. A task compiles for the nodes that joined.
+    pub fn start(
+        tasks: &Tasks,
+        desired: Desired,
         signer: Signer,
         gate: Arc<dyn NodeGate>,
-        assign: Arc<dyn Assign>,
         credentials: &Credentials,
         controllers: Vec<String>,
     ) -> Self {
-        let inner = Inner {
-            db,
+        let inner = Arc::new(Inner {
+            desired,
             signer,
             gate,
-            assign,
+            joined: Notify::new(),
             trust: RwLock::new((credentials.trust.clone(), credentials.pin)),
             controllers,
             failures: Mutex::new(Limit::new(MINUTE_MS, FAILURES_EACH, FAILURES_ALL)),
             renewals: Mutex::new(Limit::new(HOUR_MS, RENEWALS_EACH, RENEWALS_ALL)),
-        };
-        Self { inner: Arc::new(inner) }
+        });
+        tasks.spawn("enrolments", assign(Arc::clone(&inner), tasks.stopping()));
+        Self { inner }
     }
 
     /// Takes up new credentials: after a rotation.
@@ -223,7 +227,8 @@ impl Enrolments {
     async fn reserve(&self, secret: ContentHash, key: ContentHash, from: SocketAddr) -> Result<Reserved, EnrolError> {
         let drawn: NodeId = random::new_id();
         self.inner
-            .db
+            .desired
+            .db()
             .write(|mut tx| async move {
                 let grant = store::grant(&mut tx, secret).await?.ok_or(EnrolError::Token("unknown"))?;
                 let now = clock::now();
@@ -263,10 +268,10 @@ impl Enrolments {
         facts: &NodeFacts,
         from: SocketAddr,
     ) -> Result<NodeName, EnrolError> {
-        let assign = &self.inner.assign;
         let (name, is_anew) = self
             .inner
-            .db
+            .desired
+            .db()
             .write(|mut tx| async move {
                 let now = clock::now();
                 let node = reserved.node;
@@ -294,7 +299,8 @@ impl Enrolments {
                     }
                 };
                 store::insert_certificate(&mut tx, node, issued, now).await?;
-                assign.assign(&mut tx, &[node]).await?;
+                // The compiled fleet has one more member: whoever holds a copy of it makes it anew.
+                draw(&mut tx, "state", 1).await?;
                 let by = Principal::new(format!("node:{name}"), from.to_string());
                 let details = serde_json::json!({ "token": reserved.grant.id, "serial": issued.serial });
                 tx.audit(Entry::done(&by, "node.enrol", name.to_string()).with_details(&details));
@@ -304,6 +310,7 @@ impl Enrolments {
         if is_anew {
             self.inner.gate.close(reserved.node, "this node was enrolled anew");
         }
+        self.inner.joined.notify_one();
         Ok(name)
     }
 
@@ -321,7 +328,7 @@ impl Enrolments {
         let revoked =
             || Fault::lasting("renew.revoked", "this node was revoked or removed; it needs a new enrolment token");
         let serial = shown.serial.clone();
-        let is_revoked = self.inner.db.read(|mut tx| async move {
+        let is_revoked = self.inner.desired.db().read(|mut tx| async move {
             let is_revoked =
                 fleet::is_revoked(&mut tx, node).await? || store::is_certificate_revoked(&mut tx, &serial).await?;
             Ok(tx.done(is_revoked))
@@ -342,7 +349,7 @@ impl Enrolments {
         let record = Renewal { node, fingerprint: shown.fingerprint };
         let issued = self.inner.signer.renew(record, csr).await.map_err(|e| e.to_fault())?;
         let written = &issued;
-        let recorded = self.inner.db.write(|mut tx| async move {
+        let recorded = self.inner.desired.db().write(|mut tx| async move {
             // Revoked while the signer signed: then the certificate must not leave.
             if fleet::is_revoked(&mut tx, node).await? {
                 return Ok(tx.done(false));
@@ -359,6 +366,27 @@ impl Enrolments {
         }
         info!(node.id = %node, until = %issued.not_after, "a node renewed its certificate");
         Ok(Renewed { chain: issued.chain, trust: wire_trust(&self.trust()), time: clock::now() })
+    }
+}
+
+/// Compiles for nodes that joined. Other nodes may move with them, as where hosts entries are made from the fleet.
+async fn assign(inner: Arc<Inner>, stopping: CancellationToken) {
+    loop {
+        // Both arms are cancel-safe: a notice that is not taken is kept, and a node that connects is given its state
+        // by whoever serves it.
+        tokio::select! {
+            () = inner.joined.notified() => {}
+            () = stopping.cancelled() => return,
+        }
+        sleep(GATHER).await;
+        match inner.desired.assign().await {
+            Ok(moved) => inner.gate.wake(&moved),
+            Err(error) => {
+                warn!(error = %Chain(&error), "nodes that joined could not be given their state; trying again");
+                inner.joined.notify_one();
+                sleep(ASSIGN_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -267,7 +267,7 @@ pub(super) async fn supersede(tx: &mut Tx, node: NodeId, at: UnixMs) -> Result<(
 }
 
 /// Returns whether a certificate was revoked; one that the store doesn't know (it was restored from a backup) was not.
-pub(crate) async fn is_certificate_revoked(tx: &mut Tx, serial: &str) -> Result<bool, DbError> {
+pub(super) async fn is_certificate_revoked(tx: &mut Tx, serial: &str) -> Result<bool, DbError> {
     let row = sqlx::query("SELECT c.revoked_ms FROM certificate c WHERE c.serial = ?")
         .bind(serial.to_owned())
         .fetch_optional(tx.conn())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lampas_runtime::Tasks;
-use lampas_shared::id::NodeId;
+use lampas_shared::{id::NodeId, time::UnixMs};
 use tokio::{sync::Notify, time::sleep};
 use tracing::{error, warn};
 
@@ -22,8 +22,11 @@ const BATCH: usize = 1000;
 /// Changes of one node that wait while the store is away; older ones say nothing that the last don't.
 const PER_NODE: usize = 4;
 
-/// Refused strangers that wait.
+/// Refusals that wait, and nodes whose last one is remembered.
 const REFUSED_MAX: usize = 256;
+
+/// A node that is refused again and again is recorded once in so long.
+const REFUSED_EVERY_MS: i64 = 60_000;
 
 /// Where sessions put their changes.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ pub(super) struct Board {
 struct Waiting {
     nodes: BTreeMap<NodeId, Vec<Presence>>,
     refused: Vec<Presence>,
+    /// When each node's refusal was put here last.
+    told: BTreeMap<NodeId, UnixMs>,
 }
 
 impl Board {
@@ -50,8 +55,20 @@ impl Board {
                 }
                 of_node.push(presence);
             }
-            Presence::Refused { .. } if waiting.refused.len() < REFUSED_MAX => waiting.refused.push(presence),
-            Presence::Refused { .. } => {}
+            // Strangers stay out of the store, where they could write without end; they are logged.
+            Presence::Refused { node: Some(node), at, .. } => {
+                let last = waiting.told.get(node).copied();
+                if waiting.refused.len() < REFUSED_MAX
+                    && last.is_none_or(|last| !(0..REFUSED_EVERY_MS).contains(&at.since(last)))
+                {
+                    if waiting.told.len() >= REFUSED_MAX {
+                        waiting.told.clear();
+                    }
+                    waiting.told.insert(*node, *at);
+                    waiting.refused.push(presence);
+                }
+            }
+            Presence::Refused { node: None, .. } => return,
         }
         drop(waiting);
         self.called.notify_one();
