@@ -60,6 +60,8 @@ pub async fn watch(
                 }
                 let set = watched.borrow_and_update().clone();
                 watcher.follow(&set);
+                // What changed before it was watched must not wait for the full look.
+                wake();
             }
             result = watcher.wait() => {
                 if result? {

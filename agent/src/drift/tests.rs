@@ -19,7 +19,10 @@ impl Watch {
         let set = watch::Sender::new(paths.iter().map(|p| (*p).to_owned()).collect());
         let (receiver, stopping, tasks) = (set.subscribe(), CancellationToken::new(), lampas_runtime::Tasks::new());
         let (paths, token) = (Paths::new(root), stopping.clone());
-        let wake = move || drop(wake.try_send(()));
+        let wake = move || {
+            // A full channel has woken already.
+            let _ = wake.try_send(());
+        };
         // Made before the test goes on, so that nothing is missed.
         tasks.spawn("watch", async move { super::watch(paths, receiver, wake, token).await.expect("inotify works") });
         Self { woken, set, stopping, tasks }
@@ -77,6 +80,7 @@ async fn a_directory_that_comes_back_is_watched_again() {
     settle(&mut watch, &file).await;
     let other = dir.path().join("srv/late");
     watch.set.send_replace(["/srv/late".to_owned()].into());
+    watch.wait().await;
     settle(&mut watch, &other).await;
     watch.stopping.cancel();
 }

@@ -1,1 +1,7 @@
-//! tests
+//! The reconciler over a real root in a temporary directory, with a virtual controller that can be cut off.
+
+mod change;
+mod crash;
+mod drift;
+mod fixture;
+mod trial;
