@@ -4,6 +4,7 @@
 //! put in between shows. Entries are appended by the transaction that does what they say; who has the counter row is
 //! alone, so that the chain has no forks.
 
+pub(crate) mod api;
 mod store;
 
 pub(crate) use store::append;

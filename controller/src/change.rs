@@ -5,6 +5,7 @@
 //! What nodes report comes back through [`Ingest`], which gathers the reports of many nodes into one transaction.
 //! [`Desired`] holds the compiled fleet in memory, so that thousands of nodes are served without asking the store.
 
+pub(crate) mod api;
 mod assign;
 mod desired;
 mod draft;
@@ -20,7 +21,7 @@ mod store;
 use lampas_shared::{TextError, change::ChangeState, fleet::NodeName, object::ObjectKey};
 use thiserror::Error;
 
-pub use desired::Desired;
+pub use desired::{Desired, View};
 pub use draft::{Edit, Verb};
 pub use ingest::{Ingest, IngestError};
 pub use membership::Members;
@@ -126,6 +127,11 @@ impl From<FleetError> for ChangeError {
             other => Self::Fleet(other),
         }
     }
+}
+
+/// Marks rolling changes as done whose nodes are all at an end; returns how many.
+pub(crate) async fn settle(tx: &mut crate::db::Tx, now: lampas_shared::time::UnixMs) -> Result<usize, DbError> {
+    Ok(progress::settle(tx, None, now).await?.len())
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 //! These functions work on a transaction that the caller opens. What changes the desired state of nodes (roles, labels,
 //! names, addresses, removal) goes through [`crate::change::Changes`], which compiles anew in the same transaction.
 
+pub(crate) mod api;
 mod census;
 mod list;
+mod resource;
 mod role;
 mod store;
 
@@ -21,6 +23,7 @@ use lampas_shared::{
 use thiserror::Error;
 
 pub use census::{counts, map};
+pub use resource::{ResourceRow, resource_states};
 pub use list::{NodeFilter, list};
 pub use role::{ensure as ensure_role, list as list_roles};
 pub use store::{

@@ -4,6 +4,9 @@
 //! under the same identity is the same object, so that its history goes on. Nothing writes an object but a change
 //! ([`crate::change`]). Scopes that name a node hold the node's id in the store and its name everywhere else.
 
+pub(crate) mod api;
+pub(crate) mod check;
+pub(crate) mod mask;
 mod show;
 mod store;
 

@@ -1,1 +1,5 @@
 //! Runs of cron jobs, as nodes report them.
+
+mod store;
+
+pub use store::{RunFilter, get, last_of_objects, list, prune};

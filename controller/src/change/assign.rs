@@ -105,7 +105,7 @@ pub(crate) async fn assign(
             .push_bind(0_i64)
             .push_bind(0_i64)
             .push_bind(*total)
-            .push_bind("[]");
+            .push_bind("{}");
     })
     .await?;
     let ids: Vec<NodeId> = moved.keys().copied().collect();

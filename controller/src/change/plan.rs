@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use lampas_api::{NextRun, PlannedRuns};
 use lampas_render::schedule::{Zone, next_runs};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
     change::ChangeState,
-    desired::{ContentHash, Generation, NodeDesired, Provenance},
+    desired::{ContentHash, Generation, Provenance},
     error::Fault,
     event::EventKind,
     id::{ChangeId, NodeId, ObjectId},
@@ -203,25 +203,35 @@ impl Changes {
     ) -> BTreeMap<NodeId, Result<NodePlan, Fault>> {
         // The nodes may fetch contents that no applied state names yet.
         let _pin = self.desired().pin(prospect.compiled.clone());
-        let questions = affected.iter().filter_map(|(node, (generation, _))| {
-            prospect.compiled.desired(*node, *generation).map(|desired| self.ask_one(*node, desired))
-        });
-        // Boxed questions: each holds a whole state, and only those under way shall be in memory.
+        let wanted: Vec<(NodeId, Generation)> =
+            affected.iter().map(|(node, (generation, _))| (*node, *generation)).collect();
+        let questions = wanted.into_iter().map(|(node, generation)| self.ask_one(&prospect.compiled, node, generation));
         stream::iter(questions).buffer_unordered(AT_ONCE).collect::<BTreeMap<_, _>>().await
     }
 
-    async fn ask_one(&self, node: NodeId, desired: NodeDesired) -> (NodeId, Result<NodePlan, Fault>) {
-        if !self.gate().connected(node) {
-            return (node, Err(Fault::passing("link.offline", "not connected")));
-        }
-        let wanted = desired.hash;
-        let answer = match tokio::time::timeout(LIMIT, self.gate().plan(node, desired)).await {
-            Ok(Ok(plan)) if plan.desired != wanted => {
-                Err(Fault::lasting("node.other_hash", "answered for another state than the one it was asked for"))
+    /// Asks one node. Its state is made when its turn comes: only those under way are in memory.
+    fn ask_one<'a>(
+        &'a self,
+        compiled: &'a Compiled,
+        node: NodeId,
+        generation: Generation,
+    ) -> BoxFuture<'a, (NodeId, Result<NodePlan, Fault>)> {
+        Box::pin(async move {
+            if !self.gate().connected(node) {
+                return (node, Err(Fault::passing("link.offline", "not connected")));
             }
-            Ok(answer) => answer,
-            Err(_) => Err(Fault::passing("link.hung", format!("no answer within {} s", LIMIT.as_secs()))),
-        };
-        (node, answer)
+            let Some(desired) = compiled.desired(node, generation) else {
+                return (node, Err(Fault::passing("link.offline", "not of this fleet any more")));
+            };
+            let wanted = desired.hash;
+            let answer = match tokio::time::timeout(LIMIT, self.gate().plan(node, desired)).await {
+                Ok(Ok(plan)) if plan.desired != wanted => {
+                    Err(Fault::lasting("node.other_hash", "answered for another state than the one it was asked for"))
+                }
+                Ok(answer) => answer,
+                Err(_) => Err(Fault::passing("link.hung", format!("no answer within {} s", LIMIT.as_secs()))),
+            };
+            (node, answer)
+        })
     }
 }

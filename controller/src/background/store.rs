@@ -1,0 +1,80 @@
+//! The statements of the recurring work.
+
+use lampas_shared::{id::ControllerId, time::UnixMs};
+
+use crate::{
+    change,
+    db::{Db, DbError},
+    event, job,
+};
+
+/// The most rows that one transaction drops.
+const SLICE: u32 = 900;
+
+/// Puts right what an earlier process of this controller left: its sessions ended with it.
+pub async fn begin(db: &Db, controller: ControllerId) -> Result<(), DbError> {
+    db.write(|mut tx| async move {
+        sqlx::query(
+            "UPDATE node SET state = 'offline' WHERE state <> 'offline' AND (id IN \
+             (SELECT s.node FROM node_session s WHERE s.controller = ?) OR id NOT IN (SELECT s.node FROM node_session s))",
+        )
+        .bind(controller.to_string())
+        .execute(tx.conn())
+        .await?;
+        sqlx::query(
+            "UPDATE node_session SET closed_ms = opened_ms, reason = 'the controller was restarted' \
+             WHERE controller = ? AND closed_ms IS NULL",
+        )
+        .bind(controller.to_string())
+        .execute(tx.conn())
+        .await?;
+        Ok(tx.done(()))
+    })
+    .await
+}
+
+pub(super) async fn prune_events(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let count = event::prune(&mut tx, before).await?;
+        Ok(tx.done(count))
+    })
+    .await
+}
+
+pub(super) async fn prune_runs(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let count = job::prune(&mut tx, before, SLICE).await?;
+        Ok(tx.done(count))
+    })
+    .await
+}
+
+pub(super) async fn prune_drift(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    delete(db, "DELETE FROM drift WHERE outcome <> 'standing' AND ended_ms < ?", before).await
+}
+
+/// Contents that no compile named for a month: older revisions still have theirs in their bodies.
+pub(super) async fn prune_contents(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    delete(db, "DELETE FROM content WHERE used_ms < ?", before).await
+}
+
+/// An agent draws an epoch at each start; what it left unacknowledged comes again within days, not months.
+pub(super) async fn prune_epochs(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    delete(db, "DELETE FROM outbox_seen WHERE at_ms < ?", before).await
+}
+
+pub(super) async fn settle(db: &Db, now: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let done = change::settle(&mut tx, now).await?;
+        Ok(tx.done(done as u64))
+    })
+    .await
+}
+
+async fn delete(db: &Db, statement: &'static str, before: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let done = sqlx::query(statement).bind(before.0).execute(tx.conn()).await?;
+        Ok(tx.done(done.rows_affected()))
+    })
+    .await
+}

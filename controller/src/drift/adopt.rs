@@ -1,0 +1,180 @@
+//! The node's version of an object, as an object again. Pure.
+
+use lampas_render::{crontab, hosts, schedule::Zone};
+use lampas_shared::{
+    error::Chain,
+    host::{GroupName, HostsSource, ManagedFile, UserName},
+    id::ObjectId,
+    object::{Body, ObjectSpec},
+    report::ObservedFile,
+};
+
+/// What adopting a drift means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Adoption {
+    /// The object says what the node has.
+    Put(Box<ObjectSpec>),
+    /// The node has nothing there: the object goes.
+    Delete,
+}
+
+/// Reads the node's version. `content` are the bytes that `observed` describes.
+///
+/// # Errors
+/// With a sentence that says why not.
+pub(crate) fn adopt(
+    object: ObjectId,
+    spec: &ObjectSpec,
+    observed: Option<&ObservedFile>,
+    content: Option<&[u8]>,
+    zone: &Zone,
+) -> Result<Adoption, String> {
+    let Some(observed) = observed else {
+        return match &spec.body {
+            Body::Hosts(_) => {
+                Err("the managed block is gone from the node; revert it, or delete its objects".to_owned())
+            }
+            _ => Ok(Adoption::Delete),
+        };
+    };
+    if observed.is_writable_by_others && is_trusted(&spec.body) {
+        return Err(format!(
+            "somebody other than root could have written it (owner {}, mode {}), and root trusts it; look at it and make the change by hand",
+            observed.owner, observed.mode
+        ));
+    }
+    let mut adopted = spec.clone();
+    match &mut adopted.body {
+        Body::Directory(directory) => {
+            directory.owner = owner(observed)?;
+            directory.group = group(observed)?;
+            directory.mode = observed.mode;
+        }
+        Body::Link(link) => link.target = text(content)?,
+        Body::File(file) => {
+            (file.content, file.encoding) = ManagedFile::encode(bytes(content)?);
+            file.owner = owner(observed)?;
+            file.group = group(observed)?;
+            file.mode = observed.mode;
+        }
+        Body::Script(script) => {
+            script.content = text(content)?;
+            script.owner = owner(observed)?;
+            script.group = group(observed)?;
+            script.mode = observed.mode;
+        }
+        Body::Cron(job) => {
+            let read = crontab::read_back(&text(content)?, object, job, zone).map_err(|e| Chain(&e).to_string())?;
+            *job = read.job;
+        }
+        Body::Hosts(entry) => {
+            let Ok(HostsSource::Line(address, names)) = entry.source() else {
+                return Err("its lines are generated from the fleet; change the nodes' addresses instead".to_owned());
+            };
+            let lines = hosts::read_back(bytes(content)?).map_err(|e| Chain(&e).to_string())?;
+            let has_name = |l: &&hosts::HostsLine| {
+                l.names.iter().any(|n| names.iter().any(|o| o.as_str().eq_ignore_ascii_case(n.as_str())))
+            };
+            let mut candidates: Vec<_> = lines.iter().filter(has_name).collect();
+            if candidates.is_empty() {
+                candidates = lines.iter().filter(|l| l.address == address).collect();
+            }
+            match candidates.as_slice() {
+                [] => return Ok(Adoption::Delete),
+                [line] => {
+                    let line = (*line).clone();
+                    entry.address = Some(line.address);
+                    entry.names = line.names;
+                    entry.comment = line.comment;
+                }
+                _ => return Err("several lines of the block have its names; make the change by hand".to_owned()),
+            }
+        }
+    }
+    adopted.check().map_err(|e| e.to_string())?;
+    Ok(Adoption::Put(Box::new(adopted)))
+}
+
+/// Whether root executes or trusts what stands there.
+fn is_trusted(body: &Body) -> bool {
+    match body {
+        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) => true,
+        Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
+        Body::Directory(directory) => directory.owner == UserName::root(),
+        Body::Link(_) => true,
+    }
+}
+
+fn bytes(content: Option<&[u8]>) -> Result<&[u8], String> {
+    content.ok_or_else(|| format!("it is larger than {} KiB", ObservedFile::MAX_BYTES >> 10))
+}
+
+fn text(content: Option<&[u8]>) -> Result<String, String> {
+    let text = std::str::from_utf8(bytes(content)?).map_err(|_| "it is not UTF-8".to_owned())?;
+    Ok(text.to_owned())
+}
+
+fn owner(observed: &ObservedFile) -> Result<UserName, String> {
+    UserName::parse(observed.owner.clone()).map_err(|_| format!("its owner {} has no name", observed.owner))
+}
+
+fn group(observed: &ObservedFile) -> Result<GroupName, String> {
+    GroupName::parse(observed.group.clone()).map_err(|_| format!("its group {} has no name", observed.group))
+}
+
+#[cfg(test)]
+mod tests {
+    use lampas_shared::{desired::ContentHash, host::FileMode, time::UnixMs};
+
+    use super::*;
+
+    fn observed(content: &[u8], owner: &str, is_writable_by_others: bool) -> ObservedFile {
+        ObservedFile {
+            content: None,
+            hash: ContentHash::of(content),
+            owner: owner.to_owned(),
+            group: "root".to_owned(),
+            mode: FileMode::new(0o640).expect("a mode"),
+            modified_at: UnixMs(1),
+            is_writable_by_others,
+        }
+    }
+
+    fn file(owner: &str) -> ObjectSpec {
+        serde_json::from_value(serde_json::json!({
+            "name": "motd", "scope": "fleet",
+            "body": { "kind": "file", "path": "/etc/motd", "content": "old\n", "owner": owner },
+        }))
+        .expect("a spec")
+    }
+
+    fn check(spec: &ObjectSpec, found: Option<(&ObservedFile, Option<&[u8]>)>, expected: Result<&str, &str>) {
+        let id = ObjectId::parse("0190a000-0000-7000-8000-000000000001").expect("an id");
+        let got = adopt(id, spec, found.map(|f| f.0), found.and_then(|f| f.1), &Zone::utc());
+        match (got, expected) {
+            (Ok(Adoption::Delete), Ok("delete")) => {}
+            (Ok(Adoption::Put(spec)), Ok(part)) => assert!(crate::host::text(&spec).contains(part), "{spec:?}"),
+            (Err(why), Err(part)) => assert!(why.contains(part), "{why}"),
+            (got, _) => panic!("{got:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_is_adopted_with_owner_mode_and_bytes() {
+        let found = observed(b"new\n", "www-data", false);
+        check(&file("root"), Some((&found, Some(b"new\n"))), Ok("new"));
+        check(&file("root"), Some((&found, Some(b"new\n"))), Ok("www-data"));
+        check(&file("root"), Some((&found, Some(b"\xff\x00"))), Ok("base64"));
+        check(&file("root"), None, Ok("delete"));
+    }
+
+    #[test]
+    fn what_root_trusts_is_not_taken_from_others() {
+        let found = observed(b"new\n", "www-data", true);
+        check(&file("root"), Some((&found, Some(b"new\n"))), Err("other than root"));
+        check(&file("www-data"), Some((&found, Some(b"new\n"))), Ok("new"));
+        let nobody = observed(b"new\n", "1234", false);
+        check(&file("root"), Some((&nobody, Some(b"new\n"))), Err("has no name"));
+        check(&file("root"), Some((&observed(b"", "root", false), None)), Err("larger than 256 KiB"));
+    }
+}

@@ -1,0 +1,228 @@
+//! The service behind drift: what handlers call.
+
+use std::collections::BTreeMap;
+
+use lampas_api::{AdoptRequest, Draft, DraftAct, Drift, NodeRef, Page};
+use lampas_render::schedule::Zone;
+use lampas_shared::{
+    fleet::Scope,
+    host::TimeZoneName,
+    id::{DriftId, ObjectId},
+    object::{DriftPolicy, ObjectSpec},
+    report::DriftOutcome,
+};
+
+use super::{
+    DriftError, DriftFilter,
+    adopt::{self, Adoption},
+    store::{self, DriftRow},
+};
+use crate::{
+    audit::{Entry, Principal},
+    change::{ChangeRow, Changes, NewChange},
+    db::{DbError, Tx},
+    fleet, host,
+};
+
+/// The service behind drift.
+#[derive(Debug, Clone)]
+pub struct Drifts {
+    changes: Changes,
+}
+
+/// A finding with all that adopting it needs.
+struct Found {
+    row: DriftRow,
+    spec: Option<ObjectSpec>,
+    zone: Zone,
+    content: Option<Vec<u8>>,
+}
+
+impl Drifts {
+    /// Decides through changes.
+    pub fn new(changes: Changes) -> Self {
+        Self { changes }
+    }
+
+    /// Returns drift, newest first.
+    pub async fn list(&self, filter: &DriftFilter, limit: u32) -> Result<Page<Drift>, DriftError> {
+        let view = self.changes.desired().view().await?;
+        let view = &view;
+        self.changes
+            .db()
+            .read(|mut tx| async move {
+                let mut rows = store::list(&mut tx, filter, limit + 1).await?;
+                let total = Some(store::count(&mut tx, filter).await?);
+                let has_more = rows.len() > limit as usize;
+                rows.truncate(limit as usize);
+                let next = rows.last().filter(|_| has_more).map(|r| r.id.to_string());
+                let mut specs: BTreeMap<ObjectId, Option<ObjectSpec>> = BTreeMap::new();
+                let mut items = Vec::with_capacity(rows.len());
+                for row in rows {
+                    if !specs.contains_key(&row.object) {
+                        specs.insert(row.object, spec_of(&mut tx, row.object).await?);
+                    }
+                    // An object of which not even a revision is left can't be named, nor anything be decided about it.
+                    let Some(spec) = specs[&row.object].clone() else { continue };
+                    let nodes = view.compiled.effective_on(row.object).len();
+                    let found = found(&mut tx, row, Some(spec)).await?;
+                    items.extend(shown(&found, nodes));
+                }
+                Ok::<_, DriftError>(tx.done(Page { items, next, total }))
+            })
+            .await
+    }
+
+    /// Returns one finding.
+    pub async fn get(&self, id: DriftId) -> Result<Drift, DriftError> {
+        let found = self.load(id).await?;
+        let nodes = self.changes.desired().view().await?.compiled.effective_on(found.row.object).len();
+        shown(&found, nodes).ok_or(DriftError::NotFound)
+    }
+
+    /// Counts the nodes with standing drift by object.
+    pub async fn standing_by_object(&self) -> Result<BTreeMap<ObjectId, u64>, DriftError> {
+        self.changes
+            .db()
+            .read(|mut tx| async move {
+                let counts = store::standing_by_object(&mut tx).await?;
+                Ok::<_, DriftError>(tx.done(counts))
+            })
+            .await
+    }
+
+    /// Asks the node to put the desired state back. The finding ends when the node says so.
+    pub async fn revert(&self, id: DriftId, by: &Principal) -> Result<(), DriftError> {
+        let found = self.load(id).await?;
+        must_stand(&found.row)?;
+        self.changes.gate().revert(found.row.node, found.row.target.clone()).await.map_err(DriftError::Node)?;
+        let row = &found.row;
+        self.changes
+            .db()
+            .write(|mut tx| async move {
+                store::decide(&mut tx, id, "revert", None, by).await?;
+                tx.audit(Entry::done(by, "drift.revert", format!("{} on {}", row.path, row.node_name)));
+                Ok::<_, DriftError>(tx.done(()))
+            })
+            .await
+    }
+
+    /// Opens a planned change with the node's version, for the object's scope or the one that is asked for.
+    ///
+    /// # Errors
+    /// When it is over, can't be adopted, or the change can't be made.
+    pub async fn adopt(&self, id: DriftId, request: &AdoptRequest, by: &Principal) -> Result<ChangeRow, DriftError> {
+        let found = self.load(id).await?;
+        must_stand(&found.row)?;
+        let spec = found.spec.as_ref().ok_or_else(|| DriftError::Refused("its object was deleted".to_owned()))?;
+        let view = self.changes.desired().view().await?;
+        // What a node says of an object that it doesn't have is nobody's to adopt.
+        let has = |c: &crate::compile::Class| c.resources.iter().any(|r| r.object == found.row.object);
+        if !view.compiled.class(found.row.node).is_some_and(has) {
+            return Err(DriftError::Refused("the object is not in force on this node".to_owned()));
+        }
+        let scope = match &request.scope {
+            None => spec.scope.clone(),
+            Some(text) => text.parse::<Scope>().map_err(|e| DriftError::Refused(e.to_string()))?,
+        };
+        let act = match read(&found, spec).map_err(DriftError::Refused)? {
+            Adoption::Put(mut adopted) => {
+                adopted.scope = scope;
+                DraftAct::Put(*adopted)
+            }
+            Adoption::Delete if scope == spec.scope => DraftAct::Delete(spec.key()),
+            Adoption::Delete => {
+                let why = "it is gone on the node, and an object can't be taken away from a narrower scope";
+                return Err(DriftError::Refused(why.to_owned()));
+            }
+        };
+        let reason = match request.reason.trim() {
+            "" => format!("adopted from {}", found.row.node_name),
+            given => format!("{given} (adopted from {})", found.row.node_name),
+        };
+        let draft = Draft { act, base: None, previous_name: None };
+        let change =
+            self.changes.create(&NewChange { drafts: vec![draft], reason, ..NewChange::default() }, by).await?;
+        self.changes.plan(change.id, by).await?;
+        let (row, change_ref) = (&found.row, &change);
+        self.changes
+            .db()
+            .write(|mut tx| async move {
+                store::decide(&mut tx, id, "adopt", Some(change_ref.id), by).await?;
+                let entry = Entry::done(by, "drift.adopt", format!("{} on {}", row.path, row.node_name));
+                tx.audit(entry.because(change_ref.reason.clone()));
+                Ok::<_, DriftError>(tx.done(()))
+            })
+            .await?;
+        Ok(self.changes.find(&change.id.to_string()).await?)
+    }
+
+    async fn load(&self, id: DriftId) -> Result<Found, DriftError> {
+        self.changes
+            .db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id).await?.ok_or(DriftError::NotFound)?;
+                let spec = spec_of(&mut tx, row.object).await?;
+                let found = found(&mut tx, row, spec).await?;
+                Ok::<_, DriftError>(tx.done(found))
+            })
+            .await
+    }
+}
+
+async fn found(tx: &mut Tx, row: DriftRow, spec: Option<ObjectSpec>) -> Result<Found, DbError> {
+    let content = store::content(tx, row.id).await?;
+    let node = fleet::get(tx, row.node).await?;
+    let zone = node.and_then(|n| TimeZoneName::parse(n.facts.time_zone).ok()).and_then(|z| Zone::parse(&z).ok());
+    Ok(Found { row, spec, zone: zone.unwrap_or_else(Zone::utc), content })
+}
+
+/// The object as it stands, or as it stood last.
+async fn spec_of(tx: &mut Tx, object: ObjectId) -> Result<Option<ObjectSpec>, DbError> {
+    if let Some(stored) = host::get(tx, object).await? {
+        return Ok(Some(ObjectSpec::clone(&stored.spec)));
+    }
+    Ok(host::revisions(tx, object).await?.into_iter().next().map(|r| r.spec))
+}
+
+fn read(found: &Found, spec: &ObjectSpec) -> Result<Adoption, String> {
+    adopt::adopt(found.row.object, spec, found.row.observed.as_ref(), found.content.as_deref(), &found.zone)
+}
+
+fn must_stand(row: &DriftRow) -> Result<(), DriftError> {
+    match row.outcome {
+        DriftOutcome::Standing => Ok(()),
+        DriftOutcome::Repaired => Err(DriftError::Over("repaired")),
+        DriftOutcome::Resolved => Err(DriftError::Over("resolved")),
+    }
+}
+
+fn shown(found: &Found, scope_nodes: usize) -> Option<Drift> {
+    let spec = found.spec.as_ref()?;
+    let row = &found.row;
+    let refusal = match row.outcome {
+        DriftOutcome::Standing => read(found, spec).err().unwrap_or_default(),
+        _ => "it is over".to_owned(),
+    };
+    let policy: DriftPolicy = spec.drift;
+    Some(Drift {
+        id: row.id,
+        node: NodeRef { id: row.node, name: row.node_name.to_string() },
+        target: row.target.clone(),
+        object: row.object,
+        kind: spec.body.kind(),
+        name: spec.name.clone(),
+        scope: spec.scope.to_string(),
+        policy,
+        outcome: row.outcome,
+        path: row.path.clone(),
+        diff: row.diff.clone(),
+        owner: row.observed.as_ref().map(|o| format!("{}:{}", o.owner, o.group)),
+        mode: row.observed.as_ref().map(|o| o.mode.to_string()),
+        modified_at: row.observed.as_ref().map(|o| o.modified_at),
+        found_at: row.found_at,
+        ended_at: row.ended_at,
+        adopt_refusal: refusal,
+        scope_nodes: scope_nodes as u32,
+    })
+}
