@@ -4,7 +4,7 @@
 //! link as a real agent, on sockets that it shares with others. What is not real is the node: a desired state is checked
 //! by its hash and kept in memory, and counts as applied at once.
 
-mod node;
+pub(crate) mod node;
 
 use std::{
     io,
@@ -29,7 +29,7 @@ use crate::{
     enrol::{self, EnrolError, read_token},
     link::{Credentials, Endpoints, Link, LinkHandle, Memory},
 };
-use node::{Counters, SimulatedNode};
+use self::node::{Counters, SimulatedNode};
 
 /// Enrolments under way at once: enough to keep a signer busy, too few to overrun it.
 const ENROLLING: usize = 32;

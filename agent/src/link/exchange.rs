@@ -56,7 +56,7 @@ pub async fn exchange(connection: &Connection, request: &Message, limit: Duratio
 ///
 /// # Errors
 /// When the stream ends before it, or it can't be read.
-pub async fn read_message(recv: &mut RecvStream) -> Result<Message, ExchangeError> {
+pub(crate) async fn read_message(recv: &mut RecvStream) -> Result<Message, ExchangeError> {
     let mut decoder = Decoder::new();
     loop {
         if let Some(frame) = decoder.next_frame()? {

@@ -27,7 +27,7 @@ use crate::{
 
 /// What all simulated nodes did.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     states: AtomicU64,
     refused: AtomicU64,
     applied: AtomicU64,
@@ -40,7 +40,7 @@ pub(super) struct Counters {
 macro_rules! read {
     ($($name:ident)*) => {
         impl Counters {
-            $(pub(super) fn $name(&self) -> u64 {
+            $(pub(crate) fn $name(&self) -> u64 {
                 self.$name.load(Relaxed)
             })*
         }
@@ -50,7 +50,7 @@ macro_rules! read {
 read! { states refused applied acked plans confirms_failed }
 
 /// One node.
-pub(super) struct SimulatedNode {
+pub(crate) struct SimulatedNode {
     node: NodeId,
     epoch: u64,
     counters: Arc<Counters>,
@@ -75,7 +75,7 @@ struct Standing {
 }
 
 impl SimulatedNode {
-    pub(super) fn new(node: NodeId, counters: Arc<Counters>, upstream: Option<LinkHandle>, tasks: Tasks) -> Self {
+    pub(crate) fn new(node: NodeId, counters: Arc<Counters>, upstream: Option<LinkHandle>, tasks: Tasks) -> Self {
         let epoch = u64::from_le_bytes(random::bytes()).max(1);
         let state = Mutex::default();
         Self { node, epoch, counters, upstream, tasks, last: watch::Sender::new(0), state }
