@@ -86,7 +86,15 @@ impl Access {
     /// Audits an act that was refused before, or by, its handler.
     pub async fn audit_refused(&self, caller: &Caller, act: &'static str, why: &str) -> Result<(), DbError> {
         let why = why.strip_prefix("refused: ").unwrap_or(why);
-        let entry = Entry::refused(&caller.as_principal(), act, "", why).because(caller.reason.clone());
+        self.note(Entry::refused(&caller.as_principal(), act, "", why).because(caller.reason.clone())).await
+    }
+
+    /// Audits an act that changed nothing in the store.
+    pub async fn audit_done(&self, caller: &Caller, act: &'static str, object: &str) -> Result<(), DbError> {
+        self.note(Entry::done(&caller.as_principal(), act, object).because(caller.reason.clone())).await
+    }
+
+    async fn note(&self, entry: Entry) -> Result<(), DbError> {
         self.db
             .write(|mut tx| {
                 let entry = entry.clone();

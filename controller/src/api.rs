@@ -33,7 +33,14 @@ use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use tracing::error;
 
-use crate::{access::Access as Accounts, config::Config, db::Db};
+use crate::{
+    access::Access as Accounts,
+    change::{Changes, Desired},
+    config::Config,
+    db::Db,
+    enrol::Enrolments,
+    link::NodeGate,
+};
 use problem::Refusal;
 use table::{Access, Call, get};
 
@@ -51,9 +58,35 @@ pub struct Parts {
     pub access: Accounts,
     /// The process's tasks.
     pub tasks: Tasks,
+    /// The way to the nodes.
+    pub gate: Arc<dyn NodeGate>,
+    /// What nodes shall be.
+    pub desired: Desired,
+    /// Changes.
+    pub changes: Changes,
+    /// Enrolment.
+    pub enrolments: Enrolments,
+    /// Where agents reach this controller, as `HOST:PORT`.
+    pub reachable: Vec<String>,
     hosts: Vec<String>,
     streams: Arc<Semaphore>,
     openapi: String,
+}
+
+/// What [`App::new`] puts together.
+pub struct Services {
+    /// The store.
+    pub db: Db,
+    /// The way to the nodes.
+    pub gate: Arc<dyn NodeGate>,
+    /// What nodes shall be.
+    pub desired: Desired,
+    /// Changes.
+    pub changes: Changes,
+    /// Enrolment.
+    pub enrolments: Enrolments,
+    /// Where agents reach this controller.
+    pub reachable: Vec<String>,
 }
 
 impl Deref for App {
@@ -65,7 +98,8 @@ impl Deref for App {
 
 impl App {
     /// Puts the services together.
-    pub fn new(config: Config, db: Db, tasks: Tasks) -> Self {
+    pub fn new(config: Config, tasks: Tasks, services: Services) -> Self {
+        let Services { db, gate, desired, changes, enrolments, reachable } = services;
         Self(Arc::new(Parts {
             access: Accounts::new(db.clone(), &config),
             hosts: frame::hosts(&config),
@@ -74,12 +108,12 @@ impl App {
             config,
             db,
             tasks,
+            gate,
+            desired,
+            changes,
+            enrolments,
+            reachable,
         }))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(config: Config, db: Db, tasks: Tasks) -> Self {
-        Self::new(config, db, tasks)
     }
 
     /// Makes the whole service: every call of the table, and the dashboard for the rest.
@@ -117,6 +151,11 @@ pub(crate) fn calls() -> Vec<Call> {
     ];
     calls.extend(crate::setup::api::calls());
     calls.extend(crate::access::api::calls());
+    calls.extend(crate::fleet::api::calls());
+    calls.extend(crate::host::api::calls());
+    calls.extend(crate::change::api::calls());
+    calls.extend(crate::enrol::api::calls());
+    calls.extend(crate::audit::api::calls());
     calls
 }
 

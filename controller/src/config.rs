@@ -7,6 +7,7 @@
 mod database;
 mod limits;
 mod retention;
+mod signer;
 mod web;
 
 use std::{
@@ -21,6 +22,7 @@ use thiserror::Error;
 pub use database::{Database, DatabaseUrl};
 pub use limits::Limits;
 pub use retention::Retention;
+pub use signer::Signer;
 pub use web::{Network, Web};
 
 /// Where the file is looked for when none is named; it may be absent then.
@@ -42,6 +44,8 @@ pub struct Config {
     pub database: Database,
     /// Dashboard and API.
     pub web: Web,
+    /// The signer.
+    pub signer: Signer,
     /// Limits.
     pub limits: Limits,
     /// How long things are kept.
@@ -57,6 +61,7 @@ impl Default for Config {
             public_url: String::new(),
             database: Database::default(),
             web: Web::default(),
+            signer: Signer::default(),
             limits: Limits::default(),
             retention: Retention::default(),
         }
@@ -176,11 +181,12 @@ impl Config {
                 "public_url" => read(&key, value, &mut config.public_url, &mut mistakes),
                 "database" => read(&key, value, &mut config.database, &mut mistakes),
                 "web" => read(&key, value, &mut config.web, &mut mistakes),
+                "signer" => read(&key, value, &mut config.signer, &mut mistakes),
                 "limits" => read(&key, value, &mut config.limits, &mut mistakes),
                 "retention" => read(&key, value, &mut config.retention, &mut mistakes),
                 _ => mistakes.add(
                     &key,
-                    "is unknown; known are data_dir, listen, names, public_url, database, web, limits and retention",
+                    "is unknown; known are data_dir, listen, names, public_url, database, web, signer, limits and retention",
                 ),
             }
         }
@@ -202,6 +208,7 @@ impl Config {
         }
         self.database.check(mistakes);
         self.web.check(mistakes);
+        self.signer.check(mistakes);
         self.limits.check(mistakes);
         self.retention.check(mistakes);
     }

@@ -28,7 +28,14 @@ pub(crate) fn calls() -> Vec<Call> {
             .takes::<EnrolTokenCreate>()
             .answers::<EnrolTokenCreated>(201),
         get("/api/v1/enrolment-tokens/{token}", NODES, "One token, to wait for its node", one).gives::<EnrolToken>(),
-        act("DELETE", "/api/v1/enrolment-tokens/{token}", NODES, "enrolment.withdraw", "Withdraw an enrolment token", withdraw),
+        act(
+            "DELETE",
+            "/api/v1/enrolment-tokens/{token}",
+            NODES,
+            "enrolment.withdraw",
+            "Withdraw an enrolment token",
+            withdraw,
+        ),
     ]
 }
 

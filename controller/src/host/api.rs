@@ -2,8 +2,8 @@
 
 use axum::{extract::State, response::IntoResponse};
 use lampas_api::{
-    DiffQuery, Draft, DraftAct, Export, ExportQuery, ManifestCheck, ManifestObject, ManifestText, NodeRef, Object, ObjectQuery, ObjectSummary,
-    Overridden, Page, PageQuery, Revision, RevisionDiff, SpecCheck,
+    DiffQuery, Draft, DraftAct, Export, ExportQuery, ManifestCheck, ManifestObject, ManifestText, NodeRef, Object,
+    ObjectQuery, ObjectSummary, Overridden, Page, PageQuery, Revision, RevisionDiff, SpecCheck,
 };
 use lampas_manifest::{ManifestFile, NoSources};
 use lampas_runtime::clock;
@@ -232,7 +232,11 @@ async fn diff(
     Ok(axum::Json(RevisionDiff { from: query.from, to: query.to, diff }))
 }
 
-async fn export(State(app): State<App>, caller: Caller, Query(query): Query<ExportQuery>) -> Answer<axum::Json<Export>> {
+async fn export(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ExportQuery>,
+) -> Answer<axum::Json<Export>> {
     let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
     let kind = query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?;
     let scope = query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?;
@@ -247,7 +251,10 @@ async fn export(State(app): State<App>, caller: Caller, Query(query): Query<Expo
     if !caller.may(Permission::ReadContent)
         && let Some(hidden) = specs.iter().find(|s| !mask::is_public(s))
     {
-        return Err(Refusal::new("forbidden", format!("{} holds what needs the permission read_content", hidden.key())));
+        return Err(Refusal::new(
+            "forbidden",
+            format!("{} holds what needs the permission read_content", hidden.key()),
+        ));
     }
     specs.sort_by_key(ObjectSpec::key);
     Ok(axum::Json(Export { objects: specs.len() as u32, manifest: lampas_manifest::export(&specs) }))

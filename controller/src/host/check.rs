@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn scripts_are_looked_at_line_by_line() {
-        let lines: Vec<_> = script_findings("#!/bin/sh\nif [[ a ]]; then\r\n:\u{202e}\nfi").iter().map(|f| f.line).collect();
+        let lines: Vec<_> =
+            script_findings("#!/bin/sh\nif [[ a ]]; then\r\n:\u{202e}\nfi").iter().map(|f| f.line).collect();
         assert_eq!(lines, [Some(1), Some(2), Some(3), Some(4)]);
         assert!(script_findings("#!/bin/bash\ntrue\n").is_empty());
     }

@@ -218,3 +218,12 @@ pub enum ChangeNodeState {
     /// Overtaken by a later change before it had this one.
     Superseded,
 }
+
+/// Why something is done, for calls that take nothing else.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// In the principal's words, up to 500 characters.
+    #[serde(default)]
+    pub reason: String,
+}

@@ -154,3 +154,32 @@ pub struct Export {
     /// How many objects it holds.
     pub objects: u32,
 }
+
+/// `POST /api/v1/check/manifest`: reads a manifest without saving anything; always 200.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestText {
+    /// What it is called in messages.
+    #[serde(default)]
+    pub name: String,
+    /// The TOML text.
+    pub manifest: String,
+}
+
+/// What reading a manifest found.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ManifestCheck {
+    /// All mistakes; empty when it can be applied.
+    pub problems: Vec<Finding>,
+    /// The objects, when there is no mistake.
+    pub objects: Vec<ManifestObject>,
+}
+
+/// An object of a manifest.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ManifestObject {
+    /// The line of its table, from 1.
+    pub line: u32,
+    /// The draft that it is, for `POST /api/v1/changes`.
+    pub draft: crate::Draft,
+}

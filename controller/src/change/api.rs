@@ -1,0 +1,320 @@
+//! The calls of changes: make and plan, look, wait, apply, abandon, revert, restore.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse,
+};
+use lampas_api::{
+    ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeQuery, ChangeSummary, FieldProblem, Page,
+    Reason, WaitQuery,
+};
+use lampas_shared::{access::Permission, change::ChangeState, check_line, id::ObjectId};
+
+use super::{Apply, ChangeError, ChangeRow, Listing, NewChange};
+use crate::{
+    api::{
+        App,
+        extract::{Json, MaybeJson, Path, Query, limit, param},
+        guard::Caller,
+        problem::{Answer, Refusal},
+        table::{Access, Call, act, get},
+    },
+    change::View,
+    fleet::FleetError,
+    host::mask,
+};
+
+const VIEW: Access = Access::Needs(Permission::View);
+const CHANGE: Access = Access::Needs(Permission::Change);
+
+/// The rows of the table.
+pub(crate) fn calls() -> Vec<Call> {
+    vec![
+        get("/api/v1/changes", VIEW, "Changes, newest first", list)
+            .query::<ChangeQuery>()
+            .gives::<Page<ChangeSummary>>(),
+        act("POST", "/api/v1/changes", CHANGE, "change.create", "Make a change and plan it", create)
+            .takes::<ChangeCreate>()
+            .answers::<Change>(201),
+        get("/api/v1/changes/{change}", VIEW, "One change, by id or number", one)
+            .query::<WaitQuery>()
+            .gives::<Change>()
+            .long(),
+        get("/api/v1/changes/{change}/nodes", VIEW, "How a change stands on its nodes", nodes)
+            .query::<ChangeNodeQuery>()
+            .gives::<Page<ChangeNode>>(),
+        act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan)
+            .gives::<Change>(),
+        act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)
+            .takes::<ApplyRequest>()
+            .gives::<Change>(),
+        act(
+            "POST",
+            "/api/v1/changes/{change}/abandon",
+            CHANGE,
+            "change.abandon",
+            "Drop a change that was not applied",
+            abandon,
+        ),
+        act(
+            "POST",
+            "/api/v1/changes/{change}/revert",
+            CHANGE,
+            "change.revert",
+            "Make the change that undoes this one",
+            revert,
+        )
+        .may_take::<Reason>()
+        .answers::<Change>(201),
+        act(
+            "POST",
+            "/api/v1/objects/{object}/revisions/{revision}/restore",
+            CHANGE,
+            "change.restore",
+            "Make the change that puts an object back to a revision",
+            restore,
+        )
+        .may_take::<Reason>()
+        .answers::<Change>(201),
+    ]
+}
+
+async fn list(State(app): State<App>, Query(query): Query<ChangeQuery>) -> Answer<axum::Json<Page<ChangeSummary>>> {
+    let state = query.state.as_deref().map(str::parse::<ChangeState>).transpose();
+    let listing = Listing {
+        state: state.map_err(|e| Refusal::text("/state", &e))?,
+        before: query.after.as_deref().map(|a| param("change", a)).transpose()?,
+        limit: limit(query.limit)?,
+    };
+    if let Some(plan) = &query.plan {
+        let found = match app.changes.find(plan).await {
+            Ok(row) if row.plan_id.is_some() => vec![app.changes.show(row.id).await?.summary],
+            Ok(_) | Err(ChangeError::NotFound(_)) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        return Ok(axum::Json(Page { total: Some(found.len() as u64), items: found, next: None }));
+    }
+    Ok(axum::Json(app.changes.list(&listing).await?))
+}
+
+async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(wanted): Json<ChangeCreate>,
+) -> Answer<impl IntoResponse> {
+    let by = caller.as_principal();
+    let request_key = match headers.get("idempotency-key").map(|k| k.to_str()) {
+        // A key belongs to who sent it: nobody learns of another's change by guessing.
+        Some(Ok(key)) if !key.is_empty() && key.len() <= 64 => Some(format!("{}/{key}", caller.identity()?.user)),
+        Some(_) => return Err(Refusal::field("", "Idempotency-Key has 1 to 64 visible ASCII characters")),
+        None => None,
+    };
+    let new = NewChange { drafts: wanted.drafts, reason: reason(&wanted.reason)?, request_key, reverts: None };
+    let row = if wanted.apply {
+        app.changes.save(&new, wanted.allow_unplanned, &by).await?
+    } else {
+        planned(&app, app.changes.create(&new, &by).await?, &by).await?
+    };
+    Ok((StatusCode::CREATED, axum::Json(shown(&app, &caller, &row).await?)))
+}
+
+async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    Query(query): Query<WaitQuery>,
+) -> Answer<axum::Json<Change>> {
+    let row = app.changes.find(&which).await?;
+    let Some(secs) = query.wait_secs else { return Ok(axum::Json(shown(&app, &caller, &row).await?)) };
+    if !(1..=55).contains(&secs) {
+        return Err(Refusal::field("/wait_secs", "waits 1 to 55 seconds"));
+    }
+    let mut woken = app.db.committed();
+    woken.mark_unchanged();
+    let first = shown(&app, &caller, &row).await?;
+    let before = (first.summary.state, first.summary.progress);
+    if matches!(first.summary.state, ChangeState::Done | ChangeState::Abandoned) {
+        return Ok(axum::Json(first));
+    }
+    let stopping = app.tasks.stopping();
+    let changed = async {
+        loop {
+            // Both arms are cancel-safe: a commit that is not taken is seen at the next call.
+            tokio::select! {
+                changed = woken.changed() => if changed.is_err() { return Ok(None) },
+                () = stopping.cancelled() => return Ok(None),
+            }
+            let row = app.changes.find(&which).await?;
+            let change = shown(&app, &caller, &row).await?;
+            if (change.summary.state, change.summary.progress) != before {
+                return Ok::<_, Refusal>(Some(change));
+            }
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(secs.into()), changed).await {
+        Ok(found) => Ok(axum::Json(found?.unwrap_or(first))),
+        Err(_) => Ok(axum::Json(first)),
+    }
+}
+
+async fn nodes(
+    State(app): State<App>,
+    Path(which): Path<String>,
+    Query(query): Query<ChangeNodeQuery>,
+) -> Answer<axum::Json<Page<ChangeNode>>> {
+    let row = app.changes.find(&which).await?;
+    let limit = limit(query.limit)?;
+    let mut page = app.changes.nodes(row.id, query.after.as_deref(), limit).await?;
+    if let Some(state) = &query.state {
+        let word = |n: &ChangeNode| {
+            serde_json::to_value(n.state).ok().and_then(|v| v.as_str().map(|s| s == state)) == Some(true)
+        };
+        page.items.retain(word);
+        page.total = None;
+    }
+    Ok(axum::Json(page))
+}
+
+async fn plan(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Change>> {
+    let row = app.changes.find(&which).await?;
+    let row = planned(&app, row, &caller.as_principal()).await?;
+    Ok(axum::Json(shown(&app, &caller, &row).await?))
+}
+
+async fn apply(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    Json(wanted): Json<ApplyRequest>,
+) -> Answer<axum::Json<Change>> {
+    let row = app.changes.find(&which).await?;
+    let how = Apply { plan: Some(wanted.plan), allow_unplanned: wanted.allow_unplanned };
+    let row = app.changes.apply(row.id, &how, &caller.as_principal()).await?;
+    Ok(axum::Json(shown(&app, &caller, &row).await?))
+}
+
+async fn abandon(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
+    let row = app.changes.find(&which).await?;
+    app.changes.abandon(row.id, &caller.as_principal()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn revert(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    MaybeJson(given): MaybeJson<Reason>,
+) -> Answer<impl IntoResponse> {
+    let row = app.changes.find(&which).await?;
+    let by = caller.as_principal();
+    let made = app.changes.revert(row.id, &reason(&given.reason)?, &by).await?;
+    let made = planned(&app, made, &by).await?;
+    Ok((StatusCode::CREATED, axum::Json(shown(&app, &caller, &made).await?)))
+}
+
+async fn restore(
+    State(app): State<App>,
+    caller: Caller,
+    Path((object, revision)): Path<(String, String)>,
+    MaybeJson(given): MaybeJson<Reason>,
+) -> Answer<impl IntoResponse> {
+    let (object, revision) = (param::<ObjectId>("object", &object)?, param("revision", &revision)?);
+    let by = caller.as_principal();
+    let made = app.changes.restore(object, revision, &reason(&given.reason)?, &by).await?;
+    let made = planned(&app, made, &by).await?;
+    Ok((StatusCode::CREATED, axum::Json(shown(&app, &caller, &made).await?)))
+}
+
+/// Plans a change with the nodes.
+pub(crate) async fn planned(app: &App, row: ChangeRow, by: &crate::audit::Principal) -> Answer<ChangeRow> {
+    app.changes.plan(row.id, by).await?;
+    Ok(app.changes.find(&row.id.to_string()).await?)
+}
+
+/// Returns a change as this caller may see it.
+pub(crate) async fn shown(app: &App, caller: &Caller, row: &ChangeRow) -> Answer<Change> {
+    let mut change = app.changes.show(row.id).await?;
+    if !caller.may(Permission::ReadContent) {
+        let view = app.desired.view().await?;
+        veil(&view, &mut change);
+    }
+    Ok(change)
+}
+
+/// Takes out the differences of contents that aren't world-readable, as they stand or as they are drafted. What can't
+/// be told is taken out too.
+fn veil(view: &View, change: &mut Change) {
+    let is_public = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| mask::is_public(&o.spec));
+    for draft in &mut change.drafts {
+        if !draft.object.as_ref().is_some_and(is_public) || draft.verb != "delete" {
+            draft.diff = veiled(&draft.diff);
+        }
+    }
+    let actions = change.plan.iter_mut().flat_map(|p| &mut p.groups).flat_map(|g| &mut g.actions);
+    for action in actions.filter(|a| !is_public(&a.object)) {
+        action.diff = veiled(&action.diff);
+    }
+}
+
+/// What is shown of a difference that may not be read: that there is one, and its hash.
+pub(crate) fn veiled(diff: &str) -> String {
+    if diff.is_empty() {
+        return String::new();
+    }
+    let hash = lampas_shared::desired::ContentHash::of(diff.as_bytes());
+    format!("(the difference {} needs the permission read_content)\n", hash.short())
+}
+
+/// Checks a reason: up to 500 characters in one line.
+pub(crate) fn reason(text: &str) -> Answer<String> {
+    check_line("reason", text, 2000).map_err(|e| Refusal::text("/reason", &e))?;
+    if text.chars().count() > 500 {
+        return Err(Refusal::field("/reason", "a reason has at most 500 characters"));
+    }
+    Ok(text.to_owned())
+}
+
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        let text = lampas_shared::error::Chain(&error).to_string();
+        match &error {
+            ChangeError::Store(inner) => Self::internal(inner),
+            ChangeError::NotFound(_) | ChangeError::Nothing(_) => Self::new("not_found", text),
+            ChangeError::Conflict { .. } => Self::new("conflict", text),
+            ChangeError::Twice(_) | ChangeError::Count(_) | ChangeError::NoSuchNode { .. } => {
+                Self::field("/drafts", text)
+            }
+            ChangeError::Tie(_) => Self { code: "tie".into(), ..Self::field("/drafts", text) },
+            ChangeError::Field { key, source } => {
+                let pointer = format!("/drafts/{}/{}", key.name, source.what.replace(' ', "_"));
+                Self::fields(vec![FieldProblem { pointer, detail: text }])
+            }
+            ChangeError::Moved { .. } => Self::new("plan.moved", text),
+            ChangeError::Unplanned { .. } => Self::new("plan.unplanned", text),
+            ChangeError::Blocked(_) => Self::new("plan.blocked", text),
+            ChangeError::State { .. } => Self::new("change.state", text),
+            ChangeError::KeyReused(_) => Self::new("idempotency.reused", text),
+            ChangeError::Fleet(_) => match error {
+                ChangeError::Fleet(inner) => inner.into(),
+                _ => Self::new("conflict", text),
+            },
+        }
+    }
+}
+
+impl From<FleetError> for Refusal {
+    fn from(error: FleetError) -> Self {
+        let text = lampas_shared::error::Chain(&error).to_string();
+        match &error {
+            FleetError::Store(inner) => Self::internal(inner),
+            FleetError::NotFound(_) => Self::new("not_found", text),
+            FleetError::NameTaken(_) => Self { code: "exists".into(), ..Self::field("/name", text) },
+            FleetError::Conflict { .. } => Self::new("precondition_failed", text),
+            FleetError::Field(inner) => Self::text(&format!("/{}", inner.what.replace(' ', "_")), inner),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The command line of `lampas-controller`.
+
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use lampas_api::ApiTokenCreate;
+use lampas_runtime::{
+    Tasks, files, lifecycle,
+    telemetry::{self, LogFormat},
+};
+use lampas_shared::access::Preset;
+
+use crate::{
+    access::Access,
+    api::openapi,
+    audit::Principal,
+    backup::{self, KeyPair, PublicKey, RecoveryKey},
+    config::{Config, Overrides},
+    db::Db,
+    serve, setup, signer,
+};
+
+/// The Management Console of LAMPAS.
+#[derive(Debug, Parser)]
+#[command(name = "lampas-controller", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller.
+    Serve(Common),
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Make tokens on the controller's own machine.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// The fleet's certificate authorities.
+    Ca {
+        #[command(subcommand)]
+        command: CaCommand,
+    },
+    /// Write a backup while the controller runs.
+    #[command(args_conflicts_with_subcommands = true)]
+    Backup {
+        #[command(flatten)]
+        write: Option<BackupWrite>,
+        #[command(subcommand)]
+        command: Option<BackupCommand>,
+    },
+    /// Restore a backup into an empty data directory and an empty store.
+    Restore {
+        #[command(flatten)]
+        common: Common,
+        /// The backup.
+        #[arg(long)]
+        from: PathBuf,
+        /// The file that holds the recovery key.
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Run the signer alone, which holds the signing keys.
+    Signer(SignerArguments),
+    /// Print the OpenAPI document.
+    #[command(hide = true)]
+    Openapi,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+struct Common {
+    /// The configuration [default: /etc/lampas/controller.toml when it is there].
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where store, CA and keys stand.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// The address of HTTPS (TCP) and of the agents' link (UDP).
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// A file with the store's address, mysql://USER:PASSWORD@HOST/NAME.
+    #[arg(long)]
+    database_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Report all mistakes.
+    Check(Common),
+    /// Print what is in force.
+    Dump(Common),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a set-up link for the first administrator.
+    Setup(Common),
+    /// Make an API token for a user.
+    Api {
+        #[command(flatten)]
+        common: Common,
+        /// The user.
+        #[arg(long)]
+        user: String,
+        /// What it is for.
+        #[arg(long)]
+        name: String,
+        /// At most what this preset may: viewer, operator, administrator.
+        #[arg(long, default_value = "viewer")]
+        preset: Preset,
+        /// Its life in seconds.
+        #[arg(long, default_value_t = 86_400)]
+        ttl_secs: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Show the authorities.
+    Show(Common),
+    /// Make a new root; both are trusted until the old one is retired.
+    Rotate(Common),
+    /// End the trust in the old roots.
+    Retire(Common),
+}
+
+#[derive(Debug, Args)]
+struct BackupWrite {
+    #[command(flatten)]
+    common: Common,
+    /// Where to.
+    #[arg(long)]
+    to: PathBuf,
+    /// The file that holds the public key.
+    #[arg(long)]
+    key_file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Make the pair of keys: the public one for the controller, the recovery one for the safe.
+    Keygen {
+        /// Where to write the recovery key; keep it apart from the controller.
+        #[arg(long)]
+        recovery_key: PathBuf,
+        /// Where to write the public key.
+        #[arg(long)]
+        public_key: PathBuf,
+    },
+    /// Read a backup through: whether it is whole.
+    Check {
+        /// The backup.
+        #[arg(long)]
+        from: PathBuf,
+        /// The file that holds the recovery key.
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SignerArguments {
+    /// Where keys and log stand.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Where it listens.
+    #[arg(long)]
+    socket: PathBuf,
+    /// Another user that may ask, by uid.
+    #[arg(long)]
+    allow_uid: Vec<u32>,
+    /// End when standard input ends.
+    #[arg(long)]
+    lifeline: bool,
+}
+
+impl Common {
+    fn load(&self) -> anyhow::Result<Config> {
+        let overrides = Overrides {
+            data_dir: self.data_dir.as_ref().map(std::path::absolute).transpose()?,
+            listen: self.listen,
+            database_file: self.database_file.clone(),
+        };
+        Ok(Config::load(self.config.as_deref(), &overrides)?)
+    }
+}
+
+/// Runs a command; the process ends with what it returns.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let level = std::env::var("LAMPAS_LOG").unwrap_or_else(|_| "info".to_owned());
+    let level = if matches!(arguments.command, Command::Serve(_) | Command::Signer(_)) { level.as_str() } else { "warn" };
+    telemetry::init(LogFormat::Human, level);
+    // Every TLS connection of the process uses it; somebody may have installed it already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let outcome = runtime.block_on(execute(arguments.command));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "lampas-controller: {error:#}");
+    ExitCode::FAILURE
+}
+
+async fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(common) => {
+            let tasks = Tasks::new();
+            lifecycle::stop_on_signals(&tasks)?;
+            serve::run(common.load()?, &tasks).await
+        }
+        Command::Config { command: ConfigCommand::Check(common) } => {
+            let config = common.load()?;
+            config.database.url(&config.data_dir).map_err(anyhow::Error::msg)?;
+            say("the configuration is in order")
+        }
+        Command::Config { command: ConfigCommand::Dump(common) } => say(common.load()?.dump().trim_end()),
+        Command::Token { command } => token(command).await,
+        Command::Ca { command } => ca(command).await,
+        Command::Backup { command: Some(command), .. } => backup_command(&command),
+        Command::Backup { write: Some(write), .. } => {
+            let config = write.common.load()?;
+            let key: PublicKey = read_line(&write.key_file)?.parse()?;
+            let db = open(&config).await?;
+            let done = backup::write(&db, &config.data_dir, &key, &write.to).await?;
+            say(&format!("{}: {} rows, {} files", write.to.display(), done.rows, done.files))
+        }
+        Command::Backup { .. } => bail!("say where to: --to FILE --key-file FILE"),
+        Command::Restore { common, from, key_file } => {
+            let config = common.load()?;
+            let key: RecoveryKey = read_line(&key_file)?.parse()?;
+            files::private_dir(&config.data_dir)?;
+            let db = open(&config).await?;
+            let done = backup::restore(&db, &config.data_dir, &key, &from).await?;
+            say(&format!("restored {} rows and {} files of {}; start the controller", done.rows, done.files, done.at))
+        }
+        Command::Signer(arguments) => {
+            let tasks = Tasks::new();
+            lifecycle::stop_on_signals(&tasks)?;
+            let SignerArguments { dir, socket, allow_uid: allow_uids, lifeline } = arguments;
+            Ok(signer::run(signer::SignerOptions { dir, socket, allow_uids, lifeline }, &tasks).await?)
+        }
+        Command::Openapi => say(&openapi::json()),
+    }
+}
+
+async fn token(command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Setup(common) => {
+            let config = common.load()?;
+            let db = open(&config).await?;
+            let link = setup::renew(&db, &config.data_dir, &config.dashboard_url(config.listen.port())).await?;
+            say(&link)
+        }
+        TokenCommand::Api { common, user, name, preset, ttl_secs } => {
+            let config = common.load()?;
+            let access = Access::new(open(&config).await?, &config);
+            let wanted = ApiTokenCreate { name, preset, ttl_secs, cidr: None };
+            let user = access.user(&user).await.map_err(|r| anyhow::Error::msg(r.detail))?;
+            let made = access.make_token(user.id, Principal::system(), &wanted).await;
+            say(&made.map_err(|r| anyhow::Error::msg(r.detail))?.secret)
+        }
+    }
+}
+
+async fn ca(command: CaCommand) -> anyhow::Result<()> {
+    let (CaCommand::Show(common) | CaCommand::Rotate(common) | CaCommand::Retire(common)) = &command;
+    let config = common.load()?;
+    let ca = serve::authorities(&config, &open(&config).await?).await?;
+    let info = match &command {
+        CaCommand::Show(_) => ca.show().await,
+        CaCommand::Rotate(_) => ca.rotate().await,
+        CaCommand::Retire(_) => ca.retire().await,
+    };
+    let info = info.context("the controller must be running: its signer holds the keys")?;
+    for root in &info.roots {
+        let found = lampas_runtime::identity::inspect(root);
+        let pin = lampas_runtime::identity::pin(&rustls::pki_types::CertificateDer::from(root.clone()));
+        match found {
+            Ok(found) => say(&format!("root {pin}  until {}", found.not_after))?,
+            Err(_) => say(&format!("root {pin}"))?,
+        }
+    }
+    Ok(())
+}
+
+fn backup_command(command: &BackupCommand) -> anyhow::Result<()> {
+    match command {
+        BackupCommand::Keygen { recovery_key, public_key } => {
+            for path in [recovery_key, public_key] {
+                if path.exists() {
+                    bail!("{} is there already; a lost recovery key can't be had again", path.display());
+                }
+            }
+            let pair = KeyPair::generate()?;
+            files::replace(recovery_key, format!("{}\n", pair.recovery.reveal().as_str()).as_bytes(), 0o600)?;
+            files::replace(public_key, format!("{}\n", pair.public).as_bytes(), 0o644)?;
+            say(&format!("keep {} apart from this controller; without it no backup can be opened", recovery_key.display()))
+        }
+        BackupCommand::Check { from, key_file } => {
+            let found = backup::check(from, &read_line(key_file)?.parse()?)?;
+            say(&format!("whole: of {}, {} rows, {} files", found.at, found.rows, found.files))
+        }
+    }
+}
+
+async fn open(config: &Config) -> anyhow::Result<Db> {
+    let url = config.database.url(&config.data_dir).map_err(anyhow::Error::msg)?;
+    Ok(Db::open(url.reveal(), config.database.max_connections).await?)
+}
+
+fn read_line(path: &Path) -> anyhow::Result<zeroize::Zeroizing<String>> {
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin().lock())?
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?
+    };
+    Ok(zeroize::Zeroizing::new(text.trim().to_owned()))
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}

@@ -1,0 +1,49 @@
+//! The states of a node's resources, as it last reported them.
+
+use std::collections::BTreeMap;
+
+use lampas_shared::{error::Fault, id::NodeId, object::Target, report::{ResourceReport, ResourceState}, time::UnixMs};
+
+use crate::db::{DbError, Tx, row::Reader};
+
+/// One resource as its node reported it.
+#[derive(Debug, Clone)]
+pub struct ResourceRow {
+    /// Its state.
+    pub state: ResourceState,
+    /// Why it is not converged.
+    pub fault: Option<Fault>,
+    /// What the operator should know although it is in force.
+    pub notes: Vec<String>,
+    /// When its state last changed.
+    pub since: UnixMs,
+}
+
+/// Returns the states of a node's resources by target: all that it last reported.
+pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<BTreeMap<Target, ResourceRow>, DbError> {
+    let mut states = BTreeMap::new();
+    let row = sqlx::query("SELECT c.resources, c.reported_ms FROM node_config c WHERE c.node = ?")
+        .bind(node.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    if let Some(row) = row {
+        let r = Reader::new("node_config", &row);
+        let since = r.maybe_time("reported_ms")?.unwrap_or_default();
+        let text = r.text("resources")?;
+        let all: BTreeMap<Target, ResourceState> = if text.is_empty() { BTreeMap::new() } else { r.json("resources")? };
+        let row = |state| ResourceRow { state, fault: None, notes: Vec::new(), since };
+        states.extend(all.into_iter().map(|(target, state)| (target, row(state))));
+    }
+    // What is not quietly in force says more, in a row of its own.
+    let rows = sqlx::query("SELECT s.report, s.at_ms FROM resource_state s WHERE s.node = ?")
+        .bind(node.to_string())
+        .fetch_all(tx.conn())
+        .await?;
+    for row in &rows {
+        let r = Reader::new("resource_state", row);
+        let report: ResourceReport = r.json("report")?;
+        let row = ResourceRow { state: report.state, fault: report.fault, notes: report.notes, since: r.time("at_ms")? };
+        states.insert(report.target, row);
+    }
+    Ok(states)
+}
