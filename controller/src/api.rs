@@ -38,6 +38,7 @@ use crate::{
     change::{Changes, Desired},
     config::Config,
     db::Db,
+    drift::Drifts,
     enrol::Enrolments,
     link::NodeGate,
 };
@@ -64,6 +65,8 @@ pub struct Parts {
     pub desired: Desired,
     /// Changes.
     pub changes: Changes,
+    /// Drift.
+    pub drifts: Drifts,
     /// Enrolment.
     pub enrolments: Enrolments,
     /// Where agents reach this controller, as `HOST:PORT`.
@@ -110,6 +113,7 @@ impl App {
             tasks,
             gate,
             desired,
+            drifts: Drifts::new(changes.clone()),
             changes,
             enrolments,
             reachable,
@@ -155,6 +159,9 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::host::api::calls());
     calls.extend(crate::change::api::calls());
     calls.extend(crate::enrol::api::calls());
+    calls.extend(crate::drift::api::calls());
+    calls.extend(crate::job::api::calls());
+    calls.extend(crate::event::api::calls());
     calls.extend(crate::audit::api::calls());
     calls
 }

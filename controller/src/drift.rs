@@ -5,6 +5,7 @@
 //! written never becomes what root executes or trusts.
 
 mod adopt;
+pub(crate) mod api;
 mod service;
 mod store;
 

@@ -4,6 +4,7 @@
 //! statements, when the counter row is taken. So sequences are in the order of commits, and the counter row, which
 //! everybody needs, is held for the shortest time.
 
+pub(crate) mod api;
 mod store;
 
 pub(crate) use store::flush;

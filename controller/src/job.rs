@@ -1,5 +1,6 @@
 //! Runs of cron jobs, as nodes report them.
 
+pub(crate) mod api;
 mod store;
 
 pub use store::{RunFilter, get, last_of_objects, list, prune};

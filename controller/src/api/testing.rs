@@ -7,8 +7,12 @@ use lampas_runtime::Tasks;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::{App, server::Listener};
-use crate::{config::Config, db::Db, setup};
+use super::App;
+use crate::{
+    config::Config,
+    serve, setup,
+    signer::{self, SignerOptions},
+};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -33,13 +37,17 @@ impl Controller {
         let mut config =
             Config { data_dir: dir.path().to_owned(), listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
         configure(&mut config);
-        let url = config.database.url(&config.data_dir).expect("an address");
-        let db = Db::open(url.reveal(), 4).await.expect("the store opens");
-        let listener = Listener::bind(config.listen).expect("a port");
-        let base = format!("https://localhost:{}", listener.address().port());
         let tasks = Tasks::new();
-        let app = App::for_tests(config, db, tasks.clone());
-        listener.serve(&app, &tasks).expect("serves");
+        // The real signer, as a task instead of a process.
+        let socket = dir.path().join("signer.sock");
+        let options =
+            SignerOptions { dir: dir.path().join("signer"), socket: socket.clone(), allow_uids: Vec::new(), lifeline: false };
+        let owner = tasks.clone();
+        tasks.spawn("signer", async move { signer::run(options, &owner).await.expect("the signer runs") });
+        config.signer.socket = Some(socket);
+        let running = serve::start(config, &tasks).await.expect("starts");
+        let base = format!("https://localhost:{}", running.address.port());
+        let app = running.app;
         let link = setup::renew(&app.db, &app.config.data_dir, &base).await.expect("a link");
         let ca = std::fs::read(app.config.data_dir.join("web/ca.pem")).expect("the CA");
         let ca = reqwest::Certificate::from_pem(&ca).expect("a certificate");

@@ -1,0 +1,106 @@
+//! The calls of drift: look, revert, adopt.
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use lampas_api::{AdoptRequest, Adopted, Drift, DriftQuery, Page};
+use lampas_shared::{
+    access::Permission,
+    id::{DriftId, ObjectId},
+};
+
+use super::{DriftError, DriftFilter};
+use crate::{
+    api::{
+        App,
+        extract::{MaybeJson, Path, Query, limit, param},
+        guard::Caller,
+        problem::{Answer, Refusal},
+        table::{Access, Call, act, get},
+    },
+    change::api::{reason, veiled},
+    host::mask,
+};
+
+const VIEW: Access = Access::Needs(Permission::View);
+const CHANGE: Access = Access::Needs(Permission::Change);
+
+/// The rows of the table.
+pub(crate) fn calls() -> Vec<Call> {
+    vec![
+        get("/api/v1/drift", VIEW, "Changes by hand, newest first", list).query::<DriftQuery>().gives::<Page<Drift>>(),
+        get("/api/v1/drift/{drift}", VIEW, "One change by hand", one).gives::<Drift>(),
+        act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert),
+        act("POST", "/api/v1/drift/{drift}/adopt", CHANGE, "drift.adopt", "Make a planned change of the node's version", adopt)
+            .may_take::<AdoptRequest>()
+            .answers::<Adopted>(201),
+    ]
+}
+
+async fn list(State(app): State<App>, caller: Caller, Query(query): Query<DriftQuery>) -> Answer<axum::Json<Page<Drift>>> {
+    let node = match &query.node {
+        Some(node) => Some(crate::fleet::api::node_id(&app, node).await?),
+        None => None,
+    };
+    let filter = DriftFilter {
+        node,
+        object: query.object.as_deref().map(|o| param::<ObjectId>("object", o)).transpose()?,
+        standing: query.standing,
+        before: query.after.as_deref().map(|a| param::<DriftId>("drift", a)).transpose()?,
+    };
+    let mut page = app.drifts.list(&filter, limit(query.limit)?).await?;
+    veil(&app, &caller, &mut page.items).await?;
+    Ok(axum::Json(page))
+}
+
+async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<axum::Json<Drift>> {
+    let mut drift = [app.drifts.get(param("drift", &id)?).await?];
+    veil(&app, &caller, &mut drift).await?;
+    let [drift] = drift;
+    Ok(axum::Json(drift))
+}
+
+/// Takes out the differences of contents that this caller may not read: not world-readable by the object, or not any
+/// more on the node.
+async fn veil(app: &App, caller: &Caller, drifts: &mut [Drift]) -> Answer<()> {
+    if caller.may(Permission::ReadContent) || drifts.is_empty() {
+        return Ok(());
+    }
+    let view = app.desired.view().await?;
+    for drift in drifts {
+        let by_object = view.all.objects.get(&drift.object).is_some_and(|o| mask::is_public(&o.spec));
+        let on_node = drift.mode.as_deref().is_none_or(|m| m.ends_with(['4', '5', '6', '7']));
+        if !(by_object && on_node) {
+            drift.diff = veiled(&drift.diff);
+        }
+    }
+    Ok(())
+}
+
+async fn revert(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
+    app.drifts.revert(param("drift", &id)?, &caller.as_principal()).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn adopt(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    MaybeJson(wanted): MaybeJson<AdoptRequest>,
+) -> Answer<impl IntoResponse> {
+    reason(&wanted.reason)?;
+    let row = app.drifts.adopt(param("drift", &id)?, &wanted, &caller.as_principal()).await?;
+    Ok((StatusCode::CREATED, axum::Json(Adopted { change: row.id, number: row.number })))
+}
+
+impl From<DriftError> for Refusal {
+    fn from(error: DriftError) -> Self {
+        let text = lampas_shared::error::Chain(&error).to_string();
+        match error {
+            DriftError::Store(inner) => Self::internal(&inner),
+            DriftError::NotFound => Self::new("not_found", text),
+            DriftError::Over(_) => Self::new("drift.over", text),
+            DriftError::Refused(_) => Self::new("drift.refused", text),
+            DriftError::Node(fault) => Self::node_fault(&fault),
+            DriftError::Change(inner) => inner.into(),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The calls of what happened: events as sentences, and the overview.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use lampas_api::{
+    Activity, ActivityQuery, Attention, ChangeSummary, Overview, OverviewCounts, Page, PageQuery, UpcomingRun,
+};
+use lampas_runtime::clock;
+use lampas_shared::{
+    access::Permission,
+    change::ChangeState,
+    event::{Event, EventKind},
+    fleet::NodeState,
+    id::ObjectId,
+    object::Body,
+    report::ResourceState,
+    time::UnixMs,
+};
+
+use super::Filter;
+use crate::{
+    api::{
+        App,
+        extract::{Path, Query, limit, param},
+        problem::Answer,
+        table::{Access, Call, get},
+    },
+    change::{Listing, View},
+    db::{DbError, Tx},
+    drift::DriftFilter,
+    fleet::NodeFilter,
+};
+
+const VIEW: Access = Access::Needs(Permission::View);
+
+/// The rows of the table.
+pub(crate) fn calls() -> Vec<Call> {
+    vec![
+        get("/api/v1/overview", VIEW, "What needs attention, in one request", overview).gives::<Overview>(),
+        get("/api/v1/activity", VIEW, "What happened, newest first", activity).query::<ActivityQuery>().gives::<Page<Activity>>(),
+        get("/api/v1/nodes/{node}/activity", VIEW, "What happened on a node, newest first", node_activity)
+            .query::<PageQuery>()
+            .gives::<Page<Activity>>(),
+    ]
+}
+
+async fn activity(State(app): State<App>, Query(query): Query<ActivityQuery>) -> Answer<axum::Json<Page<Activity>>> {
+    let node = match &query.node {
+        Some(node) => Some(crate::fleet::api::node_id(&app, node).await?),
+        None => None,
+    };
+    let change = match &query.change {
+        Some(change) => Some(app.changes.find(change).await?.id),
+        None => None,
+    };
+    let filter = Filter {
+        node,
+        object: query.object.as_deref().map(|o| param::<ObjectId>("object", o)).transpose()?,
+        change,
+        before: query.after.as_deref().map(|a| param("event", a)).transpose()?,
+    };
+    Ok(axum::Json(page(&app, filter, limit(query.limit)?).await?))
+}
+
+async fn node_activity(
+    State(app): State<App>,
+    Path(which): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Answer<axum::Json<Page<Activity>>> {
+    let node = Some(crate::fleet::api::node_id(&app, &which).await?);
+    let before = query.after.as_deref().map(|a| param("event", a)).transpose()?;
+    Ok(axum::Json(page(&app, Filter { node, before, ..Filter::default() }, limit(query.limit)?).await?))
+}
+
+async fn page(app: &App, filter: Filter, limit: u32) -> Answer<Page<Activity>> {
+    let filter = &filter;
+    let events = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let events = super::recent(&mut tx, filter, limit).await?;
+            Ok::<_, DbError>(tx.done(events))
+        })
+        .await?;
+    let view = app.desired.view().await?;
+    let next = (events.len() == limit as usize).then(|| events.last().map(|e| e.seq.to_string())).flatten();
+    Ok(Page { items: events.iter().map(|e| told(&view, e)).collect(), next, total: None })
+}
+
+/// Tells an event in a sentence.
+fn told(view: &View, event: &Event) -> Activity {
+    let node_name = event.node.map(|n| view.all.names.get(&n).map_or_else(|| detail(event, "name"), ToString::to_string));
+    let object = event.object.and_then(|o| view.all.objects.get(&o)).map(|o| o.spec.key().to_string());
+    let number = event.details.get("number").and_then(|n| n.parse().ok());
+    Activity {
+        seq: event.seq,
+        at: event.at,
+        kind: event.kind.as_str().to_owned(),
+        text: sentence(event, node_name.as_deref().unwrap_or_default(), object.as_deref()),
+        node: event.node,
+        node_name: node_name.clone(),
+        change: number,
+        object: event.object,
+    }
+}
+
+fn detail(event: &Event, name: &str) -> String {
+    event.details.get(name).cloned().unwrap_or_default()
+}
+
+fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
+    let detail = |name: &str| detail(event, name);
+    let because = |text: String| if text.is_empty() { String::new() } else { format!(": {text}") };
+    let object = object.map_or_else(|| detail("key"), str::to_owned);
+    let text = match event.kind {
+        EventKind::NodeEnrolled => format!("{node} was enrolled"),
+        EventKind::NodeConnected => format!("{node} connected"),
+        EventKind::NodeDisconnected => format!("{node} is gone{}", because(detail("reason"))),
+        EventKind::NodeChanged => format!("{node} was changed{}", because(detail("what"))),
+        EventKind::NodeRevoked => format!("{node} was revoked"),
+        EventKind::NodeRemoved => format!("{node} was taken out of the fleet"),
+        EventKind::NodeRefused => format!("{node} was refused{}", because(detail("reason"))),
+        EventKind::TokenChanged => format!("an enrolment token is {}", detail("state")),
+        EventKind::NodeReported => format!("{node} is {}", detail("state")),
+        EventKind::GenerationQuarantined => format!("{node} undid generation {}, which cut it off", detail("generation")),
+        EventKind::DriftFound => format!("{} was changed by hand on {node}", first(&detail("path"), &detail("target"))),
+        EventKind::DriftEnded => format!("{} on {node} is {}", first(&detail("path"), &detail("target")), detail("outcome")),
+        EventKind::ObjectChanged => format!("{object} has revision {}", detail("revision")),
+        EventKind::ChangeMoved => format!("change {} is {}", detail("number"), detail("state")),
+        EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),
+        EventKind::UserChanged => format!("user {} was changed", detail("login")),
+        EventKind::SessionOpened => format!("{} signed in from {}", detail("login"), detail("from")),
+        EventKind::SessionRefused => format!("a sign-in as {} from {} failed", detail("login"), detail("from")),
+    };
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn first(a: &str, b: &str) -> String {
+    if a.is_empty() { b.to_owned() } else { a.to_owned() }
+}
+
+async fn overview(State(app): State<App>) -> Answer<axum::Json<Overview>> {
+    let now = clock::now();
+    let view = app.desired.view().await?;
+    let counts = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let counts = crate::fleet::counts(&mut tx).await?;
+            Ok::<_, DbError>(tx.done(counts))
+        })
+        .await?;
+    let changes = app.changes.list(&Listing { state: None, before: None, limit: 5 }).await?.items;
+    let activity = page(&app, Filter::default(), 10).await?.items;
+    let attention = attention(&app, &counts, &changes).await?;
+    let next_runs = upcoming(&view, now);
+    Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
+}
+
+/// The most that is listed; the pages behind the links show all.
+const ATTENTION: usize = 20;
+
+async fn attention(app: &App, counts: &OverviewCounts, changes: &[ChangeSummary]) -> Answer<Vec<Attention>> {
+    let mut found = Vec::new();
+    for (state, kind) in [(ResourceState::Failed, "failed"), (ResourceState::Blocked, "blocked")] {
+        let filter = NodeFilter { config: Some(state), ..NodeFilter::default() };
+        for node in nodes(app, &filter, 5).await? {
+            let text = if node.attention.is_empty() { kind.to_owned() } else { node.attention.clone() };
+            found.push(item(kind, format!("{}: {text}", node.name), format!("/nodes/{}", node.name), None, 1));
+        }
+    }
+    if counts.drifted > 0 {
+        let drift = app.drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 5).await?;
+        for row in drift.items {
+            let text = format!("{} was changed by hand on {}", row.path, row.node.name);
+            found.push(item("drifted", text, format!("/drift/{}", row.id), Some(row.found_at), 1));
+        }
+    }
+    let filter = NodeFilter { state: Some(NodeState::Offline), ..NodeFilter::default() };
+    for node in nodes(app, &filter, 5).await? {
+        let link = format!("/nodes/{}", node.name);
+        found.push(item("offline", format!("{} is not connected", node.name), link, node.last_seen_at, 1));
+    }
+    for change in changes.iter().filter(|c| c.state == ChangeState::Planned) {
+        let text = format!("change {} waits to be applied: {}", change.number, change.title);
+        found.push(item("plan_waiting", text, format!("/changes/{}", change.number), Some(change.created_at), 0));
+    }
+    found.truncate(ATTENTION);
+    Ok(found)
+}
+
+fn item(kind: &str, text: String, link: String, since: Option<UnixMs>, nodes: u32) -> Attention {
+    Attention { kind: kind.to_owned(), text, link, since, nodes }
+}
+
+async fn nodes(app: &App, filter: &NodeFilter, limit: u32) -> Answer<Vec<lampas_api::NodeSummary>> {
+    let page = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let page = crate::fleet::list(&mut tx, filter, None, limit).await?;
+            Ok::<_, DbError>(tx.done(page))
+        })
+        .await?;
+    Ok(page.items)
+}
+
+/// The next runs over the fleet, soonest first.
+fn upcoming(view: &View, now: UnixMs) -> Vec<UpcomingRun> {
+    let mut on: BTreeMap<ObjectId, u32> = BTreeMap::new();
+    for class in view.compiled.classes() {
+        for resource in &class.resources {
+            *on.entry(resource.object).or_default() += class.nodes.len() as u32;
+        }
+    }
+    let jobs = view.all.objects.values().filter_map(|o| match &o.spec.body {
+        Body::Cron(job) if job.enabled => Some((o, job, on.get(&o.id).copied()?)),
+        _ => None,
+    });
+    let mut runs: Vec<UpcomingRun> = jobs
+        .flat_map(|(stored, job, nodes)| {
+            let (_, runs) = crate::host::check::job_runs(job, now, 2);
+            runs.into_iter().map(move |run| UpcomingRun {
+                object: stored.id,
+                name: stored.spec.name.to_string(),
+                scope: stored.spec.scope.to_string(),
+                at: run.at,
+                nodes,
+            })
+        })
+        .collect();
+    runs.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
+    runs.truncate(8);
+    runs
+}
