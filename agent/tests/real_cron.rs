@@ -45,6 +45,11 @@ fn real_cron_runs_jobs_and_they_are_recorded() {
         cp "$2" /run/lampas-test/lampas-agent
         cat /etc/hosts > /run/lampas-test/hosts
         mount --bind /run/lampas-test/hosts /etc/hosts
+        printf '#!/bin/sh\ncat >> /run/lampas-test/mail\n' > /run/lampas-test/sendmail
+        chmod 755 /run/lampas-test/sendmail
+        : > /run/lampas-test/mail
+        chmod 666 /run/lampas-test/mail
+        if [ -e /usr/sbin/sendmail ]; then mount --bind /run/lampas-test/sendmail /usr/sbin/sendmail; fi
         exec "$1" inside --exact --nocapture
     "#;
     let this = std::env::current_exe().expect("a test binary");
@@ -66,7 +71,7 @@ fn inside() {
     let root = Root::open("/".as_ref()).expect("opens");
     let system = job(
         "system",
-        r#"{"schedule": "* * * * *", "command": "echo 50% of $FOO by $(id -un)", "environment": {"FOO": "it"}}"#,
+        r#"{"schedule": "* * * * *", "command": "echo 50% of $FOO by $(id -un)", "environment": {"FOO": "it"}, "mailto": "ops@example.test"}"#,
     );
     let user = job("user", r#"{"schedule": "* * * * *", "command": "id -un", "user": "daemon", "table": "user"}"#);
     let name = HostName::parse("lampas-real-cron.test").expect("a name");
@@ -108,6 +113,17 @@ fn inside() {
     for run in &runs {
         let slot = run.slot.expect("a slot");
         assert!(slot.0 % 60_000 == 0 && run.started_at.since(slot) < 60_000, "{run:?}");
+    }
+    while std::path::Path::new("/usr/sbin/sendmail").exists() {
+        let mail = std::fs::read_to_string("/run/lampas-test/mail").expect("reads");
+        if mail.contains("\n50% of it by root\n")
+            && mail.contains("To: ops@example.test")
+            && mail.contains("\ndaemon\n")
+        {
+            break;
+        }
+        assert!(started.elapsed() < LIMIT, "cron mailed only {mail:?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
     change(&root, &[], &mut owned);
     assert!(owned.places.is_empty());

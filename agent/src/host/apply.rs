@@ -19,7 +19,7 @@ pub struct ApplyError {
     /// Why.
     pub fault: Fault,
     /// What was journalled: its undo puts everything back. Nothing was written when its undo is empty.
-    pub record: Record,
+    pub record: Box<Record>,
 }
 
 /// Applies a plan, leaving out items with a fault. `journal` stores a [`Record`] durably; it is called before the first
@@ -44,7 +44,7 @@ pub fn apply(
     let stop = |step: Option<&Step>, fault: Fault, record: &Record| ApplyError {
         targets: step.map(|s| s.targets.clone()).unwrap_or_default(),
         fault,
-        record: record.clone(),
+        record: Box::new(record.clone()),
     };
     let nothing = Record { ownership: plan.ownership.clone(), undo: Undo::default() };
     for step in &steps {

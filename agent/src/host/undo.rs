@@ -74,7 +74,7 @@ fn put_block_back(root: &Root, step: &UndoStep, seen: &Seen, owner: u32) -> Resu
     let subject = step.crontab_of.as_ref().map_or_else(|| step.path.clone(), |user| format!("crontab:{user}"));
     let bytes = block::replace(&current, &subject, was.unwrap_or_default());
     let put = match (meta, seen) {
-        (None, _) if bytes.is_empty() => Put::Gone,
+        (None, _) if super::cron::without_header(&bytes).is_empty() => Put::Gone,
         (_, Seen::File { meta, .. }) => {
             let xattrs = crate::system::write::kept_xattrs(meta, true);
             Put::File { bytes, uid: meta.uid, gid: meta.gid, mode: meta.mode, xattrs, modified }

@@ -127,7 +127,7 @@ fn has_ended(place: &Place, run: RunId) -> bool {
 fn is_stale(place: &Place) -> bool {
     let now = lampas_runtime::clock::now().0;
     rustix::fs::statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW)
-        .is_ok_and(|s| now.saturating_sub((s.st_mtime as i64).saturating_mul(1000)) > STALE_MS)
+        .is_ok_and(|s| now.saturating_sub(s.st_mtime.saturating_mul(1000)) > STALE_MS)
 }
 
 /// Removes whatever stands there; a directory only when it is empty.

@@ -217,7 +217,7 @@ mod tests {
         for _ in 0..100 {
             tail.add(&[b'a'; 5000]);
         }
-        tail.add(&[0xff; 50_000]);
+        tail.add(&vec![0xff; 50_000]);
         tail.add("end".as_bytes());
         let text = tail.text();
         assert!(text.len() <= KEPT_BYTES && text.ends_with("\u{fffd}end"));

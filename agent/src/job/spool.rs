@@ -89,8 +89,7 @@ pub(super) fn ended_name(run: RunId) -> String {
 
 fn drop_file(root: &Root, name: &str, bytes: &[u8]) -> Result<(), PathError> {
     let place = root.place(&format!("{SPOOL_DIRECTORY}/{name}"), root.euid())?;
-    let random: [u8; 16] = lampas_runtime::random::bytes();
-    let temporary = format!("{TEMPORARY}{}", random.iter().map(|b| format!("{b:02x}")).collect::<String>());
+    let temporary = format!("{TEMPORARY}{:032x}", u128::from_ne_bytes(lampas_runtime::random::bytes()));
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(&place.dir, &temporary, flags, Mode::from_raw_mode(0o600))
         .map_err(|e| place.system("can't add to the spool", e))?;

@@ -500,7 +500,7 @@ fn known_link(parts: &[String], to: &str) -> Option<Vec<String>> {
 }
 
 fn modified_ns(stat: &Stat) -> i64 {
-    (stat.st_mtime as i64).saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64)
+    stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64)
 }
 
 fn meta(file: &impl rustix::fd::AsFd, stat: &Stat) -> FileMeta {

@@ -1,0 +1,166 @@
+//! What the kinds plan into: looks at places and gathers items, steps and checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lampas_render::Zone;
+use lampas_shared::{
+    desired::{ContentHash, Resource},
+    error::Fault,
+    host::{FileMode, TimeZoneName},
+    object::Target,
+    report::ObservedFile,
+    time::UnixMs,
+};
+
+use super::{Check, HostPlan, Item, Step, fingerprint};
+use crate::{
+    host::{Claim, Inputs},
+    system::{Accounts, Root, Seen},
+};
+
+/// What the kinds plan into.
+pub(crate) struct Planner<'a> {
+    pub(crate) root: &'a Root,
+    pub(crate) inputs: Inputs<'a>,
+    pub(crate) accounts: Accounts,
+    pub(crate) zone: Zone,
+    pub(super) items: Vec<Item>,
+    pub(super) steps: Vec<Step>,
+    pub(super) checks: Vec<Check>,
+    pub(super) visited: BTreeSet<String>,
+    /// What can't be said of an inner file is said of its resource.
+    pub(super) inner_faults: BTreeMap<Target, Fault>,
+    pub(super) observed: blake3::Hasher,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(root: &'a Root, inputs: Inputs<'a>) -> Self {
+        Self {
+            root,
+            inputs,
+            accounts: root.accounts(),
+            zone: TimeZoneName::parse(inputs.facts.time_zone.as_str())
+                .and_then(Zone::parse)
+                .unwrap_or_else(|_| Zone::utc()),
+            items: Vec::new(),
+            steps: Vec::new(),
+            checks: Vec::new(),
+            visited: BTreeSet::new(),
+            inner_faults: BTreeMap::new(),
+            observed: blake3::Hasher::new(),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> HostPlan {
+        for item in &mut self.items {
+            if let Some(fault) = self.inner_faults.get(&item.target) {
+                item.fault.get_or_insert_with(|| fault.clone());
+            }
+        }
+        HostPlan {
+            items: self.items,
+            observed: ContentHash::from_bytes(*self.observed.finalize().as_bytes()),
+            steps: self.steps,
+            checks: self.checks,
+            ownership: self.inputs.owned.clone(),
+        }
+    }
+
+    pub(super) fn note_observed(&mut self, path: &str, print: &ContentHash) {
+        self.observed.update(path.as_bytes());
+        self.observed.update(&[0]);
+        self.observed.update(print.as_bytes());
+    }
+
+    pub(crate) fn check(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    /// Enters a resource that can't be planned; what it owns stays as it is.
+    pub(crate) fn refuse(&mut self, resource: &Resource, path: &str, fault: Fault) {
+        self.visited.insert(path.to_owned());
+        let mut item = Item::new(&resource.target, &claim_of(resource, Vec::new()), path);
+        if let Ok(seen) = self.root.look(path, u32::MAX) {
+            item.observed = self.describe(&seen);
+            self.note_observed(path, &fingerprint(self.root, &seen, false));
+        }
+        item.fault = Some(fault);
+        self.items.push(item);
+    }
+
+    /// Leaves a place alone: it belongs to a resource that can't be planned.
+    pub(crate) fn leave(&mut self, path: &str) {
+        self.visited.insert(path.to_owned());
+    }
+
+    pub(super) fn enter(&mut self, item: Item, is_inner: bool) {
+        if !is_inner {
+            self.items.push(item);
+            return;
+        }
+        if let Some(fault) = item.fault {
+            self.inner_faults.insert(item.target, fault);
+        }
+    }
+
+    /// Guesses whose directories a path is in, for files in a user's home: the longest home that holds it.
+    pub(super) fn owner_of(&self, path: &str) -> Option<u32> {
+        self.accounts.home_owner(path)
+    }
+
+    pub(super) fn describe(&self, seen: &Seen) -> Option<ObservedFile> {
+        let (content, uid, gid, mode, ns, kind) = match seen {
+            Seen::Absent => return None,
+            Seen::File { bytes, meta, .. } => {
+                let content = (bytes.len() <= ObservedFile::MAX_BYTES).then(|| bytes.clone());
+                (content, meta.uid, meta.gid, meta.mode, meta.modified_ns, true)
+            }
+            Seen::Directory { meta } => (None, meta.uid, meta.gid, meta.mode, meta.modified_ns, true),
+            Seen::Link { to, uid, modified_ns } => (Some(to.clone().into_bytes()), *uid, 0, 0o777, *modified_ns, false),
+        };
+        let is_writable_by_others = (self.root.is_privileged() && uid != 0)
+            || (kind
+                && (mode & 0o002 != 0 || (mode & 0o020 != 0 && !self.accounts.is_group_harmless(gid, 0) && gid != 0)));
+        Some(ObservedFile {
+            content,
+            hash: seen.content_hash(),
+            owner: self.accounts.user_name(uid),
+            group: self.accounts.group_name(gid),
+            mode: FileMode::new(mode).expect("meta holds the twelve permission bits alone"),
+            modified_at: UnixMs(ns / 1_000_000),
+            is_writable_by_others,
+        })
+    }
+
+    pub(super) fn describe_block(&self, seen: &Seen, standing: Option<&[u8]>) -> Option<ObservedFile> {
+        let text = standing?;
+        let mut file = self.describe(seen)?;
+        file.hash = ContentHash::of(text);
+        file.content = (text.len() <= ObservedFile::MAX_BYTES).then(|| text.to_vec());
+        Some(file)
+    }
+}
+
+impl Item {
+    pub(super) fn new(target: &Target, claim: &Claim, path: &str) -> Self {
+        Self {
+            target: target.clone(),
+            object: claim.object,
+            kind: claim.kind,
+            name: claim.name.clone(),
+            path: path.to_owned(),
+            verb: None,
+            is_drifted: false,
+            is_held: false,
+            diff: String::new(),
+            drift_diff: String::new(),
+            observed: None,
+            notes: Vec::new(),
+            fault: None,
+        }
+    }
+}
+
+pub(super) fn claim_of(resource: &Resource, lines: Vec<String>) -> Claim {
+    Claim { object: resource.object, kind: resource.kind, name: resource.name.clone(), lines }
+}

@@ -1,0 +1,225 @@
+//! LAMPAS's block in a file of others: a line may be held while its neighbours go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lampas_render::block;
+use lampas_shared::{
+    desired::{ContentHash, Resource},
+    error::Fault,
+    object::Target,
+    report::Verb,
+};
+
+use super::{Item, Planner, Put, Step, planner::claim_of};
+use crate::{
+    host::{Before, Claim, Owned, cron, diff, kept},
+    system::{Modified, Seen},
+};
+
+/// A block in a file of others.
+pub(crate) struct Shared<'a> {
+    pub(crate) path: String,
+    pub(crate) owner: u32,
+    /// uid, gid and mode of the file when it isn't there yet.
+    pub(crate) fresh: (u32, u32, u32),
+    pub(crate) crontab_of: Option<String>,
+    /// What `lampas-agent why` takes, for the block's marker.
+    pub(crate) subject: String,
+    pub(crate) parts: Vec<Part<'a>>,
+}
+
+/// A resource of a block with its lines, or why it can't be there, and what the operator should know.
+pub(crate) type Part<'a> = (&'a Resource, Result<Vec<String>, Fault>, Vec<String>);
+
+impl Planner<'_> {
+    /// Plans LAMPAS's block in a file of others.
+    pub(crate) fn shared(&mut self, want: Shared<'_>) {
+        let Shared { path, owner, fresh, crontab_of, subject, parts: wanted } = want;
+        self.visited.insert(path.clone());
+        let none = BTreeMap::new();
+        let owned = self.inputs.owned.places.get(&path);
+        let claims = owned.map_or(&none, |o| &o.claims);
+        let looked = self.root.look(&path, owner);
+        let (seen, bytes) = match looked {
+            Ok(Seen::Absent) => (Seen::Absent, Vec::new()),
+            Ok(Seen::File { bytes, meta, links }) => (Seen::File { bytes: bytes.clone(), meta, links }, bytes),
+            Ok(_) | Err(_) => {
+                let fault = match looked {
+                    Err(error) => error.to_fault(),
+                    Ok(_) => Fault::lasting(
+                        "file.special",
+                        format!("{path} is not a regular file, and LAMPAS follows no link there"),
+                    ),
+                };
+                for (resource, _, _) in wanted {
+                    let mut item = Item::new(&resource.target, &claim_of(resource, Vec::new()), &path);
+                    item.fault = Some(fault.clone());
+                    self.items.push(item);
+                }
+                return;
+            }
+        };
+        let ours: BTreeSet<&str> = claims.values().flat_map(|c| &c.lines).map(String::as_str).collect();
+        let standing_block = block::extract(&bytes);
+        let print = ContentHash::of(standing_block.unwrap_or_default());
+        self.note_observed(&path, &print);
+        let present = lines_of(standing_block.unwrap_or_default());
+        let desired: BTreeSet<&String> = wanted.iter().filter_map(|(_, l, _)| l.as_ref().ok()).flatten().collect();
+        let is_changed = owned.is_some_and(|o| !o.known.contains(&print));
+        let missing = |claim: &Claim| claim.lines.iter().any(|l| !present.contains(l));
+        let mut drifted: BTreeSet<Target> = BTreeSet::new();
+        if is_changed {
+            drifted = claims.iter().filter(|(_, c)| missing(c)).map(|(t, _)| t.clone()).collect();
+            let is_known = |l: &String| ours.contains(l.as_str()) || desired.contains(l);
+            if drifted.is_empty()
+                || present.iter().any(|l| !is_known(l)) && drifted.iter().all(|t| !claims.contains_key(t))
+            {
+                // Lines were added or moved: that is told of one resource of the block.
+                drifted.extend(claims.keys().next().cloned());
+            }
+        }
+        let is_held = |target: &Target| drifted.contains(target) && self.inputs.held.contains(target);
+        let keeps_foreign = drifted.iter().any(is_held);
+        let by_hand_lines: Vec<String> =
+            present.iter().filter(|l| !ours.contains(l.as_str()) && !desired.contains(l)).cloned().collect();
+        let observed = self.describe_block(&seen, standing_block);
+
+        let mut lines: Vec<String> = Vec::new();
+        let mut after: BTreeMap<Target, Claim> = BTreeMap::new();
+        let mut items = Vec::new();
+        for (resource, result, notes) in wanted {
+            let target = &resource.target;
+            let mut item = Item::new(target, &claim_of(resource, Vec::new()), &path);
+            item.notes = notes;
+            item.observed = observed.clone();
+            let old = claims.get(target);
+            let current: Vec<String> = old.map(|c| c.lines.clone()).unwrap_or_default();
+            let standing: Vec<String> = current.iter().filter(|l| present.contains(l)).cloned().collect();
+            match result {
+                Err(fault) => {
+                    item.fault = Some(fault);
+                    lines.extend(standing);
+                    after.extend(old.map(|c| (target.clone(), c.clone())));
+                }
+                Ok(new) => {
+                    let is_there = !new.is_empty() && new.iter().all(|l| present.contains(l))
+                        || new.is_empty() && standing.is_empty();
+                    item.is_drifted = drifted.contains(target) && (!is_there || !by_hand_lines.is_empty());
+                    if item.is_drifted {
+                        let mut found = standing.clone();
+                        found.extend(by_hand_lines.iter().cloned());
+                        item.drift_diff = diff::lines(&path, &new, &found);
+                    }
+                    if item.is_drifted && is_held(target) {
+                        item.is_held = true;
+                        lines.extend(standing);
+                        after.extend(old.map(|c| (target.clone(), c.clone())));
+                    } else {
+                        if !is_there || (item.is_drifted && !keeps_foreign) {
+                            item.verb = Some(if old.is_none() { Verb::Create } else { Verb::Update });
+                            let mut found = standing;
+                            if item.is_drifted {
+                                found.extend(by_hand_lines.iter().cloned());
+                            }
+                            item.diff = diff::lines(&path, &found, &new);
+                        }
+                        after.insert(target.clone(), claim_of(resource, new.clone()));
+                        lines.extend(new);
+                    }
+                }
+            }
+            items.push(item);
+        }
+        let named: BTreeSet<Target> = items.iter().map(|i: &Item| i.target.clone()).collect();
+        for (target, claim) in claims.iter().filter(|(t, _)| !named.contains(*t)) {
+            let mut item = Item::new(target, claim, &path);
+            item.verb = Some(Verb::Remove);
+            item.observed = observed.clone();
+            item.diff = diff::lines(&path, &claim.lines, &[]);
+            items.push(item);
+        }
+        let loses = is_changed && !keeps_foreign && !by_hand_lines.is_empty();
+        if keeps_foreign {
+            lines.extend(by_hand_lines);
+        }
+        let (put, leaves, before) = if lines.is_empty() {
+            let rest = block::foreign(&bytes);
+            let is_ours_alone =
+                cron::without_header(&rest).is_empty() && owned.is_some_and(|o| o.before == Before::Absent);
+            let put = match (&seen, standing_block) {
+                (Seen::Absent, _) | (_, None) => Put::Keep,
+                _ if is_ours_alone => Put::Gone,
+                _ => shared_file(rest, &seen, fresh),
+            };
+            (put, ContentHash::of(&[]), None)
+        } else {
+            let content: String = lines.iter().flat_map(|l| [l.as_str(), "\n"]).collect();
+            let leaves = ContentHash::of(content.as_bytes());
+            let put = if print == leaves && seen != Seen::Absent {
+                Put::Keep
+            } else {
+                shared_file(block::replace(&bytes, &subject, content.as_bytes()), &seen, fresh)
+            };
+            let fresh_before = if seen == Seen::Absent { Before::Absent } else { Before::Shared };
+            (put, leaves, Some(owned.map_or(fresh_before, |o| o.before.clone())))
+        };
+        let by_hand = loses.then(|| standing_block.unwrap_or_default().to_vec());
+        if let Some(bytes) = &by_hand {
+            let kept = kept::by_hand_path(&path, bytes);
+            for item in items.iter_mut().filter(|i| i.is_drifted || i.verb == Some(Verb::Remove)).take(1) {
+                item.notes.push(format!("the block was changed by hand; a copy of it is kept as {kept} on the node"));
+            }
+        }
+        let mut known = BTreeSet::from([leaves]);
+        if keeps_foreign {
+            // Held: what stands there stays foreign, so that it is still seen as drift.
+            known = owned.map(|o| o.known.clone()).unwrap_or_default();
+        }
+        let after = before.map(|before| Owned { claims: after, known, before });
+        if put != Put::Keep || after.as_ref() != owned {
+            self.steps.push(Step {
+                path,
+                targets: items.iter().map(|i| i.target.clone()).collect(),
+                put,
+                seen,
+                owner,
+                is_removal: after.is_none(),
+                owned: after,
+                is_shared: true,
+                crontab_of,
+                by_hand,
+                leaves,
+            });
+        }
+        self.items.extend(items);
+    }
+}
+
+/// Returns the fingerprint of LAMPAS's block in a file.
+pub(crate) fn block_print(seen: &Seen) -> Option<ContentHash> {
+    match seen {
+        Seen::Absent => Some(ContentHash::of(&[])),
+        Seen::File { bytes, .. } => Some(ContentHash::of(block::extract(bytes).unwrap_or_default())),
+        Seen::Directory { .. } | Seen::Link { .. } => None,
+    }
+}
+
+fn lines_of(block: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(block).lines().map(str::to_owned).collect()
+}
+
+fn shared_file(bytes: Vec<u8>, seen: &Seen, fresh: (u32, u32, u32)) -> Put {
+    let (uid, gid, mode) = match seen {
+        Seen::File { meta, .. } => (meta.uid, meta.gid, meta.mode),
+        _ => fresh,
+    };
+    let xattrs = match seen {
+        Seen::File { meta, .. } => crate::system::write::kept_xattrs(meta, true),
+        _ => BTreeMap::new(),
+    };
+    let modified = match seen {
+        Seen::File { meta, .. } => Modified::After(meta.modified_ns),
+        _ => Modified::Now,
+    };
+    Put::File { bytes, uid, gid, mode, xattrs, modified }
+}

@@ -1,0 +1,221 @@
+//! Places that are one resource's alone, while it is wanted and when it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lampas_shared::{
+    desired::{ContentHash, Resource},
+    error::Fault,
+    report::Verb,
+};
+
+use super::{Item, Planner, Put, Step, fingerprint, planner::claim_of};
+use crate::{
+    host::{Before, Owned, kept},
+    system::{Modified, Seen},
+};
+
+/// A place that is one resource's alone.
+pub(crate) struct Whole<'a> {
+    pub(crate) resource: &'a Resource,
+    pub(crate) path: String,
+    pub(crate) put: Put,
+    pub(crate) owner: u32,
+    /// Whether it is LAMPAS's own and shown nowhere: a job's file.
+    pub(crate) is_inner: bool,
+    /// Whether a second hard link counts as a change.
+    pub(crate) is_single: bool,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Planner<'_> {
+    /// Plans a place that is one resource's alone.
+    pub(crate) fn whole(&mut self, want: Whole<'_>) {
+        let Whole { resource, path, mut put, owner, is_inner, is_single, notes } = want;
+        let claim = claim_of(resource, Vec::new());
+        let mut item = Item::new(&resource.target, &claim, &path);
+        item.notes = notes;
+        self.visited.insert(path.clone());
+        let seen = match self.root.look(&path, owner) {
+            Ok(seen) => seen,
+            Err(error) => {
+                item.fault = Some(error.to_fault());
+                return self.enter(item, is_inner);
+            }
+        };
+        let print = fingerprint(self.root, &seen, is_single);
+        self.note_observed(&path, &print);
+        let leaves = put.fingerprint(self.root);
+        item.observed = self.describe(&seen);
+        let owned = self.inputs.owned.places.get(&path);
+        let is_met = print == leaves;
+        item.is_drifted = !is_met && owned.is_some_and(|o| !o.known.contains(&print));
+        if item.is_drifted && !is_inner {
+            item.drift_diff = put.diff_to(&path, &seen);
+            if self.inputs.held.contains(&resource.target) {
+                item.is_held = true;
+                return self.enter(item, is_inner);
+            }
+        }
+        // What LAMPAS itself made there may change its kind.
+        if let Some(fault) = put.clash(&path, &seen).filter(|_| owned.is_none() || item.is_drifted) {
+            item.fault = Some(fault);
+            return self.enter(item, is_inner);
+        }
+        let before = match owned {
+            Some(owned) => owned.before.clone(),
+            None if is_inner => Before::Absent,
+            None => before_of(&seen),
+        };
+        if !is_met {
+            item.verb = Some(if seen == Seen::Absent { Verb::Create } else { Verb::Update });
+            item.diff = put.diff_from(&path, &seen);
+            if owned.is_none() && !is_inner && seen != Seen::Absent {
+                item.notes.push("what stands there now is kept and comes back when this object goes".to_owned());
+            }
+            if let (Put::File { xattrs, modified, .. }, Seen::File { meta, .. }) = (&mut put, &seen) {
+                *xattrs = crate::system::write::kept_xattrs(meta, false);
+                *modified = Modified::After(meta.modified_ns);
+            }
+        }
+        let by_hand = (item.is_drifted && !is_inner).then(|| bytes_of(&seen)).flatten();
+        if let Some(bytes) = &by_hand {
+            let kept = kept::by_hand_path(&path, bytes);
+            item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));
+        }
+        let wanted = Owned {
+            claims: BTreeMap::from([(resource.target.clone(), claim)]),
+            known: BTreeSet::from([leaves]),
+            before,
+        };
+        if !is_met || owned != Some(&wanted) {
+            self.steps.push(Step {
+                path,
+                targets: vec![resource.target.clone()],
+                put: if is_met { Put::Keep } else { put },
+                seen,
+                owner,
+                owned: Some(wanted),
+                is_removal: false,
+                is_shared: false,
+                crontab_of: None,
+                by_hand,
+                leaves,
+            });
+        }
+        self.enter(item, is_inner);
+    }
+
+    /// Plans the end of what is owned and no longer wanted: what stood before comes back.
+    pub(super) fn plan_leftovers(&mut self) {
+        for (path, owned) in &self.inputs.owned.places {
+            if self.visited.contains(path) {
+                continue;
+            }
+            let is_inner = path.starts_with(crate::job::JOBS_DIRECTORY);
+            let Some((target, claim)) = owned.claims.iter().next() else { continue };
+            let mut item = Item::new(target, claim, path);
+            item.verb = Some(Verb::Remove);
+            // The owner of what stood or stands there may own the directories too.
+            let owner = match &owned.before {
+                Before::File { meta, .. } | Before::Directory { meta } => meta.uid,
+                _ => u32::MAX,
+            };
+            let seen = self.root.look(path, owner).or_else(|e| match self.owner_of(path) {
+                Some(uid) => self.root.look(path, uid),
+                None => Err(e),
+            });
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    item.fault = Some(error.to_fault());
+                    item.verb = None;
+                    self.enter(item, is_inner);
+                    continue;
+                }
+            };
+            let print = fingerprint(self.root, &seen, false);
+            self.note_observed(path, &print);
+            item.observed = self.describe(&seen);
+            item.is_drifted = !owned.known.contains(&print) && seen != Seen::Absent;
+            let put = match (&owned.before, &seen) {
+                (Before::Absent | Before::Shared, Seen::Absent) => Put::Keep,
+                (Before::Absent | Before::Shared, Seen::Directory { .. }) => Put::GoneDirectory,
+                (Before::Absent | Before::Shared, _) => Put::Gone,
+                (Before::Directory { meta }, _) => Put::Directory { uid: meta.uid, gid: meta.gid, mode: meta.mode },
+                (Before::Link { to }, _) => Put::Link { to: to.clone() },
+                (Before::File { hash, meta }, _) => match kept::original(self.root, hash) {
+                    Some(bytes) => Put::File {
+                        bytes,
+                        uid: meta.uid,
+                        gid: meta.gid,
+                        mode: meta.mode,
+                        xattrs: meta.xattrs.clone(),
+                        modified: Modified::At(meta.modified_ns),
+                    },
+                    None => {
+                        item.fault = Some(Fault::lasting(
+                            "file.original_lost",
+                            format!(
+                                "{path}: the copy of what stood there before LAMPAS is gone or damaged; remove the file by hand"
+                            ),
+                        ));
+                        item.verb = None;
+                        self.enter(item, is_inner);
+                        continue;
+                    }
+                },
+            };
+            item.diff = put.diff_from(path, &seen);
+            if let Some(fault) = put.clash(path, &seen) {
+                item.fault = Some(fault);
+                item.verb = None;
+                self.enter(item, is_inner);
+                continue;
+            }
+            if owned.before != Before::Absent {
+                item.notes.push("what stood there before LAMPAS comes back".to_owned());
+            }
+            if put == Put::GoneDirectory {
+                item.notes.push("the directory goes if it is empty".to_owned());
+            }
+            let by_hand = (item.is_drifted && !is_inner).then(|| bytes_of(&seen)).flatten();
+            if let Some(bytes) = &by_hand {
+                let kept = kept::by_hand_path(path, bytes);
+                item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));
+            }
+            let leaves = put.fingerprint(self.root);
+            let owner = if owner == u32::MAX { self.owner_of(path).unwrap_or(0) } else { owner };
+            self.steps.push(Step {
+                path: path.clone(),
+                targets: vec![target.clone()],
+                put: if print == leaves { Put::Keep } else { put },
+                seen,
+                owner,
+                owned: None,
+                is_removal: true,
+                is_shared: false,
+                crontab_of: None,
+                by_hand,
+                leaves,
+            });
+            self.enter(item, is_inner);
+        }
+    }
+}
+
+fn bytes_of(seen: &Seen) -> Option<Vec<u8>> {
+    match seen {
+        Seen::File { bytes, .. } => Some(bytes.clone()),
+        Seen::Link { to, .. } => Some(to.clone().into_bytes()),
+        Seen::Absent | Seen::Directory { .. } => None,
+    }
+}
+
+pub(crate) fn before_of(seen: &Seen) -> Before {
+    match seen {
+        Seen::Absent => Before::Absent,
+        Seen::File { bytes, meta, .. } => Before::File { hash: ContentHash::of(bytes), meta: meta.clone() },
+        Seen::Directory { meta } => Before::Directory { meta: meta.clone() },
+        Seen::Link { to, .. } => Before::Link { to: to.clone() },
+    }
+}
