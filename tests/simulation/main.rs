@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use world::{Faults, World};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn the_link_converges_once_the_faults_end(seed in any::<u64>(), faults in faults()) {

@@ -51,7 +51,7 @@ enum Event {
     Dial,
     Deliver { connection: u64, to: Side, stream: Stream, bytes: Vec<u8> },
     Lost { connection: u64, at: Side },
-    Loaded { connection: u64, after: u64, reports: Vec<(u64, Report)> },
+    Loaded { life: u64, after: u64, reports: Vec<(u64, Report)> },
     Taken { life: u64, generation: Generation, hash: ContentHash },
     Authorised { connection: u64, hello: Box<Hello> },
     Committed { connection: u64, life: u64, epoch: u64, seq: u64, report: Box<Report> },
@@ -215,9 +215,9 @@ impl World {
                 }
             }
             Event::Lost { connection, at: Side::Controller } => drop(self.controllers.remove(&connection)),
-            Event::Loaded { connection, after, reports } => {
-                // A driver may well hand over what an earlier connection asked for.
-                if self.agent_connection.is_some() && connection <= self.connections {
+            Event::Loaded { life, after, reports } => {
+                // A driver may well hand over what an earlier connection asked for, but not an earlier process.
+                if life == self.agent_life {
                     self.agent.handle_reports(now, after, reports);
                 }
             }
@@ -405,10 +405,11 @@ impl World {
                 self.transmit(connection, Side::Controller, stream, bytes);
             }
             AgentCommand::Load { after, limit } => {
-                let connection = self.connections;
                 let reports = self.outbox.range(after + 1..).take(limit).map(|(s, r)| (*s, r.clone())).collect();
-                let delay = self.random.below(50);
-                self.after(delay, Event::Loaded { connection, after, reports });
+                // A busy disk now and then.
+                let is_slow = !self.is_calm && self.random.below(4) == 0;
+                let delay = self.random.below(if is_slow { 10_000 } else { 50 });
+                self.after(delay, Event::Loaded { life: self.agent_life, after, reports });
             }
             AgentCommand::Acked(seq) => {
                 let committed = self.committed.get(&self.epoch).copied().unwrap_or(0);
