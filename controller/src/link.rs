@@ -23,4 +23,6 @@ pub use source::{Admission, Member, Membership, Presence, StateSource};
 pub use store::close_left_over;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -21,3 +21,6 @@ pub use client::{Signer, SignerError};
 pub use protocol::{AuthorityInfo, Enrolment, Issued, Renewal};
 pub use serve::{ServeError, SignerOptions, run};
 pub use supervise::{SuperviseError, supervise};
+
+#[cfg(test)]
+mod tests;
