@@ -24,7 +24,7 @@ impl Watch {
             let _ = wake.try_send(());
         };
         // Made before the test goes on, so that nothing is missed.
-        tasks.spawn("watch", async move { super::watch(paths, receiver, wake, token).await.expect("inotify works") });
+        tasks.spawn("watch", async move { watch(paths, receiver, wake, token).await.expect("inotify works") });
         Self { woken, set, stopping, tasks }
     }
 

@@ -23,7 +23,7 @@ pub(super) struct Blobs {
 impl Blobs {
     pub(super) fn open(dir: &Path) -> Result<Self, JournalError> {
         let blobs = Self { dir: dir.to_owned() };
-        files::private_dir(dir).map_err(|source| blobs.error("could not make", dir, source))?;
+        files::private_dir(dir).map_err(|source| failed("could not make", dir, source))?;
         Ok(blobs)
     }
 
@@ -36,22 +36,22 @@ impl Blobs {
         match fs::read(&path) {
             Ok(bytes) => Ok(checked(hash, bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(self.error("could not read", &path, e)),
+            Err(e) => Err(failed("could not read", &path, e)),
         }
     }
 
     pub(super) fn write(&self, hash: &ContentHash, bytes: &[u8]) -> Result<(), JournalError> {
         let path = self.path(hash);
-        files::replace(&path, bytes, 0o600).map_err(|source| self.error("could not write", &path, source))
+        files::replace(&path, bytes, 0o600).map_err(|source| failed("could not write", &path, source))
     }
 
     pub(super) fn sweep(&self, needed: &BTreeSet<ContentHash>) -> Result<(), JournalError> {
-        let list = |source| self.error("could not list", &self.dir, source);
+        let list = |source| failed("could not list", &self.dir, source);
         for entry in fs::read_dir(&self.dir).map_err(list)? {
             let path = entry.map_err(list)?.path();
             let hash = path.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<ContentHash>().ok());
             if hash.is_none_or(|h| !needed.contains(&h)) {
-                fs::remove_file(&path).map_err(|source| self.error("could not remove", &path, source))?;
+                fs::remove_file(&path).map_err(|source| failed("could not remove", &path, source))?;
             }
         }
         Ok(())
@@ -61,9 +61,10 @@ impl Blobs {
         self.dir.join(hash.to_string())
     }
 
-    fn error(&self, what: &'static str, path: &Path, source: io::Error) -> JournalError {
-        JournalError::Io { what, path: path.to_owned(), source }
-    }
+}
+
+fn failed(what: &'static str, path: &Path, source: io::Error) -> JournalError {
+    JournalError::Io { what, path: path.to_owned(), source }
 }
 
 /// Returns the bytes if they are what their hash says; otherwise says so, and they count as missing.

@@ -45,6 +45,9 @@ struct Slot {
 /// What a batch does to a key: sets it, or removes it.
 pub(super) type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
+/// A key and its value.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
 /// What opening found.
 pub(super) struct Opened {
     pub(super) store: Store,
@@ -96,7 +99,7 @@ impl Store {
     }
 
     /// Returns the entries whose keys begin with `prefix` and are not before `from`, at most `limit`.
-    pub(super) fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalError> {
+    pub(super) fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Entry>, JournalError> {
         self.with(|db| {
             let entries = db.range(from..).take_while(|e| e.as_ref().map_or(true, |(k, _)| k.starts_with(prefix)));
             entries.take(limit).map(|e| e.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(Into::into)).collect()

@@ -299,7 +299,7 @@ impl Pass<'_> {
     ) -> Result<(Written, Option<Wrote>, Vec<ResourceReport>), JournalError> {
         match (written, wrote) {
             (Written::Refused(faults), _) => {
-                let reports = self.refused(plan, &faults);
+                let reports = Self::refused(plan, &faults);
                 Ok((Written::Refused(faults), None, reports))
             }
             (written, wrote) => {
@@ -314,7 +314,7 @@ impl Pass<'_> {
                     if !failed.is_empty() {
                         warn!(count = failed.len(), "the proof failed; putting back what stood before");
                         roll_back(self.bench, &done.during, &done.undo);
-                        reports = self.refused(plan, &failed);
+                        reports = Self::refused(plan, &failed);
                         return Ok((Written::Refused(failed), None, reports));
                     }
                 }
@@ -338,7 +338,7 @@ impl Pass<'_> {
     }
 
     /// Reports a group that was not written, naming who is to blame.
-    fn refused(&self, plan: &HostPlan, faults: &[(Option<Target>, Fault)]) -> Vec<ResourceReport> {
+    fn refused(plan: &HostPlan, faults: &[(Option<Target>, Fault)]) -> Vec<ResourceReport> {
         let culprits: Vec<String> = faults.iter().filter_map(|(t, _)| t.as_ref().map(ToString::to_string)).collect();
         let by = if culprits.is_empty() { "this group".to_owned() } else { culprits.join(", ") };
         let any_retry = faults.iter().any(|(_, f)| f.retry);

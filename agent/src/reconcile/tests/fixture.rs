@@ -165,9 +165,8 @@ impl Node {
             if let Some(found) = look() {
                 return found;
             }
-            if tokio::time::Instant::now() > limit {
-                panic!("waited for {what} in vain; reports: {:#?}", self.reports());
-            }
+            let in_time = tokio::time::Instant::now() < limit;
+            assert!(in_time, "waited for {what} in vain; reports: {:#?}", self.reports());
             let _ = tokio::time::timeout(Duration::from_millis(20), changed.changed()).await;
         }
     }
