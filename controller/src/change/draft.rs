@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct StoredDraft {
     /// What shall be; for a deletion only the identity counts.
     pub(crate) draft: Draft,
-    /// The object that stood when the draft was made, or the deleted one whose history goes on.
+    /// The object that stood when the draft was made, the deleted one whose history goes on, or the one to be made.
     pub(crate) object: Option<ObjectId>,
     /// Its revision then; 0 when none stood.
     pub(crate) base: u64,
@@ -62,7 +62,7 @@ impl Verb {
 /// A draft beside what stands.
 #[derive(Debug, Clone)]
 pub struct Edit {
-    /// The object; absent when it is to be made.
+    /// The object, or the id that it will have.
     pub object: Option<ObjectId>,
     /// What it does.
     pub verb: Verb,
@@ -81,7 +81,7 @@ impl Edit {
     pub fn view(&self) -> DraftView {
         DraftView {
             key: self.key.clone(),
-            object: self.object,
+            object: self.before.as_ref().map(|b| b.id),
             verb: self.verb.as_str().to_owned(),
             base: self.before.as_ref().map(|b| b.revision),
             diff: host::diff(self.before.as_ref().map(|b| &*b.spec), self.after.as_deref()),

@@ -352,7 +352,12 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
             let author = standing.map_or_else(|| "somebody".to_owned(), |o| o.author.clone());
             return Err(ChangeError::Conflict { key, base, found, author });
         }
-        drafts.push(StoredDraft { draft: draft.clone(), object: standing.map(|o| o.id), base: found });
+        // The id of what is made is drawn here, since it is part of the hashes that a plan binds to.
+        let object = match standing {
+            Some(standing) => standing.id,
+            None => host::former(tx, &key).await?.map_or_else(random::new_id, |(id, _)| id),
+        };
+        drafts.push(StoredDraft { draft: draft.clone(), object: Some(object), base: found });
     }
     let now = clock::now();
     let row = ChangeRow {

@@ -1,1 +1,500 @@
-//! Tests.
+//! The way of a change through the store, with nodes that are played.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use futures_util::future::BoxFuture;
+use lampas_api::{AdoptRequest, ChangeNodeState, Draft, DraftAct, NodeUpdate};
+use lampas_runtime::{Tasks, clock, random};
+use lampas_shared::{
+    change::ChangeState,
+    desired::{ContentHash, NodeDesired},
+    error::Fault,
+    event::EventKind,
+    fleet::{Labels, NodeState},
+    host::FileMode,
+    id::{NodeId, ObjectId},
+    object::{ObjectSpec, Target},
+    report::*,
+    time::UnixMs,
+};
+use lampas_wire::Report;
+
+use super::*;
+use crate::{
+    audit::Principal,
+    db::{Db, testing},
+    drift::{DriftFilter, Drifts},
+    event, fleet, host,
+    link::NodeGate,
+};
+
+testing::on_both!(
+    a_change_lands_and_is_done,
+    two_editors_conflict,
+    ties_are_refused,
+    plans_bind,
+    reverting_and_restoring_keep_the_object,
+    a_report_counts_once,
+    drift_is_found_and_adopted,
+    node_scopes_follow_the_node,
+    the_same_request_is_the_same_change,
+    a_mass_of_reports_is_told_together,
+);
+
+/// Nodes that answer a plan with one action and remember being woken.
+#[derive(Default)]
+struct Nodes {
+    online: Mutex<BTreeSet<NodeId>>,
+    woken: Mutex<Vec<NodeId>>,
+}
+
+impl NodeGate for Nodes {
+    fn connected(&self, node: NodeId) -> bool {
+        self.online.lock().expect("not poisoned").contains(&node)
+    }
+    fn states(&self) -> BTreeMap<NodeId, NodeState> {
+        self.online.lock().expect("not poisoned").iter().map(|n| (*n, NodeState::Online)).collect()
+    }
+    fn wake(&self, nodes: &[NodeId]) {
+        self.woken.lock().expect("not poisoned").extend(nodes);
+    }
+    fn plan(&self, _: NodeId, state: NodeDesired) -> BoxFuture<'_, Result<NodePlan, Fault>> {
+        let actions = state
+            .resources()
+            .map(|r| Action {
+                target: r.target.clone(),
+                object: r.object,
+                kind: r.kind,
+                name: r.name.clone(),
+                verb: lampas_shared::report::Verb::Create,
+                path: String::new(),
+                diff: String::new(),
+                notes: Vec::new(),
+                fault: None,
+            })
+            .collect();
+        let plan = NodePlan { desired: state.hash, observed: ContentHash::of(b"empty"), actions };
+        Box::pin(async move { Ok(plan) })
+    }
+    fn read(&self, _: NodeId, _: Target) -> BoxFuture<'_, Result<Option<ObservedFile>, Fault>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn revert(&self, _: NodeId, _: Target) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn retry(&self, _: NodeId) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn close(&self, _: NodeId, _: &str) {}
+}
+
+struct World {
+    db: Db,
+    nodes: Arc<Nodes>,
+    changes: Changes,
+    ingest: Ingest,
+    tasks: Tasks,
+}
+
+impl World {
+    fn new(db: Db) -> Self {
+        let (nodes, tasks) = (Arc::new(Nodes::default()), Tasks::new());
+        let changes = Changes::new(Desired::new(db.clone()), nodes.clone());
+        Self { ingest: Ingest::start(db.clone(), &tasks), db, nodes, changes, tasks }
+    }
+
+    async fn node(&self, name: &str, roles: &[&str], is_online: bool) -> NodeId {
+        let new = fleet::NewNode {
+            id: random::new_id(),
+            name: name.parse().expect("a name"),
+            roles: roles.iter().map(|r| r.parse().expect("a role")).collect(),
+            labels: Labels::new(),
+            machine: String::new(),
+            observed_address: None,
+            at: clock::now(),
+        };
+        let new_ref = &new;
+        self.db
+            .write(|mut tx| async move {
+                fleet::create(&mut tx, new_ref).await?;
+                if is_online {
+                    sqlx::query("UPDATE node SET state = 'online' WHERE id = ?")
+                        .bind(new_ref.id.to_string())
+                        .execute(tx.conn())
+                        .await
+                        .map_err(DbError::from)?;
+                }
+                Ok::<_, FleetError>(tx.done(()))
+            })
+            .await
+            .expect("a node");
+        if is_online {
+            self.nodes.online.lock().expect("not poisoned").insert(new.id);
+        }
+        self.changes.desired().assign().await.expect("a first generation");
+        new.id
+    }
+
+    async fn save(&self, drafts: Vec<Draft>) -> Result<ChangeRow, ChangeError> {
+        let new = NewChange { drafts, reason: "because".into(), ..NewChange::default() };
+        self.changes.save(&new, true, &admin()).await
+    }
+
+    async fn desired(&self, node: NodeId) -> NodeDesired {
+        self.changes.desired().desired_for(node).await.expect("the store answers").expect("a state")
+    }
+
+    /// Plays the agent: received, applied, confirmed.
+    async fn land(&self, node: NodeId, epoch: u64, first_seq: u64, state: ResourceState) {
+        let desired = self.desired(node).await;
+        let report = |phase| report(&desired, phase, state);
+        let reports = [Phase::Received, Phase::Applied, Phase::Confirmed]
+            .into_iter()
+            .zip(first_seq..)
+            .map(|(p, seq)| (seq, report(p)));
+        let acked = self.ingest.submit(node, epoch, reports.collect()).await.expect("stored");
+        assert_eq!(acked, first_seq + 2);
+    }
+
+    async fn state(&self, row: &ChangeRow) -> (ChangeState, lampas_api::Progress) {
+        let shown = self.changes.show(row.id).await.expect("a change").summary;
+        (shown.state, shown.progress)
+    }
+
+    async fn find(&self, scope: &str, name: &str) -> Option<host::Stored> {
+        let key = file(scope, name, "").key();
+        let key = &key;
+        self.db
+            .read(|mut tx| async move { host::find(&mut tx, key).await.map(|o| tx.done(o)) })
+            .await
+            .expect("the store answers")
+    }
+
+    async fn end(self) {
+        assert!(self.tasks.finish(std::time::Duration::from_secs(20)).await, "the ingest ends");
+    }
+}
+
+fn admin() -> Principal {
+    Principal::new("user:admin", "10.0.0.9")
+}
+
+fn report(desired: &NodeDesired, phase: Phase, state: ResourceState) -> Report {
+    let resource = |r: &lampas_shared::desired::Resource| ResourceReport {
+        target: r.target.clone(),
+        object: r.object,
+        state,
+        fault: (state == ResourceState::Failed).then(|| Fault::lasting("file.full", "no space")),
+        notes: Vec::new(),
+    };
+    Report::Generation(GenerationReport {
+        generation: desired.generation,
+        hash: desired.hash,
+        phase,
+        state: if phase == Phase::Received { ResourceState::Applying } else { state },
+        took_ms: 12,
+        resources: if phase == Phase::Received { Vec::new() } else { desired.resources().map(resource).collect() },
+        at: clock::now(),
+    })
+}
+
+fn file(scope: &str, name: &str, content: &str) -> ObjectSpec {
+    serde_json::from_value(serde_json::json!({
+        "name": name, "scope": scope,
+        "body": { "kind": "file", "path": format!("/etc/{name}"), "content": content },
+    }))
+    .expect("a spec")
+}
+
+fn put(spec: ObjectSpec) -> Draft {
+    Draft { act: DraftAct::Put(spec), base: None, previous_name: None }
+}
+
+async fn a_change_lands_and_is_done(db: Db) {
+    let world = World::new(db);
+    let (web, away) = (world.node("web-1", &["app"], true).await, world.node("web-2", &["app"], false).await);
+    let other = world.node("db-1", &["database"], true).await;
+    let before = world.desired(other).await.generation;
+    let new = NewChange { drafts: vec![put(file("role:app", "motd", "hello"))], ..NewChange::default() };
+    let row = world.changes.create(&new, &admin()).await.expect("a change");
+    let plan = world.changes.plan(row.id, &admin()).await.expect("a plan");
+    assert_eq!(plan.groups.len(), 1, "equal plans are folded");
+    assert_eq!(plan.groups[0].nodes[0].name, "web-1");
+    assert_eq!(plan.unplanned[0].node.name, "web-2");
+    let how = Apply { plan: Some(plan.id.clone()), allow_unplanned: false };
+    let refused = world.changes.apply(row.id, &how, &admin()).await.expect_err("a node could not be asked");
+    assert!(matches!(refused, ChangeError::Unplanned { nodes: 1 }), "{refused}");
+    let row = world.changes.apply(row.id, &Apply { allow_unplanned: true, ..how }, &admin()).await.expect("applied");
+    assert_eq!(row.state, ChangeState::Rolling);
+    assert_eq!(
+        world.nodes.woken.lock().expect("not poisoned").iter().copied().collect::<BTreeSet<_>>(),
+        BTreeSet::from([web, away])
+    );
+    assert_eq!(world.desired(other).await.generation, before, "who is not concerned keeps its generation");
+    let (_, progress) = world.state(&row).await;
+    assert_eq!((progress.waiting, progress.unreachable), (1, 1));
+
+    world.land(web, 7, 1, ResourceState::Converged).await;
+    let (state, progress) = world.state(&row).await;
+    assert_eq!((state, progress.converged, progress.unreachable), (ChangeState::Rolling, 1, 1));
+    world.land(away, 8, 1, ResourceState::Failed).await;
+    let (state, progress) = world.state(&row).await;
+    assert_eq!((state, progress.converged, progress.failed), (ChangeState::Done, 1, 1));
+    let nodes = world.changes.nodes(row.id, None, 10).await.expect("nodes").items;
+    assert_eq!(nodes[1].fault.as_ref().map(|f| f.code.as_str()), Some("file.full"));
+    assert_eq!((nodes[0].state, nodes[0].took_ms), (ChangeNodeState::Converged, Some(12)));
+
+    let refused = world.changes.apply(row.id, &Apply::default(), &admin()).await.expect_err("once is enough");
+    assert!(matches!(refused, ChangeError::State { .. }), "{refused}");
+    let page = world.db.read(|mut tx| async move {
+        let filter = fleet::NodeFilter { search: Some("WEB".into()), ..fleet::NodeFilter::default() };
+        fleet::list(&mut tx, &filter, None, 1).await.map(|p| tx.done(p))
+    });
+    let page = page.await.expect("a page");
+    assert_eq!((page.total, page.next.as_deref(), page.items[0].converged), (Some(2), Some("web-1"), 1));
+    let roles = world
+        .db
+        .read(|mut tx| async move { fleet::list_roles(&mut tx, None).await.map(|r| tx.done(r)) })
+        .await
+        .expect("roles");
+    let app = roles.iter().find(|r| r.name.as_str() == "app").expect("the role");
+    assert_eq!((app.nodes, app.online, app.converged, app.failed, app.objects), (2, 1, 1, 1, 1));
+    let counts =
+        world.db.read(|mut tx| async move { fleet::counts(&mut tx).await.map(|c| tx.done(c)) }).await.expect("counts");
+    assert_eq!((counts.nodes, counts.converged, counts.failed, counts.objects), (3, 1, 1, 1));
+    world.end().await;
+}
+
+async fn two_editors_conflict(db: Db) {
+    let world = World::new(db);
+    world.save(vec![put(file("fleet", "motd", "one"))]).await.expect("made");
+    let draft = |content| Draft { base: Some(1), ..put(file("fleet", "motd", content)) };
+    let new = |content| NewChange { drafts: vec![draft(content)], ..NewChange::default() };
+    let first = world.changes.create(&new("two"), &Principal::new("user:eve", "")).await.expect("a draft");
+    let second = world.changes.create(&new("three"), &admin()).await.expect("a draft");
+    world.changes.apply(first.id, &Apply::default(), &admin()).await.expect("applied");
+    let lost = world.changes.apply(second.id, &Apply::default(), &admin()).await.expect_err("overtaken");
+    let ChangeError::Conflict { base, found, author, .. } = &lost else { panic!("{lost}") };
+    assert_eq!((*base, *found, author.as_str()), (1, 2, "eve"));
+    let late = world.changes.create(&new("four"), &admin()).await.expect_err("refused at once");
+    assert!(matches!(late, ChangeError::Conflict { .. }), "{late}");
+    assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 2);
+    world.end().await;
+}
+
+async fn ties_are_refused(db: Db) {
+    let world = World::new(db);
+    let node = world.node("web-1", &["app"], true).await;
+    world.save(vec![put(file("role:app", "motd", "a"))]).await.expect("made");
+    let mut other = file("role:proxy", "motd", "b");
+    other.name = "motd-2".parse().expect("a name");
+    world.save(vec![put(other.clone())]).await.expect("nobody has both roles");
+    let both = NodeUpdate {
+        roles: Some(vec!["app".parse().expect("a role"), "proxy".parse().expect("a role")]),
+        ..NodeUpdate::default()
+    };
+    let refused = world.changes.update_node(node, &both, None, &admin()).await.expect_err("a tie");
+    assert!(matches!(&refused, ChangeError::Tie(t) if t.node.is_some()), "{refused}");
+    let proxy = NodeUpdate { roles: Some(vec!["proxy".parse().expect("a role")]), ..NodeUpdate::default() };
+    let before = world.desired(node).await;
+    world.changes.update_node(node, &proxy, Some(1), &admin()).await.expect("another role");
+    let after = world.desired(node).await;
+    assert_eq!(after.generation.counter, before.generation.counter + 1);
+    let late = world.changes.update_node(node, &proxy, Some(1), &admin()).await.expect_err("an old revision");
+    assert!(matches!(late, ChangeError::Fleet(FleetError::Conflict { found: 2, .. })), "{late}");
+    world.end().await;
+}
+
+async fn plans_bind(db: Db) {
+    let world = World::new(db);
+    world.node("web-1", &["app"], true).await;
+    let new = NewChange { drafts: vec![put(file("role:app", "motd", "a"))], ..NewChange::default() };
+    let row = world.changes.create(&new, &admin()).await.expect("a change");
+    let plan = world.changes.plan(row.id, &admin()).await.expect("a plan");
+    assert_eq!(world.changes.find(&plan.id).await.expect("found by its plan").id, row.id);
+    world.save(vec![put(file("role:app", "issue", "b"))]).await.expect("another change in between");
+    let how = Apply { plan: Some(plan.id), allow_unplanned: false };
+    let moved = world.changes.apply(row.id, &how, &admin()).await.expect_err("the plan is old");
+    assert!(matches!(moved, ChangeError::Moved { .. }), "{moved}");
+    let plan = world.changes.plan(row.id, &admin()).await.expect("planned again");
+    let wrong = Apply { plan: Some("0000-0000".into()), allow_unplanned: false };
+    assert!(matches!(world.changes.apply(row.id, &wrong, &admin()).await, Err(ChangeError::Moved { .. })));
+    let how = Apply { plan: Some(plan.id), allow_unplanned: false };
+    world.changes.apply(row.id, &how, &admin()).await.expect("applied");
+    world.end().await;
+}
+
+async fn reverting_and_restoring_keep_the_object(db: Db) {
+    let world = World::new(db);
+    world.save(vec![put(file("fleet", "motd", "one"))]).await.expect("made");
+    let id = world.find("fleet", "motd").await.expect("it stands").id;
+    let mut renamed = file("fleet", "banner", "two");
+    renamed.body = file("fleet", "motd", "two").body;
+    let draft = Draft { previous_name: Some("motd".parse().expect("a name")), ..put(renamed) };
+    let rename = world.save(vec![draft]).await.expect("renamed");
+    assert_eq!(world.find("fleet", "banner").await.expect("it stands").id, id);
+    let revert = world.changes.revert(rename.id, "", &admin()).await.expect("a change");
+    world.changes.apply(revert.id, &Apply::default(), &admin()).await.expect("applied");
+    let back = world.find("fleet", "motd").await.expect("under its old name");
+    assert_eq!((back.id, back.revision), (id, 3));
+    let gone = Draft { act: DraftAct::Delete(back.spec.key()), base: Some(3), previous_name: None };
+    world.save(vec![gone]).await.expect("deleted");
+    assert!(world.find("fleet", "motd").await.is_none());
+    let restore = world.changes.restore(id, 3, "", &admin()).await.expect("a change");
+    world.changes.apply(restore.id, &Apply::default(), &admin()).await.expect("applied");
+    let again = world.find("fleet", "motd").await.expect("it is back");
+    assert_eq!((again.id, again.revision, again.author.as_str()), (id, 5, "admin"));
+    world.end().await;
+}
+
+async fn a_report_counts_once(db: Db) {
+    let world = World::new(db);
+    let node = world.node("web-1", &["app"], true).await;
+    let run = |outcome| {
+        Report::Job(JobRun {
+            run: random::new_id(),
+            object: random::new_id(),
+            user: "root".into(),
+            slot: None,
+            started_at: UnixMs(5),
+            ended_at: Some(UnixMs(6)),
+            outcome,
+            output: "done\n".into(),
+            output_bytes: 5,
+        })
+    };
+    let (one, two) = (run(RunOutcome::Exited(1)), run(RunOutcome::TimedOut));
+    let epoch = u64::MAX - 3;
+    assert_eq!(world.ingest.submit(node, epoch, vec![(1, one.clone())]).await.expect("stored"), 1);
+    assert_eq!(world.ingest.submit(node, epoch, vec![(1, one.clone()), (2, two)]).await.expect("stored"), 2);
+    assert_eq!(world.ingest.submit(node, epoch, vec![(1, one.clone())]).await.expect("known"), 2);
+    assert_eq!(world.ingest.submit(node, 4, vec![(1, one)]).await.expect("of a later epoch"), 1);
+    let runs = world.db.read(|mut tx| async move {
+        crate::job::list(&mut tx, &crate::job::RunFilter::default(), None, 10).await.map(|r| tx.done(r))
+    });
+    assert_eq!(runs.await.expect("runs").items.len(), 2);
+    assert_eq!(
+        world.ingest.submit(random::new_id(), 1, vec![(9, run(RunOutcome::Lost))]).await.expect("a stranger's"),
+        9
+    );
+    world.end().await;
+}
+
+async fn drift_is_found_and_adopted(db: Db) {
+    let world = World::new(db);
+    let node = world.node("web-1", &["app"], true).await;
+    world.save(vec![put(file("role:app", "motd", "ours\n"))]).await.expect("made");
+    world.land(node, 1, 1, ResourceState::Converged).await;
+    let object: ObjectId = world.find("role:app", "motd").await.expect("it stands").id;
+    let drift = |outcome, content: &str| {
+        Report::Drift(DriftReport {
+            target: Target::path("/etc/motd"),
+            object,
+            generation: Default::default(),
+            outcome,
+            path: "/etc/motd".into(),
+            diff: "-ours\n+theirs\n".into(),
+            observed: Some(ObservedFile {
+                content: Some(content.as_bytes().to_vec()),
+                hash: ContentHash::of(content.as_bytes()),
+                owner: "root".into(),
+                group: "root".into(),
+                mode: FileMode::new(0o644).expect("a mode"),
+                modified_at: UnixMs(1),
+                is_writable_by_others: false,
+            }),
+            at: UnixMs(2),
+        })
+    };
+    let reports = vec![(4, drift(DriftOutcome::Standing, "first\n")), (5, drift(DriftOutcome::Standing, "theirs\n"))];
+    world.ingest.submit(node, 1, reports).await.expect("stored");
+    let drifts = Drifts::new(world.changes.clone());
+    let found = drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 10).await.expect("a list");
+    assert_eq!(found.items.len(), 1, "the same drift is one finding");
+    assert_eq!((found.items[0].adopt_refusal.as_str(), found.items[0].scope_nodes), ("", 1));
+    let summary = |world: &World| {
+        let db = world.db.clone();
+        async move {
+            let page = db.read(|mut tx| async move {
+                fleet::list(&mut tx, &fleet::NodeFilter::default(), None, 9).await.map(|p| tx.done(p))
+            });
+            page.await.expect("a page").items.remove(0)
+        }
+    };
+    assert_eq!(summary(&world).await.config, ResourceState::Drifted);
+    let change = drifts.adopt(found.items[0].id, &AdoptRequest::default(), &admin()).await.expect("a planned change");
+    assert_eq!((change.state, change.reason.as_str()), (ChangeState::Planned, "adopted from web-1"));
+    world.changes.apply(change.id, &Apply::default(), &admin()).await.expect("applied");
+    world.ingest.submit(node, 1, vec![(6, drift(DriftOutcome::Resolved, "theirs\n"))]).await.expect("stored");
+    world.land(node, 1, 7, ResourceState::Converged).await;
+    assert_eq!(summary(&world).await.config, ResourceState::Converged);
+    let left = drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 10).await.expect("a list");
+    assert!(left.items.is_empty());
+    world.end().await;
+}
+
+async fn node_scopes_follow_the_node(db: Db) {
+    let world = World::new(db);
+    let node = world.node("web-1", &["app"], true).await;
+    world.save(vec![put(file("node:web-1", "motd", "mine"))]).await.expect("made");
+    let rename = NodeUpdate { name: Some("web-9".parse().expect("a name")), ..NodeUpdate::default() };
+    world.changes.update_node(node, &rename, None, &admin()).await.expect("renamed");
+    assert!(world.find("node:web-9", "motd").await.is_some(), "the object goes with its node");
+    assert_eq!(world.desired(node).await.resources().count(), 1);
+    let stray = world.save(vec![put(file("node:web-1", "motd", "whose"))]).await.expect_err("there is no such node");
+    assert!(matches!(stray, ChangeError::NoSuchNode { .. }), "{stray}");
+    world.changes.remove_node(node, "broken", &admin()).await.expect("removed");
+    assert!(world.changes.desired().desired_for(node).await.expect("an answer").is_none());
+    world.end().await;
+}
+
+async fn the_same_request_is_the_same_change(db: Db) {
+    let world = World::new(db);
+    let new = NewChange {
+        drafts: vec![put(file("fleet", "motd", "a"))],
+        request_key: Some("admin/k1".into()),
+        ..NewChange::default()
+    };
+    let first = world.changes.save(&new, false, &admin()).await.expect("made");
+    let second = world.changes.save(&new, false, &admin()).await.expect("the same");
+    assert_eq!((first.id, first.state), (second.id, ChangeState::Done), "no node moves, so it is done at once");
+    assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 1);
+    world.end().await;
+}
+
+async fn a_mass_of_reports_is_told_together(db: Db) {
+    let world = World::new(db);
+    let mut nodes = Vec::new();
+    for i in 0..60 {
+        nodes.push(world.node(&format!("n{i}"), &["app"], true).await);
+    }
+    let row = world.save(vec![put(file("role:app", "motd", "a"))]).await.expect("made");
+    let last = *world.db.committed().borrow();
+    let mut submits = Vec::new();
+    for node in &nodes {
+        let desired = world.desired(*node).await;
+        let reports = vec![
+            (1, report(&desired, Phase::Received, ResourceState::Converged)),
+            (2, report(&desired, Phase::Applied, ResourceState::Converged)),
+        ];
+        submits.push(world.ingest.submit(*node, 1, reports));
+    }
+    for acked in futures_util::future::join_all(submits).await {
+        assert_eq!(acked.expect("stored"), 2);
+    }
+    assert_eq!(world.state(&row).await.0, ChangeState::Done);
+    let events = world
+        .db
+        .read(|mut tx| async move { event::tail(&mut tx, last, 500).await.map(|e| tx.done(e)) })
+        .await
+        .expect("events");
+    let reported = events.iter().filter(|e| e.kind == EventKind::NodeReported).count();
+    assert!((1..60).contains(&reported), "{reported} events for 60 nodes");
+    assert!(
+        events.iter().any(|e| e.kind == EventKind::ChangeMoved && e.details.get("state").is_some_and(|s| s == "done"))
+    );
+    world.end().await;
+}
