@@ -149,7 +149,8 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
 
 /// Puts something in a place.
 pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Option<&str>) -> Result<(), Fault> {
-    if let (Some(user), true) = (crontab_of, root.is_system()) {
+    // A user who is gone has no crontab(1), but may have left a file.
+    if let Some(user) = crontab_of.filter(|user| root.is_system() && root.accounts().user(user).is_some()) {
         return match put {
             Put::File { bytes, .. } => cron::install_crontab(user, bytes),
             Put::Gone => cron::remove_crontab(user),

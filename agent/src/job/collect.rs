@@ -23,8 +23,9 @@ const MAX_RECORDS: usize = 1000;
 const MAX_NAMES: usize = 20_000;
 /// 64 KiB of output, each byte escaped to six in JSON, and the rest of the record.
 const MAX_RECORD_BYTES: u64 = 512 << 10;
-/// A temporary file of this age belongs to a wrapper that died.
-const STALE_MS: i64 = 24 * 3600 * 1000;
+/// A temporary file of this age belongs to a wrapper that died: it is renamed within milliseconds. Ten minutes, so that
+/// a full or stuck disk costs no record.
+const STALE_MS: i64 = 600_000;
 
 /// A run that was found in the spool. It stays there until [`Collected::discard`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use crate::system::{Modified, NewFile, PathError, Root, Seen};
 
 /// Where the jobs are.
 pub const JOBS_DIRECTORY: &str = "/var/lib/lampas/agent/jobs";
-const AGENT_DIRECTORY: &str = "/var/lib/lampas/agent";
+/// What job users pass through on the way to their files.
+const PASSED_THROUGH: [&str; 2] = ["/var/lib/lampas", "/var/lib/lampas/agent"];
 const VERSION: u32 = 1;
 /// A command, 64 variables of 4 KiB, and their escapes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -118,11 +119,13 @@ pub(super) fn slot_path(object: ObjectId) -> String {
 /// Makes the directories that the wrapper works in: jobs to read, a spool to drop records into.
 pub(crate) fn prepare_directories(root: &Root) -> Result<(), PathError> {
     root.make_directories(JOBS_DIRECTORY, 0o755)?;
-    if let Seen::Directory { meta } = root.look(AGENT_DIRECTORY, 0)?
-        && meta.mode & 0o011 != 0o011
-    {
-        // Job users pass through it; what else is in it has modes of its own.
-        root.write_directory(AGENT_DIRECTORY, meta.uid, meta.gid, meta.mode | 0o011)?;
+    for path in PASSED_THROUGH {
+        if let Seen::Directory { meta } = root.look(path, 0)?
+            && meta.mode & 0o011 != 0o011
+        {
+            // What else is in it has modes of its own.
+            root.write_directory(path, meta.uid, meta.gid, meta.mode | 0o011)?;
+        }
     }
     match root.look(SPOOL_DIRECTORY, 0)? {
         Seen::Directory { meta } if meta.mode == 0o1733 => Ok(()),

@@ -7,6 +7,7 @@ use std::{
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -21,6 +22,9 @@ use thiserror::Error;
 
 /// The environment that programs get: nothing of the agent's own.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long the output of what a program left running outside of its group is waited for.
+const LEFT_OVER: Duration = Duration::from_secs(2);
 
 /// A program to run.
 #[derive(Debug, Clone)]
@@ -152,11 +156,27 @@ pub fn run(program: &Program) -> Result<Output, RunError> {
     // The leader is not reaped yet, so its number still names this group alone.
     kill_group(&child, Signal::SIGKILL);
     let status = child.wait().map_err(failed)?;
-    if let Some(writer) = writer {
-        let _ = writer.join();
+    // What left the group may hold the pipes for ever: it is not waited for.
+    let readers = [stdout, stderr];
+    let deadline = Instant::now() + LEFT_OVER;
+    let is_done = || {
+        readers.iter().flatten().all(|r| r.thread.is_finished()) && writer.as_ref().is_none_or(JoinHandle::is_finished)
+    };
+    while !is_done() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let text = |thread: Option<JoinHandle<Vec<u8>>>| thread.and_then(|t| t.join().ok()).unwrap_or_default();
-    Ok(Output { status: in_time.then_some(status), stdout: text(stdout), stderr: text(stderr) })
+    let text = |reader: &Option<Reader>| {
+        reader
+            .as_ref()
+            .map(|r| std::mem::take(&mut *r.kept.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
+    };
+    Ok(Output { status: in_time.then_some(status), stdout: text(&readers[0]), stderr: text(&readers[1]) })
+}
+
+struct Reader {
+    thread: JoinHandle<()>,
+    kept: Arc<Mutex<Vec<u8>>>,
 }
 
 /// Waits until a child has ended, without reaping it; returns whether it has by then.
@@ -191,19 +211,21 @@ pub(crate) fn kill_group(child: &Child, signal: Signal) {
 }
 
 /// Reads to the end, keeping the first bytes: a program that writes without end is drained until it is killed.
-fn gather(mut pipe: impl Read + Send + 'static, max: usize) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut kept = Vec::new();
+fn gather(mut pipe: impl Read + Send + 'static, max: usize) -> Reader {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let shared = Arc::clone(&kept);
+    let thread = std::thread::spawn(move || {
         let mut buffer = [0_u8; 8192];
         while let Ok(n) = pipe.read(&mut buffer) {
             if n == 0 {
                 break;
             }
+            let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
             let room = max.saturating_sub(kept.len()).min(n);
             kept.extend_from_slice(&buffer[..room]);
         }
-        kept
-    })
+    });
+    Reader { thread, kept }
 }
 
 #[cfg(test)]
@@ -225,6 +247,14 @@ mod tests {
         let output = run(&program).expect("runs");
         assert_eq!(output.status, None);
         assert!(started.elapsed() < Duration::from_secs(60), "both sleeps are gone");
+    }
+
+    #[test]
+    fn what_left_the_group_is_not_waited_for() {
+        let started = Instant::now();
+        let output = run(&Program::new("/bin/sh").args(["-c", "echo said; setsid sleep 30 &"])).expect("runs");
+        assert_eq!(output.stdout, b"said\n");
+        assert!(started.elapsed() < Duration::from_secs(25));
     }
 
     #[test]
