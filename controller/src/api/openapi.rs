@@ -6,7 +6,7 @@ use axum::{extract::State, response::IntoResponse};
 use utoipa::{
     ToSchema,
     openapi::{
-        ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder,
+        ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, RefOr, Schema,
         path::{HttpMethod, PathItemBuilder},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -27,8 +27,13 @@ pub fn json() -> String {
 fn document(calls: &[Call]) -> OpenApi {
     let mut schemas = BTreeMap::new();
     let mut found = Vec::new();
-    lampas_api::Problem::schemas(&mut found);
-    found.push((lampas_api::Problem::name().into_owned(), <lampas_api::Problem as utoipa::PartialSchema>::schema()));
+    add::<lampas_api::Problem>(&mut found);
+    // The events of `/api/v1/events` travel as a stream, and the schema of a page doesn't bring its row's along.
+    add::<lampas_shared::event::Event>(&mut found);
+    add::<lampas_api::NodeResource>(&mut found);
+    add::<lampas_api::ChangeNode>(&mut found);
+    add::<lampas_api::OpenSession>(&mut found);
+    add::<lampas_api::AuditEntry>(&mut found);
     schemas.extend(found);
     let mut by_path: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
     for call in calls {
@@ -60,6 +65,11 @@ fn document(calls: &[Call]) -> OpenApi {
         .paths(paths.build())
         .components(Some(components.build()))
         .build()
+}
+
+fn add<T: ToSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {
+    T::schemas(found);
+    found.push((T::name().into_owned(), T::schema()));
 }
 
 fn method(text: &str) -> HttpMethod {
