@@ -4,8 +4,8 @@
 //! Both stand in the store as hashes only. What a token may do is bounded three times: by its preset, by its owner's
 //! preset at that moment, and by its network.
 
-mod password;
 pub mod api;
+mod password;
 pub mod secret;
 mod session;
 mod store;

@@ -145,7 +145,8 @@ pub(crate) fn calls() -> Vec<Call> {
     let mut calls = vec![
         get("/healthz", Access::Open, "Whether the process lives", healthz).gives_text("text/plain"),
         get("/readyz", Access::Open, "Whether requests can be served", readyz).gives_text("text/plain"),
-        get("/metrics", Access::Needs(Permission::View), "Figures for Prometheus", metrics::serve).gives_text("text/plain"),
+        get("/metrics", Access::Needs(Permission::View), "Figures for Prometheus", metrics::serve)
+            .gives_text("text/plain"),
         get("/api/v1/openapi.json", Access::Needs(Permission::View), "This document", openapi::serve)
             .gives_text("application/json"),
         get("/api/v1/events", Access::Needs(Permission::View), "Events as they are committed (SSE)", events::serve)

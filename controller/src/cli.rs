@@ -200,7 +200,8 @@ impl Common {
 /// Runs a command; the process ends with what it returns.
 pub fn run(arguments: Arguments) -> ExitCode {
     let level = std::env::var("LAMPAS_LOG").unwrap_or_else(|_| "info".to_owned());
-    let level = if matches!(arguments.command, Command::Serve(_) | Command::Signer(_)) { level.as_str() } else { "warn" };
+    let level =
+        if matches!(arguments.command, Command::Serve(_) | Command::Signer(_)) { level.as_str() } else { "warn" };
     telemetry::init(LogFormat::Human, level);
     // Every TLS connection of the process uses it; somebody may have installed it already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -314,7 +315,10 @@ fn backup_command(command: &BackupCommand) -> anyhow::Result<()> {
             let pair = KeyPair::generate()?;
             files::replace(recovery_key, format!("{}\n", pair.recovery.reveal().as_str()).as_bytes(), 0o600)?;
             files::replace(public_key, format!("{}\n", pair.public).as_bytes(), 0o644)?;
-            say(&format!("keep {} apart from this controller; without it no backup can be opened", recovery_key.display()))
+            say(&format!(
+                "keep {} apart from this controller; without it no backup can be opened",
+                recovery_key.display()
+            ))
         }
         BackupCommand::Check { from, key_file } => {
             let found = backup::check(from, &read_line(key_file)?.parse()?)?;

@@ -97,7 +97,11 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     background::start(db.clone(), controller, keep, tasks).await?;
     let members = Arc::new(Members::new(desired.clone(), ingest, controller));
     let parts = Parts { source: members.clone(), members, admission: Arc::new(enrolments.clone()) };
-    let link = LinkConfig { listen: address, controller, controllers: config.names.iter().map(|n| with_port(n, address.port())).collect() };
+    let link = LinkConfig {
+        listen: address,
+        controller,
+        controllers: config.names.iter().map(|n| with_port(n, address.port())).collect(),
+    };
     let link = Link::start(tasks, link, &credentials, gate, parts)?;
     renew_daily(tasks, ca, link, enrolments.clone());
 

@@ -139,7 +139,13 @@ pub async fn state(db: &Db) -> Result<SetupState, DbError> {
 }
 
 /// Makes the first administrator with the link's token, and signs in.
-pub async fn complete(db: &Db, access: &Access, data_dir: &Path, caller: &Caller, wanted: &SetupRequest) -> Answer<Opened> {
+pub async fn complete(
+    db: &Db,
+    access: &Access,
+    data_dir: &Path,
+    caller: &Caller,
+    wanted: &SetupRequest,
+) -> Answer<Opened> {
     access.throttle_setup(caller)?;
     lampas_shared::check_line("fleet_name", &wanted.fleet_name, 64).map_err(|e| Refusal::text("/fleet_name", &e))?;
     let now = clock::now();
@@ -147,7 +153,9 @@ pub async fn complete(db: &Db, access: &Access, data_dir: &Path, caller: &Caller
     let is_right = db
         .read(|mut tx: Tx| async move {
             let row = store::get(&mut tx).await?;
-            Ok::<_, DbError>(tx.done(row.is_some_and(|r| r.used_at.is_none() && now < r.expires_at && r.secret_hash == *hash)))
+            Ok::<_, DbError>(
+                tx.done(row.is_some_and(|r| r.used_at.is_none() && now < r.expires_at && r.secret_hash == *hash)),
+            )
         })
         .await?;
     if !is_right {

@@ -36,9 +36,9 @@ pub(crate) fn calls() -> Vec<Call> {
         act("DELETE", "/api/v1/session", OWN, "session.end", "Sign out", sign_out),
         act("PUT", "/api/v1/session/password", OWN, "session.password", "Change one's own password", change_password)
             .takes::<PasswordChange>(),
-        get("/api/v1/sessions", OWN, "One's own open sessions", sessions).gives::<Page<OpenSession>>(),
+        get("/api/v1/sessions", OWN, "One's own open sessions", sessions).gives_page::<OpenSession>(),
         act("DELETE", "/api/v1/sessions/{session}", OWN, "session.end", "End one of one's own sessions", end_session),
-        get("/api/v1/users", USERS, "All users, by name", users).query::<UserQuery>().gives::<Page<User>>(),
+        get("/api/v1/users", USERS, "All users, by name", users).query::<UserQuery>().gives_page::<User>(),
         act("POST", "/api/v1/users", USERS, "user.create", "Make a user", create_user)
             .takes::<UserCreate>()
             .answers::<User>(201),
@@ -47,7 +47,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .takes::<UserUpdate>()
             .gives::<User>(),
         act("DELETE", "/api/v1/users/{user}", USERS, "user.delete", "Remove a user", delete_user),
-        get("/api/v1/tokens", OWN, "API tokens, newest first", tokens).query::<TokenQuery>().gives::<Page<ApiToken>>(),
+        get("/api/v1/tokens", OWN, "API tokens, newest first", tokens).query::<TokenQuery>().gives_page::<ApiToken>(),
         act("POST", "/api/v1/tokens", OWN, "token.create", "Make an API token", create_token)
             .takes::<ApiTokenCreate>()
             .answers::<ApiTokenCreated>(201),

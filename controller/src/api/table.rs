@@ -12,6 +12,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
+use lampas_api::Page;
 use lampas_shared::access::Permission;
 use utoipa::{
     IntoParams, ToSchema,
@@ -154,6 +155,13 @@ impl Call {
     pub(crate) fn answers<R: ToSchema>(mut self, status: u16) -> Self {
         self.answer = Some((status, "application/json", self.schema::<R>()));
         self
+    }
+
+    /// Answers 200 with a page of a list.
+    pub(crate) fn gives_page<R: ToSchema>(mut self) -> Self {
+        // A generic schema refers to its parameter's without bringing it.
+        self.schema::<R>();
+        self.gives::<Page<R>>()
     }
 
     /// Answers 200 with a list.

@@ -40,8 +40,12 @@ impl Controller {
         let tasks = Tasks::new();
         // The real signer, as a task instead of a process.
         let socket = dir.path().join("signer.sock");
-        let options =
-            SignerOptions { dir: dir.path().join("signer"), socket: socket.clone(), allow_uids: Vec::new(), lifeline: false };
+        let options = SignerOptions {
+            dir: dir.path().join("signer"),
+            socket: socket.clone(),
+            allow_uids: Vec::new(),
+            lifeline: false,
+        };
         let owner = tasks.clone();
         tasks.spawn("signer", async move { signer::run(options, &owner).await.expect("the signer runs") });
         config.signer.socket = Some(socket);

@@ -19,8 +19,9 @@ const AUDIT: Access = Access::Needs(Permission::ViewAudit);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/audit", AUDIT, "Acts, newest first", list).query::<AuditQuery>().gives::<Page<AuditEntry>>(),
-        get("/api/v1/audit/verification", AUDIT, "Check the chain from its beginning", verify).gives::<AuditVerification>(),
+        get("/api/v1/audit", AUDIT, "Acts, newest first", list).query::<AuditQuery>().gives_page::<AuditEntry>(),
+        get("/api/v1/audit/verification", AUDIT, "Check the chain from its beginning", verify)
+            .gives::<AuditVerification>(),
     ]
 }
 

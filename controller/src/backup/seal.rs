@@ -184,7 +184,8 @@ impl<R: Read> Reader<R> {
             return Err(SealError::Magic);
         }
         let private = HpkePrivateKey::from(key.0.to_vec());
-        let opener = SUITE.setup_opener(&EncapsulatedSecret(secret.to_vec()), INFO, &private).map_err(|_| SealError::Open)?;
+        let opener =
+            SUITE.setup_opener(&EncapsulatedSecret(secret.to_vec()), INFO, &private).map_err(|_| SealError::Open)?;
         let ahead = take(&mut from).map_err(SealError::Read)?;
         Ok(Self { from, opener, chunk: Zeroizing::new(Vec::new()), at: 0, ahead, is_over: false })
     }

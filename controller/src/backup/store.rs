@@ -34,7 +34,10 @@ pub(super) enum Cell {
 const PASSING: [&str; 2] = ["session", "node_session"];
 
 /// Hands every row of every table on, in the order of the tables' names.
-pub(super) async fn dump(tx: &mut Tx, to: &mut (dyn FnMut(Line) -> Result<(), BackupError> + Send)) -> Result<u64, BackupError> {
+pub(super) async fn dump(
+    tx: &mut Tx,
+    to: &mut (dyn FnMut(Line) -> Result<(), BackupError> + Send),
+) -> Result<u64, BackupError> {
     let mut count = 0;
     for table in tables(tx).await? {
         let columns = columns(tx, &table).await?;
@@ -64,12 +67,15 @@ pub(super) async fn load(
                 }
                 let ours = self::columns(tx, &name).await?;
                 if let Some(column) = columns.iter().find(|c| !ours.contains(c)) {
-                    return Err(BackupError::Content(format!("a column {name}.{column} that this version doesn't know")));
+                    return Err(BackupError::Content(format!(
+                        "a column {name}.{column} that this version doesn't know"
+                    )));
                 }
                 into = Some((format!("INSERT INTO {name} ({}) VALUES (", columns.join(", ")), columns.len()));
             }
             Line::Row(cells) => {
-                let (head, width) = into.as_ref().ok_or_else(|| BackupError::Content("a row before its table".into()))?;
+                let (head, width) =
+                    into.as_ref().ok_or_else(|| BackupError::Content("a row before its table".into()))?;
                 if cells.len() != *width {
                     return Err(BackupError::Content("a row that is longer or shorter than its table".into()));
                 }
@@ -127,7 +133,10 @@ pub(super) async fn next_epoch(tx: &mut Tx) -> Result<u64, DbError> {
     let before: u64 = row.map_or(Ok(1), |r| Reader::new("meta", &r).parse("value"))?;
     let epoch = before + 1;
     sqlx::query("DELETE FROM meta WHERE name = 'epoch'").execute(tx.conn()).await?;
-    sqlx::query("INSERT INTO meta (name, value) VALUES ('epoch', ?)").bind(epoch.to_string()).execute(tx.conn()).await?;
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('epoch', ?)")
+        .bind(epoch.to_string())
+        .execute(tx.conn())
+        .await?;
     sqlx::query("UPDATE node_config SET epoch = ?").bind(epoch as i64).execute(tx.conn()).await?;
     sqlx::query("UPDATE node SET state = 'offline'").execute(tx.conn()).await?;
     Ok(epoch)

@@ -24,15 +24,23 @@ async fn what_was_there_is_there_again_in_a_new_epoch() {
     restore(&db, to.path(), &pair.recovery, &file).await.expect("restores");
     let users = |db: Db| async move {
         db.read(|mut tx: Tx| async move {
-            let rows = sqlx::query("SELECT u.login FROM user_account u ORDER BY u.login").fetch_all(tx.conn()).await.map_err(DbError::from)?;
-            let names: Vec<String> = rows.iter().map(|r| crate::db::row::Reader::new("u", r).text("login")).collect::<Result<_, _>>()?;
+            let rows = sqlx::query("SELECT u.login FROM user_account u ORDER BY u.login")
+                .fetch_all(tx.conn())
+                .await
+                .map_err(DbError::from)?;
+            let names: Vec<String> =
+                rows.iter().map(|r| crate::db::row::Reader::new("u", r).text("login")).collect::<Result<_, _>>()?;
             let chain = crate::audit::verify(&mut tx).await?;
             Ok::<_, DbError>(tx.done((names, chain.broken_at)))
         })
         .await
         .expect("reads")
     };
-    assert_eq!(users(db.clone()).await, (vec!["admin".to_owned(), "viewer".to_owned()], None), "the audit's chain is whole");
+    assert_eq!(
+        users(db.clone()).await,
+        (vec!["admin".to_owned(), "viewer".to_owned()], None),
+        "the audit's chain is whole"
+    );
     let epoch = db
         .write(|mut tx: Tx| async move {
             let epoch = store::next_epoch(&mut tx).await?;

@@ -35,7 +35,7 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/changes", VIEW, "Changes, newest first", list)
             .query::<ChangeQuery>()
-            .gives::<Page<ChangeSummary>>(),
+            .gives_page::<ChangeSummary>(),
         act("POST", "/api/v1/changes", CHANGE, "change.create", "Make a change and plan it", create)
             .takes::<ChangeCreate>()
             .answers::<Change>(201),
@@ -45,7 +45,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .long(),
         get("/api/v1/changes/{change}/nodes", VIEW, "How a change stands on its nodes", nodes)
             .query::<ChangeNodeQuery>()
-            .gives::<Page<ChangeNode>>(),
+            .gives_page::<ChangeNode>(),
         act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan)
             .gives::<Change>(),
         act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)

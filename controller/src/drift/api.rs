@@ -26,16 +26,27 @@ const CHANGE: Access = Access::Needs(Permission::Change);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/drift", VIEW, "Changes by hand, newest first", list).query::<DriftQuery>().gives::<Page<Drift>>(),
+        get("/api/v1/drift", VIEW, "Changes by hand, newest first", list).query::<DriftQuery>().gives_page::<Drift>(),
         get("/api/v1/drift/{drift}", VIEW, "One change by hand", one).gives::<Drift>(),
         act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert),
-        act("POST", "/api/v1/drift/{drift}/adopt", CHANGE, "drift.adopt", "Make a planned change of the node's version", adopt)
-            .may_take::<AdoptRequest>()
-            .answers::<Adopted>(201),
+        act(
+            "POST",
+            "/api/v1/drift/{drift}/adopt",
+            CHANGE,
+            "drift.adopt",
+            "Make a planned change of the node's version",
+            adopt,
+        )
+        .may_take::<AdoptRequest>()
+        .answers::<Adopted>(201),
     ]
 }
 
-async fn list(State(app): State<App>, caller: Caller, Query(query): Query<DriftQuery>) -> Answer<axum::Json<Page<Drift>>> {
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<DriftQuery>,
+) -> Answer<axum::Json<Page<Drift>>> {
     let node = match &query.node {
         Some(node) => Some(crate::fleet::api::node_id(&app, node).await?),
         None => None,

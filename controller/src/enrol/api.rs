@@ -23,7 +23,7 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/enrolment-tokens", NODES, "Enrolment tokens, newest first", list)
             .query::<EnrolTokenQuery>()
-            .gives::<Page<EnrolToken>>(),
+            .gives_page::<EnrolToken>(),
         act("POST", "/api/v1/enrolment-tokens", NODES, "enrolment.create", "Make an enrolment token", create)
             .takes::<EnrolTokenCreate>()
             .answers::<EnrolTokenCreated>(201),

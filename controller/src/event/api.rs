@@ -38,10 +38,12 @@ const VIEW: Access = Access::Needs(Permission::View);
 pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/overview", VIEW, "What needs attention, in one request", overview).gives::<Overview>(),
-        get("/api/v1/activity", VIEW, "What happened, newest first", activity).query::<ActivityQuery>().gives::<Page<Activity>>(),
+        get("/api/v1/activity", VIEW, "What happened, newest first", activity)
+            .query::<ActivityQuery>()
+            .gives_page::<Activity>(),
         get("/api/v1/nodes/{node}/activity", VIEW, "What happened on a node, newest first", node_activity)
             .query::<PageQuery>()
-            .gives::<Page<Activity>>(),
+            .gives_page::<Activity>(),
     ]
 }
 
@@ -89,7 +91,8 @@ async fn page(app: &App, filter: Filter, limit: u32) -> Answer<Page<Activity>> {
 
 /// Tells an event in a sentence.
 fn told(view: &View, event: &Event) -> Activity {
-    let node_name = event.node.map(|n| view.all.names.get(&n).map_or_else(|| detail(event, "name"), ToString::to_string));
+    let node_name =
+        event.node.map(|n| view.all.names.get(&n).map_or_else(|| detail(event, "name"), ToString::to_string));
     let object = event.object.and_then(|o| view.all.objects.get(&o)).map(|o| o.spec.key().to_string());
     let number = event.details.get("number").and_then(|n| n.parse().ok());
     Activity {
@@ -122,9 +125,13 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::NodeRefused => format!("{node} was refused{}", because(detail("reason"))),
         EventKind::TokenChanged => format!("an enrolment token is {}", detail("state")),
         EventKind::NodeReported => format!("{node} is {}", detail("state")),
-        EventKind::GenerationQuarantined => format!("{node} undid generation {}, which cut it off", detail("generation")),
+        EventKind::GenerationQuarantined => {
+            format!("{node} undid generation {}, which cut it off", detail("generation"))
+        }
         EventKind::DriftFound => format!("{} was changed by hand on {node}", first(&detail("path"), &detail("target"))),
-        EventKind::DriftEnded => format!("{} on {node} is {}", first(&detail("path"), &detail("target")), detail("outcome")),
+        EventKind::DriftEnded => {
+            format!("{} on {node} is {}", first(&detail("path"), &detail("target")), detail("outcome"))
+        }
         EventKind::ObjectChanged => format!("{object} has revision {}", detail("revision")),
         EventKind::ChangeMoved => format!("change {} is {}", detail("number"), detail("state")),
         EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),

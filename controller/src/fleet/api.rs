@@ -1,9 +1,7 @@
 //! The calls of nodes and roles.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use lampas_api::{
-    FleetMapTile, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role,
-};
+use lampas_api::{FleetMapTile, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role};
 use lampas_shared::{
     access::Permission,
     fleet::{NodeState, RoleName, Selector},
@@ -30,19 +28,34 @@ const NODES: Access = Access::Needs(Permission::ManageNodes);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/nodes", VIEW, "Nodes, by name", list).query::<NodeQuery>().gives::<Page<NodeSummary>>(),
+        get("/api/v1/nodes", VIEW, "Nodes, by name", list).query::<NodeQuery>().gives_page::<NodeSummary>(),
         get("/api/v1/nodes/{node}", VIEW, "One node, by id or name; its revision is the ETag", one).gives::<Node>(),
-        act("PATCH", "/api/v1/nodes/{node}", NODES, "node.update", "Change a node's name, roles, labels or address", update)
-            .takes::<NodeUpdate>()
-            .gives::<Node>(),
-        act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove).may_take::<Reason>(),
+        act(
+            "PATCH",
+            "/api/v1/nodes/{node}",
+            NODES,
+            "node.update",
+            "Change a node's name, roles, labels or address",
+            update,
+        )
+        .takes::<NodeUpdate>()
+        .gives::<Node>(),
+        act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove)
+            .may_take::<Reason>(),
         act("POST", "/api/v1/nodes/{node}/revoke", NODES, "node.revoke", "Revoke a node's certificate", revoke)
             .may_take::<Reason>(),
-        act("POST", "/api/v1/nodes/{node}/retry", NODES, "node.retry", "Try again what failed or is quarantined", retry),
+        act(
+            "POST",
+            "/api/v1/nodes/{node}/retry",
+            NODES,
+            "node.retry",
+            "Try again what failed or is quarantined",
+            retry,
+        ),
         get("/api/v1/nodes/{node}/resources", VIEW, "What is in force on a node", resources)
             .query::<PageQuery>()
-            .gives::<Page<NodeResource>>(),
-        get("/api/v1/roles", VIEW, "Roles, by name", roles).gives::<Page<Role>>(),
+            .gives_page::<NodeResource>(),
+        get("/api/v1/roles", VIEW, "Roles, by name", roles).gives_page::<Role>(),
         get("/api/v1/roles/{role}", VIEW, "One role", role).gives::<Role>(),
         get("/api/v1/fleet-map", VIEW, "One small row for each node", map).gives_list::<FleetMapTile>(),
     ]
@@ -148,7 +161,9 @@ async fn resources(
     let limit = limit(query.limit)? as usize;
     let id = node_id(&app, &which).await?;
     let view = app.desired.view().await?;
-    let Some(class) = view.compiled.class(id) else { return Ok(axum::Json(Page { items: Vec::new(), next: None, total: Some(0) })) };
+    let Some(class) = view.compiled.class(id) else {
+        return Ok(axum::Json(Page { items: Vec::new(), next: None, total: Some(0) }));
+    };
     let states = app
         .db
         .read(|mut tx: Tx| async move {

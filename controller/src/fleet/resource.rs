@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use lampas_shared::{error::Fault, id::NodeId, object::Target, report::{ResourceReport, ResourceState}, time::UnixMs};
+use lampas_shared::{
+    error::Fault,
+    id::NodeId,
+    object::Target,
+    report::{ResourceReport, ResourceState},
+    time::UnixMs,
+};
 
 use crate::db::{DbError, Tx, row::Reader};
 
@@ -42,7 +48,8 @@ pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<BTreeMap<Targe
     for row in &rows {
         let r = Reader::new("resource_state", row);
         let report: ResourceReport = r.json("report")?;
-        let row = ResourceRow { state: report.state, fault: report.fault, notes: report.notes, since: r.time("at_ms")? };
+        let row =
+            ResourceRow { state: report.state, fault: report.fault, notes: report.notes, since: r.time("at_ms")? };
         states.insert(report.target, row);
     }
     Ok(states)

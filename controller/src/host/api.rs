@@ -32,11 +32,11 @@ const VIEW: Access = Access::Needs(Permission::View);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/objects", VIEW, "Objects, by name", list).query::<ObjectQuery>().gives::<Page<ObjectSummary>>(),
+        get("/api/v1/objects", VIEW, "Objects, by name", list).query::<ObjectQuery>().gives_page::<ObjectSummary>(),
         get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one).gives::<Object>(),
         get("/api/v1/objects/{object}/revisions", VIEW, "An object's revisions, newest first", revisions)
             .query::<PageQuery>()
-            .gives::<Page<Revision>>(),
+            .gives_page::<Revision>(),
         get("/api/v1/objects/{object}/revisions/{revision}", VIEW, "One revision with what it says", revision)
             .gives::<Revision>(),
         get("/api/v1/objects/{object}/diff", VIEW, "The difference of two revisions", diff)

@@ -125,7 +125,7 @@ mod tests {
         for (raw, field) in [
             (cron("*/5 * * *"), "schedule"),
             (serde_json::json!({"scope": "fleet"}), "name"),
-            (serde_json::json!({"name": "x", "scope": "nowhere", "body": {}}), "scope"),
+            (serde_json::json!({"name": "x", "scope": "nowhere"}), "scope"),
         ] {
             let found = check(&raw, NOW);
             assert_eq!(found.problems[0].field, field, "{:?}", found.problems);

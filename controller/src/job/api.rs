@@ -24,7 +24,7 @@ const VIEW: Access = Access::Needs(Permission::View);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/runs", VIEW, "Runs of cron jobs, newest first", list).query::<RunQuery>().gives::<Page<Run>>(),
+        get("/api/v1/runs", VIEW, "Runs of cron jobs, newest first", list).query::<RunQuery>().gives_page::<Run>(),
         get("/api/v1/runs/{run}", VIEW, "One run with its output", one).gives::<Run>(),
     ]
 }
