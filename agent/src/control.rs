@@ -176,7 +176,10 @@ pub async fn ask<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         if answer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the agent closed without an answer: it is busy or stopping"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the agent closed without an answer: it is busy or stopping",
+            ));
         }
         Ok(serde_json::from_slice::<Answer>(&answer)?)
     };
@@ -215,7 +218,9 @@ async fn talk(stream: UnixStream, service: &Service) -> io::Result<()> {
                 let late = || Answer::Fault(Fault::passing("agent.busy", "the agent took too long; look again later"));
                 tokio::time::timeout(WORK_LIMIT, answer(service, request)).await.unwrap_or_else(|_| late())
             }
-            Err(error) => Answer::Fault(Fault::lasting("control.request", format!("the request can't be read: {error}"))),
+            Err(error) => {
+                Answer::Fault(Fault::lasting("control.request", format!("the request can't be read: {error}")))
+            }
         }
     } else {
         warn!(uid, "a user who may not asked the agent");
@@ -233,7 +238,10 @@ async fn answer(service: &Service, request: Request) -> Answer {
         Request::Status => {
             let (connected, last_error) = link();
             let damaged_journal = damaged_journal.clone();
-            reply(Box::pin(async move { Ok(AgentStatus { node: handle.status().await?, connected, last_error, damaged_journal }) })).await
+            reply(Box::pin(async move {
+                Ok(AgentStatus { node: handle.status().await?, connected, last_error, damaged_journal })
+            }))
+            .await
         }
         Request::Plan => reply(Box::pin(handle.plan_current())).await,
         Request::Undo => reply(Box::pin(handle.undo())).await,

@@ -104,7 +104,10 @@ impl AsRawFd for Source {
 impl Watcher {
     fn new(paths: Paths) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        #[expect(deprecated, reason = "what replaces it is unsafe; the descriptor lives and dies with the value that is given here")]
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe; the descriptor lives and dies with the value that is given here"
+        )]
         let inotify = AsyncFd::new(Source(inotify))?;
         Ok(Self { paths, inotify, directories: BTreeMap::new() })
     }
@@ -115,7 +118,9 @@ impl Watcher {
         for path in watched {
             let mut path = self.paths.below(path);
             // The nearest directory that is there: what is missing may come back through it.
-            while let (Some(parent), Some(name)) = (path.parent().map(PathBuf::from), path.file_name().map(OsString::from)) {
+            while let (Some(parent), Some(name)) =
+                (path.parent().map(PathBuf::from), path.file_name().map(OsString::from))
+            {
                 if parent.is_dir() {
                     wanted.entry(parent).or_default().insert(name);
                     break;
@@ -175,7 +180,9 @@ impl Watcher {
             return true;
         }
         let directory = directories.values().find(|d| d.descriptor == event.wd);
-        directory.is_some_and(|d| event.mask.intersects(of_directory) || event.name.as_ref().is_some_and(|n| d.names.contains(n)))
+        directory.is_some_and(|d| {
+            event.mask.intersects(of_directory) || event.name.as_ref().is_some_and(|n| d.names.contains(n))
+        })
     }
 }
 

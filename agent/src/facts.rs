@@ -32,7 +32,8 @@ pub fn gather(paths: &Paths) -> NodeFacts {
 /// Returns the node's host name: below a root the one in its `/etc/hostname`, else the kernel's.
 pub fn host_name(paths: &Paths) -> String {
     let own = (!paths.is_real_root()).then(|| read(&paths.below("/etc/hostname"))).flatten();
-    let own = own.and_then(|text| text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
+    let own = own
+        .and_then(|text| text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned));
     let name = own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
     bounded(&name, 253)
 }
@@ -49,9 +50,7 @@ pub fn time_zone(paths: &Paths) -> String {
 }
 
 fn os(paths: &Paths) -> String {
-    let release = |p: &Path| {
-        read(&p.join("etc/os-release")).or_else(|| read(&p.join("usr/lib/os-release")))
-    };
+    let release = |p: &Path| read(&p.join("etc/os-release")).or_else(|| read(&p.join("usr/lib/os-release")));
     let text = release(paths.root()).or_else(|| release(Path::new("/"))).unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     bounded(name.unwrap_or_default().trim_matches(['"', '\'']), 200)
@@ -115,7 +114,8 @@ mod tests {
         fs::create_dir(dir.path().join("etc")).expect("made");
         fs::write(dir.path().join("etc/hostname"), "# the name\nweb-7\n").expect("written");
         fs::write(dir.path().join("etc/os-release"), "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n").expect("written");
-        std::os::unix::fs::symlink("/usr/share/zoneinfo/Europe/Berlin", dir.path().join("etc/localtime")).expect("linked");
+        std::os::unix::fs::symlink("/usr/share/zoneinfo/Europe/Berlin", dir.path().join("etc/localtime"))
+            .expect("linked");
         let facts = gather(&paths);
         assert_eq!((facts.hostname.as_str(), facts.os.as_str()), ("web-7", "Debian GNU/Linux 12"));
         assert_eq!(facts.time_zone, "Europe/Berlin");

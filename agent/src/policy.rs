@@ -50,9 +50,13 @@ impl Section for Policy {
     fn check(&self, mistakes: &mut Mistakes) {
         for path in &self.deny_paths {
             // Normal form, so that a prefix is a directory above and nothing else.
-            let normal = path == "/" || (path.starts_with('/') && path[1..].split('/').all(|p| !matches!(p, "" | "." | "..")));
+            let normal =
+                path == "/" || (path.starts_with('/') && path[1..].split('/').all(|p| !matches!(p, "" | "." | "..")));
             if !normal {
-                mistakes.add("deny_paths", format!("{path:?} is not an absolute path without \"..\", \"//\" or a trailing slash"));
+                mistakes.add(
+                    "deny_paths",
+                    format!("{path:?} is not an absolute path without \"..\", \"//\" or a trailing slash"),
+                );
             }
         }
     }
@@ -101,11 +105,17 @@ impl Ruling {
             return Some(Fault::lasting("policy.observe", "the node only observes: its policy says observe = true"));
         }
         if let Some(denied) = places(resource).iter().find_map(|p| policy.deny_paths.iter().find(|d| is_below(p, d))) {
-            return Some(Fault::lasting("policy.denied_path", format!("the node's policy denies {denied} and what is below it")));
+            return Some(Fault::lasting(
+                "policy.denied_path",
+                format!("the node's policy denies {denied} and what is below it"),
+            ));
         }
         let effect = root_code(resource)?;
         if !policy.root_code {
-            return Some(Fault::lasting("policy.root_code", format!("the node's policy allows no root code, and this is: {effect}")));
+            return Some(Fault::lasting(
+                "policy.root_code",
+                format!("the node's policy allows no root code, and this is: {effect}"),
+            ));
         }
         policy.require_signature.then(|| {
             Fault::lasting(
@@ -130,7 +140,9 @@ pub fn root_code(resource: &Resource) -> Option<String> {
             match () {
                 () if bits & 0o4000 != 0 && bits & 0o111 != 0 => Some(format!("set-uid {owner}")),
                 () if bits & 0o2000 != 0 && bits & 0o111 != 0 => Some(format!("set-gid {group}")),
-                () if bits & 0o111 != 0 && (*owner == UserName::root() || root_group) => Some("an executable of root".to_owned()),
+                () if bits & 0o111 != 0 && (*owner == UserName::root() || root_group) => {
+                    Some("an executable of root".to_owned())
+                }
                 () => None,
             }
         }),
@@ -154,15 +166,66 @@ fn places(resource: &Resource) -> Vec<String> {
 
 /// What root, a login or the boot executes or obeys. A directory stands for all that is below it.
 const SENSITIVE: [&str; 60] = [
-    "/bin", "/boot", "/lib", "/lib32", "/lib64", "/root", "/sbin", "/usr/bin", "/usr/lib", "/usr/libexec",
-    "/usr/local/lib", "/usr/local/sbin", "/usr/sbin", "/usr/share/polkit-1", "/usr/share/dbus-1", "/var/spool/cron",
-    "/etc/aliases", "/etc/apache2", "/etc/apparmor.d", "/etc/apt", "/etc/at.allow", "/etc/at.deny", "/etc/bash.bashrc",
-    "/etc/cron.allow", "/etc/cron.d", "/etc/cron.daily", "/etc/cron.deny", "/etc/cron.hourly", "/etc/cron.monthly",
-    "/etc/cron.weekly", "/etc/crontab", "/etc/dbus-1", "/etc/default", "/etc/dhcp", "/etc/dpkg", "/etc/environment",
-    "/etc/fstab", "/etc/group", "/etc/gshadow", "/etc/init.d", "/etc/kernel", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
-    "/etc/ld.so.preload", "/etc/logrotate.d", "/etc/modprobe.d", "/etc/network", "/etc/nsswitch.conf", "/etc/pam.d",
-    "/etc/passwd", "/etc/polkit-1", "/etc/profile", "/etc/profile.d", "/etc/security", "/etc/shadow", "/etc/ssh",
-    "/etc/sudoers", "/etc/sudoers.d", "/etc/systemd", "/etc/udev",
+    "/bin",
+    "/boot",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/root",
+    "/sbin",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/libexec",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/usr/share/polkit-1",
+    "/usr/share/dbus-1",
+    "/var/spool/cron",
+    "/etc/aliases",
+    "/etc/apache2",
+    "/etc/apparmor.d",
+    "/etc/apt",
+    "/etc/at.allow",
+    "/etc/at.deny",
+    "/etc/bash.bashrc",
+    "/etc/cron.allow",
+    "/etc/cron.d",
+    "/etc/cron.daily",
+    "/etc/cron.deny",
+    "/etc/cron.hourly",
+    "/etc/cron.monthly",
+    "/etc/cron.weekly",
+    "/etc/crontab",
+    "/etc/dbus-1",
+    "/etc/default",
+    "/etc/dhcp",
+    "/etc/dpkg",
+    "/etc/environment",
+    "/etc/fstab",
+    "/etc/group",
+    "/etc/gshadow",
+    "/etc/init.d",
+    "/etc/kernel",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/logrotate.d",
+    "/etc/modprobe.d",
+    "/etc/network",
+    "/etc/nsswitch.conf",
+    "/etc/pam.d",
+    "/etc/passwd",
+    "/etc/polkit-1",
+    "/etc/profile",
+    "/etc/profile.d",
+    "/etc/security",
+    "/etc/shadow",
+    "/etc/ssh",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/systemd",
+    "/etc/udev",
 ];
 
 fn is_below(path: &str, above: &str) -> bool {

@@ -48,7 +48,8 @@ impl Node {
         }
         fs::write(dir.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("written");
         fs::write(dir.path().join("etc/group"), "root:x:0:\n").expect("written");
-        fs::write(dir.path().join("etc/lampas/agent.toml"), "[link]\ncontrollers = [\"127.0.0.1:9\"]\n").expect("written");
+        fs::write(dir.path().join("etc/lampas/agent.toml"), "[link]\ncontrollers = [\"127.0.0.1:9\"]\n")
+            .expect("written");
         let (fleet, id): (FleetId, NodeId) = (random::new_id(), random::new_id());
         let (identity, trust) = identity(fleet, id);
         let paths = Paths::new(dir.path());
@@ -155,7 +156,13 @@ fn file(path: &str, text: &str) -> Resource {
         name: ObjectName::parse("greeting").expect("a name"),
         scope: Scope::Fleet,
         drift: DriftPolicy::Hold,
-        provenance: Provenance { revision: 2, author: "ann".into(), at: UnixMs(0), reason: "be kind\u{1b}[2J".into(), change: 7 },
+        provenance: Provenance {
+            revision: 2,
+            author: "ann".into(),
+            at: UnixMs(0),
+            reason: "be kind\u{1b}[2J".into(),
+            change: 7,
+        },
         spec: Spec::File {
             path: ManagedPath::parse(path).expect("a path"),
             content: Content::of(text.as_bytes()),
@@ -193,11 +200,15 @@ fn without_a_controller_it_makes_true_what_it_journalled_and_answers_on_the_node
 
     let status = node.text_of(&["status"], 0);
     assert!(status.contains("not connected") && status.contains("1.1") && status.contains("1 in force"), "{status}");
-    let json: serde_json::Value = serde_json::from_slice(&node.ask(&["status", "--output", "json"]).stdout).expect("JSON");
+    let json: serde_json::Value =
+        serde_json::from_slice(&node.ask(&["status", "--output", "json"]).stdout).expect("JSON");
     assert_eq!(json["node"]["resources"][0]["state"], "converged");
     assert!(node.text_of(&["plan"], 0).contains("nothing to do"));
     let why = node.text_of(&["why", "/etc/motd:1"], 0);
-    assert!(why.contains("file greeting (fleet), revision 2, by ann") && why.contains("lampasctl change revert 7"), "{why}");
+    assert!(
+        why.contains("file greeting (fleet), revision 2, by ann") && why.contains("lampasctl change revert 7"),
+        "{why}"
+    );
     assert!(!why.contains('\u{1b}'), "a terminal would obey {why:?}");
     assert!(node.text_of(&["why", "/etc/passwd"], 1).contains("is not LAMPAS's"));
 
@@ -215,8 +226,12 @@ fn without_a_controller_it_makes_true_what_it_journalled_and_answers_on_the_node
     node.text_of(&["resume"], 0);
     wait_for("the file again", || read(&motd).is_some_and(|t| t == "hello\n"));
 
-    let rss = memory(agent.0.id());
-    println!("an idle agent holds {} KiB", rss / 1024);
+    let rss = memory(agent.0.id(), "VmRSS:");
+    println!(
+        "an idle agent holds {} KiB, of which its own {} KiB",
+        rss / 1024,
+        memory(agent.0.id(), "RssAnon:") / 1024
+    );
     assert!(rss < 64 << 20, "an idle agent holds {rss} bytes");
     assert_eq!(agent.stop(), Some(0), "{}", node.log());
     assert!(!node.path("run/lampas/agent.sock").exists());
@@ -236,7 +251,8 @@ fn a_node_that_is_not_enrolled_is_told_how_to_join() {
 fn mistakes_in_the_configuration_are_told_with_their_place() {
     let dir = tempfile::tempdir().expect("a directory");
     fs::create_dir_all(dir.path().join("etc/lampas")).expect("made");
-    fs::write(dir.path().join("etc/lampas/agent.toml"), "[reconcile]\nconfirm_sec = 3\nretry_secs = 0\n").expect("written");
+    fs::write(dir.path().join("etc/lampas/agent.toml"), "[reconcile]\nconfirm_sec = 3\nretry_secs = 0\n")
+        .expect("written");
     let check = || Command::new(AGENT).args(["config", "check", "--root"]).arg(dir.path()).output().expect("runs");
     let text = String::from_utf8_lossy(&check().stderr).into_owned();
     assert!(text.contains("line 2: reconcile.confirm_sec") && text.contains("reconcile.retry_secs"), "{text}");
@@ -244,8 +260,8 @@ fn mistakes_in_the_configuration_are_told_with_their_place() {
     assert!(check().status.success());
 }
 
-fn memory(pid: u32) -> u64 {
+fn memory(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("read");
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("there");
+    let line = status.lines().find_map(|l| l.strip_prefix(field)).expect("there");
     line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
 }

@@ -63,11 +63,17 @@ fn describe(status: &AgentStatus, clock: &Clock) -> String {
         None => line("generation", "none yet: no controller has sent a state to this node".into()),
         Some(generation) => {
             let progress = match (&node.stance, node.progress) {
-                (Stance::Quarantined { reason, since, .. }, _) => format!("quarantined since {}: {reason}", clock.show(*since)),
-                (Stance::Undone { since, .. }, _) => format!("undone since {}; go on with: lampas-agent resume", clock.show(*since)),
+                (Stance::Quarantined { reason, since, .. }, _) => {
+                    format!("quarantined since {}: {reason}", clock.show(*since))
+                }
+                (Stance::Undone { since, .. }, _) => {
+                    format!("undone since {}; go on with: lampas-agent resume", clock.show(*since))
+                }
                 (Stance::Follow, Some(Progress::Received)) => "received, not yet in force".into(),
                 (Stance::Follow, Some(Progress::Applied)) => "applied, to be confirmed".into(),
-                (Stance::Follow, Some(Progress::Unconfirmed)) => "applied, unconfirmed: no controller has been reached since".into(),
+                (Stance::Follow, Some(Progress::Unconfirmed)) => {
+                    "applied, unconfirmed: no controller has been reached since".into()
+                }
                 (Stance::Follow, _) => "confirmed".into(),
             };
             let since = node.applied_at.map(|at| format!(" · in force since {}", clock.show(at))).unwrap_or_default();
@@ -85,13 +91,23 @@ fn describe(status: &AgentStatus, clock: &Clock) -> String {
         line("journal", format!("was damaged and moved to {}", path.display()));
     }
     if node.waiting_reports > 0 || node.dropped_reports > 0 {
-        let dropped = if node.dropped_reports > 0 { format!(", {} stale ones dropped", node.dropped_reports) } else { String::new() };
+        let dropped = if node.dropped_reports > 0 {
+            format!(", {} stale ones dropped", node.dropped_reports)
+        } else {
+            String::new()
+        };
         line("outbox", format!("{} reports wait for a controller{dropped}", node.waiting_reports));
     }
     let converged = node.resources.iter().filter(|r| r.state == ResourceState::Converged).count();
     line("resources", format!("{} · {converged} in force", node.resources.len()));
     for resource in node.resources.iter().filter(|r| r.state != ResourceState::Converged || !r.notes.is_empty()) {
-        out.push_str(&format!("  {:<10} {} {} ({})\n", resource.state.as_str(), resource.kind, resource.name, resource.scope));
+        out.push_str(&format!(
+            "  {:<10} {} {} ({})\n",
+            resource.state.as_str(),
+            resource.kind,
+            resource.name,
+            resource.scope
+        ));
         if let Some(fault) = &resource.fault {
             out.push_str(&format!("             {}\n", fault.message));
         }
@@ -136,9 +152,8 @@ pub(super) fn why(paths: &Paths, place: &str, output: Output) -> anyhow::Result<
         Ok(status) => status.node,
         Err(AskError::NotRunning { .. }) => {
             let path = paths.snapshot();
-            let status = read_snapshot(&path).with_context(|| {
-                format!("no agent runs here, and what it left in {} can't be read", path.display())
-            })?;
+            let status = read_snapshot(&path)
+                .with_context(|| format!("no agent runs here, and what it left in {} can't be read", path.display()))?;
             eprintln!("no agent runs here; this is what it knew {}", Clock::of(paths).show(status.at));
             status
         }
@@ -263,7 +278,10 @@ pub(super) fn jobs(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> {
         json(&jobs)?;
     } else {
         for job in &jobs {
-            let line = format!("{}  {:<24} {:<20} {:<12} {}", job.object, job.name, job.job.schedule, job.job.user, job.job.command);
+            let line = format!(
+                "{}  {:<24} {:<20} {:<12} {}",
+                job.object, job.name, job.job.schedule, job.job.user, job.job.command
+            );
             println!("{}", clean(&line));
         }
     }

@@ -52,8 +52,9 @@ pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
 
 async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<()> {
     lifecycle::stop_on_signals(tasks).context("installing signal handlers")?;
-    let credentials = Credentials::load(&paths.identity())
-        .context("this node has no identity; join a fleet first: lampas-agent enrol --controller HOST:PORT --token-file FILE")?;
+    let credentials = Credentials::load(&paths.identity()).context(
+        "this node has no identity; join a fleet first: lampas-agent enrol --controller HOST:PORT --token-file FILE",
+    )?;
     let credentials = Arc::new(credentials);
     let node = credentials.node();
     lampas_runtime::files::private_dir(&paths.journal()).context("making the journal's directory")?;

@@ -14,7 +14,18 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn lengths_are_read_with_their_unit() {
-    for (text, secs) in [("90s", Some(90)), ("30m", Some(1800)), ("2h", Some(7200)), ("1d", Some(86_400)), ("45", Some(45)), ("0s", None), ("h", None), ("2w", None), ("-1s", None), ("99999999999999999999d", None)] {
+    for (text, secs) in [
+        ("90s", Some(90)),
+        ("30m", Some(1800)),
+        ("2h", Some(7200)),
+        ("1d", Some(86_400)),
+        ("45", Some(45)),
+        ("0s", None),
+        ("h", None),
+        ("2w", None),
+        ("-1s", None),
+        ("99999999999999999999d", None),
+    ] {
         assert_eq!(parse_length(text).ok(), secs.map(Duration::from_secs), "{text}");
     }
 }

@@ -29,7 +29,10 @@ impl Watch {
     }
 
     async fn wait(&mut self) {
-        tokio::time::timeout(Duration::from_secs(20), self.woken.recv()).await.expect("woken in time").expect("not ended");
+        tokio::time::timeout(Duration::from_secs(20), self.woken.recv())
+            .await
+            .expect("woken in time")
+            .expect("not ended");
     }
 }
 

@@ -60,7 +60,6 @@ impl Blobs {
     fn path(&self, hash: &ContentHash) -> PathBuf {
         self.dir.join(hash.to_string())
     }
-
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> JournalError {

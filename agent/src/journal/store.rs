@@ -67,11 +67,10 @@ impl Store {
             .mode(0o600)
             .open(dir.join("lock"))
             .map_err(io("could not open the lock file"))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| match errno {
-                nix::errno::Errno::EWOULDBLOCK => JournalError::Locked { dir: dir.to_owned() },
-                other => JournalError::Io { what: "could not lock", path: dir.to_owned(), source: other.into() },
-            })?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            nix::errno::Errno::EWOULDBLOCK => JournalError::Locked { dir: dir.to_owned() },
+            other => JournalError::Io { what: "could not lock", path: dir.to_owned(), source: other.into() },
+        })?;
         let (db, moved_aside) = match open_checked(dir) {
             Ok(db) => (db, None),
             Err(Trouble::Damaged(why)) => {
@@ -128,7 +127,10 @@ impl Store {
     fn with<T>(&self, op: impl Fn(&sled::Db) -> Result<T, OpError>) -> Result<T, JournalError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.db.is_none() && slot.retry_at.is_some_and(|at| Instant::now() < at) {
-            return Err(JournalError::Unavailable { dir: self.dir.clone(), why: "waiting before the next attempt".into() });
+            return Err(JournalError::Unavailable {
+                dir: self.dir.clone(),
+                why: "waiting before the next attempt".into(),
+            });
         }
         let mut last = None;
         for _ in 0..2 {

@@ -126,7 +126,10 @@ fn epochs_grow_and_what_waits_is_numbered_from_one() {
     let journal = Journal::open(dir.path()).expect("opens");
     let outbox = journal.outbox();
     let mut woken = outbox.subscribe();
-    assert_eq!([outbox.push(job_run(1)), outbox.push(job_run(2)), outbox.push(job_run(3))].map(Result::unwrap), [1, 2, 3]);
+    assert_eq!(
+        [outbox.push(job_run(1)), outbox.push(job_run(2)), outbox.push(job_run(3))].map(Result::unwrap),
+        [1, 2, 3]
+    );
     assert!(woken.has_changed().expect("open") && *woken.borrow_and_update() == 3);
     outbox.acked(1).expect("done");
     assert_eq!(outbox.pending(0, 10).expect("read").iter().map(|(s, _)| *s).collect::<Vec<_>>(), [2, 3]);
@@ -175,7 +178,10 @@ fn stale_reports_go_first_and_results_never() {
     }
     assert_eq!(outbox.counts(), (4096, 4));
     let left = outbox.pending(0, 3).expect("read");
-    assert!(matches!(&left[0].1, Report::Drift(d) if d.generation.counter == 2), "the latest word on a drift stays: {left:?}");
+    assert!(
+        matches!(&left[0].1, Report::Drift(d) if d.generation.counter == 2),
+        "the latest word on a drift stays: {left:?}"
+    );
     let error = outbox.push(job_run(6000)).expect_err("nothing may go");
     assert!(matches!(error, JournalError::Full { len: 4096 }), "{error}");
     outbox.acked(left[0].0).expect("done");

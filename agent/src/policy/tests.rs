@@ -84,18 +84,24 @@ fn effect_is_judged_not_kind() {
 
 #[test]
 fn denied_paths_cover_what_is_below_and_what_kinds_write() {
-    let policy = Policy { deny_paths: vec!["/srv/own".into(), "/etc/cron.d".into(), "/etc/hosts".into()], ..Policy::default() };
+    let policy =
+        Policy { deny_paths: vec!["/srv/own".into(), "/etc/cron.d".into(), "/etc/hosts".into()], ..Policy::default() };
     let ruling = Ruling::Known(policy);
     check(&ruling, &file("/srv/own/a/b", "app", 0o644), Some("policy.denied_path"));
     check(&ruling, &file("/srv/owner", "app", 0o644), None);
     check(&ruling, &cron("www-data"), Some("policy.denied_path"));
-    let hosts = Spec::Hosts { address: "10.0.0.1".parse().expect("an address"), names: Vec::new(), comment: String::new() };
+    let hosts =
+        Spec::Hosts { address: "10.0.0.1".parse().expect("an address"), names: Vec::new(), comment: String::new() };
     check(&ruling, &resource(Kind::Hosts, hosts), Some("policy.denied_path"));
 }
 
 #[test]
 fn observing_refuses_all_and_a_wanted_signature_refuses_root_code() {
-    check(&Ruling::Known(Policy { observe: true, ..Policy::default() }), &file("/etc/motd", "root", 0o644), Some("policy.observe"));
+    check(
+        &Ruling::Known(Policy { observe: true, ..Policy::default() }),
+        &file("/etc/motd", "root", 0o644),
+        Some("policy.observe"),
+    );
     let signed = Ruling::Known(Policy { require_signature: true, ..Policy::default() });
     check(&signed, &file("/etc/motd", "root", 0o644), None);
     check(&signed, &cron("root"), Some("policy.signature"));
@@ -106,7 +112,12 @@ fn a_policy_that_others_could_write_or_nobody_understands_stops_root_code_only()
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("policy.toml");
     assert_eq!(Ruling::read(&path), Ruling::Known(Policy::default()));
-    for (text, mode) in [("observe = true\n", 0o664), ("observe = true\n", 0o646), ("observ = true\n", 0o644), ("deny_paths = [\"etc\"]", 0o644)] {
+    for (text, mode) in [
+        ("observe = true\n", 0o664),
+        ("observe = true\n", 0o646),
+        ("observ = true\n", 0o644),
+        ("deny_paths = [\"etc\"]", 0o644),
+    ] {
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
         let ruling = Ruling::read(&path);

@@ -79,7 +79,8 @@ impl Book {
                 return if state.hash == known.1 {
                     Ok(false)
                 } else {
-                    let text = format!("generation {} is known with another hash, {}", state.generation, known.1.short());
+                    let text =
+                        format!("generation {} is known with another hash, {}", state.generation, known.1.short());
                     Err(Fault::lasting("desired.generation_reused", text))
                 };
             }
@@ -131,9 +132,15 @@ impl Book {
                 return Err(Fault::lasting("desired.target_twice", format!("{} is claimed twice", resource.target)));
             }
             let Spec::File { content, .. } = &resource.spec else { continue };
-            let honest = content.inline.as_ref().is_none_or(|b| ContentHash::of(b) == content.hash && b.len() as u64 == content.size);
+            let honest = content
+                .inline
+                .as_ref()
+                .is_none_or(|b| ContentHash::of(b) == content.hash && b.len() as u64 == content.size);
             if !honest {
-                return Err(Fault::lasting("desired.content", format!("the content of {} is not what its hash says", resource.target)));
+                return Err(Fault::lasting(
+                    "desired.content",
+                    format!("the content of {} is not what its hash says", resource.target),
+                ));
             }
         }
         Ok(())
@@ -149,7 +156,9 @@ impl Book {
         let good = self.journal.good()?.filter(|g| g.node == self.node);
         // When the generation that was undone is itself the last good one, the one before it is meant.
         let back = match good {
-            Some(good) if good.generation == current.state.generation => self.journal.previous()?.filter(|g| g.node == self.node),
+            Some(good) if good.generation == current.state.generation => {
+                self.journal.previous()?.filter(|g| g.node == self.node)
+            }
             good => good,
         };
         let nothing = || NodeDesired::new(self.node, Generation::default(), Vec::new());

@@ -113,7 +113,8 @@ impl Pass<'_> {
         let mut held = self.held(&resources);
         let mut plan = self.plan(&held);
         let found: Vec<Drift> = plan.items.iter().filter_map(|item| self.new_drift(item, &resources)).collect();
-        let more: Vec<Target> = found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| d.target.clone()).collect();
+        let more: Vec<Target> =
+            found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| d.target.clone()).collect();
         if more.iter().any(|t| !held.contains(t)) {
             held.extend(more);
             plan = self.plan(&held);
@@ -131,7 +132,9 @@ impl Pass<'_> {
         if !transaction.is_empty() {
             let mut book = self.bench.book();
             book.journal.commit(std::mem::take(&mut transaction))?;
-            book.drifts.extend(found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| (d.target.clone(), d.clone())));
+            book.drifts.extend(
+                found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| (d.target.clone(), d.clone())),
+            );
             book.drifts.retain(|target, _| !ended.contains(target));
         }
 
@@ -174,7 +177,9 @@ impl Pass<'_> {
 
     /// Returns a change by hand that is not in the journal as it stands there.
     fn new_drift(&self, item: &Item, resources: &BTreeMap<&Target, &Resource>) -> Option<Drift> {
-        let resource = resources.get(&item.target).filter(|_| item.is_drifted && !self.snapshot.reverting.contains(&item.target))?;
+        let resource = resources
+            .get(&item.target)
+            .filter(|_| item.is_drifted && !self.snapshot.reverting.contains(&item.target))?;
         let drift = Drift {
             target: item.target.clone(),
             object: item.object,
@@ -323,7 +328,13 @@ impl Pass<'_> {
         }
     }
 
-    fn prove(&self, plan: &HostPlan, owned: &Ownership, held: &BTreeSet<Target>, may_write: bool) -> Vec<ResourceReport> {
+    fn prove(
+        &self,
+        plan: &HostPlan,
+        owned: &Ownership,
+        held: &BTreeSet<Target>,
+        may_write: bool,
+    ) -> Vec<ResourceReport> {
         let mut reports = self.with_inputs(owned, held, |inputs| host::prove(&self.bench.root, inputs));
         if !may_write {
             for report in &mut reports {
@@ -399,7 +410,10 @@ impl Pass<'_> {
 
         let mut book = self.bench.book();
         let goal = &self.snapshot.goal;
-        let current = book.current.clone().filter(|c| goal.is_current && c.state.generation == goal.state.generation && book.follows());
+        let current = book
+            .current
+            .clone()
+            .filter(|c| goal.is_current && c.state.generation == goal.state.generation && book.follows());
         let mut next = None;
         if let Some(current) = current {
             let has_failed = reports.iter().any(|r| r.state == ResourceState::Failed);
@@ -414,8 +428,12 @@ impl Pass<'_> {
                 outcome.to_confirm = Some(current.state.generation);
             }
             if progress != current.progress || reports != current.resources {
-                let accepted =
-                    Accepted { progress, resources: reports, applied_at: Some(clock::now()), ..Accepted::clone(&current) };
+                let accepted = Accepted {
+                    progress,
+                    resources: reports,
+                    applied_at: Some(clock::now()),
+                    ..Accepted::clone(&current)
+                };
                 let phase = if progress == Progress::Confirmed { Phase::Confirmed } else { Phase::Applied };
                 if progress == Progress::Confirmed && current.progress != Progress::Confirmed {
                     book.make_good(&accepted.state, &mut transaction)?;
@@ -463,7 +481,8 @@ impl Pass<'_> {
             ruling: self.snapshot.ruling.clone(),
         };
         let again = Pass { bench: self.bench, snapshot, missing: Mutex::default() };
-        let resources: BTreeMap<&Target, &Resource> = again.snapshot.goal.state.resources().map(|r| (&r.target, r)).collect();
+        let resources: BTreeMap<&Target, &Resource> =
+            again.snapshot.goal.state.resources().map(|r| (&r.target, r)).collect();
         let plan = again.plan(&again.held(&resources));
         if !plan.is_empty() {
             debug!("what was just applied is not as planned any more");

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, future::pending, pin::Pin, sync::Arc, time::Dur
 
 use futures_util::future::BoxFuture;
 use lampas_runtime::{Tasks, clock};
-use lampas_shared::{error::{Chain, Fault}, report::{GenerationReport, Phase, ResourceReport, ResourceState}};
+use lampas_shared::{
+    error::{Chain, Fault},
+    report::{GenerationReport, Phase, ResourceReport, ResourceState},
+};
 use lampas_wire::Report;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -41,7 +44,11 @@ struct Next {
 }
 
 impl Reconciler {
-    pub(super) fn new(bench: Arc<Bench>, times: config::Reconcile, requests: mpsc::Receiver<oneshot::Sender<()>>) -> Self {
+    pub(super) fn new(
+        bench: Arc<Bench>,
+        times: config::Reconcile,
+        requests: mpsc::Receiver<oneshot::Sender<()>>,
+    ) -> Self {
         let retry = times.retry();
         Self { bench, times, requests, watched: watch::Sender::default(), trial: None, retry }
     }
@@ -72,8 +79,14 @@ impl Reconciler {
                 if self.trial.as_ref().is_some_and(|t| Some(t.generation) != current) {
                     (self.trial, attempt) = (None, None);
                 }
-                if attempt.is_none() && let Some(trial) = &self.trial {
-                    attempt = Some(attempt_at(trial.attempt_at(), trial.attempt_limit(Instant::now().max(trial.attempt_at())), upstream.clone()));
+                if attempt.is_none()
+                    && let Some(trial) = &self.trial
+                {
+                    attempt = Some(attempt_at(
+                        trial.attempt_at(),
+                        trial.attempt_limit(Instant::now().max(trial.attempt_at())),
+                        upstream.clone(),
+                    ));
                 }
                 let timer = next.retry_at.map_or(next.look_at, |at| at.min(next.look_at));
                 // All arms are cancel-safe: a permit, a request and a deadline that are not taken stay; the attempt
@@ -187,7 +200,8 @@ impl Reconciler {
             let goal = bench.book().goal()?;
             goal.map_or(Ok(Vec::new()), |goal| bench.missing(&goal.state))
         });
-        let missing = missing.await.map_err(|e| Fault::passing("agent.panicked", e.to_string()))?.map_err(Fault::from)?;
+        let missing =
+            missing.await.map_err(|e| Fault::passing("agent.panicked", e.to_string()))?.map_err(Fault::from)?;
         for hash in missing {
             self.bench.fetch(hash).await?;
         }

@@ -21,8 +21,11 @@ async fn a_state_is_received_applied_and_confirmed_and_a_second_time_changes_not
     assert_eq!(report.state, ResourceState::Converged, "{report:?}");
     assert_eq!(report.resources.len(), 2);
     assert_eq!((node.text("/etc/motd").as_deref(), node.text("/opt/tool").as_deref()), (Some("hello\n"), Some("x\n")));
-    let phases: Vec<Phase> =
-        node.reports().iter().filter_map(|r| if let Report::Generation(g) = r { Some(g.phase) } else { None }).collect();
+    let phases: Vec<Phase> = node
+        .reports()
+        .iter()
+        .filter_map(|r| if let Report::Generation(g) = r { Some(g.phase) } else { None })
+        .collect();
     assert_eq!(phases, [Phase::Received, Phase::Applied, Phase::Confirmed]);
 
     let written = fs::metadata(node.path("/etc/motd")).expect("there").modified().expect("known");
@@ -93,8 +96,13 @@ async fn a_failed_write_puts_back_what_was_written() {
     }
     node.send(1, vec![file("/etc/motd", "old\n")]).await;
     let big = "x".repeat(200_000);
-    node.controller.blobs.lock().expect("not poisoned").insert(ContentHash::of(big.as_bytes()), big.clone().into_bytes());
-    let report = node.send(2, vec![file("/etc/a", "a\n"), file("/etc/motd", "new\n"), file("/opt/small/big", &big)]).await;
+    node.controller
+        .blobs
+        .lock()
+        .expect("not poisoned")
+        .insert(ContentHash::of(big.as_bytes()), big.clone().into_bytes());
+    let report =
+        node.send(2, vec![file("/etc/a", "a\n"), file("/etc/motd", "new\n"), file("/opt/small/big", &big)]).await;
     let left = fs::read_dir(&small).expect("listed").count();
     nix::mount::umount2(&small, nix::mount::MntFlags::MNT_DETACH).expect("unmounted");
     assert_eq!(report.state, ResourceState::Failed, "{report:?}");
@@ -110,7 +118,11 @@ async fn large_contents_are_fetched_and_waited_for() {
     node.handle.desired(node.state(1, vec![file("/opt/big", &big)])).await.expect("accepted");
     let waiting = node.wait("word of the wait", || node.report(1, |r| !r.resources.is_empty())).await;
     assert_eq!((waiting.phase, waiting.state), (Phase::Received, ResourceState::Waiting));
-    node.controller.blobs.lock().expect("not poisoned").insert(ContentHash::of(big.as_bytes()), big.clone().into_bytes());
+    node.controller
+        .blobs
+        .lock()
+        .expect("not poisoned")
+        .insert(ContentHash::of(big.as_bytes()), big.clone().into_bytes());
     node.controller.is_away.store(false, Ordering::SeqCst);
     node.wait("the file", || (node.text("/opt/big")? == big).then_some(())).await;
 }

@@ -39,7 +39,10 @@ async fn a_held_change_is_told_within_two_seconds_and_kept_through_generations_a
     assert_eq!(report.resources[0].state, ResourceState::Drifted);
 
     node.send(2, vec![file("/etc/motd", "one\nnewer\n"), file("/etc/other", "x\n")]).await;
-    assert_eq!((node.text("/etc/motd").as_deref(), node.text("/etc/other").as_deref()), (Some("one\nby hand\n"), Some("x\n")));
+    assert_eq!(
+        (node.text("/etc/motd").as_deref(), node.text("/etc/other").as_deref()),
+        (Some("one\nby hand\n"), Some("x\n"))
+    );
     let node = node.restart(|_| ()).await;
     node.handle.pass().await.expect("passes");
     assert_eq!(node.text("/etc/motd").as_deref(), Some("one\nby hand\n"));
@@ -109,7 +112,8 @@ async fn a_change_while_the_agent_was_away_is_found_when_it_is_back() {
 #[tokio::test]
 async fn after_a_lost_journal_files_stay_and_become_owned_by_their_content() {
     let node = Node::with_motd(DriftPolicy::Hold).await;
-    let node = node.restart(|root| std::fs::remove_dir_all(root.join("var/lib/lampas/agent/journal")).expect("removed")).await;
+    let node =
+        node.restart(|root| std::fs::remove_dir_all(root.join("var/lib/lampas/agent/journal")).expect("removed")).await;
     node.handle.pass().await.expect("passes");
     assert_eq!(node.text("/etc/motd").as_deref(), Some("one\ntwo\n"), "without a state nothing is touched");
     assert!(node.handle.current().is_none(), "the controller is asked for the state");

@@ -15,13 +15,19 @@ async fn a_change_that_cuts_the_node_off_is_undone_and_quarantined_until_a_newer
     node.send(2, vec![file("/etc/cut", "yes\n"), file("/etc/motd", "two\n")]).await;
     let report = node.wait("quarantine", || node.report(2, |r| r.phase == Phase::Quarantined)).await;
     assert_eq!(report.state, ResourceState::Failed);
-    assert!(report.resources.iter().all(|r| r.fault.as_ref().is_some_and(|f| f.code == "generation.quarantined")), "{report:?}");
+    assert!(
+        report.resources.iter().all(|r| r.fault.as_ref().is_some_and(|f| f.code == "generation.quarantined")),
+        "{report:?}"
+    );
     node.handle.pass().await.expect("passes");
     assert_eq!((node.text("/etc/cut").as_deref(), node.text("/etc/motd").as_deref()), (Some("no\n"), Some("one\n")));
 
     // It stays so over a restart and when the same generation comes again.
     let node = node.restart(|_| ()).await;
-    node.handle.desired(node.state(2, vec![file("/etc/cut", "yes\n"), file("/etc/motd", "two\n")])).await.expect("taken");
+    node.handle
+        .desired(node.state(2, vec![file("/etc/cut", "yes\n"), file("/etc/motd", "two\n")]))
+        .await
+        .expect("taken");
     node.handle.pass().await.expect("passes");
     assert_eq!(node.text("/etc/motd").as_deref(), Some("one\n"));
     assert!(matches!(node.status().await.stance, Stance::Quarantined { .. }));
@@ -43,7 +49,11 @@ async fn a_retry_tries_a_quarantined_generation_again() {
     let again = || node.reports().len();
     let before = again();
     node.wait("a second quarantine", || {
-        let quarantined = node.reports().iter().filter(|r| matches!(r, lampas_wire::Report::Generation(g) if g.phase == Phase::Quarantined)).count();
+        let quarantined = node
+            .reports()
+            .iter()
+            .filter(|r| matches!(r, lampas_wire::Report::Generation(g) if g.phase == Phase::Quarantined))
+            .count();
         (quarantined == 2 && again() > before).then_some(())
     })
     .await;
