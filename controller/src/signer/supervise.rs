@@ -38,6 +38,8 @@ pub struct SuperviseError {
 pub fn supervise(tasks: &Tasks, program: &Path, dir: &Path, socket: &Path) -> Result<(), SuperviseError> {
     let start = starter(program.to_owned(), dir.to_owned(), socket.to_owned());
     let mut child = start()?;
+    // Taken out of the child: its `wait` would close the pipe, and the signer would end at once.
+    let mut lifeline = child.stdin.take();
     let stopping = tasks.stopping();
     tasks.spawn("signer supervisor", async move {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
@@ -50,7 +52,7 @@ pub fn supervise(tasks: &Tasks, program: &Path, dir: &Path, socket: &Path) -> Re
                     error!(%status, "the signer ended; it is started again");
                 }
                 () = stopping.cancelled() => {
-                    drop(child.stdin.take());
+                    drop(lifeline.take());
                     if timeout(END_LIMIT, child.wait()).await.is_err() {
                         error!("the signer did not end; it is killed");
                     }
@@ -72,6 +74,7 @@ pub fn supervise(tasks: &Tasks, program: &Path, dir: &Path, socket: &Path) -> Re
                     Err(error) => error!(error = %lampas_shared::error::Chain(&error), "the signer can't be started"),
                 }
             };
+            lifeline = child.stdin.take();
             info!("the signer runs again");
         }
     });
