@@ -18,7 +18,15 @@ step() {
   step_number=$((step_number + 1))
   log=$(mktemp "${TMPDIR:-/tmp}/lampas-step.XXXXXX")
   printf '  [%s/%s] %s … ' "$step_number" "$steps" "$name"
-  if "$@" >"$log" 2>&1 </dev/null; then
+  # A shell of its own: `die` in a step ends the step, and a command that fails in it is not passed over.
+  set +e
+  (
+    set -e
+    "$@"
+  ) >"$log" 2>&1 </dev/null
+  local result=$?
+  set -e
+  if [ "$result" = 0 ]; then
     local note
     note=$(sed -n 's/^NOTE: //p' "$log" | tail -n 1)
     printf '%s\n' "${note:-$((SECONDS - start)) s}"
