@@ -37,7 +37,6 @@ macro_rules! event_kinds {
     ($($(#[$meta:meta])* $variant:ident = $text:literal,)*) => {
         /// What can happen: `area.noun.verb`. A closed enumeration, version 1.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
         pub enum EventKind {
             $($(#[$meta])* #[serde(rename = $text)] $variant,)*
         }
@@ -53,6 +52,20 @@ macro_rules! event_kinds {
         }
     };
 }
+
+/// By hand: the derive does not see names that come out of a macro.
+#[cfg(feature = "schema")]
+impl utoipa::PartialSchema for EventKind {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::String)
+            .enum_values(Some(Self::ALL.iter().map(|kind| kind.as_str())))
+            .into()
+    }
+}
+
+#[cfg(feature = "schema")]
+impl utoipa::ToSchema for EventKind {}
 
 event_kinds! {
     /// A node has a certificate.
