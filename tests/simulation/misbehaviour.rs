@@ -31,7 +31,7 @@ fn welcome(acked: u64) -> Welcome {
     Welcome {
         controller: ControllerId::from_uuid(uuid(3)),
         fleet: FleetId::from_uuid(uuid(4)),
-        name: NodeName::parse("web-1").unwrap(),
+        name: NodeName::parse("web-1").expect("a name"),
         time: UnixMs(0),
         heartbeat_ms: 5000,
         acked,
@@ -60,11 +60,11 @@ fn controller() -> ControllerLink {
 }
 
 fn tell(agent: &mut AgentLink, stream: Stream, message: &Message) {
-    agent.handle_input(START, stream, &encode(message).unwrap());
+    agent.handle_input(START, stream, &encode(message).expect("encodes"));
 }
 
 fn say(controller: &mut ControllerLink, stream: Stream, message: &Message) {
-    controller.handle_input(START, stream, &encode(message).unwrap());
+    controller.handle_input(START, stream, &encode(message).expect("encodes"));
 }
 
 fn agent_closed(agent: &mut AgentLink) -> CloseReason {
@@ -152,7 +152,7 @@ fn silence_is_noticed_on_both_sides() {
 
     let mut waiting = AgentLink::new(node(), None);
     waiting.handle_connected(START, hello(node(), 1, 1));
-    waiting.handle_timeout(waiting.poll_timeout().unwrap());
+    waiting.handle_timeout(waiting.poll_timeout().expect("is due"));
     assert_eq!(agent_closed(&mut waiting), CloseReason::Stalled("no welcome"));
 
     let mut controller = controller();
@@ -177,7 +177,7 @@ fn a_hung_node_is_named_within_three_seconds_of_an_operation() {
             break;
         }
     }
-    let after = named_at.expect("is named") - asked;
+    let after = named_at.expect("is named").saturating_sub(asked);
     assert!(after <= Duration::from_secs(3), "named after {after:?}");
 
     say(&mut controller, Stream::Control, &Message::Pong(1));
@@ -210,7 +210,7 @@ fn older_generations_and_false_hashes_are_refused_with_a_fault() {
 fn what_a_later_version_says_is_answered_and_passed_over() {
     let mut controller = controller();
     let unknown = Frame { kind: 777, version: 9, body: vec![1; 100] };
-    controller.handle_input(START, Stream::Control, &unknown.to_bytes().unwrap());
+    controller.handle_input(START, Stream::Control, &unknown.to_bytes().expect("encodes"));
     assert!(matches!(controller.poll_command(), Some(ControllerCommand::Send(Stream::Control, _))), "a fault");
     say(&mut controller, Stream::Control, &Message::Ping(1));
     assert!(matches!(controller.poll_command(), Some(ControllerCommand::Send(Stream::Control, _))), "a pong");

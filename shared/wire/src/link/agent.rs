@@ -430,7 +430,7 @@ fn report_bytes(seq: u64, mut report: Report) -> Vec<u8> {
         return bytes;
     }
     if let Report::Generation(generation) = &mut report {
-        generation.resources.sort_by(|a, b| b.state.cmp(&a.state));
+        generation.resources.sort_by_key(|r| std::cmp::Reverse(r.state));
         generation.resources.truncate(1000);
     }
     fits(&report).expect("1,000 resources without notes are under 4 MiB; drifts and runs are bounded by their fields")

@@ -171,7 +171,7 @@ impl ControllerLink {
                 self.commands.push_back(Command::Send(Stream::Control, bytes));
             }
             Err(error) => {
-                self.commands.push_back(Command::Fault(Fault::lasting("desired.too_large", error.to_string())))
+                self.commands.push_back(Command::Fault(Fault::lasting("desired.too_large", error.to_string())));
             }
         }
     }

@@ -237,8 +237,9 @@ impl TryFrom<Resource> for desired::Resource {
         let target = Target::parse(&resource.target.0)?;
         let spec = spec_from_wire(resource.spec, &name)?;
         // Precedence was decided by target, so a target must not stand for another path than the one that is written.
-        if let desired::Spec::File { path, .. } | desired::Spec::Directory { path, .. } | desired::Spec::Link { path, .. } =
-            &spec
+        if let desired::Spec::File { path, .. }
+        | desired::Spec::Directory { path, .. }
+        | desired::Spec::Link { path, .. } = &spec
             && target != Target::path(path.as_str())
         {
             return Err(TextError::new("target", target.as_str(), format!("stands for {path}")));

@@ -31,7 +31,7 @@ pub(super) fn encode(kind: FrameKind, reply: &Reply) -> Result<Vec<u8>, EncodeEr
         Reply::Read(file) => {
             to_body(kind, &file.as_ref().map(|f| f.as_ref().map(ObservedFile::from)).map_err(Fault::from))
         }
-        Reply::Done(done) => to_body(kind, &done.as_ref().map(|()| ()).map_err(Fault::from)),
+        Reply::Done(done) => to_body(kind, &done.as_ref().copied().map_err(Fault::from)),
     }
 }
 

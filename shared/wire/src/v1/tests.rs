@@ -7,7 +7,9 @@ use lampas_shared::{
     desired::{Content, ContentHash, Generation, NodeDesired, Provenance, Resource, Spec},
     error::Fault,
     fleet::{NodeFacts, NodeName},
-    host::{CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, TimeZoneName, UserName, Validator},
+    host::{
+        CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, TimeZoneName, UserName, Validator,
+    },
     id::{ControllerId, FleetId, NodeId, ObjectId, RunId},
     object::{DriftPolicy, Kind as ObjectKind, ObjectName, Target},
     report::{
@@ -58,7 +60,11 @@ fn unknown_kinds_versions_and_facts_are_told_from_broken_ones() {
 
     let mut hello = frame(&encode(&Message::Hello(Box::new(sample_hello()))).unwrap());
     hello.body.extend_from_slice(&[0xff, 0xff, 3, 0, 1, 2, 3]);
-    assert_eq!(decode(&hello).unwrap(), Message::Hello(Box::new(sample_hello())), "a fact of a later version is skipped");
+    assert_eq!(
+        decode(&hello).unwrap(),
+        Message::Hello(Box::new(sample_hello())),
+        "a fact of a later version is skipped"
+    );
 }
 
 #[test]
@@ -386,7 +392,8 @@ fn frame(bytes: &[u8]) -> Frame {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let digits = bytes.iter().flat_map(|b| [b >> 4, b & 15]);
+    digits.map(|d| char::from_digit(u32::from(d), 16).unwrap()).collect()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
