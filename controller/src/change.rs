@@ -60,7 +60,7 @@ pub enum ChangeError {
     #[error("{key}")]
     Field {
         /// The object.
-        key: ObjectKey,
+        key: Box<ObjectKey>,
         /// What is wrong.
         source: TextError,
     },

@@ -122,7 +122,7 @@ pub(crate) fn check(drafts: &[Draft], all: &All) -> Result<(), ChangeError> {
             return Err(ChangeError::Twice(key));
         }
         let DraftAct::Put(spec) = &draft.act else { continue };
-        let field = |source| ChangeError::Field { key: key.clone(), source };
+        let field = |source| ChangeError::Field { key: Box::new(key.clone()), source };
         spec.check().map_err(field)?;
         if spec.scope.to_string().len() > 400 {
             let shown = spec.scope.to_string();

@@ -17,7 +17,10 @@ use lampas_shared::{
     host::FileMode,
     id::{NodeId, ObjectId},
     object::{ObjectSpec, Target},
-    report::*,
+    report::{
+        Action, DriftOutcome, DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile, Phase, ResourceReport,
+        ResourceState, RunOutcome, Verb,
+    },
     time::UnixMs,
 };
 use lampas_wire::Report;
@@ -69,7 +72,7 @@ impl NodeGate for Nodes {
                 object: r.object,
                 kind: r.kind,
                 name: r.name.clone(),
-                verb: lampas_shared::report::Verb::Create,
+                verb: Verb::Create,
                 path: String::new(),
                 diff: String::new(),
                 notes: Vec::new(),

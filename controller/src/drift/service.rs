@@ -1,6 +1,6 @@
 //! The service behind drift: what handlers call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use lampas_api::{AdoptRequest, Draft, DraftAct, Drift, NodeRef, Page};
 use lampas_render::schedule::Zone;
@@ -59,8 +59,8 @@ impl Drifts {
                 let mut specs: BTreeMap<ObjectId, Option<ObjectSpec>> = BTreeMap::new();
                 let mut items = Vec::with_capacity(rows.len());
                 for row in rows {
-                    if !specs.contains_key(&row.object) {
-                        specs.insert(row.object, spec_of(&mut tx, row.object).await?);
+                    if let btree_map::Entry::Vacant(free) = specs.entry(row.object) {
+                        free.insert(spec_of(&mut tx, row.object).await?);
                     }
                     // An object of which not even a revision is left can't be named, nor anything be decided about it.
                     let Some(spec) = specs[&row.object].clone() else { continue };
