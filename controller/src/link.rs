@@ -13,14 +13,12 @@ mod registry;
 pub mod server;
 mod session;
 mod source;
-mod store;
 mod stream;
 
 pub use gate::NodeGate;
 pub use operation::Gate;
 pub use server::{Link, LinkConfig, LinkError, Parts};
 pub use source::{Admission, Member, Membership, Presence, StateSource};
-pub use store::close_left_over;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -136,11 +136,12 @@ async fn wait_for(ca: &Ca) -> anyhow::Result<Credentials> {
     }
 }
 
-/// Takes up renewed certificates and rotated authorities, hourly.
+/// Takes up renewed certificates and rotated authorities: each minute, because until a new root is trusted here, nodes that
+/// were signed under it are not let in.
 fn renew_daily(tasks: &Tasks, ca: Ca, link: Link, enrolments: Enrolments) {
     let stopping = tasks.stopping();
     tasks.spawn("credentials", async move {
-        let mut beat = tokio::time::interval(Duration::from_secs(3600));
+        let mut beat = tokio::time::interval(Duration::from_secs(60));
         beat.tick().await;
         loop {
             // Both arms are cancel-safe: a tick that is not taken comes at the next call.

@@ -428,7 +428,7 @@ async fn free_name(tx: &mut Tx, grant: &Grant, facts: &NodeFacts) -> Result<Node
         None => (first.to_string(), String::new()),
     };
     for number in 2..NAMES_MAX {
-        let Ok(name) = NodeName::parse(&format!("{host}-{number}{domain}")) else { break };
+        let Ok(name) = NodeName::parse(format!("{host}-{number}{domain}")) else { break };
         if fleet::id_of(tx, &name).await?.is_none() {
             return Ok(name);
         }

@@ -191,21 +191,21 @@ impl Driver {
             tokio::select! {
                 chunk = read(&mut self.control.recv) => match chunk {
                     Ok(Some(chunk)) => self.machine.handle_input(self.shared.now(), Stream::Control, &chunk.bytes),
-                    Ok(None) => return self.ended(connection, "the agent ended the control stream"),
-                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                    Ok(None) => return Self::ended(connection, "the agent ended the control stream"),
+                    Err(error) => return Self::ended(connection, &Chain(&error).to_string()),
                 },
                 chunk = read(&mut self.outbox.recv) => match chunk {
                     Ok(Some(chunk)) => self.machine.handle_input(self.shared.now(), Stream::Outbox, &chunk.bytes),
-                    Ok(None) => return self.ended(connection, "the agent ended the outbox stream"),
-                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                    Ok(None) => return Self::ended(connection, "the agent ended the outbox stream"),
+                    Err(error) => return Self::ended(connection, &Chain(&error).to_string()),
                 },
                 count = write(&mut self.control.send, &self.control.waiting[self.control.written..]) => match count {
                     Ok(count) => self.control.wrote(count),
-                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                    Err(error) => return Self::ended(connection, &Chain(&error).to_string()),
                 },
                 count = write(&mut self.outbox.send, &self.outbox.waiting[self.outbox.written..]) => match count {
                     Ok(count) => self.outbox.wrote(count),
-                    Err(error) => return self.ended(connection, &Chain(&error).to_string()),
+                    Err(error) => return Self::ended(connection, &Chain(&error).to_string()),
                 },
                 stream = connection.accept_bi() => match stream {
                     Ok((send, recv)) if self.control.send.is_none() => self.control.open(send, recv),
@@ -428,7 +428,7 @@ impl Driver {
         });
     }
 
-    fn ended(&self, connection: &Connection, why: &str) -> String {
+    fn ended(connection: &Connection, why: &str) -> String {
         let reason = connection.close_reason().map_or_else(|| why.to_owned(), |reason| Chain(&reason).to_string());
         connection.close(VarInt::from_u32(18), why.as_bytes());
         reason

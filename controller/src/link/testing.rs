@@ -39,7 +39,7 @@ use crate::{
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
-    pub(crate) dir: TempDir,
+    _dir: TempDir,
     pub(crate) tasks: Tasks,
     pub(crate) db: Db,
     pub(crate) ca: Ca,
@@ -61,7 +61,7 @@ pub(crate) struct Node {
 /// A connection that was welcomed, or not yet.
 pub(crate) struct Session {
     pub(crate) connection: Connection,
-    pub(crate) send: SendStream,
+    _send: SendStream,
     recv: RecvStream,
     decoder: Decoder,
     _endpoint: Endpoint,
@@ -99,7 +99,7 @@ impl World {
         let parts = Parts { source: members.clone(), members, admission: Arc::new(enrolments.clone()) };
         let link = Link::start(&tasks, config, &credentials, gate.clone(), parts).expect("the link starts");
         let address = link.local_addr().expect("an address");
-        Self { dir, tasks, db, ca, gate, link, enrolments, credentials, address }
+        Self { _dir: dir, tasks, db, ca, gate, link, enrolments, credentials, address }
     }
 
     /// Makes a token.
@@ -160,7 +160,7 @@ impl World {
         };
         let bytes = encode(&Message::Hello(Box::new(hello))).expect("encodes");
         send.write_all(&bytes).await.expect("sent");
-        Session { connection, send, recv, decoder: Decoder::new(), _endpoint: endpoint }
+        Session { connection, _send: send, recv, decoder: Decoder::new(), _endpoint: endpoint }
     }
 
     /// Asks for a new certificate under `lampas-renew/1`.
