@@ -17,6 +17,6 @@ export default defineConfig({
     reportCompressedSize: false,
     chunkSizeWarningLimit: 700,
   },
-  server: { proxy: { '/api': { target: process.env['LAMPAS_SERVER'] ?? 'https://127.0.0.1:8443', secure: false } } },
+  server: { proxy: { '/api': { target: process.env.LAMPAS_SERVER ?? 'https://127.0.0.1:8443', secure: false } } },
   test: { environment: 'happy-dom', include: ['src/**/*.test.{ts,tsx}'], setupFiles: ['src/test-setup.ts'] },
 });

@@ -50,10 +50,10 @@ const app = createRoute({
   errorComponent: PageError,
   beforeLoad: async ({ context, location }) => {
     try {
-      await context.client.ensureQueryData(sessionQuery);
+      await context.client.query({ ...sessionQuery, staleTime: 'static' });
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
-      const state = await context.client.ensureQueryData(setupQuery);
+      const state = await context.client.query({ ...setupQuery, staleTime: 'static' });
       if (state.is_open) throw redirect({ to: '/setup' });
       throw redirect({ to: '/sign-in', search: location.href === '/' ? {} : { to: location.href } });
     }
@@ -75,7 +75,7 @@ const node = createRoute({
   getParentRoute: () => app,
   path: '/nodes/$node',
   validateSearch: (search: Search): { tab?: NodeTab } => {
-    const tab = NODE_TABS.find((each) => each === search['tab']);
+    const tab = NODE_TABS.find((each) => each === search.tab);
     return tab === undefined ? {} : { tab };
   },
   component: lazyRouteComponent(() => import('@/features/fleet/NodePage')),
@@ -101,7 +101,7 @@ const newObject = createRoute({
   getParentRoute: () => app,
   path: '/config/new',
   validateSearch: (search: Search): { kind: Kind; scope?: string } => ({
-    kind: KINDS_OF_OBJECTS.find((kind) => kind === search['kind']) ?? 'cron',
+    kind: KINDS_OF_OBJECTS.find((kind) => kind === search.kind) ?? 'cron',
     ...texts(search, 'scope'),
   }),
   component: lazyRouteComponent(() => import('@/features/host/NewObjectPage')),
@@ -113,7 +113,7 @@ const object = createRoute({
   getParentRoute: () => app,
   path: '/config/$object',
   validateSearch: (search: Search): { tab?: ObjectTab; from?: string; to?: string } => {
-    const tab = OBJECT_TABS.find((each) => each === search['tab']);
+    const tab = OBJECT_TABS.find((each) => each === search.tab);
     return { ...(tab === undefined ? {} : { tab }), ...texts(search, 'from', 'to') };
   },
   component: lazyRouteComponent(() => import('@/features/host/ObjectPage')),
@@ -170,7 +170,7 @@ const audit = createRoute({
 /** Says on the page itself that a permission is missing, instead of showing a list of failed requests. */
 function needs(permission: Permission) {
   return async ({ context }: { context: Context }): Promise<void> => {
-    const session = await context.client.ensureQueryData(sessionQuery);
+    const session = await context.client.query({ ...sessionQuery, staleTime: 'static' });
     if (session.permissions.includes(permission)) return;
     const detail = `You are signed in as ${session.preset}. An administrator can give you another preset under Users.`;
     throw new ApiError({ type: '/problems/forbidden', code: 'forbidden', title: 'This page needs a permission that you lack', status: 403, detail });

@@ -1,1 +1,5 @@
-// Runs before every test file.
+// After every test, what it rendered is taken away.
+import { cleanup } from '@testing-library/react';
+import { afterEach } from 'vitest';
+
+afterEach(cleanup);

@@ -6,6 +6,9 @@ import { api, take } from './client';
 /** The rows of a list's page. */
 export const PAGE = 100;
 
+/** The most rows that the controller gives at once. */
+const MOST = 500;
+
 export interface NodeFilter {
   query?: string | undefined;
   role?: string | undefined;
@@ -29,18 +32,18 @@ export const nodesQuery = (filter: NodeFilter) =>
   });
 
 export const nodeQuery = (node: string) =>
-  queryOptions({ queryKey: ['nodes', 'one', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}', { params: { path: { node: node } } })) });
+  queryOptions({ queryKey: ['nodes', 'one', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}', { params: { path: { node } } })) });
 
 export const nodeResourcesQuery = (node: string) =>
-  queryOptions({ queryKey: ['nodes', 'resources', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/resources', { params: { path: { node: node } } })) });
+  queryOptions({ queryKey: ['nodes', 'resources', node], queryFn: () => allPages((after) => take(api.GET('/api/v1/nodes/{node}/resources', { params: { path: { node }, query: defined({ after, limit: MOST }) } }))) });
 
 export const nodeActivityQuery = (node: string) =>
-  queryOptions({ queryKey: ['activity', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/activity', { params: { path: { node: node }, query: { limit: 50 } } })) });
+  queryOptions({ queryKey: ['activity', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/activity', { params: { path: { node }, query: { limit: 50 } } })) });
 
-export const rolesQuery = queryOptions({ queryKey: ['roles'], queryFn: () => take(api.GET('/api/v1/roles')) });
+export const rolesQuery = queryOptions({ queryKey: ['roles'], queryFn: async () => (await take(api.GET('/api/v1/roles'))).items });
 
 export const roleQuery = (role: string) =>
-  queryOptions({ queryKey: ['roles', role], queryFn: () => take(api.GET('/api/v1/roles/{role}', { params: { path: { role: role } } })) });
+  queryOptions({ queryKey: ['roles', role], queryFn: () => take(api.GET('/api/v1/roles/{role}', { params: { path: { role } } })) });
 
 export interface ObjectFilter {
   kind?: string | undefined;
@@ -82,12 +85,12 @@ export const changesQuery = (filter: { state?: string | undefined; after?: strin
   });
 
 export const changeQuery = (change: string) =>
-  queryOptions({ queryKey: ['changes', 'one', change], queryFn: () => take(api.GET('/api/v1/changes/{change}', { params: { path: { change: change } } })) });
+  queryOptions({ queryKey: ['changes', 'one', change], queryFn: () => take(api.GET('/api/v1/changes/{change}', { params: { path: { change } } })) });
 
 export const changeNodesQuery = (change: string) =>
   queryOptions({
     queryKey: ['changes', 'nodes', change],
-    queryFn: () => take(api.GET('/api/v1/changes/{change}/nodes', { params: { path: { change: change }, query: { limit: 5000 } } })),
+    queryFn: () => allPages((after) => take(api.GET('/api/v1/changes/{change}/nodes', { params: { path: { change }, query: defined({ after, limit: MOST }) } }))),
   });
 
 export interface DriftFilter {
@@ -135,6 +138,18 @@ export const runsQuery = (filter: { object?: string | undefined; node?: string |
 
 export const runQuery = (id: string) =>
   queryOptions({ queryKey: ['runs', 'one', id], queryFn: () => take(api.GET('/api/v1/runs/{run}', { params: { path: { run: id } } })) });
+
+/** Fetches a list that is shown whole, page after page. */
+async function allPages<T>(fetchPage: (after: string | undefined) => Promise<{ items: T[]; next?: string | null }>): Promise<T[]> {
+  const items: T[] = [];
+  let after: string | undefined;
+  do {
+    const page = await fetchPage(after);
+    items.push(...page.items);
+    after = page.next ?? undefined;
+  } while (after !== undefined);
+  return items;
+}
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 

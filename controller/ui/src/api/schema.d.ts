@@ -4,182 +4,6 @@
  */
 
 export interface paths {
-    "/api/v1/setup": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_setup"];
-        put?: never;
-        post: operations["post_setup"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/session": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_session"];
-        put?: never;
-        post: operations["post_session"];
-        delete: operations["delete_session"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/session/password": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put: operations["put_session_password"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/overview": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_overview"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/fleet-map": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_fleet-map"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_nodes"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{node}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_nodes_{node}"];
-        put?: never;
-        post?: never;
-        delete: operations["delete_nodes_{node}"];
-        options?: never;
-        head?: never;
-        patch: operations["patch_nodes_{node}"];
-        trace?: never;
-    };
-    "/api/v1/nodes/{node}/revoke": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["post_nodes_{node}_revoke"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{node}/retry": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["post_nodes_{node}_retry"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{node}/resources": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_nodes_{node}_resources"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{node}/activity": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_nodes_{node}_activity"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/activity": {
         parameters: {
             query?: never;
@@ -187,6 +11,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * What happened, newest first
+         * @description Needs the permission `view`.
+         */
         get: operations["get_activity"];
         put?: never;
         post?: never;
@@ -196,14 +24,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/roles": {
+    "/api/v1/audit": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_roles"];
+        /**
+         * Acts, newest first
+         * @description Needs the permission `view_audit`.
+         */
+        get: operations["get_audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -212,126 +44,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/roles/{role}": {
+    "/api/v1/audit/verification": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_roles_{role}"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/objects": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_objects"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/objects/{object}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_objects_{object}"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/objects/{object}/revisions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_objects_{object}_revisions"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/objects/{object}/revisions/{revision}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_objects_{object}_revisions_{revision}"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/objects/{object}/diff": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_objects_{object}_diff"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/check/spec": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["post_check_spec"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/export": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_export"];
+        /**
+         * Check the chain from its beginning
+         * @description Needs the permission `view_audit`.
+         */
+        get: operations["get_audit_verification"];
         put?: never;
         post?: never;
         delete?: never;
@@ -347,8 +71,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Changes, newest first
+         * @description Needs the permission `view`.
+         */
         get: operations["get_changes"];
         put?: never;
+        /**
+         * Make a change and plan it
+         * @description Needs the permission `change`.
+         */
         post: operations["post_changes"];
         delete?: never;
         options?: never;
@@ -363,41 +95,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["get_changes_{change}"];
+        /**
+         * One change, by id or number
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_changes_change"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/changes/{change}/apply": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["post_changes_{change}_apply"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/changes/{change}/plan": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["post_changes_{change}_plan"];
         delete?: never;
         options?: never;
         head?: never;
@@ -413,7 +117,71 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["post_changes_{change}_abandon"];
+        /**
+         * Drop a change that was not applied
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_changes_change_abandon"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{change}/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Apply a planned change
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_changes_change_apply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{change}/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a change stands on its nodes
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_changes_change_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{change}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Plan a change anew
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_changes_change_plan"];
         delete?: never;
         options?: never;
         head?: never;
@@ -429,23 +197,51 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["post_changes_{change}_revert"];
+        /**
+         * Make the change that undoes this one
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_changes_change_revert"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/changes/{change}/nodes": {
+    "/api/v1/check/manifest": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_changes_{change}_nodes"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Read a manifest without saving it
+         * @description Needs the permission `view`.
+         */
+        post: operations["post_check_manifest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/check/spec": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check an object without saving it
+         * @description Needs the permission `view`.
+         */
+        post: operations["post_check_spec"];
         delete?: never;
         options?: never;
         head?: never;
@@ -459,6 +255,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * Changes by hand, newest first
+         * @description Needs the permission `view`.
+         */
         get: operations["get_drift"];
         put?: never;
         post?: never;
@@ -475,7 +275,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["get_drift_{drift}"];
+        /**
+         * One change by hand
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_drift_drift"];
         put?: never;
         post?: never;
         delete?: never;
@@ -493,7 +297,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["post_drift_{drift}_adopt"];
+        /**
+         * Make a planned change of the node's version
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_drift_drift_adopt"];
         delete?: never;
         options?: never;
         head?: never;
@@ -509,7 +317,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post: operations["post_drift_{drift}_revert"];
+        /**
+         * Put the desired state back
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_drift_drift_revert"];
         delete?: never;
         options?: never;
         head?: never;
@@ -523,9 +335,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["get_enrolment-tokens"];
+        /**
+         * Enrolment tokens, newest first
+         * @description Needs the permission `manage_nodes`.
+         */
+        get: operations["get_enrolment_tokens"];
         put?: never;
-        post: operations["post_enrolment-tokens"];
+        /**
+         * Make an enrolment token
+         * @description Needs the permission `manage_nodes`.
+         */
+        post: operations["post_enrolment_tokens"];
         delete?: never;
         options?: never;
         head?: never;
@@ -539,32 +359,520 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get: operations["get_enrolment-tokens_{token}"];
+        /**
+         * One token, to wait for its node
+         * @description Needs the permission `manage_nodes`.
+         */
+        get: operations["get_enrolment_tokens_token"];
         put?: never;
         post?: never;
-        delete: operations["delete_enrolment-tokens_{token}"];
+        /**
+         * Withdraw an enrolment token
+         * @description Needs the permission `manage_nodes`.
+         */
+        delete: operations["delete_enrolment_tokens_token"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/users": {
+    "/api/v1/events": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_users"];
+        /**
+         * Events as they are committed (SSE)
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_events"];
         put?: never;
-        post: operations["post_users"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/users/{user}": {
+    "/api/v1/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Objects as a manifest
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/fleet-map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One small row for each node
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_fleet_map"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Nodes, by name
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One node, by id or name; its revision is the ETag
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_nodes_node"];
+        put?: never;
+        post?: never;
+        /**
+         * Take a node out of the fleet
+         * @description Needs the permission `manage_nodes`.
+         */
+        delete: operations["delete_nodes_node"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a node's name, roles, labels or address
+         * @description Needs the permission `manage_nodes`.
+         */
+        patch: operations["patch_nodes_node"];
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What happened on a node, newest first
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_nodes_node_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/resources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is in force on a node
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_nodes_node_resources"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try again what failed or is quarantined
+         * @description Needs the permission `manage_nodes`.
+         */
+        post: operations["post_nodes_node_retry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Revoke a node's certificate
+         * @description Needs the permission `manage_nodes`.
+         */
+        post: operations["post_nodes_node_revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Objects, by name
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_objects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One object; its revision is the ETag
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_objects_object"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The difference of two revisions
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_objects_object_diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/revisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An object's revisions, newest first
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_objects_object_revisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/revisions/{revision}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One revision with what it says
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_objects_object_revisions_revision"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/revisions/{revision}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the change that puts an object back to a revision
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_objects_object_revisions_revision_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * This document
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_openapi_json"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What needs attention, in one request
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Roles, by name
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_roles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/roles/{role}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One role
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_roles_role"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Runs of cron jobs, newest first
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One run with its output
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_runs_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who is signed in
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_session"];
+        put?: never;
+        /**
+         * Sign in
+         * @description Open to everybody.
+         */
+        post: operations["post_session"];
+        /**
+         * Sign out
+         * @description Needs the permission `own_account`.
+         */
+        delete: operations["delete_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change one's own password
+         * @description Needs the permission `own_account`.
+         */
+        put: operations["put_session_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One's own open sessions
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{session}": {
         parameters: {
             query?: never;
             header?: never;
@@ -574,10 +882,38 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        delete: operations["delete_users_{user}"];
+        /**
+         * End one of one's own sessions
+         * @description Needs the permission `own_account`.
+         */
+        delete: operations["delete_sessions_session"];
         options?: never;
         head?: never;
-        patch: operations["patch_users_{user}"];
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether the controller waits for its first administrator
+         * @description Open to everybody.
+         */
+        get: operations["get_setup"];
+        put?: never;
+        /**
+         * Make the first administrator and sign in
+         * @description Open to everybody.
+         */
+        post: operations["post_setup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/tokens": {
@@ -587,8 +923,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /**
+         * API tokens, newest first
+         * @description Needs the permission `own_account`.
+         */
         get: operations["get_tokens"];
         put?: never;
+        /**
+         * Make an API token
+         * @description Needs the permission `own_account`.
+         */
         post: operations["post_tokens"];
         delete?: never;
         options?: never;
@@ -606,20 +950,80 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        delete: operations["delete_tokens_{token}"];
+        /**
+         * Revoke an API token
+         * @description Needs the permission `own_account`.
+         */
+        delete: operations["delete_tokens_token"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/audit": {
+    "/api/v1/users": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_audit"];
+        /**
+         * All users, by name
+         * @description Needs the permission `manage_users`.
+         */
+        get: operations["get_users"];
+        put?: never;
+        /**
+         * Make a user
+         * @description Needs the permission `manage_users`.
+         */
+        post: operations["post_users"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One user, by id or name
+         * @description Needs the permission `manage_users`.
+         */
+        get: operations["get_users_user"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a user
+         * @description Needs the permission `manage_users`.
+         */
+        delete: operations["delete_users_user"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a user
+         * @description Needs the permission `manage_users`.
+         */
+        patch: operations["patch_users_user"];
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether the process lives
+         * @description Open to everybody.
+         */
+        get: operations["get_healthz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -628,14 +1032,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/audit/verification": {
+    "/metrics": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_audit_verification"];
+        /**
+         * Figures for Prometheus
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -644,30 +1052,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/runs": {
+    "/readyz": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get: operations["get_runs"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/runs/{run}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["get_runs_{run}"];
+        /**
+         * Whether requests can be served
+         * @description Open to everybody.
+         */
+        get: operations["get_readyz"];
         put?: never;
         post?: never;
         delete?: never;
@@ -680,8 +1076,167 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @enum {string} */
-        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link";
+        /** @description One step of a plan. */
+        Action: {
+            /** @description A unified diff of the file, at most 64 KiB; empty when there is nothing to show. */
+            diff: string;
+            fault?: components["schemas"]["Fault"] | null;
+            /** @description The object's kind. */
+            kind: components["schemas"]["Kind"];
+            /** @description The object's name. */
+            name: components["schemas"]["ObjectName"];
+            /** @description What the operator should know: a foreign line that wins, a file that is kept aside. */
+            notes: string[];
+            /** @description Its object. */
+            object: components["schemas"]["ObjectId"];
+            /** @description The file concerned, as the node sees it. */
+            path: string;
+            /** @description The resource. */
+            target: components["schemas"]["Target"];
+            /** @description What would be done. */
+            verb: components["schemas"]["Verb"];
+        };
+        /** @description One line of what happened: `GET /api/v1/nodes/{id}/activity`, `GET /api/v1/activity`. */
+        Activity: {
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /**
+             * Format: int64
+             * @description The number of the change.
+             */
+            change?: number | null;
+            /** @description The event's kind: `host.drift.found` … */
+            kind: string;
+            node?: components["schemas"]["NodeId"] | null;
+            /** @description The node's name. */
+            node_name?: string | null;
+            object?: components["schemas"]["ObjectId"] | null;
+            /**
+             * Format: int64
+             * @description The event's place.
+             */
+            seq: number;
+            /** @description A sentence for people. */
+            text: string;
+        };
+        /** @description `POST /api/v1/drift/{id}/adopt`: opens a change, already planned, with the node's version as the draft. */
+        AdoptRequest: {
+            /** @description Why; "adopted from NODE" when left out. */
+            reason?: string;
+            /** @description Adopts for this scope instead of the object's own. */
+            scope?: string | null;
+        };
+        /** @description The answer to adopting: the change to look at and apply. */
+        Adopted: {
+            /** @description The change. */
+            change: components["schemas"]["ChangeId"];
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            number: number;
+        };
+        /** @description An API token: `GET /api/v1/tokens` (one's own; everybody's with `?all=true` and the permission). */
+        ApiToken: {
+            /** @description The network that it may be used from (CIDR); any when absent. */
+            cidr?: string | null;
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description When it ends. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description The token's id; not its secret. */
+            id: components["schemas"]["TokenId"];
+            last_used_at?: components["schemas"]["UnixMs"] | null;
+            /** @description What it is for, in the owner's words. */
+            name: string;
+            /** @description The owner. */
+            owner: components["schemas"]["Login"];
+            /** @description At most what this preset grants, and never more than the owner may. */
+            preset: components["schemas"]["Preset"];
+        };
+        /** @description `POST /api/v1/tokens`. */
+        ApiTokenCreate: {
+            /** @description The network that it may be used from (CIDR). */
+            cidr?: string | null;
+            /** @description What it is for, 1 to 64 characters. */
+            name: string;
+            /** @description The bound; at most the owner's preset. */
+            preset: components["schemas"]["Preset"];
+            /**
+             * Format: int64
+             * @description Its life in seconds, 60 to 31,536,000 (a year).
+             */
+            ttl_secs: number;
+        };
+        /** @description The answer to making an API token: the only time that the secret is shown. */
+        ApiTokenCreated: {
+            /** @description The secret, for `Authorization: Bearer …`. */
+            secret: string;
+            /** @description The token. */
+            token: components["schemas"]["ApiToken"];
+        };
+        /** @description `POST /api/v1/changes/{id or number}/apply`. */
+        ApplyRequest: {
+            /** @description Goes on although some nodes could not be asked. */
+            allow_unplanned?: boolean;
+            /** @description The plan that was seen; refused with `plan.moved` when anything moved since. */
+            plan: string;
+        };
+        /** @description Something that needs somebody. */
+        Attention: {
+            /** @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `certificate_expiring`, `plan_waiting`. */
+            kind: string;
+            /** @description The page that shows the cause and the remedy, relative to the dashboard's root. */
+            link: string;
+            /**
+             * Format: int32
+             * @description How many nodes are concerned.
+             */
+            nodes: number;
+            since?: components["schemas"]["UnixMs"] | null;
+            /** @description A sentence for people. */
+            text: string;
+        };
+        /** @description One act: `GET /api/v1/audit?after&limit&principal&act` (newest first). */
+        AuditEntry: {
+            /** @description What: `change.apply`, `node.revoke`, `session.open` … */
+            act: string;
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /** @description From which address; empty for the system. */
+            from: string;
+            /** @description The hash of this entry, which covers the hash of the one before. */
+            hash: string;
+            /** @description On what, by name. */
+            object: string;
+            /** @description Who: `user:admin`, `token:NAME of admin`, `node:web-1`, `system`. */
+            principal: string;
+            /** @description Why, in the principal's words. */
+            reason: string;
+            /** @description `done` or `refused: …`. */
+            result: string;
+            /**
+             * Format: int64
+             * @description Its place in the chain, from 1.
+             */
+            seq: number;
+        };
+        /** @description `GET /api/v1/audit/verification`: the chain, checked from its beginning. */
+        AuditVerification: {
+            /**
+             * Format: int64
+             * @description The first entry whose hash is wrong; absent when the chain is whole.
+             */
+            broken_at?: number | null;
+            /**
+             * Format: int64
+             * @description How many entries were checked.
+             */
+            entries: number;
+            /** @description The head's hash. */
+            head: string;
+        };
+        /** @description What an object says, by kind. */
         Body: (components["schemas"]["HostsEntry"] & {
             /** @enum {string} */
             kind: "hosts";
@@ -701,505 +1256,305 @@ export interface components {
             /** @enum {string} */
             kind: "link";
         });
-        /** @enum {string} */
-        DriftPolicy: "hold" | "report" | "repair";
-        ObjectSpec: {
-            /** @description The name, unique among objects of its kind and scope. */
-            name: string;
-            /** @description The nodes that it is for. */
-            scope: string;
-            drift?: components["schemas"]["DriftPolicy"];
-            body: components["schemas"]["Body"];
+        /** @description `GET /api/v1/changes/{id or number}`. */
+        Change: components["schemas"]["ChangeSummary"] & {
+            /** @description The drafts, with what they do. */
+            drafts: components["schemas"]["DraftView"][];
+            plan?: components["schemas"]["Plan"] | null;
+            /**
+             * Format: int64
+             * @description The change that this one reverts.
+             */
+            reverts?: number | null;
         };
-        ObjectKey: {
-            kind: components["schemas"]["Kind"];
-            /** @description The scope. */
-            scope: string;
-            /** @description The name. */
-            name: string;
+        /** @description `POST /api/v1/changes`: makes a change and plans it. With `Idempotency-Key`, the same key gives the same change. */
+        ChangeCreate: {
+            /** @description With `apply`: goes on although some nodes could not be asked. */
+            allow_unplanned?: boolean;
+            /** @description Applies it in the same call when every affected node could be planned, or `allow_unplanned` is set. */
+            apply?: boolean;
+            /** @description The drafts, 1 to 10,000. */
+            drafts: components["schemas"]["Draft"][];
+            /** @description Why, in the author's words, up to 500 characters. */
+            reason?: string;
         };
-        /** @enum {string} */
+        /** @description Names a change. */
+        ChangeId: string;
+        /** @description A row of `GET /api/v1/changes/{id}/nodes`. */
+        ChangeNode: {
+            config?: components["schemas"]["ResourceState"] | null;
+            fault?: components["schemas"]["Fault"] | null;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /**
+             * Format: int64
+             * @description From the apply to the controller's receipt of the proof, in milliseconds.
+             */
+            since_apply_ms?: number | null;
+            /** @description How it stands. */
+            state: components["schemas"]["ChangeNodeState"];
+            /**
+             * Format: int64
+             * @description How long the node took from the arrival to the proof, in milliseconds.
+             */
+            took_ms?: number | null;
+        };
+        /**
+         * @description How a node of a change stands.
+         * @enum {string}
+         */
+        ChangeNodeState: "waiting" | "applying" | "converged" | "failed" | "unreachable" | "superseded";
+        /**
+         * @description The way of a change.
+         * @enum {string}
+         */
         ChangeState: "draft" | "planned" | "approved" | "rolling" | "done" | "abandoned";
-        Event: {
-            /**
-             * Format: int64
-             * @description Its place in the order of commits; what SSE resumes from.
-             */
-            seq: number;
-            kind: components["schemas"]["EventKind"];
-            /** @description When, by the controller's clock. */
-            at: string;
-            /** @description The node concerned. */
-            node?: string | null;
-            /** @description The object concerned. */
-            object?: string | null;
-            /** @description The change concerned. */
-            change?: string | null;
-            /** @description Names and numbers that go with it; never a content or a secret. */
-            details?: {
-                [key: string]: string;
-            };
-        };
-        Generation: {
-            /**
-             * Format: int64
-             * @description Grows when a backup is restored; from 1.
-             */
-            epoch: number;
-            /**
-             * Format: int64
-             * @description Grows with every change that reaches this node; from 1.
-             */
-            counter: number;
-        };
-        NodeDesired: {
-            /** @description The node that it is for; an agent refuses another's. */
-            node: string;
-            /** @description Older ones are refused, equal ones change nothing. */
-            generation: string;
-            /** @description [`NodeDesired::compute_hash`] of the groups; the agent computes it again and refuses a mismatch. */
-            hash: string;
-            /** @description The groups, in the order in which they are applied. */
-            groups: components["schemas"]["Group"][];
-        };
-        Group: {
-            name: components["schemas"]["GroupKind"];
-            /** @description The resources, sorted by target. */
-            resources: components["schemas"]["Resource"][];
-        };
-        /** @enum {string} */
-        GroupKind: "host";
-        Resource: {
-            /** @description What it claims; unique on the node. */
-            target: string;
-            /** @description The object that it came from; also the id that `lampas-agent job run` takes. */
-            object: string;
-            kind: components["schemas"]["Kind"];
-            /** @description The object's name. */
-            name: string;
-            /** @description The object's scope, for `why`. */
-            scope: string;
-            drift: components["schemas"]["DriftPolicy"];
-            provenance: components["schemas"]["Provenance"];
-            spec: components["schemas"]["Spec"];
-        };
-        Provenance: {
-            /**
-             * Format: int64
-             * @description The object's revision, from 1.
-             */
-            revision: number;
-            /** @description The user or token, by name. */
+        /** @description A row of `GET /api/v1/changes?state&plan&after&limit` (newest first); `plan` finds a change by a prefix of its plan's id. */
+        ChangeSummary: {
+            applied_at?: components["schemas"]["UnixMs"] | null;
+            /** @description Who made it. */
             author: string;
-            /** @description When it was saved, by the controller's clock. */
-            at: string;
-            /** @description Why, in the author's words. */
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            done_at?: components["schemas"]["UnixMs"] | null;
+            /** @description The change. */
+            id: components["schemas"]["ChangeId"];
+            /**
+             * Format: int64
+             * @description Its number, from 1: what people say.
+             */
+            number: number;
+            /** @description How its nodes stand. */
+            progress: components["schemas"]["Progress"];
+            /** @description Why. */
             reason: string;
-            /**
-             * Format: int64
-             * @description The number of the change, for `lampasctl change revert N`.
-             */
-            change: number;
+            /** @description How far it is. */
+            state: components["schemas"]["ChangeState"];
+            /** @description One line on what it does: `cron hello (role:app)`, `3 objects`. */
+            title: string;
         };
-        Spec: {
-            cron: components["schemas"]["CronJob"];
-        };
-        Content: {
-            /** @description BLAKE3 of the bytes. */
-            hash: string;
-            /**
-             * Format: int64
-             * @description How many bytes; at most 1 MiB.
-             */
-            size: number;
-            /** @description The bytes themselves when they are at most [`Content::INLINE_BYTES`] long. */
-            inline?: number[] | null;
-        };
-        Fault: {
-            /** @description Stable, machine-readable: `cron.user_unknown`, `file.ancestor_writable`. */
-            code: string;
-            /** @description What happened, what it means and what to do. */
-            message: string;
-            /** @description Whether the same attempt may succeed later without anybody's act. */
-            retry: boolean;
-        };
-        /** @enum {string} */
-        ResourceState: "converged" | "paused" | "waiting" | "applying" | "drifted" | "blocked" | "failed";
-        NodePlan: {
-            /** @description The hash of the desired state that was planned. */
-            desired: string;
-            /** @description A hash over what the agent looked at; it differs when somebody changed something since. */
-            observed: string;
-            /** @description What would be done, removals first; nothing to do is an empty list. */
-            actions: components["schemas"]["Action"][];
-        };
-        Action: {
-            /** @description The resource. */
-            target: string;
-            /** @description Its object. */
-            object: string;
-            kind: components["schemas"]["Kind"];
-            /** @description The object's name. */
-            name: string;
-            verb: components["schemas"]["Verb"];
-            /** @description The file concerned, as the node sees it. */
-            path: string;
-            /** @description A unified diff of the file, at most 64 KiB; empty when there is nothing to show. */
-            diff: string;
-            /** @description What the operator should know: a foreign line that wins, a file that is kept aside. */
-            notes: string[];
-            /** @description Why it could not be done; validation fails before anything is written. */
-            fault?: null | components["schemas"]["Fault"];
-        };
-        /** @enum {string} */
-        Verb: "create" | "update" | "remove";
-        GenerationReport: {
-            /** @description Which generation. */
-            generation: string;
-            /** @description The hash of the desired state that it was. */
-            hash: string;
-            phase: components["schemas"]["Phase"];
-            state: components["schemas"]["ResourceState"];
-            /**
-             * Format: int64
-             * @description How long the agent took from the arrival to this report, in milliseconds.
-             */
-            took_ms: number;
-            /** @description The resources' states: all of them when applied, none when received. */
-            resources: components["schemas"]["ResourceReport"][];
-            /** @description The agent's clock. */
-            at: string;
-        };
-        /** @enum {string} */
-        Phase: "received" | "applied" | "confirmed" | "quarantined";
-        ResourceReport: {
-            /** @description The resource. */
-            target: string;
-            /** @description Its object. */
-            object: string;
-            state: components["schemas"]["ResourceState"];
-            /** @description Why it is not converged. */
-            fault?: null | components["schemas"]["Fault"];
-            /** @description What the operator should know although it is in force. */
-            notes: string[];
-        };
-        DriftReport: {
-            /** @description The resource. */
-            target: string;
-            /** @description Its object. */
-            object: string;
-            /** @description The generation that was in force. */
-            generation: string;
-            outcome: components["schemas"]["DriftOutcome"];
-            /** @description The file, as the node sees it. */
-            path: string;
-            /** @description A unified diff from the desired to the observed bytes, at most 64 KiB. */
-            diff: string;
-            /** @description What was found; absent when there is no file. */
-            observed?: null | components["schemas"]["ObservedFile"];
-            /** @description When the agent saw it, by its clock. */
-            at: string;
-        };
-        /** @enum {string} */
-        DriftOutcome: "standing" | "repaired" | "resolved";
-        ObservedFile: {
-            /** @description The bytes, when they are at most [`ObservedFile::MAX_BYTES`]; for hosts only the managed block, for a crontab only LAMPAS's block; for a link what it points to. */
-            content?: number[] | null;
-            /** @description BLAKE3 of the bytes. */
-            hash: string;
-            /** @description The owner by name, or by number when it has none. */
-            owner: string;
-            /** @description The group by name, or by number when it has none. */
-            group: string;
-            /** @description The permission bits. */
-            mode: string;
-            /** @description When it was last written, by the node's clock. */
-            modified_at: string;
-            /** @description Whether somebody other than root could have written it: then adopting root-executed content is refused. */
-            is_writable_by_others: boolean;
-        };
-        JobRun: {
-            /** @description The run; made on the node. */
-            run: string;
-            /** @description The job. */
-            object: string;
-            /** @description The account that it ran as. */
-            user: string;
-            /** @description The slot that it was for, by the schedule; absent for `@reboot` and runs by hand. */
-            slot?: string | null;
-            /** @description When it began, by the node's clock. */
-            started_at: string;
-            /** @description When it ended; absent when the machine stopped under it. */
-            ended_at?: string | null;
-            outcome: components["schemas"]["RunOutcome"];
-            /** @description The last bytes of its output, at most 64 KiB, invalid UTF-8 replaced. */
-            output: string;
-            /**
-             * Format: int64
-             * @description How many bytes it wrote in all.
-             */
-            output_bytes: number;
-        };
-        RunOutcome: {
-            /** @enum {string} */
-            how: "exited";
-            value: number;
-        } | {
-            /** @enum {string} */
-            how: "signalled";
-            value: number;
-        } | {
-            /** @enum {string} */
-            how: "timed_out";
-        } | {
-            /** @enum {string} */
-            how: "not_started";
-        } | {
-            /** @enum {string} */
-            how: "skipped";
-        } | {
-            /** @enum {string} */
-            how: "lost";
-        };
-        /** @enum {string} */
-        Permission: "view" | "read_content" | "change" | "manage_nodes" | "manage_users" | "view_audit" | "own_account";
-        /** @enum {string} */
-        Preset: "viewer" | "operator" | "administrator";
-        /** @enum {string} */
-        CronTable: "system" | "user";
+        /** @description A job under the node's cron. The object's name is the job's: `[A-Za-z0-9_-]+`, since cron ignores other files. */
         CronJob: {
-            /** @description When it runs: five fields or `@daily` and the like. */
-            schedule: string;
-            /** @description The account that it runs as; `root` by default. */
-            user?: string;
-            /** @description The command, run by `/bin/sh -c`; one line, at most 8,000 bytes. `%` is literal, or may be written `\%` as in a crontab; input after an unescaped `%` is not a feature here. */
+            /**
+             * @description The command, run by `/bin/sh -c`; one line, at most 8,000 bytes. `%` is literal, or may be written `\%` as in a
+             *     crontab; input after an unescaped `%` is not a feature here.
+             */
             command: string;
+            /** @description Whether the job stands in cron's file at all; `true` by default. */
+            enabled?: boolean;
             /** @description Variables of its environment; `PATH` is explicit and has the system's directories unless set here. */
             environment?: {
                 [key: string]: string;
             };
             /** @description Who gets the output by mail: an address list, `""` for nobody; cron's default (the user) when left out. */
             mailto?: string | null;
-            /** @description The zone that the schedule is meant in; the node's own when left out. */
-            time_zone?: string | null;
+            /** @description When it runs: five fields or `@daily` and the like. */
+            schedule: components["schemas"]["Schedule"];
+            /** @description Which of cron's files it goes to; a system file by default. */
             table?: components["schemas"]["CronTable"];
+            time_zone?: components["schemas"]["TimeZoneName"] | null;
             /**
              * Format: int32
              * @description Seconds after which a run is ended (SIGTERM, ten seconds later SIGKILL); 1 to 604,800; no limit when left out.
              */
             timeout_secs?: number | null;
-            /** @description Whether the job stands in cron's file at all; `true` by default. */
-            enabled?: boolean;
+            /** @description The account that it runs as; `root` by default. */
+            user?: components["schemas"]["UserName"];
         };
-        /** @enum {string} */
-        Encoding: "utf8" | "base64";
-        /** @enum {string} */
-        Validator: "script" | "json" | "toml" | "sudoers";
-        ManagedFile: {
-            /** @description Where it stands on the node. */
-            path: string;
-            /** @description The content, at most 1 MiB decoded. */
-            content?: string;
-            encoding?: components["schemas"]["Encoding"];
-            /** @description The owner; `root` by default. */
-            owner?: string;
-            /** @description The group; `root` by default. */
-            group?: string;
-            /** @description The mode; `0644` by default. */
-            mode?: string;
-            /** @description The check that it must pass on the node before it lands; none by default. */
-            validate?: null | components["schemas"]["Validator"];
-        };
+        /**
+         * @description Which of cron's files a job goes to.
+         * @enum {string}
+         */
+        CronTable: "system" | "user";
+        /** @description A directory; what stands in it is nobody's business but its own objects'. */
         Directory: {
+            /** @description The group; `root` by default. */
+            group?: components["schemas"]["GroupName"];
+            /** @description The mode; `0755` by default. */
+            mode?: components["schemas"]["FileMode"];
+            /** @description The owner; `root` by default. */
+            owner?: components["schemas"]["UserName"];
             /** @description Where it stands on the node. */
-            path: string;
-            /** @description The owner; `root` by default. */
-            owner?: string;
-            /** @description The group; `root` by default. */
-            group?: string;
-            /** @description The mode; `0755` by default. */
-            mode?: string;
+            path: components["schemas"]["ManagedPath"];
         };
-        Link: {
-            /** @description Where the link stands on the node. */
-            path: string;
-            /** @description What it points to: absolute or relative, 1 to 1,024 bytes in one line. It need not exist. */
-            target: string;
-        };
-        Script: {
-            /** @description Where it stands on the node; `/usr/local/bin/NAME` when left out. */
-            path?: string | null;
-            /** @description The text, UTF-8, at most 1 MiB, beginning with a `#!` line. */
-            content: string;
-            /** @description The owner; `root` by default. */
-            owner?: string;
-            /** @description The group; `root` by default. */
-            group?: string;
-            /** @description The mode; `0755` by default. */
-            mode?: string;
-        };
-        Schedule: Record<string, never>;
-        HostsEntry: {
-            /** @description The address, IPv4 or IPv6; together with `names`. */
-            address?: string | null;
-            /** @description The canonical name first, then its aliases; 1 to 32 when there is an address. */
-            names?: string[];
-            /** @description Generates one line for each node of this scope that has an address which an operator set or approved. */
-            nodes?: string | null;
-            /** @description With `nodes`: each node is listed as `NAME.DOMAIN NAME`; only `NAME` when left out. */
-            domain?: string | null;
-            /** @description A comment at the end of the line, one line, at most 200 bytes; empty for none. */
-            comment?: string;
-        };
-        /** @enum {string} */
-        NodeState: "online" | "stale" | "offline";
-        NodeFacts: {
-            /** @description `uname -n`. */
-            hostname: string;
-            /** @description `PRETTY_NAME` of os-release. */
-            os: string;
-            /** @description `uname -r`. */
-            kernel: string;
-            /** @description `x86_64`, `aarch64` … */
-            architecture: string;
-            /**
-             * Format: int32
-             * @description Processors that are online.
-             */
-            cpus: number;
+        /** @description One draft of a change. */
+        Draft: components["schemas"]["DraftAct"] & {
             /**
              * Format: int64
-             * @description Memory in bytes.
+             * @description The revision that the draft was made from; refused when there is a newer one. Absent: whatever there is.
              */
-            memory_bytes: number;
-            /** @description The IANA name of the node's time zone, `UTC` when unknown. */
-            time_zone: string;
-            /** @description The agent's version. */
-            agent_version: string;
-            /** @description Hash of the machine-id; a second node with the same value is a clone. */
-            machine: string;
-            /** @description `--root` of the agent, `/` by default. */
-            root: string;
-            /** @description The node's addresses other than loopback. */
-            addresses: string[];
+            base?: number | null;
+            previous_name?: components["schemas"]["ObjectName"] | null;
         };
-        /** @enum {string} */
-        Level: "fleet" | "selector" | "role" | "node";
-        ObjectSummary: {
-            /** @description The object. */
-            id: string;
+        /** @description What a draft does. */
+        DraftAct: {
+            /** @description Makes or changes the object with this identity. */
+            put: components["schemas"]["ObjectSpec"];
+        } | {
+            /** @description Deletes the object with this identity; nothing happens when there is none. */
+            delete: components["schemas"]["ObjectKey"];
+        };
+        /** @description A draft as it is shown. */
+        DraftView: {
+            /**
+             * Format: int64
+             * @description The revision that it was made from.
+             */
+            base?: number | null;
+            /** @description A unified diff of the object, as manifests. */
+            diff: string;
+            /** @description The object's identity. */
+            key: components["schemas"]["ObjectKey"];
+            object?: components["schemas"]["ObjectId"] | null;
+            /** @description `create`, `update`, `rename`, `delete` or `none`. */
+            verb: string;
+        };
+        /** @description A row of `GET /api/v1/drift?node&object&standing&after&limit`; `GET /api/v1/drift/{id}`. */
+        Drift: {
+            /** @description Why it can't be adopted; empty when it can. */
+            adopt_refusal: string;
+            /** @description A unified diff from the desired to the observed bytes; hashes where the caller may not read it. */
+            diff: string;
+            ended_at?: components["schemas"]["UnixMs"] | null;
+            /** @description When the agent saw it. */
+            found_at: components["schemas"]["UnixMs"];
+            /** @description The finding. */
+            id: components["schemas"]["DriftId"];
+            /** @description The object's kind. */
             kind: components["schemas"]["Kind"];
-            /** @description The scope. */
+            /** @description Its mode now. */
+            mode?: string | null;
+            modified_at?: components["schemas"]["UnixMs"] | null;
+            /** @description The object's name. */
+            name: components["schemas"]["ObjectName"];
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description The object. */
+            object: components["schemas"]["ObjectId"];
+            /** @description How it stands. */
+            outcome: components["schemas"]["DriftOutcome"];
+            /** @description Who owns the file now; absent when it is gone. */
+            owner?: string | null;
+            /** @description The file on the node. */
+            path: string;
+            /** @description The object's policy. */
+            policy: components["schemas"]["DriftPolicy"];
+            /** @description The object's scope. */
             scope: string;
-            /** @description The name. */
-            name: string;
-            /**
-             * Format: int64
-             * @description The current revision, from 1.
-             */
-            revision: number;
-            /** @description One line on what it says: `*\/5 * * * * www-data date …`, `/etc/motd 0644`. */
-            summary: string;
-            /** @description Who saved the current revision. */
-            author: string;
-            /** @description When it was saved. */
-            updated_at: string;
             /**
              * Format: int32
-             * @description How many nodes have it in their desired state.
+             * @description How many nodes have the object, for "Adopt for role app (2 nodes)".
              */
-            nodes: number;
+            scope_nodes: number;
+            /** @description The resource. */
+            target: components["schemas"]["Target"];
         };
-        Object: components["schemas"]["ObjectSummary"] & {
-            spec: components["schemas"]["ObjectSpec"];
-            /** @description Whether a content was left out for want of the permission `read_content`. */
-            is_masked: boolean;
-            /** @description The nodes that have it. */
-            effective_on: components["schemas"]["NodeRef"][];
-            /** @description The nodes in its scope on which another object wins its target. */
-            overridden_on: components["schemas"]["Overridden"][];
-            /** @description Whether it was deleted; then `spec` is its last revision's. */
-            is_deleted: boolean;
+        /** @description Names one drift finding. */
+        DriftId: string;
+        /**
+         * @description What became of a drift.
+         * @enum {string}
+         */
+        DriftOutcome: "standing" | "repaired" | "resolved";
+        /**
+         * @description What the agent does about a change by hand.
+         * @enum {string}
+         */
+        DriftPolicy: "hold" | "report" | "repair";
+        /**
+         * @description How a content stands in JSON and TOML.
+         * @enum {string}
+         */
+        Encoding: "utf8" | "base64";
+        /** @description A row of `GET /api/v1/enrolment-tokens`; `GET …/{id}` to wait for the node; `DELETE …/{id}` withdraws it. */
+        EnrolToken: {
+            /** @description Who made it. */
+            author: string;
+            /** @description The network that it may be used from. */
+            cidr?: string | null;
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description The nodes that used it, with their name and whether they are connected. */
+            enrolled: components["schemas"]["EnrolledNode"][];
+            /** @description When it ends. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description The token's id; not its secret. */
+            id: components["schemas"]["TokenId"];
+            node?: components["schemas"]["NodeName"] | null;
+            /** @description The roles that it gives. */
+            roles: components["schemas"]["RoleName"][];
+            /** @description `waiting`, `used`, `expired` or `withdrawn`. */
+            state: string;
+            /**
+             * Format: int32
+             * @description How often it may still be used.
+             */
+            uses_left: number;
         };
-        NodeRef: {
+        /** @description `POST /api/v1/enrolment-tokens`. */
+        EnrolTokenCreate: {
+            /** @description The network that it may enrol from (CIDR). */
+            cidr?: string | null;
+            /** @description The labels of the node. */
+            labels?: {
+                [key: string]: string;
+            };
+            node?: components["schemas"]["NodeName"] | null;
+            /** @description The roles of the node. */
+            roles?: components["schemas"]["RoleName"][];
+            /**
+             * Format: int64
+             * @description Its life in seconds: 60 to 604,800; an hour by default.
+             */
+            ttl_secs?: number;
+            /**
+             * Format: int32
+             * @description How many nodes may use it: 1 to 10,000; one by default. More than one can't go with `node`.
+             */
+            uses?: number;
+        };
+        /** @description The answer: the only time that the token is shown. */
+        EnrolTokenCreated: {
+            /** @description One command for the new node; the token is given on standard input. */
+            command: string;
+            /** @description The token itself, `lpt1-…`; it pins the fleet's CA. */
+            secret: string;
+            /** @description The token's row. */
+            token: components["schemas"]["EnrolToken"];
+        };
+        /** @description A node that used a token. */
+        EnrolledNode: {
+            /** @description One line on what it is: `Debian 12, 4 cores`. */
+            about: string;
             /** @description The node. */
-            id: string;
+            id: components["schemas"]["NodeId"];
+            /** @description Whether its agent is connected. */
+            is_connected: boolean;
             /** @description Its name. */
             name: string;
         };
-        Overridden: {
-            node: components["schemas"]["NodeRef"];
-            /** @description The object that wins. */
-            by: string;
-            /** @description That object, for people: `cron hello (node:web-1)`. */
-            by_text: string;
-        };
-        Revision: {
+        /** @description One fact. The schema is the same in SSE, webhooks and alerts. */
+        Event: {
+            /** @description When, by the controller's clock. */
+            at: components["schemas"]["UnixMs"];
+            change?: components["schemas"]["ChangeId"] | null;
+            /** @description Names and numbers that go with it; never a content or a secret. */
+            details?: {
+                [key: string]: string;
+            };
+            /** @description What happened. */
+            kind: components["schemas"]["EventKind"];
+            node?: components["schemas"]["NodeId"] | null;
+            object?: components["schemas"]["ObjectId"] | null;
             /**
              * Format: int64
-             * @description The number, from 1.
+             * @description Its place in the order of commits; what SSE resumes from.
              */
-            revision: number;
-            /** @description Who saved it. */
-            author: string;
-            /** @description When. */
-            at: string;
-            /** @description Why. */
-            reason: string;
-            /**
-             * Format: int64
-             * @description The number of the change that brought it.
-             */
-            change: number;
-            /** @description Whether this revision deleted the object. */
-            is_deletion: boolean;
-            /** @description What it says; only when one revision is asked for. */
-            spec?: null | components["schemas"]["ObjectSpec"];
-        };
-        RevisionDiff: {
-            /**
-             * Format: int64
-             * @description The older one; 0 for nothing.
-             */
-            from: number;
-            /**
-             * Format: int64
-             * @description The newer one.
-             */
-            to: number;
-            /** @description The unified diff. */
-            diff: string;
-        };
-        SpecCheck: {
-            /** @description What is wrong; empty when it could be saved. */
-            problems: components["schemas"]["Finding"][];
-            /** @description For a cron job: the next five runs. Empty for `@reboot`. */
-            next_runs: components["schemas"]["NextRun"][];
-            /** @description For a cron job: the zone that they are meant in. */
-            time_zone?: string | null;
-        };
-        Finding: {
-            /** @description The field: `schedule`, `content` … */
-            field: string;
-            /**
-             * Format: int32
-             * @description The line within a content, from 1.
-             */
-            line?: number | null;
-            severity: components["schemas"]["Severity"];
-            /** @description What is wrong and what would be right. */
-            message: string;
+            seq: number;
         };
         /** @enum {string} */
-        Severity: "error" | "warning";
-        NextRun: {
-            /** @description When. */
-            at: string;
-            /** @description The wall time in its zone with offset: `2026-03-29T02:30:00+01:00`. */
-            local: string;
-            /** @description What a clock change does to it; empty on other days. */
-            note?: string;
-        };
+        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "job.run.recorded" | "access.user.changed" | "access.session.opened" | "access.session.refused";
+        /** @description `GET /api/v1/export?scope&kind`: manifests that `apply` reads. */
         Export: {
             /** @description The TOML text. */
             manifest: string;
@@ -1209,85 +1564,688 @@ export interface components {
              */
             objects: number;
         };
-        ManifestText: {
-            /** @description What it is called in messages. */
-            name?: string;
-            /** @description The TOML text. */
-            manifest: string;
+        /** @description An error that crosses the wire. Whether a retry can help is decided where the error is born. */
+        Fault: {
+            /** @description Stable, machine-readable: `cron.user_unknown`, `file.ancestor_writable`. */
+            code: string;
+            /** @description What happened, what it means and what to do. */
+            message: string;
+            /** @description Whether the same attempt may succeed later without anybody's act. */
+            retry: boolean;
         };
+        /** @description What is wrong with one field. */
+        FieldProblem: {
+            /** @description What is wrong and what would be right. */
+            detail: string;
+            /** @description A JSON pointer into the request: `/drafts/0/spec/body/schedule`. */
+            pointer: string;
+        };
+        /** @example 0644 */
+        FileMode: string;
+        /** @description One thing that a check found. */
+        Finding: {
+            /** @description The field: `schedule`, `content` … */
+            field: string;
+            /**
+             * Format: int32
+             * @description The line within a content, from 1.
+             */
+            line?: number | null;
+            /** @description What is wrong and what would be right. */
+            message: string;
+            /** @description `error` (can't be saved) or `warning`. */
+            severity: components["schemas"]["Severity"];
+        };
+        /** @description `GET /api/v1/fleet-map`: one small row a node, for the map; the whole fleet in one answer. */
+        FleetMapTile: {
+            /** @description The worst state of its resources. */
+            config: components["schemas"]["ResourceState"];
+            /** @description The node. */
+            id: components["schemas"]["NodeId"];
+            /** @description Its name. */
+            name: components["schemas"]["NodeName"];
+            role?: components["schemas"]["RoleName"] | null;
+            /** @description Whether it is heard. */
+            state: components["schemas"]["NodeState"];
+        };
+        /** @example 1.118 */
+        Generation: string;
+        /** @description A group's name, as in group(5): at most 32 characters. */
+        GroupName: string;
+        /** @description A host name for hosts(5): labels of `A-Z a-z 0-9 - _`, at most 253 characters, compared without case. */
+        HostName: string;
+        /** @description One entry: either an address with names (`address`, `names`), or one line for each node of a scope (`nodes`). */
+        HostsEntry: {
+            /**
+             * @description The address, IPv4 or IPv6; together with `names`.
+             * @example 10.0.0.5
+             */
+            address?: string | null;
+            /** @description A comment at the end of the line, one line, at most 200 bytes; empty for none. */
+            comment?: string;
+            domain?: components["schemas"]["HostName"] | null;
+            /** @description The canonical name first, then its aliases; 1 to 32 when there is an address. */
+            names?: components["schemas"]["HostName"][];
+            nodes?: components["schemas"]["Scope"] | null;
+        };
+        /**
+         * @description The kinds of objects; also the names of the tables in a manifest.
+         * @enum {string}
+         */
+        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link";
+        /** @description A symbolic link. */
+        Link: {
+            /** @description Where the link stands on the node. */
+            path: components["schemas"]["ManagedPath"];
+            /** @description What it points to: absolute or relative, 1 to 1,024 bytes in one line. It need not exist. */
+            target: string;
+        };
+        /** @description The name that a user signs in with: 1 to 64 of `a-z 0-9 . _ @ -`, starting with a letter. */
+        Login: string;
+        /** @description A file with its whole content. */
+        ManagedFile: {
+            /** @description The content, at most 1 MiB decoded. */
+            content?: string;
+            /** @description How `content` is written; text by default. */
+            encoding?: components["schemas"]["Encoding"];
+            /** @description The group; `root` by default. */
+            group?: components["schemas"]["GroupName"];
+            /** @description The mode; `0644` by default. */
+            mode?: components["schemas"]["FileMode"];
+            /** @description The owner; `root` by default. */
+            owner?: components["schemas"]["UserName"];
+            /** @description Where it stands on the node. */
+            path: components["schemas"]["ManagedPath"];
+            validate?: components["schemas"]["Validator"] | null;
+        };
+        /**
+         * @description An absolute path in normal form: no `.`, `..`, empty parts or trailing slash; at most 1,024 bytes, 255 a part;
+         *     nothing that is the kernel's or LAMPAS's own.
+         */
+        ManagedPath: string;
+        /** @description What reading a manifest found. */
         ManifestCheck: {
-            /** @description All mistakes; empty when it can be applied. */
-            problems: components["schemas"]["Finding"][];
             /** @description The objects, when there is no mistake. */
             objects: components["schemas"]["ManifestObject"][];
+            /** @description All mistakes; empty when it can be applied. */
+            problems: components["schemas"]["Finding"][];
         };
+        /** @description An object of a manifest. */
         ManifestObject: {
+            /** @description The draft that it is, for `POST /api/v1/changes`. */
+            draft: components["schemas"]["Draft"];
             /**
              * Format: int32
              * @description The line of its table, from 1.
              */
             line: number;
-            draft: components["schemas"]["Draft"];
         };
-        Draft: components["schemas"]["DraftAct"] & {
+        /** @description `POST /api/v1/check/manifest`: reads a manifest without saving anything; always 200. */
+        ManifestText: {
+            /** @description The TOML text. */
+            manifest: string;
+            /** @description What it is called in messages. */
+            name?: string;
+        };
+        /** @description A run to come. */
+        NextRun: {
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /** @description The wall time in its zone with offset: `2026-03-29T02:30:00+01:00`. */
+            local: string;
+            /** @description What a clock change does to it; empty on other days. */
+            note?: string;
+        };
+        /** @description `GET /api/v1/nodes/{id or name}`, with an ETag. */
+        Node: components["schemas"]["NodeSummary"] & {
+            certificate_expires_at?: components["schemas"]["UnixMs"] | null;
+            /** @description When it was enrolled. */
+            enrolled_at: components["schemas"]["UnixMs"];
+            /** @description What it says of itself. */
+            facts: components["schemas"]["NodeFacts"];
+            /** @description Whether its last generation is confirmed by a fresh handshake; absent when nothing was applied yet. */
+            is_confirmed?: boolean | null;
+            /** @description Where it connects from. */
+            observed_address?: string | null;
+            quarantined?: components["schemas"]["Generation"] | null;
             /**
              * Format: int64
-             * @description The revision that the draft was made from; refused when there is a newer one. Absent: whatever there is.
+             * @description The number of the row's revision, as in the ETag.
              */
-            base?: number | null;
-            /** @description The object under its former name, to rename it instead of making another. */
-            previous_name?: string | null;
+            revision: number;
         };
-        DraftAct: {
-            put: components["schemas"]["ObjectSpec"];
-        } | {
-            delete: components["schemas"]["ObjectKey"];
-        };
-        ChangeCreate: {
-            /** @description The drafts, 1 to 10,000. */
-            drafts: components["schemas"]["Draft"][];
-            /** @description Why, in the author's words, up to 500 characters. */
-            reason?: string;
-            /** @description Applies it in the same call when every affected node could be planned, or `allow_unplanned` is set. */
-            apply?: boolean;
-            /** @description With `apply`: goes on although some nodes could not be asked. */
-            allow_unplanned?: boolean;
-        };
-        ApplyRequest: {
-            /** @description The plan that was seen; refused with `plan.moved` when anything moved since. */
-            plan: string;
-            /** @description Goes on although some nodes could not be asked. */
-            allow_unplanned?: boolean;
-        };
-        ChangeSummary: {
-            /** @description The change. */
-            id: string;
-            /**
-             * Format: int64
-             * @description Its number, from 1: what people say.
-             */
-            number: number;
-            state: components["schemas"]["ChangeState"];
-            /** @description Who made it. */
-            author: string;
-            /** @description Why. */
-            reason: string;
-            /** @description One line on what it does: `cron hello (role:app)`, `3 objects`. */
-            title: string;
-            /** @description When it was made. */
-            created_at: string;
-            /** @description When it was applied. */
-            applied_at?: string | null;
-            /** @description When the last node was done. */
-            done_at?: string | null;
-            progress: components["schemas"]["Progress"];
-        };
-        Progress: {
+        /** @description What a node says of itself when it connects. Facts are hostile input: lengths are bounded when they arrive. */
+        NodeFacts: {
+            /** @description The node's addresses other than loopback. */
+            addresses: string[];
+            /** @description The agent's version. */
+            agent_version: string;
+            /** @description `x86_64`, `aarch64` … */
+            architecture: string;
             /**
              * Format: int32
-             * @description Online, not yet begun.
+             * @description Processors that are online.
              */
-            waiting: number;
+            cpus: number;
+            /** @description `uname -n`. */
+            hostname: string;
+            /** @description `uname -r`. */
+            kernel: string;
+            /** @description Hash of the machine-id; a second node with the same value is a clone. */
+            machine: string;
+            /**
+             * Format: int64
+             * @description Memory in bytes.
+             */
+            memory_bytes: number;
+            /** @description `PRETTY_NAME` of os-release. */
+            os: string;
+            /** @description `--root` of the agent, `/` by default. */
+            root: string;
+            /** @description The IANA name of the node's time zone, `UTC` when unknown. */
+            time_zone: string;
+        };
+        /** @description Names one node for ever; its name may change. */
+        NodeId: string;
+        /** @description A node's name: a host name in lower case, unique in the fleet; may change. */
+        NodeName: string;
+        /** @description A node by id and name. */
+        NodeRef: {
+            /** @description The node. */
+            id: components["schemas"]["NodeId"];
+            /** @description Its name. */
+            name: string;
+        };
+        /** @description A row of `GET /api/v1/nodes/{id}/resources`: what is in force on the node. */
+        NodeResource: {
+            /** @description What happens on a change by hand. */
+            drift: components["schemas"]["DriftPolicy"];
+            fault?: components["schemas"]["Fault"] | null;
+            /** @description The object's kind. */
+            kind: components["schemas"]["Kind"];
+            /** @description The object's name. */
+            name: components["schemas"]["ObjectName"];
+            /** @description What the operator should know although it is in force. */
+            notes: string[];
+            /** @description Its object. */
+            object: components["schemas"]["ObjectId"];
+            /** @description Objects of less specific scope that it overrides on this node. */
+            overrides: string[];
+            /**
+             * Format: int64
+             * @description The object's revision.
+             */
+            revision: number;
+            /** @description The object's scope. */
+            scope: string;
+            since?: components["schemas"]["UnixMs"] | null;
+            /** @description Its state. */
+            state: components["schemas"]["ResourceState"];
+            /** @description What it claims. */
+            target: components["schemas"]["Target"];
+        };
+        /**
+         * @description Whether the controller hears a node.
+         * @enum {string}
+         */
+        NodeState: "online" | "stale" | "offline";
+        /**
+         * @description A row of `GET /api/v1/nodes?query&role&state&config&label&after&limit`.
+         *     `state` filters by connection, `config` by the state of the configuration, `query` by name and address.
+         */
+        NodeSummary: {
+            /** @description The address that an operator set or approved. */
+            address?: string | null;
+            /** @description One line on what needs attention: the first drifted or failed target; empty when there is nothing. */
+            attention: string;
+            /** @description The worst state of its resources. */
+            config: components["schemas"]["ResourceState"];
+            /**
+             * Format: int32
+             * @description How many resources are in force.
+             */
+            converged: number;
+            desired?: components["schemas"]["Generation"] | null;
+            /** @description The node. */
+            id: components["schemas"]["NodeId"];
+            /** @description Whether its certificate is revoked. */
+            is_revoked: boolean;
+            /** @description Its labels. */
+            labels: {
+                [key: string]: string;
+            };
+            last_seen_at?: components["schemas"]["UnixMs"] | null;
+            /** @description Its name. */
+            name: components["schemas"]["NodeName"];
+            reported?: components["schemas"]["Generation"] | null;
+            /**
+             * Format: int32
+             * @description How many resources it has.
+             */
+            resources: number;
+            /** @description Its roles. */
+            roles: components["schemas"]["RoleName"][];
+            /** @description Whether it is heard. */
+            state: components["schemas"]["NodeState"];
+        };
+        /** @description `PATCH /api/v1/nodes/{id}`: what is left out stays. */
+        NodeUpdate: {
+            /** @description The address by which other nodes know it; `""` removes it. */
+            address?: string | null;
+            /** @description All of its labels. */
+            labels?: {
+                [key: string]: string;
+            } | null;
+            name?: components["schemas"]["NodeName"] | null;
+            /** @description All of its roles. */
+            roles?: components["schemas"]["RoleName"][] | null;
+        };
+        /** @description `GET /api/v1/objects/{id}`, with the revision as its ETag. */
+        Object: components["schemas"]["ObjectSummary"] & {
+            /** @description The nodes that have it. */
+            effective_on: components["schemas"]["NodeRef"][];
+            /** @description Whether it was deleted; then `spec` is its last revision's. */
+            is_deleted: boolean;
+            /** @description Whether a content was left out for want of the permission `read_content`. */
+            is_masked: boolean;
+            /** @description The nodes in its scope on which another object wins its target. */
+            overridden_on: components["schemas"]["Overridden"][];
+            /** @description What it says. Contents that the caller may not read are left empty, with `is_masked`. */
+            spec: components["schemas"]["ObjectSpec"];
+        };
+        /** @description Names one object for ever; its name and scope may change. */
+        ObjectId: string;
+        /** @description The identity of an object: (kind, scope, name). */
+        ObjectKey: {
+            /** @description The kind. */
+            kind: components["schemas"]["Kind"];
+            /** @description The name. */
+            name: components["schemas"]["ObjectName"];
+            /** @description The scope. */
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description An object's name: 1 to 128 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit. */
+        ObjectName: string;
+        /** @description An object as an operator writes it: identity, policy and body. Ids and revisions are the controller's. */
+        ObjectSpec: {
+            /** @description What it says. */
+            body: components["schemas"]["Body"];
+            /** @description What happens when somebody changes it by hand; `hold` by default. */
+            drift?: components["schemas"]["DriftPolicy"];
+            /** @description The name, unique among objects of its kind and scope. */
+            name: components["schemas"]["ObjectName"];
+            /** @description The nodes that it is for. */
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description A row of `GET /api/v1/objects?kind&scope&query&after&limit`. */
+        ObjectSummary: {
+            /** @description Who saved the current revision. */
+            author: string;
+            /** @description The object. */
+            id: components["schemas"]["ObjectId"];
+            /** @description The kind. */
+            kind: components["schemas"]["Kind"];
+            /** @description The name. */
+            name: components["schemas"]["ObjectName"];
+            /**
+             * Format: int32
+             * @description How many nodes have it in their desired state.
+             */
+            nodes: number;
+            /**
+             * Format: int64
+             * @description The current revision, from 1.
+             */
+            revision: number;
+            /** @description The scope. */
+            scope: string;
+            /** @description One line on what it says: `*\/5 * * * * www-data date …`, `/etc/motd 0644`. */
+            summary: string;
+            /** @description When it was saved. */
+            updated_at: components["schemas"]["UnixMs"];
+        };
+        /** @description A row of `GET /api/v1/sessions`: one's own open sessions; `DELETE /api/v1/sessions/{id}` ends one. */
+        OpenSession: {
+            /** @description The browser, as it names itself. */
+            agent: string;
+            /** @description When it was opened. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description When it ends at the latest. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description From where it was opened. */
+            from: string;
+            /** @description The session's id; not its secret. */
+            id: components["schemas"]["TokenId"];
+            /** @description Whether it is the one that asks. */
+            is_current: boolean;
+            /** @description When it was last used, to the minute. */
+            seen_at: components["schemas"]["UnixMs"];
+        };
+        /** @description A node on which a more specific object wins. */
+        Overridden: {
+            /** @description The object that wins. */
+            by: components["schemas"]["ObjectId"];
+            /** @description That object, for people: `cron hello (node:web-1)`. */
+            by_text: string;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+        };
+        /** @description `GET /api/v1/overview`. */
+        Overview: {
+            /** @description What happened last, newest first, at most 10. */
+            activity: components["schemas"]["Activity"][];
+            /** @description What needs somebody, the most urgent first, at most 20. */
+            attention: components["schemas"]["Attention"][];
+            /** @description The last changes, newest first, at most 5. */
+            changes: components["schemas"]["ChangeSummary"][];
+            /** @description Counts by state. */
+            counts: components["schemas"]["OverviewCounts"];
+            /** @description The next runs of cron jobs over the fleet, soonest first, at most 8. */
+            next_runs: components["schemas"]["UpcomingRun"][];
+        };
+        /** @description Counts over the fleet. */
+        OverviewCounts: {
+            /**
+             * Format: int32
+             * @description With a generation under way.
+             */
+            applying: number;
+            /**
+             * Format: int32
+             * @description Wholly in force.
+             */
+            converged: number;
+            /**
+             * Format: int32
+             * @description With drift.
+             */
+            drifted: number;
+            /**
+             * Format: int32
+             * @description With failed or blocked resources.
+             */
+            failed: number;
+            /**
+             * Format: int32
+             * @description All nodes.
+             */
+            nodes: number;
+            /**
+             * Format: int32
+             * @description Objects.
+             */
+            objects: number;
+            /**
+             * Format: int32
+             * @description Not connected.
+             */
+            offline: number;
+            /**
+             * Format: int32
+             * @description Connected and answering.
+             */
+            online: number;
+            /**
+             * Format: int32
+             * @description Connected and silent.
+             */
+            stale: number;
+        };
+        /** @description One page of a list, in its order. */
+        Page_Activity: {
+            /** @description The rows. */
+            items: components["schemas"]["Activity"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_ApiToken: {
+            /** @description The rows. */
+            items: components["schemas"]["ApiToken"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_AuditEntry: {
+            /** @description The rows. */
+            items: components["schemas"]["AuditEntry"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_ChangeNode: {
+            /** @description The rows. */
+            items: components["schemas"]["ChangeNode"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_ChangeSummary: {
+            /** @description The rows. */
+            items: components["schemas"]["ChangeSummary"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_Drift: {
+            /** @description The rows. */
+            items: components["schemas"]["Drift"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_EnrolToken: {
+            /** @description The rows. */
+            items: components["schemas"]["EnrolToken"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_NodeResource: {
+            /** @description The rows. */
+            items: components["schemas"]["NodeResource"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_NodeSummary: {
+            /** @description The rows. */
+            items: components["schemas"]["NodeSummary"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_ObjectSummary: {
+            /** @description The rows. */
+            items: components["schemas"]["ObjectSummary"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_OpenSession: {
+            /** @description The rows. */
+            items: components["schemas"]["OpenSession"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_Revision: {
+            /** @description The rows. */
+            items: components["schemas"]["Revision"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_Role: {
+            /** @description The rows. */
+            items: components["schemas"]["Role"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_Run: {
+            /** @description The rows. */
+            items: components["schemas"]["Run"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_User: {
+            /** @description The rows. */
+            items: components["schemas"]["User"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description `PUT /api/v1/session/password`: changes one's own password; ends all other sessions. */
+        PasswordChange: {
+            /** @description The current password. */
+            current: string;
+            /** @description The new one, 10 to 256 characters. */
+            new: string;
+        };
+        /**
+         * @description What a call needs. A closed list: the table of calls names one for each call.
+         * @enum {string}
+         */
+        Permission: "view" | "read_content" | "change" | "manage_nodes" | "manage_users" | "view_audit" | "own_account";
+        /** @description What would happen, folded: nodes with equal actions stand together. */
+        Plan: {
+            /** @description When it was made. */
+            at: components["schemas"]["UnixMs"];
+            /** @description What stands in the way of applying; empty when it can be applied. */
+            blockers: string[];
+            /** @description Nodes with equal actions. */
+            groups: components["schemas"]["PlanGroup"][];
+            /** @description The plan's id: `7c1e-44a0`; a unique prefix suffices in requests. */
+            id: string;
+            /** @description For cron jobs in the drafts: the next five runs. */
+            next_runs: components["schemas"]["PlannedRuns"][];
+            /**
+             * Format: int32
+             * @description How many nodes the drafts concern without changing anything there.
+             */
+            unchanged: number;
+            /** @description Affected nodes that could not be asked, with the reason. */
+            unplanned: components["schemas"]["Unplanned"][];
+        };
+        /** @description Nodes with equal actions. */
+        PlanGroup: {
+            /** @description What they would do. Diffs that the caller may not read show hashes. */
+            actions: components["schemas"]["Action"][];
+            /** @description The nodes, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+        };
+        /** @description The next runs of a cron job in a plan. */
+        PlannedRuns: {
+            /** @description The job's name. */
+            name: components["schemas"]["ObjectName"];
+            /** @description The runs. */
+            runs: components["schemas"]["NextRun"][];
+            /** @description The zone. */
+            time_zone: string;
+        };
+        /**
+         * @description A preset of permissions.
+         * @enum {string}
+         */
+        Preset: "viewer" | "operator" | "administrator";
+        /** @description What went wrong, as `application/problem+json`. */
+        Problem: {
+            /** @description The code alone: `conflict`, `not_found`, `invalid`, `plan.moved` … */
+            code: string;
+            /** @description What happened here, what it means and what to do. */
+            detail?: string;
+            /** @description The fields at fault. */
+            fields?: components["schemas"]["FieldProblem"][];
+            /** @description The request's id, as in the controller's log. */
+            request?: string;
+            /**
+             * Format: int32
+             * @description The HTTP status.
+             */
+            status: number;
+            /** @description The same words for every problem of this code. */
+            title: string;
+            /** @description A stable URI reference: `/problems/CODE`. */
+            type: string;
+        };
+        /** @description How the nodes of a change stand; the sum is the number of affected nodes. */
+        Progress: {
             /**
              * Format: int32
              * @description Under way.
@@ -1305,163 +2263,69 @@ export interface components {
             failed: number;
             /**
              * Format: int32
+             * @description Overtaken by a later change before they had it.
+             */
+            superseded: number;
+            /**
+             * Format: int32
              * @description Not connected; they get it when they return.
              */
             unreachable: number;
             /**
              * Format: int32
-             * @description Overtaken by a later change before they had it.
+             * @description Online, not yet begun.
              */
-            superseded: number;
+            waiting: number;
         };
-        Change: components["schemas"]["ChangeSummary"] & {
-            /** @description The drafts, with what they do. */
-            drafts: components["schemas"]["DraftView"][];
-            /** @description The current plan; absent for a draft that could not be planned. */
-            plan?: null | components["schemas"]["Plan"];
-            /**
-             * Format: int64
-             * @description The change that this one reverts.
-             */
-            reverts?: number | null;
-        };
-        DraftView: {
-            key: components["schemas"]["ObjectKey"];
-            /** @description The object, when there is one already. */
-            object?: string | null;
-            /** @description `create`, `update`, `rename`, `delete` or `none`. */
-            verb: string;
-            /**
-             * Format: int64
-             * @description The revision that it was made from.
-             */
-            base?: number | null;
-            /** @description A unified diff of the object, as manifests. */
-            diff: string;
-        };
-        Plan: {
-            /** @description The plan's id: `7c1e-44a0`; a unique prefix suffices in requests. */
-            id: string;
-            /** @description When it was made. */
-            at: string;
-            /** @description Nodes with equal actions. */
-            groups: components["schemas"]["PlanGroup"][];
-            /** @description Affected nodes that could not be asked, with the reason. */
-            unplanned: components["schemas"]["Unplanned"][];
-            /**
-             * Format: int32
-             * @description How many nodes the drafts concern without changing anything there.
-             */
-            unchanged: number;
-            /** @description What stands in the way of applying; empty when it can be applied. */
-            blockers: string[];
-            /** @description For cron jobs in the drafts: the next five runs. */
-            next_runs: components["schemas"]["PlannedRuns"][];
-        };
-        PlannedRuns: {
-            /** @description The job's name. */
-            name: string;
-            /** @description The zone. */
-            time_zone: string;
-            /** @description The runs. */
-            runs: components["schemas"]["NextRun"][];
-        };
-        PlanGroup: {
-            /** @description The nodes, by name. */
-            nodes: components["schemas"]["NodeRef"][];
-            /** @description What they would do. Diffs that the caller may not read show hashes. */
-            actions: components["schemas"]["Action"][];
-        };
-        Unplanned: {
-            node: components["schemas"]["NodeRef"];
-            /** @description Why: offline since, no answer within 3 s … */
-            reason: string;
-        };
-        ChangeNode: {
-            node: components["schemas"]["NodeRef"];
-            state: components["schemas"]["ChangeNodeState"];
-            /** @description The worst state of its resources for this change, once it reported. */
-            config?: null | components["schemas"]["ResourceState"];
-            /**
-             * Format: int64
-             * @description How long the node took from the arrival to the proof, in milliseconds.
-             */
-            took_ms?: number | null;
-            /**
-             * Format: int64
-             * @description From the apply to the controller's receipt of the proof, in milliseconds.
-             */
-            since_apply_ms?: number | null;
-            /** @description Why it failed. */
-            fault?: null | components["schemas"]["Fault"];
-        };
-        /** @enum {string} */
-        ChangeNodeState: "waiting" | "applying" | "converged" | "failed" | "unreachable" | "superseded";
-        Drift: {
-            /** @description The finding. */
-            id: string;
-            node: components["schemas"]["NodeRef"];
-            /** @description The resource. */
-            target: string;
-            /** @description The object. */
-            object: string;
-            kind: components["schemas"]["Kind"];
-            /** @description The object's name. */
-            name: string;
-            /** @description The object's scope. */
-            scope: string;
-            policy: components["schemas"]["DriftPolicy"];
-            outcome: components["schemas"]["DriftOutcome"];
-            /** @description The file on the node. */
-            path: string;
-            /** @description A unified diff from the desired to the observed bytes; hashes where the caller may not read it. */
-            diff: string;
-            /** @description Who owns the file now; absent when it is gone. */
-            owner?: string | null;
-            /** @description Its mode now. */
-            mode?: string | null;
-            /** @description When the file was last written, by the node's clock. */
-            modified_at?: string | null;
-            /** @description When the agent saw it. */
-            found_at: string;
-            /** @description When it ended. */
-            ended_at?: string | null;
-            /** @description Why it can't be adopted; empty when it can. */
-            adopt_refusal: string;
-            /**
-             * Format: int32
-             * @description How many nodes have the object, for "Adopt for role app (2 nodes)".
-             */
-            scope_nodes: number;
-        };
-        AdoptRequest: {
-            /** @description Adopts for this scope instead of the object's own. */
-            scope?: string | null;
-            /** @description Why; "adopted from NODE" when left out. */
+        /** @description Why something is done, for calls that take nothing else. */
+        Reason: {
+            /** @description In the principal's words, up to 500 characters. */
             reason?: string;
         };
-        Adopted: {
-            /** @description The change. */
-            change: string;
+        /**
+         * @description The state of a resource, a group or a node's configuration; the greatest is the worst.
+         * @enum {string}
+         */
+        ResourceState: "converged" | "paused" | "waiting" | "applying" | "drifted" | "blocked" | "failed";
+        /** @description A row of `GET /api/v1/objects/{id}/revisions` (newest first); with `spec` in `GET …/revisions/{n}`. */
+        Revision: {
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /** @description Who saved it. */
+            author: string;
             /**
              * Format: int64
-             * @description Its number.
+             * @description The number of the change that brought it.
              */
-            number: number;
+            change: number;
+            /** @description Whether this revision deleted the object. */
+            is_deletion: boolean;
+            /** @description Why. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The number, from 1.
+             */
+            revision: number;
+            spec?: components["schemas"]["ObjectSpec"] | null;
         };
+        /** @description `GET /api/v1/objects/{id}/diff?from&to`: a unified diff of two revisions, as manifests. */
+        RevisionDiff: {
+            /** @description The unified diff. */
+            diff: string;
+            /**
+             * Format: int64
+             * @description The older one; 0 for nothing.
+             */
+            from: number;
+            /**
+             * Format: int64
+             * @description The newer one.
+             */
+            to: number;
+        };
+        /** @description A row of `GET /api/v1/roles`; `GET /api/v1/roles/{name}`. */
         Role: {
-            /** @description The name. */
-            name: string;
-            /**
-             * Format: int32
-             * @description How many nodes have it.
-             */
-            nodes: number;
-            /**
-             * Format: int32
-             * @description How many of them are online.
-             */
-            online: number;
             /**
              * Format: int32
              * @description How many of them are wholly in force.
@@ -1477,593 +2341,237 @@ export interface components {
              * @description How many of them have failed or blocked resources.
              */
             failed: number;
+            /** @description The name. */
+            name: components["schemas"]["RoleName"];
+            /**
+             * Format: int32
+             * @description How many nodes have it.
+             */
+            nodes: number;
             /**
              * Format: int32
              * @description How many objects have this role as their scope.
              */
             objects: number;
-        };
-        NodeSummary: {
-            /** @description The node. */
-            id: string;
-            /** @description Its name. */
-            name: string;
-            /** @description Its roles. */
-            roles: string[];
-            /** @description Its labels. */
-            labels: {
-                [key: string]: string;
-            };
-            state: components["schemas"]["NodeState"];
-            config: components["schemas"]["ResourceState"];
             /**
              * Format: int32
-             * @description How many resources are in force.
+             * @description How many of them are online.
              */
-            converged: number;
-            /**
-             * Format: int32
-             * @description How many resources it has.
-             */
-            resources: number;
-            /** @description The generation that it shall have; absent when nothing is for it. */
-            desired?: string | null;
-            /** @description The generation that it last reported. */
-            reported?: string | null;
-            /** @description When it was last heard. */
-            last_seen_at?: string | null;
-            /** @description The address that an operator set or approved. */
-            address?: string | null;
-            /** @description Whether its certificate is revoked. */
-            is_revoked: boolean;
-            /** @description One line on what needs attention: the first drifted or failed target; empty when there is nothing. */
-            attention: string;
+            online: number;
         };
-        Node: components["schemas"]["NodeSummary"] & {
-            facts: components["schemas"]["NodeFacts"];
-            /** @description Where it connects from. */
-            observed_address?: string | null;
-            /** @description When it was enrolled. */
-            enrolled_at: string;
-            /** @description When its certificate ends. */
-            certificate_expires_at?: string | null;
-            /** @description Whether its last generation is confirmed by a fresh handshake; absent when nothing was applied yet. */
-            is_confirmed?: boolean | null;
-            /** @description The generation that it undid because it was cut off. */
-            quarantined?: string | null;
-            /**
-             * Format: int64
-             * @description The number of the row's revision, as in the ETag.
-             */
-            revision: number;
-        };
-        NodeUpdate: {
-            /** @description A new name. */
-            name?: string | null;
-            /** @description All of its roles. */
-            roles?: string[] | null;
-            /** @description All of its labels. */
-            labels?: {
-                [key: string]: string;
-            } | null;
-            /** @description The address by which other nodes know it; `""` removes it. */
-            address?: string | null;
-        };
-        NodeResource: {
-            /** @description What it claims. */
-            target: string;
-            /** @description Its object. */
-            object: string;
-            kind: components["schemas"]["Kind"];
-            /** @description The object's name. */
-            name: string;
-            /** @description The object's scope. */
-            scope: string;
-            drift: components["schemas"]["DriftPolicy"];
-            /**
-             * Format: int64
-             * @description The object's revision.
-             */
-            revision: number;
-            state: components["schemas"]["ResourceState"];
-            /** @description Why it is not converged. */
-            fault?: null | components["schemas"]["Fault"];
-            /** @description What the operator should know although it is in force. */
-            notes: string[];
-            /** @description When its state last changed. */
-            since?: string | null;
-            /** @description Objects of less specific scope that it overrides on this node. */
-            overrides: string[];
-        };
-        Activity: {
-            /**
-             * Format: int64
-             * @description The event's place.
-             */
-            seq: number;
-            /** @description When. */
-            at: string;
-            /** @description The event's kind: `host.drift.found` … */
-            kind: string;
-            /** @description A sentence for people. */
-            text: string;
-            /** @description The node. */
-            node?: string | null;
-            /** @description The node's name. */
-            node_name?: string | null;
-            /**
-             * Format: int64
-             * @description The number of the change.
-             */
-            change?: number | null;
-            /** @description The object. */
-            object?: string | null;
-        };
-        EnrolTokenCreate: {
-            /** @description The roles of the node. */
-            roles?: string[];
-            /** @description The labels of the node. */
-            labels?: {
-                [key: string]: string;
-            };
-            /** @description The node's name; its host name when left out. */
-            node?: string | null;
-            /** @description The network that it may enrol from (CIDR). */
-            cidr?: string | null;
-            /**
-             * Format: int64
-             * @description Its life in seconds: 60 to 604,800; an hour by default.
-             */
-            ttl_secs?: number;
-            /**
-             * Format: int32
-             * @description How many nodes may use it: 1 to 10,000; one by default. More than one can't go with `node`.
-             */
-            uses?: number;
-        };
-        EnrolTokenCreated: {
-            token: components["schemas"]["EnrolToken"];
-            /** @description The token itself, `lpt1-…`; it pins the fleet's CA. */
-            secret: string;
-            /** @description One command for the new node; the token is given on standard input. */
-            command: string;
-        };
-        EnrolToken: {
-            /** @description The token's id; not its secret. */
-            id: string;
-            /** @description The roles that it gives. */
-            roles: string[];
-            /** @description The name that it gives. */
-            node?: string | null;
-            /** @description The network that it may be used from. */
-            cidr?: string | null;
-            /** @description Who made it. */
-            author: string;
-            /** @description When it was made. */
-            created_at: string;
-            /** @description When it ends. */
-            expires_at: string;
-            /**
-             * Format: int32
-             * @description How often it may still be used.
-             */
-            uses_left: number;
-            /** @description The nodes that used it, with their name and whether they are connected. */
-            enrolled: components["schemas"]["EnrolledNode"][];
-            /** @description `waiting`, `used`, `expired` or `withdrawn`. */
-            state: string;
-        };
-        EnrolledNode: {
-            /** @description The node. */
-            id: string;
-            /** @description Its name. */
-            name: string;
-            /** @description Whether its agent is connected. */
-            is_connected: boolean;
-            /** @description One line on what it is: `Debian 12, 4 cores`. */
-            about: string;
-        };
-        AuditEntry: {
-            /**
-             * Format: int64
-             * @description Its place in the chain, from 1.
-             */
-            seq: number;
-            /** @description When. */
-            at: string;
-            /** @description Who: `user:admin`, `token:NAME of admin`, `node:web-1`, `system`. */
-            principal: string;
-            /** @description From which address; empty for the system. */
-            from: string;
-            /** @description What: `change.apply`, `node.revoke`, `session.open` … */
-            act: string;
-            /** @description On what, by name. */
-            object: string;
-            /** @description Why, in the principal's words. */
-            reason: string;
-            /** @description `done` or `refused: …`. */
-            result: string;
-            /** @description The hash of this entry, which covers the hash of the one before. */
-            hash: string;
-        };
-        AuditVerification: {
-            /**
-             * Format: int64
-             * @description How many entries were checked.
-             */
-            entries: number;
-            /**
-             * Format: int64
-             * @description The first entry whose hash is wrong; absent when the chain is whole.
-             */
-            broken_at?: number | null;
-            /** @description The head's hash. */
-            head: string;
-        };
+        /** @description A role's name: 1 to 32 of `a-z 0-9 -`, starting with a letter: `app`, `database`, `batch-import`. */
+        RoleName: string;
+        /** @description A row of `GET /api/v1/runs?object&node&after&limit` (newest first); with `output` in `GET /api/v1/runs/{id}`. */
         Run: {
+            ended_at?: components["schemas"]["UnixMs"] | null;
             /** @description The run. */
-            id: string;
-            node: components["schemas"]["NodeRef"];
-            /** @description The job. */
-            object: string;
+            id: components["schemas"]["RunId"];
             /** @description The job's name. */
             name: string;
-            /** @description The account. */
-            user: string;
-            /** @description The slot that it was for. */
-            slot?: string | null;
-            /** @description When it began. */
-            started_at: string;
-            /** @description When it ended. */
-            ended_at?: string | null;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description The job. */
+            object: components["schemas"]["ObjectId"];
+            /** @description How it ended. */
             outcome: components["schemas"]["RunOutcome"];
+            /** @description The last 64 KiB of its output; only when one run is asked for. */
+            output?: string | null;
             /**
              * Format: int64
              * @description How many bytes it wrote.
              */
             output_bytes: number;
-            /** @description The last 64 KiB of its output; only when one run is asked for. */
-            output?: string | null;
+            slot?: components["schemas"]["UnixMs"] | null;
+            /** @description When it began. */
+            started_at: components["schemas"]["UnixMs"];
+            /** @description The account. */
+            user: string;
         };
-        Problem: {
-            /** @description A stable URI reference: `/problems/CODE`. */
-            type: string;
-            /** @description The code alone: `conflict`, `not_found`, `invalid`, `plan.moved` … */
-            code: string;
-            /** @description The same words for every problem of this code. */
-            title: string;
-            /** @description The HTTP status. */
-            status: number;
-            /** @description What happened here, what it means and what to do. */
-            detail?: string;
-            /** @description The fields at fault. */
-            fields?: components["schemas"]["FieldProblem"][];
-            /** @description The request's id, as in the controller's log. */
-            request?: string;
-        };
-        FieldProblem: {
-            /** @description A JSON pointer into the request: `/drafts/0/spec/body/schedule`. */
-            pointer: string;
-            /** @description What is wrong and what would be right. */
-            detail: string;
-        };
-        DiffQuery: {
-            /**
-             * Format: int64
-             * @description The older revision; 0 for nothing.
-             */
-            from: number;
-            /**
-             * Format: int64
-             * @description The newer revision.
-             */
-            to: number;
-        };
-        ExportQuery: {
-            /** @description Only this scope. */
-            scope?: string | null;
-            /** @description Only this kind. */
-            kind?: string | null;
-        };
-        WaitQuery: {
+        /** @description Names one run of a job. */
+        RunId: string;
+        /** @description How a run ended. */
+        RunOutcome: {
+            /** @enum {string} */
+            how: "exited";
             /**
              * Format: int32
-             * @description Waits until its progress differs from what it is, at most this many seconds (1 to 55).
+             * @description It exited with this status.
              */
-            wait_secs?: number | null;
-        };
-        EventQuery: {
+            value: number;
+        } | {
+            /** @enum {string} */
+            how: "signalled";
             /**
-             * Format: int64
-             * @description Events after this sequence, as the header `Last-Event-ID`; without either only what comes.
+             * Format: int32
+             * @description It died of this signal.
              */
-            after?: number | null;
-            /** @description Only these areas, joined with commas: `fleet,host,change,job,access`. */
-            areas?: string | null;
+            value: number;
+        } | {
+            /** @enum {string} */
+            how: "timed_out";
+        } | {
+            /** @enum {string} */
+            how: "not_started";
+        } | {
+            /** @enum {string} */
+            how: "skipped";
+        } | {
+            /** @enum {string} */
+            how: "lost";
         };
+        /** @example *\/5 * * * * */
+        Schedule: string;
+        /** @example role:app */
+        Scope: string;
+        /** @description A script; checked (`sh -n`, `bash -n`, `perl -c` in a sandbox) before it lands. */
+        Script: {
+            /** @description The text, UTF-8, at most 1 MiB, beginning with a `#!` line. */
+            content: string;
+            /** @description The group; `root` by default. */
+            group?: components["schemas"]["GroupName"];
+            /** @description The mode; `0755` by default. */
+            mode?: components["schemas"]["FileMode"];
+            /** @description The owner; `root` by default. */
+            owner?: components["schemas"]["UserName"];
+            path?: components["schemas"]["ManagedPath"] | null;
+        };
+        /** @description `GET /api/v1/session` (401 when not signed in) and the answer to signing in. */
+        Session: {
+            /** @description The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries. */
+            csrf_token: string;
+            /** @description When the session ends at the latest. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description What the fleet is called. */
+            fleet_name: string;
+            /** @description The user's name. */
+            login: components["schemas"]["Login"];
+            /** @description What the user may do. */
+            permissions: components["schemas"]["Permission"][];
+            /** @description The preset. */
+            preset: components["schemas"]["Preset"];
+            /** @description The user. */
+            user: components["schemas"]["UserId"];
+            /** @description The controller's version. */
+            version: string;
+        };
+        /** @description `POST /api/v1/setup`, open, with the token of the set-up link: makes the first administrator and signs in. */
+        SetupRequest: {
+            /** @description What the fleet is called, up to 64 characters. */
+            fleet_name?: string;
+            /** @description The administrator's name. */
+            login: components["schemas"]["Login"];
+            /** @description The password, 10 to 256 characters. */
+            password: string;
+            /** @description The token of the set-up link. */
+            token: string;
+        };
+        /** @description `GET /api/v1/setup`, open: whether the controller still waits for its first administrator. */
         SetupState: {
             /** @description Whether there is no administrator yet. */
             is_open: boolean;
             /** @description The controller's version. */
             version: string;
         };
-        SetupRequest: {
-            /** @description The token of the set-up link. */
-            token: string;
-            /** @description The administrator's name. */
-            login: string;
-            /** @description The password, 10 to 256 characters. */
-            password: string;
-            /** @description What the fleet is called, up to 64 characters. */
-            fleet_name?: string;
-        };
+        /**
+         * @description How bad a finding is.
+         * @enum {string}
+         */
+        Severity: "error" | "warning";
+        /** @description `POST /api/v1/session`, open: signs in. */
         SignInRequest: {
             /** @description The user's name. */
             login: string;
             /** @description The password. */
             password: string;
         };
-        Session: {
-            /** @description The user. */
-            user: string;
-            /** @description The user's name. */
-            login: string;
-            preset: components["schemas"]["Preset"];
-            /** @description What the user may do. */
-            permissions: components["schemas"]["Permission"][];
-            /** @description The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries. */
-            csrf_token: string;
-            /** @description When the session ends at the latest. */
-            expires_at: string;
-            /** @description What the fleet is called. */
-            fleet_name: string;
-            /** @description The controller's version. */
-            version: string;
+        /** @description `POST /api/v1/check/spec`: checks a spec without saving it; always 200. */
+        SpecCheck: {
+            /** @description For a cron job: the next five runs. Empty for `@reboot`. */
+            next_runs: components["schemas"]["NextRun"][];
+            /** @description What is wrong; empty when it could be saved. */
+            problems: components["schemas"]["Finding"][];
+            /** @description For a cron job: the zone that they are meant in. */
+            time_zone?: string | null;
         };
-        PasswordChange: {
-            /** @description The current password. */
-            current: string;
-            /** @description The new one, 10 to 256 characters. */
-            new: string;
+        /**
+         * @description What an object claims on a node: `path:/etc/motd`, `cron:hello`, `crontab:www-data:hello`, `host:db-1/inet`.
+         *     The most specific scope wins a target; two claims on one level are refused when saved.
+         */
+        Target: string;
+        /** @description An IANA time zone: `Europe/Berlin`, `UTC`. Whether it exists is checked where zones are known (render). */
+        TimeZoneName: string;
+        /** @description Names a session, an enrolment token or an API token; never the secret itself. */
+        TokenId: string;
+        /** @example 2026-01-31T09:31:07.250Z */
+        UnixMs: string;
+        /** @description A node that could not be asked. */
+        Unplanned: {
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description Why: offline since, no answer within 3 s … */
+            reason: string;
         };
-        User: {
-            /** @description The user. */
-            id: string;
-            /** @description The name to sign in with. */
-            login: string;
-            preset: components["schemas"]["Preset"];
-            /** @description Whether sign-in is barred. */
-            is_disabled: boolean;
-            /** @description When the user was made. */
-            created_at: string;
-            /** @description The last sign-in. */
-            last_sign_in_at?: string | null;
-        };
-        UserCreate: {
-            /** @description The name to sign in with. */
-            login: string;
-            preset: components["schemas"]["Preset"];
-            /** @description The first password, 10 to 256 characters. */
-            password: string;
-        };
-        UserUpdate: {
-            /** @description The preset. */
-            preset?: null | components["schemas"]["Preset"];
-            /** @description Whether sign-in is barred; barring ends the sessions. */
-            is_disabled?: boolean | null;
-            /** @description A new password; ends the sessions. */
-            password?: string | null;
-        };
-        ApiToken: {
-            /** @description The token's id; not its secret. */
-            id: string;
-            /** @description What it is for, in the owner's words. */
-            name: string;
-            /** @description The owner. */
-            owner: string;
-            preset: components["schemas"]["Preset"];
-            /** @description When it was made. */
-            created_at: string;
-            /** @description When it ends. */
-            expires_at: string;
-            /** @description When it was last used. */
-            last_used_at?: string | null;
-            /** @description The network that it may be used from (CIDR); any when absent. */
-            cidr?: string | null;
-        };
-        ApiTokenCreate: {
-            /** @description What it is for, 1 to 64 characters. */
-            name: string;
-            preset: components["schemas"]["Preset"];
-            /**
-             * Format: int64
-             * @description Its life in seconds, 60 to 31,536,000 (a year).
-             */
-            ttl_secs: number;
-            /** @description The network that it may be used from (CIDR). */
-            cidr?: string | null;
-        };
-        ApiTokenCreated: {
-            token: components["schemas"]["ApiToken"];
-            /** @description The secret, for `Authorization: Bearer …`. */
-            secret: string;
-        };
-        OpenSession: {
-            /** @description The session's id; not its secret. */
-            id: string;
-            /** @description When it was opened. */
-            created_at: string;
-            /** @description When it was last used, to the minute. */
-            seen_at: string;
-            /** @description When it ends at the latest. */
-            expires_at: string;
-            /** @description From where it was opened. */
-            from: string;
-            /** @description The browser, as it names itself. */
-            agent: string;
-            /** @description Whether it is the one that asks. */
-            is_current: boolean;
-        };
-        Overview: {
-            counts: components["schemas"]["OverviewCounts"];
-            /** @description What needs somebody, the most urgent first, at most 20. */
-            attention: components["schemas"]["Attention"][];
-            /** @description The last changes, newest first, at most 5. */
-            changes: components["schemas"]["ChangeSummary"][];
-            /** @description The next runs of cron jobs over the fleet, soonest first, at most 8. */
-            next_runs: components["schemas"]["UpcomingRun"][];
-            /** @description What happened last, newest first, at most 10. */
-            activity: components["schemas"]["Activity"][];
-        };
-        OverviewCounts: {
-            /**
-             * Format: int32
-             * @description All nodes.
-             */
-            nodes: number;
-            /**
-             * Format: int32
-             * @description Connected and answering.
-             */
-            online: number;
-            /**
-             * Format: int32
-             * @description Connected and silent.
-             */
-            stale: number;
-            /**
-             * Format: int32
-             * @description Not connected.
-             */
-            offline: number;
-            /**
-             * Format: int32
-             * @description Wholly in force.
-             */
-            converged: number;
-            /**
-             * Format: int32
-             * @description With a generation under way.
-             */
-            applying: number;
-            /**
-             * Format: int32
-             * @description With drift.
-             */
-            drifted: number;
-            /**
-             * Format: int32
-             * @description With failed or blocked resources.
-             */
-            failed: number;
-            /**
-             * Format: int32
-             * @description Objects.
-             */
-            objects: number;
-        };
-        Attention: {
-            /** @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `certificate_expiring`, `plan_waiting`. */
-            kind: string;
-            /** @description A sentence for people. */
-            text: string;
-            /** @description The page that shows the cause and the remedy, relative to the dashboard's root. */
-            link: string;
-            /** @description Since when. */
-            since?: string | null;
-            /**
-             * Format: int32
-             * @description How many nodes are concerned.
-             */
-            nodes: number;
-        };
+        /** @description A run to come. */
         UpcomingRun: {
-            /** @description The job. */
-            object: string;
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
             /** @description The job's name. */
             name: string;
-            /** @description Its scope. */
-            scope: string;
-            /** @description When. */
-            at: string;
             /**
              * Format: int32
              * @description On how many nodes.
              */
             nodes: number;
+            /** @description The job. */
+            object: components["schemas"]["ObjectId"];
+            /** @description Its scope. */
+            scope: string;
         };
-        FleetMapTile: {
-            /** @description The node. */
-            id: string;
-            /** @description Its name. */
-            name: string;
-            /** @description Its first role, by name; absent without roles. */
-            role?: string | null;
-            state: components["schemas"]["NodeState"];
-            config: components["schemas"]["ResourceState"];
+        /** @description A user: `GET /api/v1/users`, `GET /api/v1/users/{id}`. */
+        User: {
+            /** @description When the user was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description The user. */
+            id: components["schemas"]["UserId"];
+            /** @description Whether sign-in is barred. */
+            is_disabled: boolean;
+            last_sign_in_at?: components["schemas"]["UnixMs"] | null;
+            /** @description The name to sign in with. */
+            login: components["schemas"]["Login"];
+            /** @description The preset. */
+            preset: components["schemas"]["Preset"];
         };
-        /** @enum {string} */
-        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "job.run.recorded" | "access.user.changed" | "access.session.opened" | "access.session.refused";
-        Page_NodeSummary: {
-            items: components["schemas"]["NodeSummary"][];
-            next?: string | null;
-            total?: number | null;
+        /** @description `POST /api/v1/users`. */
+        UserCreate: {
+            /** @description The name to sign in with. */
+            login: components["schemas"]["Login"];
+            /** @description The first password, 10 to 256 characters. */
+            password: string;
+            /** @description The preset. */
+            preset: components["schemas"]["Preset"];
         };
-        Page_Activity: {
-            items: components["schemas"]["Activity"][];
-            next?: string | null;
-            total?: number | null;
+        /** @description Names a user. */
+        UserId: string;
+        /** @description A user's name, as in passwd(5): at most 32 characters. Whether the user exists is the node's to say. */
+        UserName: string;
+        /** @description `PATCH /api/v1/users/{id}`: what is left out stays. The last administrator can't be removed, disabled or demoted. */
+        UserUpdate: {
+            /** @description Whether sign-in is barred; barring ends the sessions. */
+            is_disabled?: boolean | null;
+            /** @description A new password; ends the sessions. */
+            password?: string | null;
+            preset?: components["schemas"]["Preset"] | null;
         };
-        Page_ObjectSummary: {
-            items: components["schemas"]["ObjectSummary"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_Revision: {
-            items: components["schemas"]["Revision"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_ChangeSummary: {
-            items: components["schemas"]["ChangeSummary"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_ChangeNode: {
-            items: components["schemas"]["ChangeNode"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_Drift: {
-            items: components["schemas"]["Drift"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_EnrolToken: {
-            items: components["schemas"]["EnrolToken"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_User: {
-            items: components["schemas"]["User"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_ApiToken: {
-            items: components["schemas"]["ApiToken"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_AuditEntry: {
-            items: components["schemas"]["AuditEntry"][];
-            next?: string | null;
-            total?: number | null;
-        };
-        Page_Run: {
-            items: components["schemas"]["Run"][];
-            next?: string | null;
-            total?: number | null;
-        };
+        /**
+         * @description A check that a file must pass on the node before it lands. A closed list: a check is never a command line.
+         * @enum {string}
+         */
+        Validator: "script" | "json" | "toml" | "sudoers";
+        /**
+         * @description What a step does.
+         * @enum {string}
+         */
+        Verb: "create" | "update" | "remove";
     };
     responses: never;
     parameters: never;
@@ -2071,598 +2579,148 @@ export interface components {
     headers: never;
     pathItems: never;
 }
-export type Kind = components['schemas']['Kind'];
-export type Body = components['schemas']['Body'];
-export type DriftPolicy = components['schemas']['DriftPolicy'];
-export type ObjectSpec = components['schemas']['ObjectSpec'];
-export type ObjectKey = components['schemas']['ObjectKey'];
-export type ChangeState = components['schemas']['ChangeState'];
-export type Event = components['schemas']['Event'];
-export type Generation = components['schemas']['Generation'];
-export type NodeDesired = components['schemas']['NodeDesired'];
-export type Group = components['schemas']['Group'];
-export type GroupKind = components['schemas']['GroupKind'];
-export type Resource = components['schemas']['Resource'];
-export type Provenance = components['schemas']['Provenance'];
-export type Spec = components['schemas']['Spec'];
-export type Content = components['schemas']['Content'];
-export type Fault = components['schemas']['Fault'];
-export type ResourceState = components['schemas']['ResourceState'];
-export type NodePlan = components['schemas']['NodePlan'];
 export type Action = components['schemas']['Action'];
-export type Verb = components['schemas']['Verb'];
-export type GenerationReport = components['schemas']['GenerationReport'];
-export type Phase = components['schemas']['Phase'];
-export type ResourceReport = components['schemas']['ResourceReport'];
-export type DriftReport = components['schemas']['DriftReport'];
-export type DriftOutcome = components['schemas']['DriftOutcome'];
-export type ObservedFile = components['schemas']['ObservedFile'];
-export type JobRun = components['schemas']['JobRun'];
-export type RunOutcome = components['schemas']['RunOutcome'];
-export type Permission = components['schemas']['Permission'];
-export type Preset = components['schemas']['Preset'];
-export type CronTable = components['schemas']['CronTable'];
-export type CronJob = components['schemas']['CronJob'];
-export type Encoding = components['schemas']['Encoding'];
-export type Validator = components['schemas']['Validator'];
-export type ManagedFile = components['schemas']['ManagedFile'];
-export type Directory = components['schemas']['Directory'];
-export type Link = components['schemas']['Link'];
-export type Script = components['schemas']['Script'];
-export type Schedule = components['schemas']['Schedule'];
-export type HostsEntry = components['schemas']['HostsEntry'];
-export type NodeState = components['schemas']['NodeState'];
-export type NodeFacts = components['schemas']['NodeFacts'];
-export type Level = components['schemas']['Level'];
-export type ObjectSummary = components['schemas']['ObjectSummary'];
-export type Object = components['schemas']['Object'];
-export type NodeRef = components['schemas']['NodeRef'];
-export type Overridden = components['schemas']['Overridden'];
-export type Revision = components['schemas']['Revision'];
-export type RevisionDiff = components['schemas']['RevisionDiff'];
-export type SpecCheck = components['schemas']['SpecCheck'];
-export type Finding = components['schemas']['Finding'];
-export type Severity = components['schemas']['Severity'];
-export type NextRun = components['schemas']['NextRun'];
-export type Export = components['schemas']['Export'];
-export type ManifestText = components['schemas']['ManifestText'];
-export type ManifestCheck = components['schemas']['ManifestCheck'];
-export type ManifestObject = components['schemas']['ManifestObject'];
-export type Draft = components['schemas']['Draft'];
-export type DraftAct = components['schemas']['DraftAct'];
-export type ChangeCreate = components['schemas']['ChangeCreate'];
-export type ApplyRequest = components['schemas']['ApplyRequest'];
-export type ChangeSummary = components['schemas']['ChangeSummary'];
-export type Progress = components['schemas']['Progress'];
-export type Change = components['schemas']['Change'];
-export type DraftView = components['schemas']['DraftView'];
-export type Plan = components['schemas']['Plan'];
-export type PlannedRuns = components['schemas']['PlannedRuns'];
-export type PlanGroup = components['schemas']['PlanGroup'];
-export type Unplanned = components['schemas']['Unplanned'];
-export type ChangeNode = components['schemas']['ChangeNode'];
-export type ChangeNodeState = components['schemas']['ChangeNodeState'];
-export type Drift = components['schemas']['Drift'];
+export type Activity = components['schemas']['Activity'];
 export type AdoptRequest = components['schemas']['AdoptRequest'];
 export type Adopted = components['schemas']['Adopted'];
-export type Role = components['schemas']['Role'];
-export type NodeSummary = components['schemas']['NodeSummary'];
-export type Node = components['schemas']['Node'];
-export type NodeUpdate = components['schemas']['NodeUpdate'];
-export type NodeResource = components['schemas']['NodeResource'];
-export type Activity = components['schemas']['Activity'];
-export type EnrolTokenCreate = components['schemas']['EnrolTokenCreate'];
-export type EnrolTokenCreated = components['schemas']['EnrolTokenCreated'];
-export type EnrolToken = components['schemas']['EnrolToken'];
-export type EnrolledNode = components['schemas']['EnrolledNode'];
-export type AuditEntry = components['schemas']['AuditEntry'];
-export type AuditVerification = components['schemas']['AuditVerification'];
-export type Run = components['schemas']['Run'];
-export type Problem = components['schemas']['Problem'];
-export type FieldProblem = components['schemas']['FieldProblem'];
-export type DiffQuery = components['schemas']['DiffQuery'];
-export type ExportQuery = components['schemas']['ExportQuery'];
-export type WaitQuery = components['schemas']['WaitQuery'];
-export type EventQuery = components['schemas']['EventQuery'];
-export type SetupState = components['schemas']['SetupState'];
-export type SetupRequest = components['schemas']['SetupRequest'];
-export type SignInRequest = components['schemas']['SignInRequest'];
-export type Session = components['schemas']['Session'];
-export type PasswordChange = components['schemas']['PasswordChange'];
-export type User = components['schemas']['User'];
-export type UserCreate = components['schemas']['UserCreate'];
-export type UserUpdate = components['schemas']['UserUpdate'];
 export type ApiToken = components['schemas']['ApiToken'];
 export type ApiTokenCreate = components['schemas']['ApiTokenCreate'];
 export type ApiTokenCreated = components['schemas']['ApiTokenCreated'];
+export type ApplyRequest = components['schemas']['ApplyRequest'];
+export type Attention = components['schemas']['Attention'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditVerification = components['schemas']['AuditVerification'];
+export type Body = components['schemas']['Body'];
+export type Change = components['schemas']['Change'];
+export type ChangeCreate = components['schemas']['ChangeCreate'];
+export type ChangeId = components['schemas']['ChangeId'];
+export type ChangeNode = components['schemas']['ChangeNode'];
+export type ChangeNodeState = components['schemas']['ChangeNodeState'];
+export type ChangeState = components['schemas']['ChangeState'];
+export type ChangeSummary = components['schemas']['ChangeSummary'];
+export type CronJob = components['schemas']['CronJob'];
+export type CronTable = components['schemas']['CronTable'];
+export type Directory = components['schemas']['Directory'];
+export type Draft = components['schemas']['Draft'];
+export type DraftAct = components['schemas']['DraftAct'];
+export type DraftView = components['schemas']['DraftView'];
+export type Drift = components['schemas']['Drift'];
+export type DriftId = components['schemas']['DriftId'];
+export type DriftOutcome = components['schemas']['DriftOutcome'];
+export type DriftPolicy = components['schemas']['DriftPolicy'];
+export type Encoding = components['schemas']['Encoding'];
+export type EnrolToken = components['schemas']['EnrolToken'];
+export type EnrolTokenCreate = components['schemas']['EnrolTokenCreate'];
+export type EnrolTokenCreated = components['schemas']['EnrolTokenCreated'];
+export type EnrolledNode = components['schemas']['EnrolledNode'];
+export type Event = components['schemas']['Event'];
+export type EventKind = components['schemas']['EventKind'];
+export type Export = components['schemas']['Export'];
+export type Fault = components['schemas']['Fault'];
+export type FieldProblem = components['schemas']['FieldProblem'];
+export type FileMode = components['schemas']['FileMode'];
+export type Finding = components['schemas']['Finding'];
+export type FleetMapTile = components['schemas']['FleetMapTile'];
+export type Generation = components['schemas']['Generation'];
+export type GroupName = components['schemas']['GroupName'];
+export type HostName = components['schemas']['HostName'];
+export type HostsEntry = components['schemas']['HostsEntry'];
+export type Kind = components['schemas']['Kind'];
+export type Link = components['schemas']['Link'];
+export type Login = components['schemas']['Login'];
+export type ManagedFile = components['schemas']['ManagedFile'];
+export type ManagedPath = components['schemas']['ManagedPath'];
+export type ManifestCheck = components['schemas']['ManifestCheck'];
+export type ManifestObject = components['schemas']['ManifestObject'];
+export type ManifestText = components['schemas']['ManifestText'];
+export type NextRun = components['schemas']['NextRun'];
+export type Node = components['schemas']['Node'];
+export type NodeFacts = components['schemas']['NodeFacts'];
+export type NodeId = components['schemas']['NodeId'];
+export type NodeName = components['schemas']['NodeName'];
+export type NodeRef = components['schemas']['NodeRef'];
+export type NodeResource = components['schemas']['NodeResource'];
+export type NodeState = components['schemas']['NodeState'];
+export type NodeSummary = components['schemas']['NodeSummary'];
+export type NodeUpdate = components['schemas']['NodeUpdate'];
+export type Object = components['schemas']['Object'];
+export type ObjectId = components['schemas']['ObjectId'];
+export type ObjectKey = components['schemas']['ObjectKey'];
+export type ObjectName = components['schemas']['ObjectName'];
+export type ObjectSpec = components['schemas']['ObjectSpec'];
+export type ObjectSummary = components['schemas']['ObjectSummary'];
 export type OpenSession = components['schemas']['OpenSession'];
+export type Overridden = components['schemas']['Overridden'];
 export type Overview = components['schemas']['Overview'];
 export type OverviewCounts = components['schemas']['OverviewCounts'];
-export type Attention = components['schemas']['Attention'];
-export type UpcomingRun = components['schemas']['UpcomingRun'];
-export type FleetMapTile = components['schemas']['FleetMapTile'];
-export type EventKind = components['schemas']['EventKind'];
-export type PageNodeSummary = components['schemas']['Page_NodeSummary'];
 export type PageActivity = components['schemas']['Page_Activity'];
-export type PageObjectSummary = components['schemas']['Page_ObjectSummary'];
-export type PageRevision = components['schemas']['Page_Revision'];
-export type PageChangeSummary = components['schemas']['Page_ChangeSummary'];
-export type PageChangeNode = components['schemas']['Page_ChangeNode'];
-export type PageDrift = components['schemas']['Page_Drift'];
-export type PageEnrolToken = components['schemas']['Page_EnrolToken'];
-export type PageUser = components['schemas']['Page_User'];
 export type PageApiToken = components['schemas']['Page_ApiToken'];
 export type PageAuditEntry = components['schemas']['Page_AuditEntry'];
+export type PageChangeNode = components['schemas']['Page_ChangeNode'];
+export type PageChangeSummary = components['schemas']['Page_ChangeSummary'];
+export type PageDrift = components['schemas']['Page_Drift'];
+export type PageEnrolToken = components['schemas']['Page_EnrolToken'];
+export type PageNodeResource = components['schemas']['Page_NodeResource'];
+export type PageNodeSummary = components['schemas']['Page_NodeSummary'];
+export type PageObjectSummary = components['schemas']['Page_ObjectSummary'];
+export type PageOpenSession = components['schemas']['Page_OpenSession'];
+export type PageRevision = components['schemas']['Page_Revision'];
+export type PageRole = components['schemas']['Page_Role'];
 export type PageRun = components['schemas']['Page_Run'];
+export type PageUser = components['schemas']['Page_User'];
+export type PasswordChange = components['schemas']['PasswordChange'];
+export type Permission = components['schemas']['Permission'];
+export type Plan = components['schemas']['Plan'];
+export type PlanGroup = components['schemas']['PlanGroup'];
+export type PlannedRuns = components['schemas']['PlannedRuns'];
+export type Preset = components['schemas']['Preset'];
+export type Problem = components['schemas']['Problem'];
+export type Progress = components['schemas']['Progress'];
+export type Reason = components['schemas']['Reason'];
+export type ResourceState = components['schemas']['ResourceState'];
+export type Revision = components['schemas']['Revision'];
+export type RevisionDiff = components['schemas']['RevisionDiff'];
+export type Role = components['schemas']['Role'];
+export type RoleName = components['schemas']['RoleName'];
+export type Run = components['schemas']['Run'];
+export type RunId = components['schemas']['RunId'];
+export type RunOutcome = components['schemas']['RunOutcome'];
+export type Schedule = components['schemas']['Schedule'];
+export type Scope = components['schemas']['Scope'];
+export type Script = components['schemas']['Script'];
+export type Session = components['schemas']['Session'];
+export type SetupRequest = components['schemas']['SetupRequest'];
+export type SetupState = components['schemas']['SetupState'];
+export type Severity = components['schemas']['Severity'];
+export type SignInRequest = components['schemas']['SignInRequest'];
+export type SpecCheck = components['schemas']['SpecCheck'];
+export type Target = components['schemas']['Target'];
+export type TimeZoneName = components['schemas']['TimeZoneName'];
+export type TokenId = components['schemas']['TokenId'];
+export type UnixMs = components['schemas']['UnixMs'];
+export type Unplanned = components['schemas']['Unplanned'];
+export type UpcomingRun = components['schemas']['UpcomingRun'];
+export type User = components['schemas']['User'];
+export type UserCreate = components['schemas']['UserCreate'];
+export type UserId = components['schemas']['UserId'];
+export type UserName = components['schemas']['UserName'];
+export type UserUpdate = components['schemas']['UserUpdate'];
+export type Validator = components['schemas']['Validator'];
+export type Verb = components['schemas']['Verb'];
 export type $defs = Record<string, never>;
 export interface operations {
-    get_setup: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SetupState"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    post_setup: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SetupRequest"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Session"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Session"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    post_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SignInRequest"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Session"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    delete_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    put_session_password: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PasswordChange"];
-            };
-        };
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_overview: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Overview"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_fleet-map": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["FleetMapTile"][];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_nodes: {
-        parameters: {
-            query?: {
-                query?: string;
-                role?: string;
-                state?: string;
-                config?: string;
-                label?: string;
-                after?: string;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_NodeSummary"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_nodes_{node}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Node"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "delete_nodes_{node}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "patch_nodes_{node}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NodeUpdate"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Node"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "post_nodes_{node}_revoke": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "post_nodes_{node}_retry": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_nodes_{node}_resources": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["NodeResource"][];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_nodes_{node}_activity": {
-        parameters: {
-            query?: {
-                after?: string;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                node: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Activity"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     get_activity: {
         parameters: {
             query?: {
+                /** @description Of this node, by id or name. */
+                node?: string;
+                /** @description Of this object, by id. */
+                object?: string;
+                /** @description Of this change, by id or number. */
+                change?: string;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -2671,6 +2729,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2679,6 +2738,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_Activity"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2689,69 +2749,16 @@ export interface operations {
             };
         };
     };
-    get_roles: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Role"][];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_roles_{role}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                role: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Role"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_objects: {
+    get_audit: {
         parameters: {
             query?: {
-                kind?: string;
-                scope?: string;
-                query?: string;
+                /** @description By this principal: `user:admin`. */
+                principal?: string;
+                /** @description Of this act (`change.apply`), or of this area (`change.`). */
+                act?: string;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -2760,14 +2767,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_ObjectSummary"];
+                    "application/json": components["schemas"]["Page_AuditEntry"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2778,180 +2787,25 @@ export interface operations {
             };
         };
     };
-    "get_objects_{object}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                object: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Object"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_objects_{object}_revisions": {
-        parameters: {
-            query?: {
-                after?: string;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                object: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Revision"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_objects_{object}_revisions_{revision}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                object: string;
-                revision: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Revision"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_objects_{object}_diff": {
-        parameters: {
-            query?: {
-                from?: number;
-                to?: number;
-            };
-            header?: never;
-            path: {
-                object: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["RevisionDiff"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    post_check_spec: {
+    get_audit_verification: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ObjectSpec"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SpecCheck"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    get_export: {
-        parameters: {
-            query?: {
-                scope?: string;
-                kind?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Export"];
+                    "application/json": components["schemas"]["AuditVerification"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -2965,9 +2819,13 @@ export interface operations {
     get_changes: {
         parameters: {
             query?: {
+                /** @description In this state. */
                 state?: string;
+                /** @description With this plan, by a prefix of its id. */
                 plan?: string;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -2976,6 +2834,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2984,6 +2843,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ChangeSummary"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3007,7 +2867,8 @@ export interface operations {
             };
         };
         responses: {
-            200: {
+            /** @description Done */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3015,6 +2876,7 @@ export interface operations {
                     "application/json": components["schemas"]["Change"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3025,7 +2887,41 @@ export interface operations {
             };
         };
     };
-    "get_changes_{change}": {
+    get_changes_change: {
+        parameters: {
+            query?: {
+                /** @description Waits until its progress differs from what it is, at most this many seconds (1 to 55). */
+                wait_secs?: number;
+            };
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_changes_change_abandon: {
         parameters: {
             query?: never;
             header?: never;
@@ -3036,14 +2932,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            200: {
+            /** @description Done */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Change"];
-                };
+                content?: never;
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3054,7 +2950,7 @@ export interface operations {
             };
         };
     };
-    "post_changes_{change}_apply": {
+    post_changes_change_apply: {
         parameters: {
             query?: never;
             header?: never;
@@ -3069,6 +2965,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3077,6 +2974,7 @@ export interface operations {
                     "application/json": components["schemas"]["Change"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3087,97 +2985,14 @@ export interface operations {
             };
         };
     };
-    "post_changes_{change}_plan": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                change: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Change"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "post_changes_{change}_abandon": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                change: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Change"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "post_changes_{change}_revert": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                change: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Change"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_changes_{change}_nodes": {
+    get_changes_change_nodes: {
         parameters: {
             query?: {
+                /** @description In this state. */
+                state?: string;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -3188,6 +3003,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3196,6 +3012,139 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ChangeNode"];
                 };
             };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_changes_change_plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_changes_change_revert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_check_manifest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManifestText"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ManifestCheck"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_check_spec: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ObjectSpec"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpecCheck"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3209,10 +3158,15 @@ export interface operations {
     get_drift: {
         parameters: {
             query?: {
+                /** @description On this node, by id or name. */
                 node?: string;
+                /** @description Of this object, by id. */
                 object?: string;
+                /** @description Whether it still stands (`true`), or is over (`false`). */
                 standing?: boolean;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -3221,6 +3175,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3229,6 +3184,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_Drift"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3239,7 +3195,7 @@ export interface operations {
             };
         };
     };
-    "get_drift_{drift}": {
+    get_drift_drift: {
         parameters: {
             query?: never;
             header?: never;
@@ -3250,6 +3206,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3258,6 +3215,7 @@ export interface operations {
                     "application/json": components["schemas"]["Drift"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3268,7 +3226,7 @@ export interface operations {
             };
         };
     };
-    "post_drift_{drift}_adopt": {
+    post_drift_drift_adopt: {
         parameters: {
             query?: never;
             header?: never;
@@ -3277,13 +3235,14 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
                 "application/json": components["schemas"]["AdoptRequest"];
             };
         };
         responses: {
-            200: {
+            /** @description Done */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3291,6 +3250,7 @@ export interface operations {
                     "application/json": components["schemas"]["Adopted"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3301,7 +3261,7 @@ export interface operations {
             };
         };
     };
-    "post_drift_{drift}_revert": {
+    post_drift_drift_revert: {
         parameters: {
             query?: never;
             header?: never;
@@ -3312,12 +3272,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3328,10 +3290,12 @@ export interface operations {
             };
         };
     };
-    "get_enrolment-tokens": {
+    get_enrolment_tokens: {
         parameters: {
             query?: {
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -3340,6 +3304,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3348,6 +3313,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_EnrolToken"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3358,7 +3324,7 @@ export interface operations {
             };
         };
     };
-    "post_enrolment-tokens": {
+    post_enrolment_tokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -3371,7 +3337,8 @@ export interface operations {
             };
         };
         responses: {
-            200: {
+            /** @description Done */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3379,6 +3346,7 @@ export interface operations {
                     "application/json": components["schemas"]["EnrolTokenCreated"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3389,7 +3357,7 @@ export interface operations {
             };
         };
     };
-    "get_enrolment-tokens_{token}": {
+    get_enrolment_tokens_token: {
         parameters: {
             query?: never;
             header?: never;
@@ -3400,6 +3368,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3408,6 +3377,7 @@ export interface operations {
                     "application/json": components["schemas"]["EnrolToken"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3418,7 +3388,7 @@ export interface operations {
             };
         };
     };
-    "delete_enrolment-tokens_{token}": {
+    delete_enrolment_tokens_token: {
         parameters: {
             query?: never;
             header?: never;
@@ -3429,12 +3399,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3445,10 +3417,119 @@ export interface operations {
             };
         };
     };
-    get_users: {
+    get_events: {
         parameters: {
             query?: {
+                /** @description Events after this sequence, as the header `Last-Event-ID`; without either only what comes. */
+                after?: number;
+                /** @description Only these areas, joined with commas: `fleet,host,change,job,access`. */
+                areas?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_export: {
+        parameters: {
+            query?: {
+                /** @description Only this scope. */
+                scope?: string;
+                /** @description Only this kind. */
+                kind?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_fleet_map: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FleetMapTile"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nodes: {
+        parameters: {
+            query?: {
+                /** @description A part of the name or the address. */
+                query?: string;
+                /** @description Those of this role. */
+                role?: string;
+                /** @description Those heard like this: `online`, `stale`, `offline`. */
+                state?: string;
+                /** @description Those whose configuration stands like this: `converged`, `drifted` … */
+                config?: string;
+                /** @description Those with these labels: `env=prod,tier=web`. */
+                label?: string;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -3457,14 +3538,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_User"];
+                    "application/json": components["schemas"]["Page_NodeSummary"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3475,7 +3558,669 @@ export interface operations {
             };
         };
     };
-    post_users: {
+    get_nodes_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_nodes_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patch_nodes_node: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodeUpdate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nodes_node_activity: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Activity"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nodes_node_resources: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NodeResource"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_nodes_node_retry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_nodes_node_revoke: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects: {
+        parameters: {
+            query?: {
+                /** @description Of this kind. */
+                kind?: string;
+                /** @description With exactly this scope. */
+                scope?: string;
+                /** @description A part of the name. */
+                query?: string;
+                /** @description Those that are in force on this node, by id or name. */
+                node?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ObjectSummary"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_object: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Object"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_object_diff: {
+        parameters: {
+            query: {
+                /** @description The older revision; 0 for nothing. */
+                from: number;
+                /** @description The newer revision. */
+                to: number;
+            };
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RevisionDiff"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_object_revisions: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Revision"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_object_revisions_revision: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+                revision: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revision"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_objects_object_revisions_revision_restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+                revision: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_openapi_json: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_roles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Role"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_roles_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_runs: {
+        parameters: {
+            query?: {
+                /** @description Of this job, by id. */
+                object?: string;
+                /** @description On this node, by id or name. */
+                node?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Run"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_runs_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session: {
         parameters: {
             query?: never;
             header?: never;
@@ -3484,18 +4229,20 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserCreate"];
+                "application/json": components["schemas"]["SignInRequest"];
             };
         };
         responses: {
-            200: {
+            /** @description Done */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["Session"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3506,23 +4253,23 @@ export interface operations {
             };
         };
     };
-    "delete_users_{user}": {
+    delete_session: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                user: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3533,29 +4280,147 @@ export interface operations {
             };
         };
     };
-    "patch_users_{user}": {
+    put_session_password: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                user: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["UserUpdate"];
+                "application/json": components["schemas"]["PasswordChange"];
             };
         };
         responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["Page_OpenSession"];
                 };
             };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_sessions_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupState"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetupRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3569,8 +4434,11 @@ export interface operations {
     get_tokens: {
         parameters: {
             query?: {
+                /** @description Everybody's, for who manages users. */
                 all?: boolean;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -3579,6 +4447,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3587,6 +4456,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ApiToken"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3610,7 +4480,8 @@ export interface operations {
             };
         };
         responses: {
-            200: {
+            /** @description Done */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3618,6 +4489,7 @@ export interface operations {
                     "application/json": components["schemas"]["ApiTokenCreated"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3628,7 +4500,7 @@ export interface operations {
             };
         };
     };
-    "delete_tokens_{token}": {
+    delete_tokens_token: {
         parameters: {
             query?: never;
             header?: never;
@@ -3639,12 +4511,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3655,12 +4529,12 @@ export interface operations {
             };
         };
     };
-    get_audit: {
+    get_users: {
         parameters: {
             query?: {
-                principal?: string;
-                act?: string;
+                /** @description The `next` of the page before. */
                 after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
                 limit?: number;
             };
             header?: never;
@@ -3669,14 +4543,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_AuditEntry"];
+                    "application/json": components["schemas"]["Page_User"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3687,23 +4563,29 @@ export interface operations {
             };
         };
     };
-    get_audit_verification: {
+    post_users: {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserCreate"];
+            };
+        };
         responses: {
-            200: {
+            /** @description Done */
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AuditVerification"];
+                    "application/json": components["schemas"]["User"];
                 };
             };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;
@@ -3714,57 +4596,178 @@ export interface operations {
             };
         };
     };
-    get_runs: {
-        parameters: {
-            query?: {
-                object?: string;
-                node?: string;
-                after?: string;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Run"];
-                };
-            };
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    "get_runs_{run}": {
+    get_users_user: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                run: string;
+                user: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Done */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Run"];
+                    "application/json": components["schemas"]["User"];
                 };
             };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_users_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patch_users_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserUpdate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_healthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
             default: {
                 headers: {
                     [name: string]: unknown;

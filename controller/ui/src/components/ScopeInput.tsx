@@ -16,5 +16,5 @@ export function ScopeInput({ value, roles, isReadOnly, onChange, error }: Props)
   const wanted = value.startsWith('node:') ? value.slice(5) : undefined;
   const nodes = useQuery({ ...nodesQuery({ query: wanted }), enabled: wanted !== undefined }).data?.items ?? [];
   const data = ['fleet', ...roles.map((role) => `role:${role.name}`), ...nodes.slice(0, 30).map((node) => `node:${node.name}`)];
-  return <Autocomplete label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono" data={data} value={value} readOnly={isReadOnly} onChange={onChange} error={error} required />;
+  return <Autocomplete label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono-input" data={data} value={value} readOnly={isReadOnly} onChange={onChange} error={error} required />;
 }

@@ -1,7 +1,7 @@
 // Goes to a path of the dashboard that stands in data (a link of the controller's, the page before the sign-in).
-import type { useRouter } from '@tanstack/react-router';
+import type { RegisteredRouter } from '@tanstack/react-router';
 
-type Router = ReturnType<typeof useRouter>;
+type Router = RegisteredRouter;
 
 /** Returns the address of a path, under the prefix that the dashboard stands at. */
 export function addressOf(router: Router, path: string): string {

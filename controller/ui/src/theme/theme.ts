@@ -3,12 +3,16 @@ import { createTheme, type CSSVariablesResolver, type MantineColorsTuple } from 
 
 const teal: MantineColorsTuple = ['#e3f5f4', '#c9e8e6', '#9bd4d0', '#67bcb7', '#3aa39d', '#1c8d88', '#0f7c78', '#0d7472', '#0a5f5d', '#074847'];
 
+// Mantine's own neutrals are warm; ours are slate. The sixth and seventh of `dark` are inputs and page.
+const gray: MantineColorsTuple = ['#f4f6f8', '#eef1f4', '#e6ebef', '#dde3e9', '#c3ccd6', '#a3afbc', '#7d8a98', '#566474', '#364250', '#16202b'];
+const dark: MantineColorsTuple = ['#e2e8ee', '#b7c2cd', '#96a4b3', '#6d7b8a', '#394756', '#25303b', '#0f151b', '#131a21', '#0d1217', '#0a0e12'];
+
 export const theme = createTheme({
   fontFamily: 'var(--sans)',
   fontFamilyMonospace: 'var(--mono)',
   primaryColor: 'teal',
   primaryShade: { light: 7, dark: 6 },
-  colors: { teal },
+  colors: { teal, gray, dark },
   defaultRadius: 6,
   cursorType: 'pointer',
   respectReducedMotion: true,

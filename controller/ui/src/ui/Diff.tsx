@@ -42,7 +42,7 @@ export function DiffSize({ text }: { text: string }) {
   if (added + removed === 0) return null;
   return (
     <span className="num small">
-      <span className="tone-green">+{added}</span> <span className="tone-red">−{removed}</span>
+      {added > 0 && <span className="tone-green">+{added}</span>} {removed > 0 && <span className="tone-red">−{removed}</span>}
     </span>
   );
 }

@@ -28,7 +28,7 @@ export function Failure({ error, retry }: { error: unknown; retry?: React.ReactN
   const problem = error instanceof ApiError ? error.problem : undefined;
   return (
     <Notice tone="bad" title={problem?.title ?? 'Something went wrong'} action={retry}>
-      <p>{problem?.detail ?? (error instanceof Error ? error.message : String(error))}</p>
+      <p>{problem?.detail ?? (error instanceof Error ? error.message : 'No more is known about it.')}</p>
       {problem?.fields !== undefined && problem.fields.length > 0 && (
         <ul>
           {problem.fields.map((field) => (

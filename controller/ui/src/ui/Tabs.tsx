@@ -8,11 +8,14 @@ export interface Tab {
   to: LinkProps;
 }
 
+// The tab's whole address must fit: without this the first tab would be current on all others.
+const TAB = { exact: true, includeSearch: true, explicitUndefined: true } as const;
+
 export function Tabs({ label, tabs, active }: { label: string; tabs: readonly Tab[]; active: string }) {
   return (
     <nav className="tabs" aria-label={label}>
       {tabs.map((tab) => (
-        <Link key={tab.id} {...tab.to} aria-current={tab.id === active ? 'page' : undefined} replace>
+        <Link key={tab.id} {...tab.to} activeOptions={TAB} data-active={tab.id === active || undefined} aria-current={tab.id === active ? 'page' : undefined} replace>
           {tab.title}
           {tab.count !== undefined && tab.count > 0 && <span className="count">{tab.count}</span>}
         </Link>

@@ -35,7 +35,7 @@ export function ApplyCard({ change }: { change: Change }) {
   const whyNot =
     refusal ??
     (plan == null ? 'It has no plan yet.' : undefined) ??
-    (plan?.blockers[0] === undefined ? undefined : plan.blockers[0]) ??
+    plan?.blockers[0] ??
     (unplanned > 0 && !allowUnplanned ? `${plural(unplanned, 'node')} could not be asked. Tick the box to go on without ${unplanned === 1 ? 'its' : 'their'} plan.` : undefined);
   const again = <ActionButton size="sm" variant={plan == null || hasMoved ? 'filled' : 'default'} refusal={refusal} loading={replan.isPending} onClick={() => { replan.mutate(); }}>Plan again</ActionButton>;
   return (

@@ -81,7 +81,7 @@ export default function ChangePage() {
         }
       />
       {isOpen && <ApplyCard change={it} />}
-      {isApplied && <LandingCard change={it} nodes={nodes.data?.items} error={nodes.error} />}
+      {isApplied && <LandingCard change={it} nodes={nodes.data} error={nodes.error} />}
       {it.plan != null && <PlanCard plan={it.plan} isApplied={isApplied} />}
       <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />
     </>

@@ -35,7 +35,7 @@ export default function NodesPage() {
     setSelected(new Set());
     void navigate({ search: (before) => clean({ ...before, after: undefined, ...change }) });
   };
-  const isFiltered = Object.entries(filter).some(([key, value]) => key !== 'after' && value !== undefined);
+  const isFiltered = Object.keys(filter).some((key) => key !== 'after');
   return (
     <>
       <PageHead

@@ -12,7 +12,7 @@ import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 
 const columns: readonly Column<Role>[] = [
-  { id: 'name', head: 'Role', cell: (role) => <><StateBadge state={roleState(role)} bare />{role.name}</> },
+  { id: 'name', head: 'Role', cell: (role) => <><span className="below-sm"><StateBadge state={roleState(role)} bare /></span>{role.name}</> },
   { id: 'state', head: 'State', from: 'sm', grow: true, cell: (role) => <RoleState role={role} /> },
   { id: 'nodes', head: 'Nodes', right: true, cell: (role) => role.nodes },
   { id: 'online', head: 'Online', right: true, from: 'sm', cell: (role) => role.online },

@@ -20,7 +20,7 @@ export const nodeColumns: readonly Column<NodeSummary>[] = [
 function NodeName({ node }: { node: NodeSummary }) {
   return (
     <>
-      <StateBadge state={nodeState(node)} bare />
+      <span className="below-sm"><StateBadge state={nodeState(node)} bare /></span>
       <span className="ellipsis">{node.name}</span>
     </>
   );

@@ -22,7 +22,7 @@ export function Compare({ before, after, onClose }: { before: ObjectSpec; after:
 /** Writes a spec as lines: the fields first, then the content as it stands. */
 function asText(spec: ObjectSpec): string {
   const { content, ...rest } = spec.body as { content?: string } & Record<string, unknown>;
-  const fields = { name: spec.name, scope: spec.scope, drift: spec.drift, ...rest };
+  const fields: Record<string, unknown> = { name: spec.name, scope: spec.scope, drift: spec.drift, ...rest };
   const lines = Object.entries(fields)
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([key, value]) => `${key} = ${JSON.stringify(value)}`);

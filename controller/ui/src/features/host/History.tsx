@@ -72,23 +72,19 @@ function RevisionRow({ object, revision, newest, from, to, pick }: RowProps) {
           <span className="row-wrap"><strong className="num">{n}</strong>{revision.is_deletion && <span className="tone-red">deleted</span>}<span className="dim small">{revision.author} · <Time at={revision.at} /> · <Link to="/changes/$change" params={{ change: String(revision.change) }}>change {revision.change}</Link></span></span>
           {revision.reason !== '' && <span style={{ overflowWrap: 'anywhere' }}>{revision.reason}</span>}
         </span>
-        {(n !== newest || object.is_deleted) && !revision.is_deletion && <Restore object={object} revision={n} newest={newest} />}
+        {(n !== newest || object.is_deleted) && !revision.is_deletion && <Restore object={object} revision={n} />}
       </div>
     </li>
   );
 }
 
-/** Restoring is a change like any other: the old text as the draft, then a plan. */
-function Restore({ object, revision, newest }: { object: FleetObject; revision: number; newest: number }) {
+/** Restoring is a change like any other: it opens planned, and changes nothing before it is applied. */
+function Restore({ object, revision }: { object: FleetObject; revision: number }) {
   const refusal = useRefusal('change');
   const navigate = useNavigate();
   const client = useQueryClient();
   const restore = useMutation({
-    mutationFn: async () => {
-      const old = await take(api.GET('/api/v1/objects/{object}/revisions/{revision}', { params: { path: { object: object.id, revision: revision as never } } }));
-      if (old.spec == null) throw new Error(`Revision ${revision} can't be read with your permissions.`);
-      return take(api.POST('/api/v1/changes', { body: { drafts: [{ put: old.spec, ...(object.is_deleted ? {} : { base: newest }) }], reason: `restore revision ${revision}` } }));
-    },
+    mutationFn: () => take(api.POST('/api/v1/objects/{object}/revisions/{revision}/restore', { params: { path: { object: object.id, revision: String(revision) } }, body: {} })),
     onSuccess: async (change) => {
       await client.invalidateQueries({ queryKey: ['changes'] });
       await navigate({ to: '/changes/$change', params: { change: String(change.number) } });

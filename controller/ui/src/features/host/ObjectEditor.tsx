@@ -6,7 +6,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
 import { rolesQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
-import type { Body, Draft, DriftPolicy, ObjectSpec } from '@/api/schema';
+import type { Body, Draft, Finding, ObjectSpec } from '@/api/schema';
 import { useKeys } from '@/keys/keys';
 import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
@@ -51,12 +51,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   });
   useKeys({ 'mod+s': draft.keep });
   const errors = check.answer?.problems.filter((finding) => finding.severity === 'error') ?? [];
-  const whyNot =
-    refusal ??
-    (isMasked ? 'You may not read its content, so you can’t change it here.' : undefined) ??
-    (spec.name === '' ? 'Give it a name first.' : undefined) ??
-    (!draft.isChanged && !isNew ? 'Nothing is changed yet.' : undefined) ??
-    (errors[0] === undefined ? undefined : `${errors[0].field}: ${errors[0].message}`);
+  const whyNot = refusal ?? whyNotPlanned({ isMasked, isNamed: spec.name !== '', isChanged: draft.isChanged || isNew, error: errors[0] });
   const isBehind = !isNew && draft.base !== undefined && draft.base !== revision;
   return (
     <div className="editor">
@@ -76,7 +71,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
             </div>
             <KindForm spec={spec} check={check} isReadOnly={isReadOnly} onSave={draft.keep} set={(body) => { draft.set({ ...spec, body }); }} />
             <div className="fields">
-              <Select label="When somebody changes it by hand" data={[{ value: 'hold', label: 'Hold: keep the edit until somebody decides' }, { value: 'report', label: 'Report: show it, overwrite with the next change' }, { value: 'repair', label: 'Repair: put it back at once' }]} value={spec.drift ?? 'hold'} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { draft.set({ ...spec, drift: (next ?? 'hold') as DriftPolicy }); }} />
+              <Select label="When somebody changes it by hand" data={[{ value: 'hold', label: 'Hold: keep the edit until somebody decides' }, { value: 'report', label: 'Report: show it, overwrite with the next change' }, { value: 'repair', label: 'Repair: put it back at once' }]} value={spec.drift ?? 'hold'} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { draft.set({ ...spec, drift: (next ?? 'hold') }); }} />
             </div>
           </div>
         </section>
@@ -100,6 +95,13 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
       </aside>
     </div>
   );
+}
+
+function whyNotPlanned(state: { isMasked: boolean; isNamed: boolean; isChanged: boolean; error: Finding | undefined }): string | undefined {
+  if (state.isMasked) return 'You may not read its content, so you can’t change it here.';
+  if (!state.isNamed) return 'Give it a name first.';
+  if (!state.isChanged) return 'Nothing is changed yet.';
+  return state.error === undefined ? undefined : `${state.error.field}: ${state.error.message}`;
 }
 
 /** A new name is a rename; a new scope makes another object, since it is part of what the object is. */

@@ -22,7 +22,7 @@ export function OwnerFields({ body, set, check, isReadOnly }: Pick<FormProps<Own
     <>
       <TextInput label="Owner" value={body.owner ?? 'root'} readOnly={isReadOnly} onChange={(event) => { set({ owner: event.currentTarget.value }); }} error={check.text('owner')} />
       <TextInput label="Group" value={body.group ?? 'root'} readOnly={isReadOnly} onChange={(event) => { set({ group: event.currentTarget.value }); }} error={check.text('group')} />
-      <TextInput label="Mode" description={modeWords(body.mode ?? '')} value={body.mode ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ mode: event.currentTarget.value }); }} error={check.text('mode')} className="mono" />
+      <TextInput label="Mode" description={modeWords(body.mode ?? '')} value={body.mode ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ mode: event.currentTarget.value }); }} error={check.text('mode')} className="mono-input" />
     </>
   );
 }
@@ -37,7 +37,7 @@ export function modeWords(mode: string): string {
 }
 
 export function PathField({ path, onChange, check, label = 'Path', description, isReadOnly }: { path: string; onChange: (path: string) => void; check: Check; label?: string; description?: string; isReadOnly: boolean }) {
-  return <TextInput className="wide mono" label={label} description={description} value={path} readOnly={isReadOnly} onChange={(event) => { onChange(event.currentTarget.value); }} error={check.text('path')} />;
+  return <TextInput className="wide mono-input" label={label} description={description} value={path} readOnly={isReadOnly} onChange={(event) => { onChange(event.currentTarget.value); }} error={check.text('path')} />;
 }
 
 export function ValidatorField({ value, onChange, isReadOnly }: { value: string | null | undefined; onChange: (value: 'script' | 'json' | 'toml' | 'sudoers' | undefined) => void; isReadOnly: boolean }) {

@@ -11,9 +11,9 @@ export function CronForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'cro
   const environment = Object.entries(body.environment ?? {}).map(([key, value]) => `${key}=${value}`);
   return (
     <div className="fields">
-      <TextInput label="Schedule" description="minute hour day month weekday, or @daily and the like" className="mono" value={body.schedule} readOnly={isReadOnly} onChange={(event) => { set({ schedule: event.currentTarget.value }); }} error={check.text('schedule')} spellCheck={false} />
+      <TextInput label="Schedule" description="minute hour day month weekday, or @daily and the like" className="mono-input" value={body.schedule} readOnly={isReadOnly} onChange={(event) => { set({ schedule: event.currentTarget.value }); }} error={check.text('schedule')} spellCheck={false} />
       <TextInput label="Runs as" description="An account of the node" value={body.user ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ user: event.currentTarget.value }); }} error={check.text('user')} />
-      <Textarea className="wide mono" label="Command" description="One line for /bin/sh; % stands for itself" autosize minRows={2} maxRows={8} value={body.command} readOnly={isReadOnly} onChange={(event) => { set({ command: event.currentTarget.value.replace(/\r?\n/g, ' ') }); }} error={check.text('command')} spellCheck={false} />
+      <Textarea className="wide mono-input" label="Command" description="One line for /bin/sh; % stands for itself" autosize minRows={2} maxRows={8} value={body.command} readOnly={isReadOnly} onChange={(event) => { set({ command: event.currentTarget.value.replace(/\r?\n/g, ' ') }); }} error={check.text('command')} spellCheck={false} />
       <TextInput label="Time zone" description="Empty: the node's own" placeholder="Europe/Berlin" value={body.time_zone ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ time_zone: orNothing(event.currentTarget.value) }); }} error={check.text('time_zone')} />
       <TextInput label="Mail output to" description="Empty: cron's default, the user" value={body.mailto ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ mailto: orNothing(event.currentTarget.value) }); }} error={check.text('mailto')} />
       <TextInput label="Time limit in seconds" description="Empty: none" inputMode="numeric" value={body.timeout_secs == null ? '' : String(body.timeout_secs)} readOnly={isReadOnly} onChange={(event) => { set({ timeout_secs: /^\d+$/.test(event.currentTarget.value) ? Number(event.currentTarget.value) : undefined }); }} error={check.text('timeout_secs')} />
@@ -38,12 +38,12 @@ export function HostsForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'ho
       </div>
       {isGenerated ? (
         <>
-          <TextInput label="Nodes of" description="fleet, role:NAME, label:KEY=VALUE or node:NAME; each node with an address gets a line" className="mono" value={body.nodes ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ nodes: event.currentTarget.value }); }} error={check.text('nodes')} />
+          <TextInput label="Nodes of" description="fleet, role:NAME, label:KEY=VALUE or node:NAME; each node with an address gets a line" className="mono-input" value={body.nodes ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ nodes: event.currentTarget.value }); }} error={check.text('nodes')} />
           <TextInput label="Domain" description="Optional: NAME.DOMAIN NAME instead of NAME" value={body.domain ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ domain: orNothing(event.currentTarget.value) }); }} error={check.text('domain')} />
         </>
       ) : (
         <>
-          <TextInput label="Address" description="IPv4 or IPv6" className="mono" placeholder="10.0.0.5" value={body.address ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ address: event.currentTarget.value.trim() }); }} error={check.text('address')} />
+          <TextInput label="Address" description="IPv4 or IPv6" className="mono-input" placeholder="10.0.0.5" value={body.address ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ address: event.currentTarget.value.trim() }); }} error={check.text('address')} />
           <TagsInput label="Names" description="The canonical name first; Enter after each" value={body.names ?? []} readOnly={isReadOnly} onChange={(names) => { set({ names }); }} error={check.text('names')} splitChars={[' ', ',']} />
         </>
       )}
@@ -94,7 +94,7 @@ export function LinkForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'lin
   return (
     <div className="fields">
       <PathField path={body.path} onChange={(path) => { set({ path }); }} check={check} label="Link" isReadOnly={isReadOnly} />
-      <TextInput className="wide mono" label="Points to" description="Absolute or relative; it need not exist" value={body.target} readOnly={isReadOnly} onChange={(event) => { set({ target: event.currentTarget.value }); }} error={check.text('target')} />
+      <TextInput className="wide mono-input" label="Points to" description="Absolute or relative; it need not exist" value={body.target} readOnly={isReadOnly} onChange={(event) => { set({ target: event.currentTarget.value }); }} error={check.text('target')} />
     </div>
   );
 }

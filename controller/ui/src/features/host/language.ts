@@ -5,8 +5,8 @@ export type Language = 'shell' | 'perl' | 'python' | 'toml' | 'yaml' | 'properti
 export function languageOf(content: string, path: string): Language {
   const first = content.slice(0, 200).split('\n', 1)[0] ?? '';
   if (first.startsWith('#!')) {
-    if (/perl/.test(first)) return 'perl';
-    if (/python/.test(first)) return 'python';
+    if (first.includes('perl')) return 'perl';
+    if (first.includes('python')) return 'python';
     if (/\b(sh|bash|dash|ksh|zsh)\b/.test(first)) return 'shell';
   }
   const ending = /\.([a-z0-9]+)$/i.exec(path)?.[1]?.toLowerCase() ?? '';

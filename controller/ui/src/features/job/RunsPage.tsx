@@ -31,7 +31,7 @@ export default function RunsPage() {
       </div>
       <Waiting count={held.waiting} noun="run" onShow={held.release} />
       <RunsTable runs={runs.data === undefined ? undefined : held.shown} error={runs.error} />
-      <Pager shown={held.shown.length} total={runs.data?.total} noun="runs" isFirst={filter.after === undefined} next={runs.data?.next} onGo={(after) => void navigate({ search: { ...filter, ...(after === undefined ? { after: undefined } : { after }) } as typeof filter })} />
+      <Pager shown={held.shown.length} total={runs.data?.total} noun="runs" isFirst={filter.after === undefined} next={runs.data?.next} onGo={(after) => void navigate({ search: { ...filter, ...(after === undefined ? { after: undefined } : { after }) } })} />
     </>
   );
 }

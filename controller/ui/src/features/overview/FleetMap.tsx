@@ -9,7 +9,7 @@ import { StateBadge } from '@/components/StateBadge';
 import { look } from '@/theme/status';
 import { plural } from '@/ui/plural';
 import { draw } from './mapDraw';
-import { hit, layOut } from './mapLayout';
+import { hit, layOut, neighbour } from './mapLayout';
 
 export function FleetMap({ tiles }: { tiles: readonly FleetMapTile[] }) {
   const { ref, width } = useElementSize<HTMLDivElement>();
@@ -33,12 +33,11 @@ export function FleetMap({ tiles }: { tiles: readonly FleetMapTile[] }) {
     if (node !== undefined) void navigate({ to: '/nodes/$node', params: { node: node.name } });
   };
   const onKey = (event: React.KeyboardEvent): void => {
-    const perRow = Math.max(1, Math.floor((width + layout.gap) / (layout.size + layout.gap)));
-    const steps: Record<string, number> = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: perRow, ArrowUp: -perRow };
+    const steps: Record<string, [number, number]> = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
     const step = steps[event.key];
     if (step !== undefined) {
       event.preventDefault();
-      setActive(active === undefined ? 0 : Math.min(Math.max(active + step, 0), layout.tiles.length - 1));
+      setActive(active === undefined ? 0 : neighbour(layout, active, step[0], step[1]));
     } else if (event.key === 'Enter') {
       open(active);
     }

@@ -19,8 +19,8 @@ export function draw(canvas: HTMLCanvasElement, layout: MapLayout, width: number
   for (const group of layout.groups) {
     const name = group.role === '' ? 'no role' : group.role;
     context.fillStyle = colour('text');
-    context.fillText(name, 0, group.y + 10);
-    const after = context.measureText(name).width + 8;
+    context.fillText(name, group.x, group.y + 10);
+    const after = group.x + context.measureText(name).width + 8;
     context.fillStyle = colour('dim');
     context.fillText(group.count.toLocaleString('en-US'), after, group.y + 10);
   }

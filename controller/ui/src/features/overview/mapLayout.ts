@@ -11,6 +11,7 @@ export interface PlacedTile {
 export interface PlacedGroup {
   role: string;
   count: number;
+  x: number;
   y: number;
 }
 
@@ -24,6 +25,9 @@ export interface MapLayout {
 
 const HEAD = 24;
 const BETWEEN = 12;
+const ASIDE = 28;
+// Room for the name of a role with few nodes.
+const LEAST_GROUP = 96;
 
 /** Returns the edge of a tile and the gap beside it, in pixels. */
 export function tileSize(count: number): { size: number; gap: number } {
@@ -47,15 +51,25 @@ export function layOut(tiles: readonly FleetMapTile[], width: number): MapLayout
   // Nodes without a role come last.
   const names = [...byRole.keys()].sort((a, b) => (a === '' ? 1 : b === '' ? -1 : a.localeCompare(b)));
   const layout: MapLayout = { size, gap, height: 0, groups: [], tiles: [] };
+  // Small groups stand beside each other while they fit.
+  let x = 0;
   let y = 0;
+  let rowHeight = 0;
   for (const role of names) {
     const group = byRole.get(role) ?? [];
-    layout.groups.push({ role, count: group.length, y });
-    y += HEAD;
-    group.forEach((tile, index) => layout.tiles.push({ tile, x: (index % perRow) * step, y: y + Math.floor(index / perRow) * step }));
-    y += Math.ceil(group.length / perRow) * step + BETWEEN;
+    const groupWidth = Math.max(Math.min(group.length, perRow) * step, LEAST_GROUP);
+    const height = HEAD + Math.ceil(group.length / perRow) * step;
+    if (x > 0 && x + groupWidth > width) {
+      x = 0;
+      y += rowHeight + BETWEEN;
+      rowHeight = 0;
+    }
+    layout.groups.push({ role, count: group.length, x, y });
+    group.forEach((tile, index) => layout.tiles.push({ tile, x: x + (index % perRow) * step, y: y + HEAD + Math.floor(index / perRow) * step }));
+    rowHeight = Math.max(rowHeight, height);
+    x += groupWidth + ASIDE;
   }
-  layout.height = Math.max(0, y - BETWEEN);
+  layout.height = y + rowHeight;
   return layout;
 }
 
@@ -63,4 +77,24 @@ export function layOut(tiles: readonly FleetMapTile[], width: number): MapLayout
 export function hit(layout: MapLayout, x: number, y: number): number | undefined {
   const index = layout.tiles.findIndex((placed) => x >= placed.x && x < placed.x + layout.size && y >= placed.y && y < placed.y + layout.size);
   return index === -1 ? undefined : index;
+}
+
+/** Returns the tile that lies next in a direction: along the list sideways, the nearest one of the next row otherwise. */
+export function neighbour(layout: MapLayout, from: number, dx: number, dy: number): number {
+  const last = layout.tiles.length - 1;
+  if (dy === 0) return Math.min(Math.max(from + dx, 0), last);
+  const here = layout.tiles[from];
+  if (here === undefined) return 0;
+  let best = from;
+  let distance = Infinity;
+  layout.tiles.forEach((tile, index) => {
+    const down = (tile.y - here.y) * dy;
+    // A row further costs more than any way sideways.
+    const cost = down * 1_000 + Math.abs(tile.x - here.x);
+    if (down > 0 && cost < distance) {
+      best = index;
+      distance = cost;
+    }
+  });
+  return best;
 }
