@@ -218,7 +218,7 @@ impl Config {
         if !self.public_url.is_empty() {
             return self.public_url.trim_end_matches('/').to_owned();
         }
-        let name = self.names.first().cloned().unwrap_or_else(host_name);
+        let name = self.reachable_names().swap_remove(0);
         let name = if name.parse::<std::net::Ipv6Addr>().is_ok() { format!("[{name}]") } else { name };
         format!("https://{name}:{port}{}", self.web.path_prefix)
     }

@@ -335,3 +335,120 @@ async fn next(lines: &mut Lines) -> Value {
 fn id(event: &Value) -> String {
     event["id"].as_str().expect("an id").to_owned()
 }
+
+/// A cron job of the role app.
+fn job(command: &str) -> Value {
+    let body = json!({"kind": "cron", "schedule": "*/5 * * * *", "user": "www-data", "command": command});
+    json!({"name": "hello", "scope": "role:app", "body": body})
+}
+
+fn change(spec: &Value, base: Option<u64>) -> Value {
+    json!({"drafts": [{"put": spec, "base": base}], "apply": true, "reason": "a test"})
+}
+
+#[tokio::test]
+async fn a_change_makes_revisions_and_the_slower_of_two_editors_is_told() {
+    let controller = Controller::start().await;
+    let admin = controller.set_up().await;
+    let (status, made) = admin.send("POST", "/api/v1/changes", change(&job("date"), None)).await;
+    assert_eq!((status, &made["state"]), (201, &json!("done")), "{made}");
+    let (_, page) = admin.get("/api/v1/objects?kind=cron").await;
+    let id = page["items"][0]["id"].as_str().expect("an object").to_owned();
+    let one = admin.request("GET", &format!("/api/v1/objects/{id}")).send().await.expect("answers");
+    assert_eq!(one.headers()["etag"], "\"1\"");
+    assert_eq!(admin.send("POST", "/api/v1/changes", change(&job("date -u"), Some(1))).await.0, 201);
+    let (status, problem) = admin.send("POST", "/api/v1/changes", change(&job("date -R"), Some(1))).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
+    let (_, diff) = admin.get(&format!("/api/v1/objects/{id}/diff?from=1&to=2")).await;
+    assert!(
+        diff["diff"]
+            .as_str()
+            .is_some_and(|d| d.contains("-command = \"date\"") && d.contains("+command = \"date -u\""))
+    );
+    let path = format!("/api/v1/objects/{id}/revisions/1/restore");
+    let (status, restored) = admin.send("POST", &path, json!({"reason": "it was better"})).await;
+    assert_eq!((status, &restored["state"]), (201, &json!("planned")), "{restored}");
+    let apply = format!("/api/v1/changes/{}/apply", restored["number"]);
+    let (status, problem) = admin.send("POST", &apply, json!({"plan": "0000-0000"})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("plan.moved")), "{problem}");
+    assert_eq!(admin.send("POST", &apply, json!({"plan": restored["plan"]["id"]})).await.0, 200);
+    let (_, page) = admin.get(&format!("/api/v1/objects/{id}/revisions")).await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(3));
+    let (_, export) = admin.get("/api/v1/export").await;
+    let check = json!({"manifest": export["manifest"]});
+    let (_, read) = admin.send("POST", "/api/v1/check/manifest", check).await;
+    assert_eq!(
+        (&read["problems"], read["objects"].as_array().map(Vec::len)),
+        (&json!([]), Some(1)),
+        "export is what apply reads"
+    );
+    let (_, audit) = admin.get("/api/v1/audit?act=change.").await;
+    let results: Vec<_> = audit["items"].as_array().expect("entries").iter().map(|e| e["result"].as_str()).collect();
+    assert!(results.contains(&Some("done")) && results.contains(&Some("refused: conflict")), "{results:?}");
+    let (_, chain) = admin.get("/api/v1/audit/verification").await;
+    assert_eq!(chain.get("broken_at").unwrap_or(&Value::Null), &Value::Null);
+}
+
+#[tokio::test]
+async fn who_may_not_read_contents_sees_hashes() {
+    let controller = Controller::start().await;
+    let admin = controller.set_up().await;
+    admin.make("viewer").await;
+    let secret = "hunter2-hunter2";
+    let file = |mode: &str| {
+        let body = json!({"kind": "file", "path": "/etc/app.conf", "content": secret, "mode": mode});
+        json!({"name": "conf", "scope": "fleet", "body": body})
+    };
+    let (status, made) = admin.send("POST", "/api/v1/changes", change(&file("0640"), None)).await;
+    assert_eq!(status, 201, "{made}");
+    let viewer = controller.sign_in("viewer").await;
+    let (_, page) = viewer.get("/api/v1/objects").await;
+    let id = page["items"][0]["id"].as_str().expect("an object");
+    for path in [
+        "/api/v1/objects".to_owned(),
+        format!("/api/v1/objects/{id}"),
+        format!("/api/v1/objects/{id}/revisions/1"),
+        format!("/api/v1/objects/{id}/diff?from=0&to=1"),
+        "/api/v1/changes/1".to_owned(),
+        "/api/v1/overview".to_owned(),
+        "/api/v1/activity".to_owned(),
+    ] {
+        let (status, body) = viewer.get(&path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(!body.to_string().contains(secret), "{path}");
+    }
+    assert_eq!(viewer.get("/api/v1/export").await.0, 403);
+    assert_eq!(admin.get(&format!("/api/v1/objects/{id}")).await.1["spec"]["body"]["content"], secret);
+}
+
+#[tokio::test]
+async fn a_node_is_changed_only_as_it_was_seen() {
+    let controller = Controller::start().await;
+    let admin = controller.set_up().await;
+    let node = crate::fleet::NewNode {
+        id: lampas_runtime::random::new_id(),
+        name: lampas_shared::fleet::NodeName::parse("web-1").expect("a name"),
+        roles: Vec::new(),
+        labels: std::collections::BTreeMap::new(),
+        machine: String::new(),
+        observed_address: None,
+        at: lampas_runtime::clock::now(),
+    };
+    let node = &node;
+    let created = controller.app.db.write(|mut tx: crate::db::Tx| async move {
+        crate::fleet::create(&mut tx, node).await?;
+        Ok::<_, crate::fleet::FleetError>(tx.done(()))
+    });
+    created.await.expect("is made");
+    let seen = admin.request("GET", "/api/v1/nodes/web-1").send().await.expect("answers").headers()["etag"].clone();
+    let patch = |tag: &str, role: &str| {
+        admin.request("PATCH", "/api/v1/nodes/web-1").header("if-match", tag).json(&json!({"roles": [role]}))
+    };
+    let (status, body) = answer(patch(seen.to_str().expect("text"), "app")).await;
+    assert_eq!((status, &body["roles"]), (200, &json!(["app"])), "{body}");
+    let (status, problem) = answer(patch(seen.to_str().expect("text"), "database")).await;
+    assert_eq!((status, &problem["code"]), (412, &json!("precondition_failed")), "{problem}");
+    let (status, problem) = admin.send("POST", "/api/v1/nodes/web-1/retry", json!({})).await;
+    assert_eq!((status, &problem["code"]), (503, &json!("link.offline")), "{problem}");
+    assert_eq!(admin.send("POST", "/api/v1/nodes/web-1/revoke", json!({"reason": "gone"})).await.0, 204);
+}
