@@ -133,7 +133,9 @@ async fn sessions(State(app): State<App>, caller: Caller) -> Answer<axum::Json<P
     let identity = caller.identity()?;
     let mut items = app.access.sessions(identity.user).await?;
     if let Credential::Session { id, .. } = &identity.by {
-        items.iter_mut().for_each(|s| s.is_current = s.id == *id);
+        for session in &mut items {
+            session.is_current = session.id == *id;
+        }
     }
     Ok(axum::Json(Page { items, next: None, total: None }))
 }

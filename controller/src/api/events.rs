@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     App,
     extract::Query,
-    guard::{Caller, Credential},
+    guard::Caller,
     problem::{Answer, Refusal},
 };
 use crate::{
@@ -198,13 +198,4 @@ async fn bounds(app: &App) -> Answer<(u64, u64)> {
         })
         .await?;
     Ok(bounds)
-}
-
-impl Credential {
-    /// Returns the id of the session or token.
-    pub(crate) fn id(&self) -> lampas_shared::id::TokenId {
-        match self {
-            Self::Session { id, .. } | Self::Token { id, .. } => *id,
-        }
-    }
 }

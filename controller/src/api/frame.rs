@@ -16,7 +16,7 @@ use crate::config::{Config, host_name};
 
 /// The id of a request: in its problem, in its answer's header and in the log.
 #[derive(Debug, Clone)]
-pub struct RequestId(pub String);
+pub(super) struct RequestId(pub(super) String);
 
 /// The nonce of one answer, for its Content-Security-Policy.
 #[derive(Debug, Clone)]

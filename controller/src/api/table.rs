@@ -29,7 +29,7 @@ use super::{App, guard};
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Everybody, signed in or not: sign-in, set-up, health.
     Open,
     /// Who has this permission.
@@ -38,7 +38,7 @@ pub enum Access {
 
 /// The rule of one call.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// The method.
     pub method: &'static str,
     /// The path, with parameters in braces.
@@ -56,7 +56,7 @@ pub struct Rule {
 type Schemas = BTreeMap<String, RefOr<Schema>>;
 
 /// One row.
-pub struct Call {
+pub(crate) struct Call {
     /// The rule.
     pub rule: Rule,
     route: MethodRouter<App>,
@@ -287,7 +287,7 @@ mod tests {
     fn names_of_operations_and_schemas_are_stable() {
         assert_eq!(operation_id("GET", "/api/v1/nodes/{node}/resources"), "get_nodes_node_resources");
         assert_eq!(operation_id("GET", "/api/v1/openapi.json"), "get_openapi_json");
-        assert_eq!(component_name::<lampas_api::Page<lampas_api::NodeSummary>>(), "Page_NodeSummary");
+        assert_eq!(component_name::<Page<lampas_api::NodeSummary>>(), "Page_NodeSummary");
         assert_eq!(component_name::<lampas_api::Node>(), "Node");
     }
 }

@@ -13,7 +13,7 @@ use lampas_shared::{
 const RUNS: usize = 5;
 
 /// Checks a spec as it was sent.
-pub fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
+pub(crate) fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
     let mut found = SpecCheck { problems: Vec::new(), next_runs: Vec::new(), time_zone: None };
     let spec = match serde_json::from_value::<ObjectSpec>(raw.clone()) {
         Ok(spec) => spec,
@@ -40,7 +40,7 @@ pub fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
 
 /// Returns the next runs of a job with the zone that they are meant in; none when the zone is the node's own and UTC
 /// stands in for it.
-pub fn job_runs(job: &CronJob, now: UnixMs, count: usize) -> (String, Vec<NextRun>) {
+pub(crate) fn job_runs(job: &CronJob, now: UnixMs, count: usize) -> (String, Vec<NextRun>) {
     let zone = job.time_zone.as_ref().and_then(|z| Zone::parse(z).ok()).unwrap_or_else(Zone::utc);
     let runs = next_runs(&job.schedule, &zone, now, count);
     let shown = runs.into_iter().map(|r| NextRun { at: r.at, local: r.local, note: r.note.unwrap_or_default() });

@@ -8,7 +8,7 @@ use lampas_shared::{
 };
 
 /// Returns whether what the object says is readable by everybody on the node.
-pub fn is_public(spec: &ObjectSpec) -> bool {
+pub(crate) fn is_public(spec: &ObjectSpec) -> bool {
     match &spec.body {
         Body::File(file) => file.mode.bits() & 0o004 != 0,
         Body::Script(script) => script.mode.bits() & 0o004 != 0,
@@ -19,7 +19,7 @@ pub fn is_public(spec: &ObjectSpec) -> bool {
 }
 
 /// Takes the content out, leaving nothing, or a hash of it.
-pub fn mask(spec: &mut ObjectSpec, with_hash: bool) {
+pub(crate) fn mask(spec: &mut ObjectSpec, with_hash: bool) {
     let hide = |text: &mut String| {
         *text = if with_hash { format!("(content {})", ContentHash::of(text.as_bytes())) } else { String::new() };
     };
