@@ -13,6 +13,11 @@ import { Time } from '@/ui/Time';
 // Events announce the node; this is the net for a lost stream.
 const POLL_MS = 3_000;
 
+/** Gives the token on standard input: there it is in no list of processes. */
+function withToken(command: string, secret: string): string {
+  return `${command} <<'TOKEN'\n${secret}\nTOKEN`;
+}
+
 export function EnrolWait({ made, onAnother }: { made: EnrolTokenCreated; onAnother: () => void }) {
   const token = useQuery({ ...enrolTokenQuery(made.token.id), initialData: made.token, refetchInterval: POLL_MS });
   const { enrolled, state, expires_at: expires, uses_left: left } = token.data;
@@ -30,7 +35,7 @@ export function EnrolWait({ made, onAnother }: { made: EnrolTokenCreated; onAnot
           <li data-done={enrolled.length > 0 || undefined}>
             <div className="stack-s">
               <h2>Run this there as root</h2>
-              <Command text={made.command} />
+              <Command text={withToken(made.command, made.secret)} />
               <p className="dim small">The token is shown this once. It lives <Time at={expires} /> and works {left <= 1 ? 'once' : `for ${plural(left, 'more node')}`}. The node checks the controller by the token, and the controller the node.</p>
             </div>
           </li>

@@ -52,7 +52,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   useKeys({ 'mod+s': draft.keep });
   const errors = check.answer?.problems.filter((finding) => finding.severity === 'error') ?? [];
   const whyNot = refusal ?? whyNotPlanned({ isMasked, isNamed: spec.name !== '', isChanged: draft.isChanged || isNew, error: errors[0] });
-  const isBehind = !isNew && draft.base !== undefined && draft.base !== revision;
+  const isBehind = revision !== undefined && draft.base !== undefined && draft.base !== revision;
   return (
     <div className="editor">
       <div className="editor-main">
@@ -61,7 +61,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
             Your draft of an earlier visit is here{draft.keptAt !== undefined && <>, kept <Time at={new Date(draft.keptAt).toISOString()} /></>}.
           </Notice>
         )}
-        {isBehind && <Notice tone="warn" title={`Revision ${revision ?? 0} was saved meanwhile; your draft is of revision ${draft.base ?? 0}`} action={<Button size="xs" variant="default" onClick={() => { setComparing(true); }}>Compare</Button>}>Planning will be refused. Compare the two, discard the draft, and put your edit into the newer revision.</Notice>}
+        {isBehind && <Notice tone="warn" title={`Revision ${revision} was saved meanwhile; your draft is of revision ${draft.base}`} action={<Button size="xs" variant="default" onClick={() => { setComparing(true); }}>Compare</Button>}>Planning will be refused. Compare the two, discard the draft, and put your edit into the newer revision.</Notice>}
         {isMasked && <Notice tone="warn">Its content is not world-readable on the nodes. You need the permission to read contents to see and edit it.</Notice>}
         <section className="card">
           <div className="card-body stack">
