@@ -214,7 +214,7 @@ fn the_sample_fleet_is_right() {
     let files: Vec<_> = texts.iter().map(|(name, text)| ManifestFile { name, text }).collect();
     let sources = |_: &str, source: &str| std::fs::read(directory.join(source)).map_err(|e| e.to_string());
     let entries = parse(&files, &sources).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(entries.len(), 9);
+    assert_eq!(entries.len(), 10);
     let targets: Vec<Target> =
         entries.iter().filter_map(|e| e.spec.as_ref()).flat_map(|s| s.targets().expect("checked")).collect();
     assert!(targets.contains(&Target::path("/etc/motd")));
