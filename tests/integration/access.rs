@@ -35,7 +35,7 @@ fn two_editors_at_once_are_told_apart() -> Result<()> {
     controller.apply(&manifest("three"))?;
     let refused = controller.ctl(&["apply", "--plan", &id])?;
     assert_eq!(refused.code, 1, "{refused:#?}");
-    assert!(refused.err.contains("plan"), "{refused:#?}");
+    assert!(refused.err.contains("was changed by admin meanwhile"), "{refused:#?}");
     Ok(())
 }
 

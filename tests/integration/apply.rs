@@ -147,6 +147,22 @@ fn a_plan_that_moved_is_refused() -> Result<()> {
 }
 
 #[test]
+fn a_plan_is_refused_when_the_node_moved_under_it() -> Result<()> {
+    let controller = Controller::start()?;
+    let node = controller.node("web-1", "app")?;
+    let manifest = "[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"one\\n\"\n";
+    let plan = controller.ctl_with(&["apply", "-f", "-", "--plan"], manifest)?;
+    let id = plan.out.rsplit(' ').next().unwrap_or_default().trim().to_owned();
+    node.write("/etc/motd", "somebody was quicker\n")?;
+    // A plan counts as just made for two seconds; then the nodes are asked again.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let moved = controller.ctl(&["apply", "--plan", &id, "--wait"])?;
+    assert!(moved.code == 1 && moved.err.contains("web-1"), "{moved:#?}");
+    assert_eq!(node.read("/etc/motd")?, "somebody was quicker\n");
+    Ok(())
+}
+
+#[test]
 fn export_writes_what_apply_reads() -> Result<()> {
     let controller = Controller::start()?;
     let _node = controller.node("web-1", "app")?;

@@ -1,6 +1,10 @@
 //! Planning: what the fleet would be, and what the nodes say to that.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use lampas_api::{NextRun, PlannedRuns};
@@ -11,6 +15,7 @@ use lampas_shared::{
     desired::{ContentHash, Generation, Provenance},
     error::Fault,
     event::EventKind,
+    host::TimeZoneName,
     id::{ChangeId, NodeId, ObjectId},
     object::Body,
     report::NodePlan,
@@ -37,6 +42,14 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(3);
 /// How many nodes are asked at the same time.
 const AT_ONCE: usize = 1024;
+
+/// A plan that is younger than this is not asked for again when it is applied: the nodes answered just now.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What the nodes that answered saw on their disks.
+fn seen(answers: &BTreeMap<NodeId, Result<NodePlan, Fault>>) -> BTreeMap<NodeId, ContentHash> {
+    answers.iter().filter_map(|(node, answer)| Some((*node, answer.as_ref().ok()?.observed))).collect()
+}
 
 /// The fleet as it would be with a change.
 #[derive(Debug)]
@@ -117,8 +130,13 @@ impl Prospect {
         nodes.filter(|n| !affected.contains_key(n)).count() as u32
     }
 
-    /// Returns the next runs of the cron jobs in the drafts.
-    fn next_runs(&self, now: UnixMs) -> Vec<PlannedRuns> {
+    /// Returns the next runs of the cron jobs in the drafts. A job without a zone of its own goes by that of the nodes, if
+    /// they have one in common; else UTC stands for theirs, and says so.
+    fn next_runs(&self, now: UnixMs, zones: &BTreeSet<&str>) -> Vec<PlannedRuns> {
+        let common = match zones.iter().collect::<Vec<_>>()[..] {
+            [one] => TimeZoneName::parse(*one).ok().filter(|z| Zone::parse(z).is_ok()),
+            _ => None,
+        };
         let jobs = self.edits.iter().filter_map(|(_, e)| match (&e.after, e.verb) {
             (_, Verb::None) => None,
             (Some(spec), _) => match &spec.body {
@@ -129,9 +147,9 @@ impl Prospect {
         });
         jobs.take(20)
             .map(|(name, job)| {
-                // Without a zone of its own a job goes by each node's; UTC stands for it, and says so.
-                let zone = job.time_zone.as_ref().and_then(|z| Zone::parse(z).ok());
-                let time_zone = match (&job.time_zone, &zone) {
+                let name_of_zone = job.time_zone.as_ref().or(common.as_ref());
+                let zone = name_of_zone.and_then(|z| Zone::parse(z).ok());
+                let time_zone = match (name_of_zone, &zone) {
                     (Some(name), Some(_)) => name.to_string(),
                     _ => "UTC (the job goes by each node's own zone)".to_owned(),
                 };
@@ -156,7 +174,7 @@ impl Changes {
     pub async fn plan(&self, id: ChangeId, by: &Principal) -> Result<lampas_api::Plan, ChangeError> {
         let now = clock::now();
         let author = super::service::author(by);
-        let (row, prospect) = self
+        let (row, prospect, places) = self
             .db()
             .read(|mut tx| {
                 let author = &author;
@@ -165,7 +183,8 @@ impl Changes {
                         store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                     super::service::must_be_open(&row, "planned")?;
                     let prospect = Prospect::load(&mut tx, &row, author, now).await?;
-                    Ok::<_, ChangeError>(tx.done((row, prospect)))
+                    let places = fleet::places(&mut tx).await?;
+                    Ok::<_, ChangeError>(tx.done((row, prospect, places)))
                 }
             })
             .await?;
@@ -174,12 +193,14 @@ impl Changes {
         let names = prospect.members.iter().map(|m| (m.id, m.name.clone())).collect();
         let hashes: BTreeMap<NodeId, ContentHash> = affected.iter().map(|(node, (_, hash))| (*node, *hash)).collect();
         let full = fold::plan_id(id, &hashes, &answers);
-        let mut shown = fold::fold(answers, &names);
+        let observed = seen(&answers);
+        let mut shown = fold::fold(answers, &names, &places);
         shown.id = fold::short_id(&full);
         shown.at = now;
         shown.unchanged = prospect.unchanged(&affected);
-        shown.next_runs = prospect.next_runs(now);
-        let plan = StoredPlan { shown, nodes: hashes };
+        let zones: BTreeSet<&str> = affected.keys().map(|n| places.get(n).map_or("", |p| &p.time_zone)).collect();
+        shown.next_runs = prospect.next_runs(now, &zones);
+        let plan = StoredPlan { shown, nodes: hashes, observed };
         let (plan_ref, full, author, row) = (&plan, &full, &author, &row);
         self.db()
             .write(|mut tx| async move {
@@ -194,6 +215,45 @@ impl Changes {
             })
             .await?;
         Ok(plan.shown)
+    }
+
+    /// Asks the nodes of a plan again, unless it was made just now, and refuses it when one of them sees something else on
+    /// its disk. A node that doesn't answer is no obstacle: it was planned, and what somebody changed on it by hand
+    /// meanwhile is held as drift.
+    ///
+    /// # Errors
+    /// [`ChangeError::Moved`], naming the nodes.
+    pub(crate) async fn look_again(&self, id: ChangeId) -> Result<(), ChangeError> {
+        let now = clock::now();
+        let standing = self
+            .db()
+            .read(|mut tx| async move {
+                let Some(row) = store::get(&mut tx, id, false).await? else { return Ok(tx.done(None)) };
+                let Some((_, plan)) = store::plan(&mut tx, id).await?.filter(|_| row.state.is_open()) else {
+                    return Ok(tx.done(None));
+                };
+                if plan.observed.is_empty() || now.since(plan.shown.at) < FRESH.as_millis() as i64 {
+                    return Ok(tx.done(None));
+                }
+                let prospect = Prospect::load(&mut tx, &row, &row.author, now).await?;
+                Ok::<_, ChangeError>(tx.done(Some((plan, prospect))))
+            })
+            .await?;
+        let Some((plan, prospect)) = standing else { return Ok(()) };
+        let mut affected = prospect.affected();
+        affected.retain(|node, _| plan.observed.contains_key(node));
+        let answers = seen(&self.ask(&prospect, &affected).await);
+        let moved = answers.iter().filter(|(node, hash)| plan.observed.get(node) != Some(hash));
+        let names: Vec<&str> = moved
+            .filter_map(|(node, _)| prospect.members.iter().find(|m| m.id == *node))
+            .map(|m| m.name.as_str())
+            .collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+        let why = format!("something was changed on {}{more} meanwhile", names[..names.len().min(5)].join(", "));
+        Err(ChangeError::Moved { plan: plan.shown.id, why })
     }
 
     async fn ask(

@@ -110,6 +110,9 @@ impl Changes {
     /// # Errors
     /// When the plan holds no more, nodes are in the way, or the change was applied or abandoned before.
     pub async fn apply(&self, id: ChangeId, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        if how.plan.is_some() {
+            self.look_again(id).await?;
+        }
         let (row, moved) = self
             .db()
             .write(|mut tx| async move {
@@ -522,9 +525,10 @@ fn keys(prospect: &Prospect) -> Vec<String> {
     prospect.edits.iter().map(|(_, e)| format!("{} {}", e.verb.as_str(), e.key)).collect()
 }
 
-/// Returns the name that stands at revisions: a user's without its prefix.
+/// Returns the name that stands at revisions: the user's, also when a token acted for them. The audit knows which token.
 pub(crate) fn author(by: &Principal) -> String {
-    by.name.strip_prefix("user:").unwrap_or(&by.name).to_owned()
+    let owner = by.name.strip_prefix("token:").and_then(|t| t.rsplit_once(" of ")).map(|(_, owner)| owner);
+    owner.or_else(|| by.name.strip_prefix("user:")).unwrap_or(&by.name).to_owned()
 }
 
 pub(crate) fn must_be_open(row: &ChangeRow, act: &'static str) -> Result<(), ChangeError> {

@@ -59,6 +59,9 @@ pub(crate) struct StoredPlan {
     pub(crate) shown: Plan,
     /// The affected nodes with what they would be.
     pub(crate) nodes: BTreeMap<NodeId, ContentHash>,
+    /// What the nodes that were asked saw on their disks.
+    #[serde(default)]
+    pub(crate) observed: BTreeMap<NodeId, ContentHash>,
 }
 
 pub(crate) async fn insert(tx: &mut Tx, row: &ChangeRow, drafts: &[StoredDraft], all: &All) -> Result<(), DbError> {
