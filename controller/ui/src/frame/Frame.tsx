@@ -44,9 +44,11 @@ export function Frame() {
           <Outlet />
         </div>
       </main>
-      <Drawer opened={open === 'drawer'} onClose={close} size={260} withCloseButton={false} padding={0} aria-label="Menu">
-        <Rail inDrawer onGo={close} />
-      </Drawer>
+      {open === 'drawer' && (
+        <Drawer opened onClose={close} size={260} withCloseButton={false} padding={0} title="Menu" styles={{ header: { display: 'none' } }}>
+          <Rail inDrawer onGo={close} />
+        </Drawer>
+      )}
       <Suspense fallback={null}>
         {open === 'palette' && <Palette onClose={close} />}
         {open === 'keys' && <KeysHelp opened onClose={close} />}

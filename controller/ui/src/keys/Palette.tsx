@@ -38,7 +38,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     }
   };
   return (
-    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size={600} yOffset="12vh" aria-label="Search or command">
+    <Modal opened onClose={onClose} withCloseButton={false} padding={0} size={600} yOffset="12vh" title="Search or command" styles={{ header: { display: 'none' } }}>
       <div className="palette">
         <div className="palette-input">
           <Icon name="search" size={18} />

@@ -24,6 +24,10 @@ it('holds what arrives until it is asked for, and starts anew with another view'
   expect(result.current.shown).toEqual(later);
   expect(result.current.waiting).toBe(0);
 
+  rerender({ items: [], view: 'none' });
+  rerender({ items: later, view: 'none' });
+  expect(result.current.shown).toEqual(later);
+
   rerender({ items: first, view: 'app' });
   expect(result.current.shown).toEqual(first);
 });

@@ -12,6 +12,8 @@ export interface Held<T> {
 export function useHeld<T>(items: readonly T[] | undefined, idOf: (item: T) => string, view: string): Held<T> {
   const [known, setKnown] = useState<{ view: string; ids: ReadonlySet<string> } | undefined>();
   if (items !== undefined && known?.view !== view) setKnown({ view, ids: new Set(items.map(idOf)) });
+  // Where nothing stands, nothing can jump: the first rows come at once.
+  if (items !== undefined && items.length > 0 && known?.view === view && known.ids.size === 0) setKnown({ view, ids: new Set(items.map(idOf)) });
   const ids = known?.view === view ? known.ids : undefined;
   const shown = (items ?? []).filter((item) => ids?.has(idOf(item)) ?? true);
   const release = (): void => { setKnown({ view, ids: new Set((items ?? []).map(idOf)) }); };

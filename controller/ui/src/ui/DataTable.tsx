@@ -54,7 +54,7 @@ export function DataTable<T>({ label, columns, rows, idOf, to, nameOf, selected,
                 <Checkbox size="xs" aria-label="Select all rows shown" checked={all} indeterminate={some && !all} onChange={() => { onSelect(new Set(all ? [] : rows.map(idOf))); }} />
               </th>
             )}
-            {columns.map((column) => <th key={column.id} scope="col" className={classOf(column)}>{column.head}</th>)}
+            {columns.map((column) => <th key={column.id} scope="col" className={classOf(column)}>{column.head === '' ? <span className="sr">Actions</span> : column.head}</th>)}
           </tr>
         </thead>
         <tbody ref={body}>

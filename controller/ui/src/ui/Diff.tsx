@@ -10,8 +10,8 @@ export function Diff({ text, label }: { text: string; label: string }) {
   if (lines.length === 0) return <p className="dim small">No difference in its content.</p>;
   const shown = isOpen ? lines : lines.slice(0, FOLD_AT);
   return (
-    <div className="diff" role="group" aria-label={label}>
-      <div className="diff-lines" tabIndex={0} role="region" aria-label={`${label}, lines`}>
+    <div className="diff">
+      <div className="diff-lines" tabIndex={0} role="group" aria-label={label}>
         {shown.map((line, index) => (
           <div key={index} className={`diff-line diff-${line.kind}`}>
             {line.kind === 'hunk' || line.kind === 'note' ? (

@@ -1,7 +1,6 @@
 // What the change does to the objects.
 import { Link } from '@tanstack/react-router';
 import type { DraftView } from '@/api/schema';
-import { ScopeText } from '@/components/ScopeText';
 import { Diff, DiffSize } from '@/ui/Diff';
 import { Icon } from '@/ui/Icon';
 import { plural } from '@/ui/plural';
@@ -26,12 +25,13 @@ export function DraftsCard({ drafts, isOpen }: { drafts: readonly DraftView[]; i
               <span className="turn"><Icon name="right" size={14} /></span>
               <span className={`verb verb-${kind}`} aria-hidden="true">{sign}</span>
               <span>{draft.verb === 'none' ? 'no change to' : draft.verb} {draft.key.kind} <strong>{draft.key.name}</strong></span>
-              <ScopeText scope={draft.key.scope} />
+              <span className="chip">{draft.key.scope}</span>
               <DiffSize text={draft.diff} />
-              <span className="grow" />
-              {draft.object != null && <Link to="/config/$object" params={{ object: draft.object }} className="small">Open the object</Link>}
             </summary>
-            <div className="plan-actions"><Diff text={draft.diff} label={`The object ${draft.key.name}`} /></div>
+            <div className="plan-actions">
+              {draft.object != null && <Link to="/config/$object" params={{ object: draft.object }}>Open the object</Link>}
+              <Diff text={draft.diff} label={`The object ${draft.key.name}`} />
+            </div>
           </details>
         );
       })}

@@ -17,7 +17,7 @@ export function CheckCard({ check, kind, isNamed }: { check: Check; kind: Kind; 
         {answer?.problems.map((finding) => (
           <p key={finding.field + finding.message} className="row" style={{ alignItems: 'flex-start' }}>
             <span style={{ marginTop: 4 }}><ShapeMark shape={finding.severity === 'error' ? 'square' : 'triangle'} tone={finding.severity === 'error' ? 'red' : 'amber'} size={10} /></span>
-            <span><span className="sr">{finding.severity}: </span><strong>{finding.field}</strong>{finding.line != null && `:${finding.line}`} {finding.message}</span>
+            <span><span className="sr">{finding.severity}: </span>{!finding.message.startsWith(finding.field) && <strong>{finding.field} </strong>}{finding.line != null && `line ${finding.line}: `}{finding.message}</span>
           </p>
         ))}
         {kind === 'cron' && answer !== undefined && answer.next_runs.length > 0 && <NextRuns runs={answer.next_runs} zone={answer.time_zone ?? undefined} />}
