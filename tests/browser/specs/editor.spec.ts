@@ -1,0 +1,66 @@
+// The editor: nothing is lost, mistakes stand where they are, two people don't write over each other.
+import { applyManifest, ctl } from '../support/demo.ts';
+import { applyPlan, expect, test, writeCode } from '../support/test.ts';
+import { expectOn } from '../support/demo.ts';
+
+async function objectOf(name: string): Promise<string> {
+  const objects = JSON.parse(await ctl('object', 'list', '--output', 'json')) as { items?: { id: string; name: string }[] } | { id: string; name: string }[];
+  const list = Array.isArray(objects) ? objects : (objects.items ?? []);
+  const found = list.find((object) => object.name === name);
+  if (found === undefined) throw new Error(`no object ${name}`);
+  return found.id;
+}
+
+test('a script: Ctrl-S keeps the draft over a reload, then it lands', async ({ page, name }, info) => {
+  await applyManifest(info.outputPath('.'), `[[script]]\nname = "${name}"\nscope = "role:app"\ncontent = "#!/bin/sh\\necho one\\n"\n`);
+  await page.goto(`config/${await objectOf(name)}`);
+  await writeCode(page, 'Script', '#!/bin/sh\necho two\n');
+  await page.keyboard.press('ControlOrMeta+s');
+  await expect(page.getByText(/Draft kept in this browser/)).toBeVisible();
+
+  await page.reload();
+  await expect(page.getByText('Your draft of an earlier visit is here')).toBeVisible();
+  await expect(page.getByRole('textbox', { name: 'Script' })).toContainText('echo two');
+  await page.getByRole('button', { name: 'Compare with the current revision' }).click();
+  await expect(page.getByRole('region', { name: 'Current revision and draft' })).toContainText('echo one');
+
+  await page.getByRole('button', { name: 'Plan', exact: true }).click();
+  await applyPlan(page, 2);
+  await expectOn('web-2', `/usr/local/bin/${name}`, /^echo two$/m);
+});
+
+test('a draft can be thrown away', async ({ page, name }, info) => {
+  await applyManifest(info.outputPath('.'), `[[script]]\nname = "${name}"\nscope = "role:database"\ncontent = "#!/bin/sh\\necho one\\n"\n`);
+  await page.goto(`config/${await objectOf(name)}`);
+  await writeCode(page, 'Script', '#!/bin/sh\necho thrown away\n');
+  await page.getByRole('button', { name: 'Discard the draft' }).click();
+  await expect(page.getByRole('textbox', { name: 'Script' })).toContainText('echo one');
+  await page.reload();
+  await expect(page.getByRole('textbox', { name: 'Script' })).toContainText('echo one');
+});
+
+test('a mistake is shown at its field, and in words', async ({ page, name }) => {
+  await page.goto('config/new?kind=file&scope=role:app');
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
+  await page.getByLabel('Path').fill('/etc/../etc/shadow');
+  await expect(page.getByLabel('Path')).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.getByRole('region', { name: 'Check' })).toContainText('path');
+  await page.getByLabel('Path').fill('/etc/thing');
+  await expect(page.getByLabel('Path')).not.toHaveAttribute('aria-invalid', 'true');
+  await page.getByLabel('Mode').fill('999');
+  await expect(page.getByLabel('Mode')).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.getByRole('button', { name: /^Plan/ })).toHaveAttribute('aria-disabled', 'true');
+});
+
+test('a revision that was saved meanwhile is shown before the plan is refused', async ({ page, name }, info) => {
+  const manifest = (word: string): string => `[[script]]\nname = "${name}"\nscope = "role:database"\ncontent = "#!/bin/sh\\necho ${word}\\n"\n`;
+  await applyManifest(info.outputPath('.'), manifest('one'));
+  await page.goto(`config/${await objectOf(name)}`);
+  await writeCode(page, 'Script', '#!/bin/sh\necho mine\n');
+  await page.keyboard.press('ControlOrMeta+s');
+  await applyManifest(info.outputPath('.'), manifest('theirs'));
+  await expect(page.getByText('Revision 2 was saved meanwhile')).toBeVisible();
+  await page.getByRole('button', { name: 'Plan', exact: true }).click();
+  await expect(page.getByRole('alert').first()).toBeVisible();
+  await expect(page).toHaveURL(/\/config\//);
+});

@@ -1,0 +1,54 @@
+// Overview: whether anything needs somebody, in two seconds.
+import { expect, isLive, test } from '../support/test.ts';
+
+test('a fleet in order: three tiles, nothing needs anybody', async ({ page }) => {
+  await page.goto('./');
+  const map = page.getByRole('application', { name: /^Fleet map of 3 nodes/ });
+  await expect(map).toBeVisible();
+  await expect(page.getByRole('link', { name: '3 converged' })).toBeVisible();
+  await expect(page.getByText('Nothing needs you.')).toBeVisible();
+  await expect(page.getByRole('region', { name: 'Next cron runs' }).getByRole('link', { name: /app-heartbeat/ }).first()).toBeVisible();
+  await isLive(page);
+  await page.screenshot({ path: 'test-results/pages/readme-overview.png' });
+
+  // The tiles are pixels: the keyboard walks over them and names each.
+  await map.focus();
+  const names: string[] = [];
+  for (let tile = 0; tile < 3; tile += 1) {
+    await page.keyboard.press('ArrowRight');
+    const said = page.getByText(/^(web-1|web-2|db-1), converged$/);
+    if (names.length > 0) await expect(said).not.toHaveText(names[names.length - 1] ?? '');
+    names.push((await said.textContent()) ?? '');
+  }
+  expect(names.sort()).toEqual(['db-1, converged', 'web-1, converged', 'web-2, converged']);
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/nodes\/(web-1|web-2|db-1)$/);
+});
+
+test('Ctrl-K finds a node and opens it', async ({ page }) => {
+  await page.goto('./');
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible();
+  await page.keyboard.press('ControlOrMeta+k');
+  const palette = page.getByRole('dialog');
+  await palette.getByRole('combobox').fill('db-1');
+  await expect(palette.getByRole('option', { name: /db-1/ }).first()).toBeVisible();
+  await page.keyboard.press('Enter');
+  await expect(page).toHaveURL(/\/nodes\/db-1$/);
+  await expect(page.getByRole('heading', { name: /^db-1/, level: 1 })).toBeVisible();
+});
+
+test('the keys lead around, and ? shows them', async ({ page }) => {
+  await page.goto('./');
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible();
+  await page.keyboard.press('g');
+  await page.keyboard.press('n');
+  await expect(page.getByRole('heading', { name: 'Nodes', level: 1 })).toBeVisible();
+  await expect(page.getByRole('table', { name: 'Nodes' })).toBeVisible();
+  await page.keyboard.press('j');
+  await page.keyboard.press('j');
+  await expect(page.getByRole('table', { name: 'Nodes' }).getByRole('link', { name: /web-1|web-2|db-1/ }).nth(1)).toBeFocused();
+  await page.keyboard.press('x');
+  await expect(page.getByRole('toolbar', { name: 'What to do with the selected nodes' })).toContainText('1 selected');
+  await page.keyboard.press('?');
+  await expect(page.getByRole('dialog')).toContainText('Ctrl');
+});

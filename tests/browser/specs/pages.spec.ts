@@ -1,0 +1,181 @@
+// Every page as a picture and as a structure: axe finds nothing serious in light and dark, nothing is wider than the
+// window, and pictures of all of them are left in test-results/pages for whoever changes the dashboard.
+import AxeBuilder from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import { applyManifest, ctl, editByHand, readOn } from '../support/demo.ts';
+import { expect, test, type Api } from '../support/test.ts';
+
+interface Look {
+  name: string;
+  path: string;
+  /** What shows that the page is complete. */
+  ready: (page: Page) => Promise<void>;
+}
+
+const heading = (name: string | RegExp) => async (page: Page): Promise<void> => {
+  await expect(page.getByRole('heading', { name, level: 1 })).toBeVisible();
+};
+const table = (name: string | RegExp) => async (page: Page): Promise<void> => {
+  await expect(page.getByRole('table', { name }).getByRole('row').nth(1)).toBeVisible();
+};
+
+// A name as long as names may be, with no place to break it.
+const LONG = 'w'.repeat(40) + '-' + 'm'.repeat(22);
+
+async function looks(api: Api): Promise<Look[]> {
+  const objects = (await api.get<{ items: { id: string; name: string; kind: string }[] }>('objects?limit=200')).items;
+  const id = (kind: string, name: string): string => {
+    const found = objects.find((object) => object.kind === kind && object.name === name);
+    if (found === undefined) throw new Error(`no ${kind} ${name}`);
+    return found.id;
+  };
+  const drift = (await api.get<{ items: { id: string }[] }>('drift?standing=true')).items[0];
+  const changes = (await api.get<{ items: { number: number; state: string }[] }>('changes')).items;
+  const planned = changes.find((change) => change.state === 'planned');
+  const done = changes.findLast((change) => change.state === 'done');
+  const checked = async (page: Page): Promise<void> => {
+    await expect(page.getByRole('region', { name: 'Check' })).toContainText(/It can be saved|as soon as it has a name/);
+  };
+  const editor = async (page: Page): Promise<void> => {
+    await checked(page);
+    await expect(page.locator('.cm-content')).toBeVisible();
+  };
+  return [
+    { name: 'overview', path: '', ready: async (page) => { await expect(page.getByRole('application')).toBeVisible(); await expect(page.getByRole('region', { name: 'Needs attention' })).toBeVisible(); } },
+    { name: 'nodes', path: 'nodes', ready: table('Nodes') },
+    { name: 'nodes-none-found', path: 'nodes?query=nothing', ready: async (page) => { await expect(page.getByRole('heading', { name: 'No node matches these filters' })).toBeVisible(); } },
+    { name: 'node', path: 'nodes/web-1', ready: table('In force on web-1') },
+    { name: 'node-drift', path: 'nodes/web-2?tab=drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
+    { name: 'node-activity', path: 'nodes/web-1?tab=activity', ready: async (page) => { await expect(page.getByRole('main').getByRole('listitem').first()).toBeVisible(); } },
+    { name: 'node-runs', path: 'nodes/web-1?tab=runs', ready: heading(/^web-1/) },
+    { name: 'node-facts', path: 'nodes/web-1?tab=facts', ready: heading(/^web-1/) },
+    { name: 'roles', path: 'roles', ready: table(/./) },
+    { name: 'role', path: 'roles/app', ready: heading(/app/) },
+    { name: 'role-objects', path: 'roles/app?tab=objects', ready: heading(/app/) },
+    { name: 'config', path: 'config', ready: table('Objects') },
+    { name: 'new-cron', path: 'config/new?kind=cron', ready: checked },
+    { name: 'new-hosts', path: 'config/new?kind=hosts', ready: checked },
+    { name: 'new-script', path: 'config/new?kind=script', ready: editor },
+    { name: 'new-file', path: 'config/new?kind=file', ready: editor },
+    { name: 'object-cron', path: `config/${id('cron', 'app-heartbeat')}`, ready: checked },
+    { name: 'object-script', path: `config/${id('script', 'database-dump')}`, ready: editor },
+    { name: 'object-hosts', path: `config/${id('hosts', 'databases')}`, ready: checked },
+    { name: 'object-nodes', path: `config/${id('cron', 'app-heartbeat')}?tab=nodes`, ready: async (page) => { await expect(page.getByRole('region', { name: /In force on/ })).toBeVisible(); } },
+    { name: 'object-history', path: `config/${id('cron', 'app-heartbeat')}?tab=history`, ready: async (page) => { await expect(page.getByRole('region', { name: 'Revisions' })).toBeVisible(); } },
+    { name: 'object-runs', path: `config/${id('cron', 'app-heartbeat')}?tab=runs`, ready: heading(/app-heartbeat/) },
+    { name: 'changes', path: 'changes', ready: table('Changes') },
+    { name: 'change-planned', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('button', { name: /^Apply to/ })).toBeVisible(); } },
+    { name: 'change-done', path: `changes/${done?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('heading', { name: /^In force on/ })).toBeVisible(); } },
+    { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
+    { name: 'one-drift', path: `drift/${drift?.id ?? 'none'}`, ready: async (page) => { await expect(page.getByRole('article')).toBeVisible(); } },
+    { name: 'runs', path: 'runs', ready: heading('Job runs') },
+    { name: 'enrol', path: 'enrol', ready: async (page) => { await expect(page.getByRole('button', { name: 'Make the command' })).toBeVisible(); } },
+    { name: 'tokens', path: 'tokens', ready: table('API tokens') },
+    { name: 'users', path: 'users', ready: table('Users') },
+    { name: 'account', path: 'account', ready: heading('Your account') },
+    { name: 'audit', path: 'audit', ready: table('Audit') },
+    { name: 'not-found', path: 'nothing/here', ready: async (page) => { await expect(page.getByRole('heading', { name: 'There is no such page' })).toBeVisible(); } },
+    { name: 'unknown-node', path: 'nodes/nobody', ready: async (page) => { await expect(page.getByRole('alert')).toBeVisible(); } },
+  ];
+}
+
+/** A fleet with something to see: drift on web-2, a planned change, a name as long as names may be. */
+async function furnish(name: string, directory: string): Promise<void> {
+  const file = `/etc/cron.d/lampas-${name}`;
+  await applyManifest(directory, `[[cron]]\nname = "${name}"\nscope = "role:app"\nschedule = "*/5 * * * *"\nuser = "www-data"\ncommand = "date +%F >> /var/log/hello.log"\n\n[[file]]\nname = "${name}-${LONG.slice(name.length + 1)}"\nscope = "role:database"\npath = "/etc/${LONG}"\ncontent = "long\\n"\n`);
+  await editByHand('web-2', file, '*/5 * * * *', '*/10 * * * *');
+  await expect.poll(() => ctl('drift', 'list')).toContain(file);
+  expect(await readOn('web-1', file)).toContain('*/5');
+}
+
+async function plan(api: Api, name: string): Promise<void> {
+  await api.send('POST', 'changes', { drafts: [{ put: { name: `${name}-motd`, scope: 'fleet', drift: 'hold', body: { kind: 'file', path: `/etc/motd.d-${name}`, content: 'Welcome\n', encoding: 'utf8', owner: 'root', group: 'root', mode: '0644' } } }], reason: 'a friendlier greeting' });
+}
+
+async function open(page: Page, look: Look): Promise<void> {
+  await page.goto(look.path === '' ? './' : look.path);
+  await look.ready(page);
+  await page.evaluate(() => document.fonts.ready);
+}
+
+async function widerThanWindow(page: Page): Promise<number> {
+  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+}
+
+async function axe(page: Page): Promise<string[]> {
+  const found = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
+  return found.violations
+    .filter((violation) => violation.impact === 'serious' || violation.impact === 'critical')
+    .map((violation) => `${violation.id} (${violation.impact ?? ''}): ${violation.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`);
+}
+
+for (const scheme of ['light', 'dark'] as const) {
+  test(`every page, ${scheme}: axe, pictures, no page wider than its window`, async ({ api, page, name }, info) => {
+    test.setTimeout(600_000);
+    await furnish(name, info.outputPath('.'));
+    await plan(api, name);
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+    for (const look of await looks(api)) {
+      await page.setViewportSize({ width: 1440, height: 900 });
+      await open(page, look);
+      const problems = await axe(page);
+      expect.soft(problems, `axe on ${look.name}, ${scheme}`).toEqual([]);
+      expect.soft(await widerThanWindow(page), `${look.name} at 1440`).toBeLessThanOrEqual(0);
+      await page.screenshot({ path: `test-results/pages/${look.name}-${scheme}-1440.png`, fullPage: true });
+      for (const width of [1024, 390]) {
+        await page.setViewportSize({ width, height: 844 });
+        expect.soft(await widerThanWindow(page), `${look.name} at ${width}`).toBeLessThanOrEqual(0);
+        if (width === 390 && scheme === 'light') await page.screenshot({ path: `test-results/pages/${look.name}-${scheme}-390.png`, fullPage: true });
+      }
+    }
+  });
+
+  test(`what lies over a page, ${scheme}: palette, keys, menus, dialogs`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+    await page.goto('nodes');
+    await table('Nodes')(page);
+    const overlays: [name: string, show: () => Promise<void>][] = [
+      ['palette', async () => { await page.keyboard.press('ControlOrMeta+k'); }],
+      ['keys', async () => { await page.keyboard.press('?'); }],
+    ];
+    for (const [overlay, show] of overlays) {
+      await show();
+      await expect(page.getByRole('dialog')).toBeVisible();
+      expect.soft(await axe(page), `axe on ${overlay}, ${scheme}`).toEqual([]);
+      await page.screenshot({ path: `test-results/pages/over-${overlay}-${scheme}-1440.png` });
+      await page.keyboard.press('Escape');
+      await expect(page.getByRole('dialog')).toBeHidden();
+    }
+    await page.getByRole('button', { name: /^Your menu/ }).click();
+    await expect(page.getByRole('menu')).toBeVisible();
+    expect.soft(await axe(page), `axe on the user's menu, ${scheme}`).toEqual([]);
+    await page.screenshot({ path: `test-results/pages/over-menu-${scheme}-1440.png` });
+    await page.keyboard.press('Escape');
+    await page.goto('users');
+    await page.getByRole('button', { name: 'New user' }).click();
+    await expect(page.getByRole('dialog', { name: 'New user' })).toBeVisible();
+    expect.soft(await axe(page), `axe on a dialog, ${scheme}`).toEqual([]);
+    await page.screenshot({ path: `test-results/pages/over-dialog-${scheme}-1440.png` });
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto('./');
+    await page.getByRole('button', { name: 'Open the menu' }).click();
+    await expect(page.getByRole('dialog').getByRole('link', { name: 'Nodes' })).toBeVisible();
+    expect.soft(await axe(page), `axe on the drawer, ${scheme}`).toEqual([]);
+    await page.screenshot({ path: `test-results/pages/over-drawer-${scheme}-390.png` });
+  });
+
+  test.describe('signed out', () => {
+    test.use({ storageState: { cookies: [], origins: [] } });
+    test(`sign-in and set-up, ${scheme}`, async ({ page }) => {
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+      for (const [path, title] of [['sign-in', 'Sign in'], ['setup', 'Already set up']] as const) {
+        await page.goto(path);
+        await expect(page.getByRole('heading', { name: title })).toBeVisible();
+        expect.soft(await axe(page), `axe on ${path}, ${scheme}`).toEqual([]);
+        await page.screenshot({ path: `test-results/pages/${path}-${scheme}-1440.png` });
+      }
+      await page.setViewportSize({ width: 390, height: 844 });
+      expect(await widerThanWindow(page)).toBeLessThanOrEqual(0);
+    });
+  });
+}

@@ -1,0 +1,12 @@
+// Signs the administrator in once; the other tests start with this session.
+import { expect, test } from '@playwright/test';
+import { adminPassword } from '../support/demo.ts';
+
+test('the administrator signs in', async ({ page }) => {
+  await page.goto('./');
+  await page.getByLabel('User name').fill('admin');
+  await page.getByRole('textbox', { name: 'Password' }).fill(await adminPassword());
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible();
+  await page.context().storageState({ path: 'test-results/session.json' });
+});
