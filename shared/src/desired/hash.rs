@@ -127,7 +127,9 @@ pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
             out.text("hosts");
             out.text(&address.to_string());
             out.count(names.len());
-            names.iter().for_each(|n| out.text(n.as_str()));
+            for name in names {
+                out.text(name.as_str());
+            }
             out.text(comment);
         }
         Spec::Cron(job) => cron(&mut out, job),

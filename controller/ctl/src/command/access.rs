@@ -87,7 +87,9 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
                 output::json(&created);
             } else {
                 if !quiet {
-                    output::note("the secret is shown this once; keep it in a file and name that by LAMPAS_TOKEN_FILE:");
+                    output::note(
+                        "the secret is shown this once; keep it in a file and name that by LAMPAS_TOKEN_FILE:",
+                    );
                 }
                 output::line(&created.secret);
             }

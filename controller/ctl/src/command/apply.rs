@@ -38,9 +38,12 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
         }
         (false, only_plan) => {
             let made = create(context, &args.file, args.prune, args.reason).await?;
-            if only_plan.is_some() || !plan::has_work(&made) {
-                let code = change::shown_plan(context, &made)?;
-                return Ok(if only_plan.is_some() { code } else { 0 });
+            if !plan::has_work(&made) {
+                drop_change(context, &made).await?;
+                return change::shown_plan(context, &made);
+            }
+            if only_plan.is_some() {
+                return change::shown_plan(context, &made);
             }
             let Some(current) = &made.plan else { return change::shown_plan(context, &made) };
             if !context.is_json() {
@@ -65,7 +68,14 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
 /// Runs `lampasctl diff`.
 pub(super) async fn diff(context: &Context, args: DiffArgs) -> Result<u8, CommandError> {
     let made = create(context, &args.file, args.prune, String::new()).await?;
-    change::shown_plan(context, &made)
+    drop_change(context, &made).await?;
+    change::shown_compared(context, &made)
+}
+
+/// Drops a change that only served for looking, so that it waits for nobody.
+async fn drop_change(context: &Context, change: &Change) -> Result<(), CommandError> {
+    let path = format!("/changes/{}/abandon", change.summary.number);
+    Ok(context.client.act(reqwest::Method::POST, &path).await?)
 }
 
 /// Runs `lampasctl export`.

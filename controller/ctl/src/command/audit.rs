@@ -20,7 +20,7 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
             match broken {
                 None => output::line(format!("{} entries, whole; head {}", verification.entries, verification.head)),
                 Some(seq) => {
-                    output::line(format!("the chain is broken at entry {seq}: it or one before it was altered"))
+                    output::line(format!("the chain is broken at entry {seq}: it or one before it was altered"));
                 }
             }
         }

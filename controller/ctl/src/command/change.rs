@@ -99,16 +99,22 @@ async fn revert(context: &Context, change: &str, reason: &str, wait: &WaitArgs) 
     progress::apply(context, &made.summary.number.to_string(), &current.id, true, wait).await
 }
 
-/// Prints a change with its plan; returns 10 when it would do something.
+/// Prints a change with its plan and how to apply it; returns 10 when it would do something.
 pub(super) fn shown_plan(context: &Context, change: &Change) -> Result<u8, CommandError> {
+    let code = shown_compared(context, change)?;
+    if let Some(current) = change.plan.as_ref().filter(|_| code != 0 && !context.is_json()) {
+        plan::footer(current);
+    }
+    Ok(code)
+}
+
+/// Prints what a change would do; returns 10 when there is something.
+pub(super) fn shown_compared(context: &Context, change: &Change) -> Result<u8, CommandError> {
     let has_work = plan::has_work(change);
     if context.is_json() {
         output::json(change);
     } else if has_work {
         plan::print(change);
-        if let Some(current) = &change.plan {
-            plan::footer(current);
-        }
     } else {
         output::line("  nothing to do: the fleet is already so");
     }

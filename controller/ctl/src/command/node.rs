@@ -258,21 +258,13 @@ fn nodes(items: &[NodeSummary]) {
             (Some(desired), Some(reported)) => format!("{reported} → {desired}"),
             (Some(desired), None) => format!("– → {desired}"),
         };
+        let seen = if n.state == NodeState::Online { "now".into() } else { ago(n.last_seen_at, now()) };
         let config = match n.config {
             ResourceState::Applying => format!("applying {}/{}", n.converged, n.resources),
             other => other.as_str().to_owned(),
         };
         let config = if n.resources == 0 { "–".into() } else { state(&config) };
-        vec![
-            n.name.to_string(),
-            state(connection),
-            config,
-            roles,
-            generation,
-            ago(n.last_seen_at, now()),
-            labels,
-            n.attention.clone(),
-        ]
+        vec![n.name.to_string(), state(connection), config, roles, generation, seen, labels, n.attention.clone()]
     };
     output::table(
         &["NODE", "LINK", "CONFIG", "ROLES", "GENERATION", "SEEN", "LABELS", ""],
