@@ -30,6 +30,9 @@ const router = makeRouter(client);
 /** The nonce that the controller put into the page: without it the policy refuses the styles that Mantine injects. */
 const nonce = document.querySelector<HTMLMetaElement>('meta[name="csp-nonce"]')?.content ?? '';
 
+// The scroll lock below dialogs looks for the nonce under this name.
+Object.assign(globalThis, { __webpack_nonce__: nonce });
+
 const place = document.getElementById('root');
 if (place === null) throw new Error('the page has no #root');
 createRoot(place).render(

@@ -8,11 +8,11 @@ import { StateBadge } from './StateBadge';
 export function ChangeRow({ change }: { change: ChangeSummary }) {
   return (
     <li>
-      <Link to="/changes/$change" params={{ change: String(change.number) }}>
+      <Link to="/changes/$change" params={{ change: String(change.number) }} className="change-row">
         <span className="mono dim">#{change.number}</span>
         <span className="grow ellipsis">{change.title}</span>
         <StateBadge state={changeLook(change)} more={change.state === 'rolling' ? `${change.progress.converged}/${total(change.progress)}` : undefined} />
-        <span className="dim small nowrap">{change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
+        <span className="dim small ellipsis change-by">{change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
       </Link>
     </li>
   );
