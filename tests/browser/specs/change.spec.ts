@@ -1,7 +1,7 @@
 // The way of a change through the dashboard: from an edit to changed nodes, with the mouse and by keyboard alone.
 import type { Locator, Page } from '@playwright/test';
 import { applyManifest, expectOn, readOn } from '../support/demo.ts';
-import { applyPlan, expect, isLive, scopeField, test, writeCode } from '../support/test.ts';
+import { applyPlan, choiceField, expect, isLive, test, writeCode } from '../support/test.ts';
 
 test('a cron job: written with live checks, planned, applied, on both disks', async ({ page, name }) => {
   await page.goto('config');
@@ -9,9 +9,9 @@ test('a cron job: written with live checks, planned, applied, on both disks', as
   await page.getByRole('menuitem', { name: 'New cron job' }).click();
   await expect(page.getByRole('heading', { name: 'New cron job', level: 1 })).toBeVisible();
   await page.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
-  await scopeField(page).fill('role:app');
+  await choiceField(page, 'Scope').fill('role:app');
   await page.getByLabel('Runs as').fill('www-data');
-  await page.getByLabel('Command').fill('date +%F\\ %T >> /var/log/hello.log');
+  await page.getByRole('textbox', { name: 'Command' }).fill('date +%F\\ %T >> /var/log/hello.log');
 
   const check = page.getByRole('region', { name: 'Check' });
   await page.getByLabel('Schedule').fill('*/5 * * *');
@@ -97,7 +97,7 @@ test('the same by keyboard alone', async ({ page, name }) => {
   await page.keyboard.press('Enter');
   await expect(page.getByRole('textbox', { name: 'Name', exact: true })).toBeFocused();
   await page.keyboard.type(name);
-  await tabTo(page, scopeField(page));
+  await tabTo(page, choiceField(page, 'Scope'));
   await page.keyboard.press('ControlOrMeta+a');
   await page.keyboard.type('role:app');
   await page.keyboard.press('Escape');
@@ -119,8 +119,8 @@ test('a hosts entry reaches the managed block and leaves foreign lines alone', a
   const before = await readOn('db-1', '/etc/hosts');
   await page.goto('config/new?kind=hosts&scope=node:db-1');
   await page.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
-  await page.getByLabel('Address').fill('10.9.8.7');
-  await page.getByRole('textbox', { name: 'Names' }).fill(`${name}.example`);
+  await page.getByRole('textbox', { name: 'Address' }).fill('10.9.8.7');
+  await choiceField(page, 'Names').fill(`${name}.example`);
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Plan', exact: true }).click();
   await applyPlan(page, 1);

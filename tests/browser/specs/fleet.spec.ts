@@ -1,17 +1,20 @@
 // Nodes: found, filtered, enrolled; and what the page says when the controller is gone.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { Controller } from '../support/controller.ts';
-import { agent, agentProgram } from '../support/demo.ts';
-import { expect, isLive, test } from '../support/test.ts';
+import { agentProgram } from '../support/demo.ts';
+import { choiceField, expect, isLive, test } from '../support/test.ts';
+
+const run = promisify(execFile);
 
 test('filters stand in the address, a search that finds nothing says so', async ({ page }) => {
   await page.goto('nodes');
   const rows = page.getByRole('table', { name: 'Nodes' }).getByRole('link', { name: /web-1|web-2|db-1/ });
   await expect(rows).toHaveCount(3);
-  await page.getByRole('combobox', { name: 'Role' }).or(page.getByRole('textbox', { name: 'Role' })).first().click();
+  await choiceField(page, 'Role').click();
   await page.getByRole('option', { name: 'database' }).click();
   await expect(page).toHaveURL(/role=database/);
   await expect(rows).toHaveCount(1);
@@ -40,24 +43,19 @@ test('a node is enrolled: the command, waiting, then connected without a reload'
   let running: ReturnType<typeof spawn> | undefined;
   try {
     await page.goto('enrol');
-    await page.getByRole('textbox', { name: 'Roles' }).fill('spare');
+    await choiceField(page, 'Roles').fill('spare');
     await page.keyboard.press('Enter');
     await page.getByRole('textbox', { name: /^Name/ }).fill(name);
     await page.getByRole('button', { name: 'Make the command' }).click();
     const steps = page.getByRole('region', { name: 'Enrol the node' });
     await expect(steps.getByRole('heading', { name: 'Waiting for the node …' })).toBeVisible();
     const command = (await steps.getByText(/^lampas-agent enrol --controller/).textContent()) ?? '';
-    const token = (await steps.getByText(/^lpt1-/).textContent()) ?? '';
     await isLive(page);
 
-    // What the page shows is what is run.
-    const controller = /--controller (\S+)/.exec(command)?.[1] ?? '';
-    await mkdir(path.join(root, 'etc/cron.d'), { recursive: true });
-    await writeFile(path.join(root, 'etc/hosts'), '127.0.0.1\tlocalhost\n');
-    await writeFile(path.join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/bash\n');
-    await writeFile(path.join(root, 'etc/group'), 'root:x:0:\n');
-    await writeFile(path.join(root, 'token'), token, { mode: 0o600 });
-    await agent('--root', root, 'enrol', '--controller', controller, '--token-file', path.join(root, 'token'));
+    // What the page shows is what is run, in the shell that it is meant for; only the root directory is another.
+    await makeRoot(root);
+    await writeFile(path.join(root, 'bin/lampas-agent'), `#!/bin/sh\nexec '${agentProgram}' --root '${root}' "$@"\n`, { mode: 0o755 });
+    await run('/bin/sh', ['-c', command], { env: { ...process.env, PATH: `${root}/bin:${process.env['PATH'] ?? ''}` }, timeout: 60_000 });
     await expect(steps.getByRole('heading', { name: 'Enrolled, connecting …' })).toBeVisible();
     running = spawn(agentProgram, ['--root', root, 'run'], { stdio: 'ignore' });
     await expect(steps.getByRole('heading', { name: 'Connected', exact: true })).toBeVisible();
@@ -83,6 +81,14 @@ test('a node is enrolled: the command, waiting, then connected without a reload'
     await rm(root, { recursive: true, force: true });
   }
 });
+
+/** As much of a system as the agent looks at. */
+async function makeRoot(root: string): Promise<void> {
+  for (const directory of ['etc/cron.d', 'bin', 'run', 'var/lib']) await mkdir(path.join(root, directory), { recursive: true });
+  await writeFile(path.join(root, 'etc/hosts'), '127.0.0.1\tlocalhost\n');
+  await writeFile(path.join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/bash\n');
+  await writeFile(path.join(root, 'etc/group'), 'root:x:0:\n');
+}
 
 test('a lost connection is said, with since when; it comes back by itself', async ({ browser }) => {
   const controller = await Controller.start();

@@ -3,7 +3,7 @@
 import AxeBuilder from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import { applyManifest, ctl, editByHand, readOn } from '../support/demo.ts';
-import { expect, test, type Api } from '../support/test.ts';
+import { type Api, expect, test } from '../support/test.ts';
 
 interface Look {
   name: string;

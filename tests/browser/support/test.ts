@@ -95,9 +95,9 @@ export async function applyPlan(page: Page, nodes: number): Promise<void> {
   await expect(page.getByRole('heading', { name: `In force on ${words}`, exact: true })).toBeVisible();
 }
 
-/** The field that picks an object's scope: free text with suggestions. */
-export function scopeField(page: Page): Locator {
-  return page.getByRole('combobox', { name: 'Scope' }).or(page.getByRole('textbox', { name: 'Scope' }));
+/** A field with suggestions: a choice, several words, or free text. */
+export function choiceField(page: Page, name: string): Locator {
+  return page.getByRole('combobox', { name, exact: true }).or(page.getByRole('textbox', { name, exact: true })).first();
 }
 
 /** Puts a text into the code editor. */
