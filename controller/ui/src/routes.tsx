@@ -60,12 +60,12 @@ const app = createRoute({
   },
 });
 
-const overview = createRoute({ getParentRoute: () => app, path: '/', component: lazyRouteComponent(() => import('@/features/overview/OverviewPage')) });
+const overview = createRoute({ getParentRoute: () => app, path: '/', validateSearch: (search: Search) => texts(search, 'look'), component: lazyRouteComponent(() => import('@/features/overview/OverviewPage')) });
 
 const nodes = createRoute({
   getParentRoute: () => app,
   path: '/nodes',
-  validateSearch: (search: Search) => texts(search, 'query', 'role', 'state', 'config', 'label', 'after'),
+  validateSearch: (search: Search) => texts(search, 'query', 'role', 'state', 'config', 'label', 'after', 'look'),
   component: lazyRouteComponent(() => import('@/features/fleet/NodesPage')),
 });
 
@@ -86,7 +86,7 @@ const roles = createRoute({ getParentRoute: () => app, path: '/roles', component
 const role = createRoute({
   getParentRoute: () => app,
   path: '/roles/$role',
-  validateSearch: (search: Search) => texts(search, 'tab', 'after'),
+  validateSearch: (search: Search) => texts(search, 'tab', 'after', 'look'),
   component: lazyRouteComponent(() => import('@/features/fleet/RolePage')),
 });
 
@@ -107,7 +107,9 @@ const newObject = createRoute({
   component: lazyRouteComponent(() => import('@/features/host/NewObjectPage')),
 });
 
-const OBJECT_TABS = ['edit', 'nodes', 'history', 'runs'] as const;
+const importManifest = createRoute({ getParentRoute: () => app, path: '/config/import', component: lazyRouteComponent(() => import('@/features/host/ImportPage')) });
+
+const OBJECT_TABS = ['edit', 'nodes', 'manifest', 'history', 'runs'] as const;
 export type ObjectTab = (typeof OBJECT_TABS)[number];
 const object = createRoute({
   getParentRoute: () => app,
@@ -146,16 +148,16 @@ const runs = createRoute({
 
 const run = createRoute({ getParentRoute: () => app, path: '/runs/$run', component: lazyRouteComponent(() => import('@/features/job/RunPage')) });
 
-const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
+const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
 
 const tokens = createRoute({
   getParentRoute: () => app,
   path: '/tokens',
-  validateSearch: (search: Search) => texts(search, 'show'),
+  validateSearch: (search: Search) => texts(search, 'show', 'after'),
   component: lazyRouteComponent(() => import('@/features/access/TokensPage')),
 });
 
-const users = createRoute({ getParentRoute: () => app, path: '/users', component: lazyRouteComponent(() => import('@/features/access/UsersPage')), beforeLoad: needs('manage_users') });
+const users = createRoute({ getParentRoute: () => app, path: '/users', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/access/UsersPage')), beforeLoad: needs('manage_users') });
 
 const account = createRoute({ getParentRoute: () => app, path: '/account', component: lazyRouteComponent(() => import('@/features/access/AccountPage')) });
 
@@ -180,7 +182,7 @@ function needs(permission: Permission) {
 const tree = rootRoute.addChildren([
   setup,
   signIn,
-  app.addChildren([overview, nodes, node, roles, role, config, newObject, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit]),
+  app.addChildren([overview, nodes, node, roles, role, config, newObject, importManifest, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit]),
 ]);
 
 export function makeRouter(client: QueryClient) {

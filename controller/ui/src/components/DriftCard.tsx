@@ -53,7 +53,7 @@ export function DriftCard({ drift }: { drift: Drift }) {
           <div className="dim small">
             <Facts
               items={[
-                <Link key="object" to="/config/$object" params={{ object: drift.object }} className="row" style={{ gap: 4 }}><Icon name={KIND_ICONS[drift.kind]} size={13} />{drift.kind} {drift.name} ({drift.scope})</Link>,
+                <Link key="object" to="/config/$object" params={{ object: drift.object }} className="row" style={{ gap: 4, minHeight: 24 }}><Icon name={KIND_ICONS[drift.kind]} size={13} />{drift.kind} {drift.name} ({drift.scope})</Link>,
                 drift.owner == null ? 'the file is gone' : `owned by ${drift.owner}, ${drift.mode ?? ''}`,
                 drift.modified_at != null && <span key="written">written <Time at={drift.modified_at} /></span>,
                 <span key="found">found <Time at={drift.found_at} /></span>,

@@ -68,14 +68,14 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
         </button>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Label>{session.login} · {session.preset}</Menu.Label>
+        <Menu.Label role="presentation">{session.login} · {session.preset}</Menu.Label>
         <Menu.Item leftSection={<Icon name="users" />} onClick={() => void navigate({ to: '/account' })}>Your account</Menu.Item>
         <Menu.Item leftSection={<Icon name="key" />} onClick={() => void navigate({ to: '/tokens' })}>API tokens</Menu.Item>
-        <Menu.Divider />
+        <Menu.Divider role="separator" />
         <Menu.Item leftSection={<Icon name="keyboard" />} onClick={onKeys}>Keys …</Menu.Item>
         <Menu.Item leftSection={<Icon name={prefs.keys ? 'check' : 'close'} />} onClick={() => { setPrefs({ keys: !prefs.keys }); }}>Keyboard shortcuts {prefs.keys ? 'on' : 'off'}</Menu.Item>
         <Menu.Item leftSection={<Icon name="jobs" />} onClick={() => { setPrefs({ utc: !prefs.utc }); }}>Times in {prefs.utc ? 'UTC' : 'your zone'}</Menu.Item>
-        <Menu.Divider />
+        <Menu.Divider role="separator" />
         <Menu.Item leftSection={<Icon name="signout" />} onClick={() => { signOut.mutate(); }}>Sign out</Menu.Item>
       </Menu.Dropdown>
     </Menu>

@@ -9,7 +9,9 @@ const general: [string[], string][] = [
   [['j'], 'Next row'],
   [['k'], 'Previous row'],
   [['x'], 'Select the row'],
+  [['v'], 'Quick look at the row'],
   [['Enter'], 'Open the row'],
+  [['Esc'], 'Close what is open'],
   [['Ctrl', 'S'], 'Save the draft in an editor'],
   [['?'], 'Show these keys'],
 ];

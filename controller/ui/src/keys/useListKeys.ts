@@ -1,4 +1,4 @@
-// `j` and `k` move through the rows of a list, `x` selects the row that has the focus. Enter opens it, since the
+// `j` and `k` move through the rows of a list, `x` selects the row that has the focus, `v` looks at it. Enter opens it, since the
 // focus is on its link.
 import type { RefObject } from 'react';
 import { useKeys } from './keys';
@@ -16,6 +16,10 @@ export function useListKeys(body: RefObject<HTMLElement | null>): void {
   useKeys({
     j: () => { move(1); },
     k: () => { move(-1); },
+    v: () => {
+      const list = rows();
+      list[current(list)]?.querySelector<HTMLElement>('[data-row-look]')?.click();
+    },
     x: () => {
       const list = rows();
       list[current(list)]?.querySelector<HTMLInputElement>('input[type="checkbox"]')?.click();

@@ -1,7 +1,8 @@
-// A table whose rows are links: sticky head, 36 px rows, `j` and `k` move, `x` selects, Enter opens.
+// A table whose rows are links: sticky head, 36 px rows, `j` and `k` move, `x` selects, `v` looks, Enter opens.
 import { useRef } from 'react';
 import { Checkbox } from '@mantine/core';
 import { Link, useNavigate, type LinkProps } from '@tanstack/react-router';
+import { Icon } from './Icon';
 import { useListKeys } from '@/keys/useListKeys';
 
 export interface Column<T> {
@@ -26,9 +27,13 @@ interface Props<T> {
   nameOf?: (row: T) => string;
   selected?: ReadonlySet<string>;
   onSelect?: (next: ReadonlySet<string>) => void;
+  /** Opens a quick look at the row beside the list. */
+  onLook?: (row: T) => void;
+  /** The row that is looked at. */
+  looked?: string | undefined;
 }
 
-export function DataTable<T>({ label, columns, rows, idOf, to, nameOf, selected, onSelect }: Props<T>) {
+export function DataTable<T>({ label, columns, rows, idOf, to, nameOf, selected, onSelect, onLook, looked }: Props<T>) {
   const body = useRef<HTMLTableSectionElement>(null);
   const navigate = useNavigate();
   useListKeys(body);
@@ -61,7 +66,7 @@ export function DataTable<T>({ label, columns, rows, idOf, to, nameOf, selected,
           {rows.map((row) => {
             const id = idOf(row);
             return (
-              <tr key={id} data-row={id} className={to === undefined ? undefined : 'row-link'} aria-selected={selected?.has(id)} onClick={(event) => { open(event, row); }}>
+              <tr key={id} data-row={id} className={to === undefined ? undefined : 'row-link'} data-looked={(looked !== undefined && looked === (nameOf?.(row) ?? id)) || undefined} aria-selected={selected?.has(id)} onClick={(event) => { open(event, row); }}>
                 {onSelect !== undefined && (
                   <td className="cell-check">
                     <Checkbox size="xs" aria-label={`Select ${nameOf?.(row) ?? id}`} checked={selected?.has(id) ?? false} onChange={() => { toggle(id); }} />
@@ -70,6 +75,9 @@ export function DataTable<T>({ label, columns, rows, idOf, to, nameOf, selected,
                 {columns.map((column, index) => (
                   <td key={column.id} className={classOf(column)}>
                     {index === 0 && to !== undefined ? <Link {...to(row)} className="row-name" data-row-link="">{column.cell(row)}</Link> : column.cell(row)}
+                    {index === 0 && onLook !== undefined && (
+                      <button type="button" className="plain row-look" data-row-look="" title="Quick look (v)" aria-label={`Quick look at ${nameOf?.(row) ?? id}`} onClick={() => { onLook(row); }}><Icon name="look" size={15} /></button>
+                    )}
                   </td>
                 ))}
               </tr>

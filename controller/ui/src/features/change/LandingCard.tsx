@@ -50,7 +50,7 @@ export function LandingCard({ change, nodes, error }: { change: Change; nodes: r
 function Dots({ nodes }: { nodes: readonly ChangeNode[] }) {
   if (nodes.length === 0 || nodes.length > MOST_DOTS) return null;
   return (
-    <div className="dots">
+    <div className={nodes.length > 300 ? 'dots dots-many' : 'dots'}>
       {nodes.map((node) => {
         const state = nodeLook(node);
         return (

@@ -18,7 +18,7 @@ export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }
       </div>
       {groups.length === 0 && <p className="card-none">No node has anything to do.</p>}
       {groups.map((group, index) => <Group key={group.nodes[0]?.id ?? index} group={group} isOpen={!isApplied && index < 3} />)}
-      {plan.next_runs.map((runs) => (
+      {!isApplied && plan.next_runs.map((runs) => (
         <div key={runs.name} className="plan-group card-body"><strong>{runs.name}</strong><NextRuns runs={runs.runs} zone={runs.time_zone} /></div>
       ))}
     </section>

@@ -1,5 +1,5 @@
 // Nodes: searched, filtered and paged by the controller; filters stand in the URL.
-import { useState } from 'react';
+import { lazy, Suspense, useState } from 'react';
 import { Button } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
@@ -17,14 +17,18 @@ import { PageHead } from '@/ui/PageHead';
 import { Pager } from '@/ui/Pager';
 import { number, plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
+import { useLook } from '@/ui/useLook';
 import { Waiting } from '@/ui/Waiting';
 import { nodeColumns } from './nodeColumns';
 import { NodesActions } from './NodesActions';
 
+const NodeLook = lazy(() => import('./NodeLook'));
+
 const route = getRouteApi('/app/nodes');
 
 export default function NodesPage() {
-  const filter = route.useSearch();
+  const { look: _, ...filter } = route.useSearch();
+  const { look, setLook } = useLook();
   const navigate = route.useNavigate();
   const nodes = useQuery(nodesQuery(filter));
   const counts = useQuery(overviewQuery).data?.counts;
@@ -68,9 +72,10 @@ export default function NodesPage() {
           <Empty title="No node is enrolled yet" action={<EnrolButton />} command="lampasctl token create --role app">An enrolment token makes one command for the new machine.</Empty>
         )
       ) : (
-        <DataTable label="Nodes" columns={nodeColumns} rows={held.shown} idOf={(node) => node.id} nameOf={(node) => node.name} to={(node) => ({ to: '/nodes/$node', params: { node: node.name } })} selected={selected} onSelect={setSelected} />
+        <DataTable label="Nodes" columns={nodeColumns} rows={held.shown} idOf={(node) => node.id} nameOf={(node) => node.name} to={(node) => ({ to: '/nodes/$node', params: { node: node.name } })} selected={selected} onSelect={setSelected} looked={look} onLook={(node) => { setLook(node.name); }} />
       )}
       <Pager shown={held.shown.length} total={nodes.data?.total} noun="nodes" isFirst={filter.after === undefined} next={nodes.data?.next} onGo={(after) => void navigate({ search: (before) => clean({ ...before, after }) })} />
+      <Suspense fallback={null}>{look !== undefined && <NodeLook key={look} name={look} onClose={() => { setLook(undefined); }} />}</Suspense>
       {selected.size > 0 && <NodesActions nodes={held.shown.filter((node) => selected.has(node.id))} onDone={() => { setSelected(new Set()); }} />}
     </>
   );

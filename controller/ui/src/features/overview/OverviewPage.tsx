@@ -1,8 +1,9 @@
 // Overview: whether anything needs somebody, in two seconds.
+import { lazy, Suspense, useState } from 'react';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { fleetMapQuery, overviewQuery } from '@/api/queries';
-import type { FleetMapTile, Overview } from '@/api/schema';
+import type { Activity, FleetMapTile, Overview } from '@/api/schema';
 import { AppLink } from '@/components/AppLink';
 import { ActivityList } from '@/components/ActivityList';
 import { ChangeRow } from '@/components/ChangeRow';
@@ -19,11 +20,23 @@ import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { BlockSkeleton } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
+import { useLook } from '@/ui/useLook';
 import { FleetMap } from './FleetMap';
+
+// Looking and acting come after the first paint.
+const NodeLook = lazy(() => import('@/features/fleet/NodeLook'));
+const NodesActions = lazy(() => import('@/features/fleet/NodesActions').then((module) => ({ default: module.NodesActions })));
+
+// A fleet of more nodes gets the whole width.
+const WIDE_FROM = 400;
+
+const NOBODY: ReadonlySet<string> = new Set();
 
 export default function OverviewPage() {
   const overview = useQuery(overviewQuery);
   const map = useQuery(fleetMapQuery);
+  const { look: looked, setLook } = useLook();
+  const [selected, setSelected] = useState(NOBODY);
   const counts = overview.data?.counts;
   if (counts?.nodes === 0) {
     return (
@@ -45,32 +58,53 @@ export default function OverviewPage() {
         actions={<EnrolButton />}
       />
       <Failure error={overview.error} />
-      <section className="card" aria-label="Fleet map">
-        <div className="card-head">
-          <h2>Fleet</h2>
-          {map.data !== undefined && <Legend tiles={map.data} />}
-        </div>
-        <div className="card-body">
-          {map.data === undefined ? map.error === null ? <BlockSkeleton height={120} /> : <Failure error={map.error} /> : <FleetMap tiles={map.data} />}
-        </div>
-      </section>
-      <div className="columns">
-        <div className="stack">
-          {overview.data === undefined ? <BlockSkeleton /> : <AttentionCard overview={overview.data} />}
-          {overview.data === undefined ? <BlockSkeleton /> : <ChangesCard overview={overview.data} />}
-        </div>
-        <div className="stack">
-          {overview.data === undefined ? <BlockSkeleton /> : <NextRunsCard overview={overview.data} />}
-          {overview.data !== undefined && (
-            <section className="card" aria-labelledby="last">
-              <div className="card-head"><h2 id="last">What happened last</h2></div>
-              <ActivityList items={overview.data.activity} none="Nothing has happened yet." />
-            </section>
-          )}
-        </div>
+      <div className="overview" data-wide={(map.data?.length ?? 0) > WIDE_FROM || undefined}>
+        <section className="card overview-map" aria-label="Fleet map">
+          <div className="card-head">
+            <h2>Fleet</h2>
+            {map.data !== undefined && <Legend tiles={map.data} />}
+          </div>
+          <div className="card-body">
+            {map.data === undefined ? map.error === null ? <BlockSkeleton height={120} /> : <Failure error={map.error} /> : <FleetMap tiles={map.data} selected={selected} onSelect={setSelected} onLook={setLook} />}
+          </div>
+        </section>
+        {overview.data === undefined ? overview.error === null && <><BlockSkeleton /><BlockSkeleton /></> : <Cards overview={overview.data} />}
+      </div>
+      <Suspense fallback={null}>
+        {looked !== undefined && <NodeLook key={looked} name={looked} onClose={() => { setLook(undefined); }} />}
+        {selected.size > 0 && <NodesActions nodes={(map.data ?? []).filter((tile) => selected.has(tile.id))} onDone={() => { setSelected(NOBODY); }} />}
+      </Suspense>
+    </>
+  );
+}
+
+function Cards({ overview }: { overview: Overview }) {
+  return (
+    <>
+      <div className="overview-main">
+        <ChangesCard overview={overview} />
+        <section className="card" aria-labelledby="last">
+          <div className="card-head"><h2 id="last">What happened last</h2></div>
+          <ActivityList items={newestOfEach(overview.activity)} none="Nothing has happened yet." />
+        </section>
+      </div>
+      <div className="overview-side">
+        <AttentionCard overview={overview} />
+        <NextRunsCard overview={overview} />
       </div>
     </>
   );
+}
+
+/** Of what a node reported again and again, the newest line says enough. */
+function newestOfEach(items: readonly Activity[]): Activity[] {
+  const said = new Set<string>();
+  return items.filter((item) => {
+    if (item.kind !== 'host.node.reported' || item.node_name == null) return true;
+    const isNew = !said.has(item.node_name);
+    said.add(item.node_name);
+    return isNew;
+  });
 }
 
 function Legend({ tiles }: { tiles: readonly FleetMapTile[] }) {

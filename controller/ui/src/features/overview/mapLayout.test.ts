@@ -1,7 +1,7 @@
 // Tiles of the fleet map: all of them placed, none over another, found again under the pointer.
 import { describe, expect, it } from 'vitest';
 import type { FleetMapTile } from '@/api/schema';
-import { hit, layOut, neighbour } from './mapLayout';
+import { hit, inside, layOut, neighbour } from './mapLayout';
 
 function fleet(count: number): FleetMapTile[] {
   return Array.from({ length: count }, (_, i) => ({ id: `n${i}`, name: `n${i}`, role: i % 3 === 0 ? null : i % 3 === 1 ? 'app' : 'database', state: 'online' as const, config: 'converged' as const }));
@@ -35,4 +35,13 @@ it('goes to the row below and stays at the edges', () => {
   expect(layout.tiles[below]?.y).toBeGreaterThan(layout.tiles[0]?.y ?? 0);
   expect(neighbour(layout, 0, -1, 0)).toBe(0);
   expect(neighbour(layout, 299, 0, 1)).toBe(299);
+});
+
+it('a box takes every tile that it touches, and no other', () => {
+  const layout = layOut(fleet(41), 1_000);
+  const [first] = layout.tiles;
+  if (first === undefined) throw new Error('there is a tile');
+  expect(inside(layout, { left: 0, top: 0, right: 1_000, bottom: layout.height })).toHaveLength(41);
+  expect(inside(layout, { left: first.x + 1, top: first.y + 1, right: first.x + 2, bottom: first.y + 2 })).toEqual([first.tile]);
+  expect(inside(layout, { left: 0, top: 0, right: 1_000, bottom: first.y })).toEqual([]);
 });

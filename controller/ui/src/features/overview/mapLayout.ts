@@ -73,6 +73,19 @@ export function layOut(tiles: readonly FleetMapTile[], width: number): MapLayout
   return layout;
 }
 
+export interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+}
+
+/** Returns the nodes whose tiles a box touches. */
+export function inside(layout: MapLayout, box: Box): FleetMapTile[] {
+  const { size } = layout;
+  return layout.tiles.filter(({ x, y }) => x < box.right && x + size > box.left && y < box.bottom && y + size > box.top).map(({ tile }) => tile);
+}
+
 /** Returns the index of the tile under a point; the gap belongs to nobody. */
 export function hit(layout: MapLayout, x: number, y: number): number | undefined {
   const index = layout.tiles.findIndex((placed) => x >= placed.x && x < placed.x + layout.size && y >= placed.y && y < placed.y + layout.size);
