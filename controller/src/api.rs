@@ -19,7 +19,11 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Router,
@@ -28,7 +32,7 @@ use axum::{
     response::IntoResponse,
 };
 use lampas_runtime::Tasks;
-use lampas_shared::access::Permission;
+use lampas_shared::{access::Permission, id::UserId};
 use tokio::sync::Semaphore;
 use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use tracing::error;
@@ -73,6 +77,8 @@ pub struct Parts {
     pub reachable: Vec<String>,
     hosts: Vec<String>,
     streams: Arc<Semaphore>,
+    /// How many of them each user has open.
+    streams_of: Mutex<BTreeMap<UserId, usize>>,
     openapi: String,
 }
 
@@ -107,6 +113,7 @@ impl App {
             access: Accounts::new(db.clone(), &config),
             hosts: frame::hosts(&config),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
+            streams_of: Mutex::default(),
             openapi: openapi::json(),
             config,
             db,

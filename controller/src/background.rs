@@ -19,6 +19,9 @@ use crate::db::{Db, DbError};
 const PERIOD: Duration = Duration::from_secs(60);
 const DAY_MS: i64 = 86_400_000;
 
+/// A draft or a plan that nobody touched for so long is given up.
+const ABANDON_DAYS: u32 = 7;
+
 /// How long things are kept, in days.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
@@ -60,6 +63,7 @@ async fn pass(db: &Db, keep: Keep) {
         ("contents", store::prune_contents(db, before(30)).await),
         ("outbox epochs", store::prune_epochs(db, before(90)).await),
         ("changes", store::settle(db, now).await),
+        ("forgotten changes", store::abandon(db, before(ABANDON_DAYS), now).await),
     ];
     for (what, outcome) in steps {
         match outcome {

@@ -8,6 +8,7 @@
 //! SQL stands in `store.rs` files, in words that both understand; what differs stands in [`dialect`].
 
 pub mod dialect;
+pub mod gather;
 mod migrate;
 pub mod row;
 #[cfg(test)]
@@ -78,6 +79,18 @@ impl DbError {
     /// Returns whether a unique key stood in the way.
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Sql(sqlx::Error::Database(e)) if e.is_unique_violation())
+    }
+
+    /// Returns whether the store has no room left. Nothing of the transaction was written.
+    pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(sqlx::Error::Database(e)) = error.downcast_ref::<sqlx::Error>() {
+                return dialect::is_full(e.as_ref());
+            }
+            next = error.source();
+        }
+        false
     }
 
     /// Returns whether running the transaction again may succeed: busy, lock time-out, deadlock.

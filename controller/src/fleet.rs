@@ -22,13 +22,13 @@ use lampas_shared::{
 };
 use thiserror::Error;
 
-pub use census::{counts, map};
+pub use census::{counts, expiring, map};
 pub use list::{NodeFilter, list};
 pub use resource::{ResourceRow, resource_states};
 pub use role::{ensure as ensure_role, list as list_roles};
 pub use store::{
     Place, create, find, get, id_of, is_revoked, members, names, note_renewal, parse_address, places, remove, revoke,
-    set_facts, set_machine, update,
+    said, set_facts, set_machine, update,
 };
 
 use crate::db::DbError;

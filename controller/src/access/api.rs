@@ -26,6 +26,8 @@ use crate::{
 const OWN: Access = Access::Needs(Permission::OwnAccount);
 const USERS: Access = Access::Needs(Permission::ManageUsers);
 
+const CREATE_TOKEN: &str = "Make an API token; asked by a token, it ends with that one at the latest";
+
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
@@ -48,7 +50,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .gives::<User>(),
         act("DELETE", "/api/v1/users/{user}", USERS, "user.delete", "Remove a user", delete_user),
         get("/api/v1/tokens", OWN, "API tokens, newest first", tokens).query::<TokenQuery>().gives_page::<ApiToken>(),
-        act("POST", "/api/v1/tokens", OWN, "token.create", "Make an API token", create_token)
+        act("POST", "/api/v1/tokens", OWN, "token.create", CREATE_TOKEN, create_token)
             .takes::<ApiTokenCreate>()
             .answers::<ApiTokenCreated>(201),
         act("DELETE", "/api/v1/tokens/{token}", OWN, "token.revoke", "Revoke an API token", revoke_token),

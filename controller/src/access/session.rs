@@ -43,11 +43,12 @@ const SETUP: &str = "set-up link";
 impl Access {
     /// Signs in by name and password.
     pub async fn sign_in(&self, caller: &Caller, login: &str, password: &str) -> Answer<Opened> {
-        let shown: String = login.chars().filter(|c| !c.is_control()).take(64).collect();
         self.throttle.begin(login, caller.address, Instant::now()).map_err(|secs| {
             Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
         })?;
         let user = self.user_by_login(login).await?;
+        // What is no user's name may be a password in the wrong field: it is noted nowhere.
+        let shown = user.as_ref().map_or_else(|| "(unknown)".to_owned(), |u| u.login.to_string());
         let hash = user.as_ref().map(|u| u.password_hash.clone());
         let is_right = self.passwords.is_right(password, hash).await?;
         let Some(user) = user.filter(|u| is_right && u.disabled_at.is_none()) else {
@@ -107,12 +108,14 @@ impl Access {
         };
         if now.since(row.seen_at) > SEEN_MS {
             let id = row.id;
-            self.db
+            let touched = self
+                .db
                 .write(|mut tx: Tx| async move {
                     store::touch_session(&mut tx, id, now).await?;
                     Ok::<_, DbError>(tx.done(()))
                 })
-                .await?;
+                .await;
+            super::pass_over(touched);
         }
         Ok(Some(identity(&row)))
     }

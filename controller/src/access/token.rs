@@ -52,12 +52,14 @@ impl Access {
         }
         if row.used_at.is_none_or(|t| now.since(t) > USED_MS) {
             let (id, from) = (row.id, &address.to_string());
-            self.db
+            let touched = self
+                .db
                 .write(|mut tx: Tx| async move {
                     store::touch_token(&mut tx, id, from, now).await?;
                     Ok::<_, DbError>(tx.done(()))
                 })
-                .await?;
+                .await;
+            super::pass_over(touched);
         }
         Ok(Identity {
             user: row.user,
@@ -90,7 +92,38 @@ impl Access {
                 format!("you are {}, a token can't be more", identity.preset.as_str()),
             ));
         }
-        self.make_token(identity.user, caller.as_principal(), wanted).await
+        let mut wanted = wanted.clone();
+        if let Credential::Token { id, .. } = &identity.by {
+            self.bound_by(*id, &mut wanted).await?;
+        }
+        self.make_token(identity.user, caller.as_principal(), &wanted).await
+    }
+
+    /// Who holds a token can't make one that lives longer, or works from elsewhere.
+    async fn bound_by(&self, id: TokenId, wanted: &mut ApiTokenCreate) -> Answer<()> {
+        let row = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let row = store::token_by_id(&mut tx, id).await?;
+                Ok::<_, DbError>(tx.done(row))
+            })
+            .await?;
+        let row = row.ok_or_else(|| Refusal::new("unauthenticated", "the API token was revoked meanwhile"))?;
+        let left = row.expires_at.since(clock::now()) / 1000;
+        if left < 60 {
+            return Err(Refusal::field("/ttl_secs", "the token that asks ends within a minute; sign in anew"));
+        }
+        wanted.ttl_secs = wanted.ttl_secs.min(left as u64);
+        let Some(bound) = row.cidr.as_deref().and_then(|c| c.parse::<Network>().ok()) else { return Ok(()) };
+        let narrower = match &wanted.cidr {
+            None => Some(bound),
+            Some(cidr) => cidr.parse::<Network>().ok().filter(|n| bound.holds(*n)),
+        };
+        let network = narrower.ok_or_else(|| {
+            Refusal::field("/cidr", format!("the token that asks is bound to {bound}: stay within it"))
+        })?;
+        wanted.cidr = Some(network.to_string());
+        Ok(())
     }
 
     /// Makes a token for a user, without a caller: for the command line of the controller.

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     convert::Infallible,
+    sync::PoisonError,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use axum::{
 };
 use futures_util::stream;
 use lampas_api::EventQuery;
-use lampas_shared::event::Event;
+use lampas_shared::{event::Event, id::UserId};
 use tokio::{sync::OwnedSemaphorePermit, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,38 @@ struct Tail {
     checked: Instant,
     is_over: bool,
     _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// One user's share of the streams: a quarter, so that nobody alone shuts the others out.
+struct Place {
+    app: App,
+    user: UserId,
+}
+
+impl Place {
+    fn take(app: &App, user: UserId) -> Option<Self> {
+        let most = (app.config.limits.event_streams / 4).max(1);
+        let mut open = app.streams_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(user).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Self { app: app.clone(), user })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.app.streams_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.user);
+            }
+        }
+    }
 }
 
 /// Opens a stream.
@@ -67,6 +100,9 @@ pub(super) async fn serve(
 ) -> Answer<impl IntoResponse> {
     let busy = |_| Refusal::new("busy", "too many event streams are open (limits.event_streams)").retry_after(30);
     let permit = app.streams.clone().try_acquire_owned().map_err(busy)?;
+    let user = caller.identity()?.user;
+    let place = Place::take(&app, user)
+        .ok_or_else(|| Refusal::new("busy", "you have too many event streams open; close some").retry_after(30))?;
     let last_id = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|t| t.trim().parse().ok());
     let asked = last_id.or(query.after);
     let (first, last) = bounds(&app).await?;
@@ -100,6 +136,7 @@ pub(super) async fn serve(
         checked: now,
         is_over: false,
         _permit: permit,
+        _place: place,
     };
     let stream =
         stream::unfold(

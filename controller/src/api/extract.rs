@@ -55,21 +55,54 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Answer<Bytes> {
 
 /// Reads JSON; the mistake names its place.
 pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
-    serde_json::from_slice(bytes).map_err(|e| {
-        let text = e.to_string();
-        if e.is_data() {
-            let pointer = field_of(&text).map(|f| format!("/{f}")).unwrap_or_default();
-            Refusal::field(&pointer, text)
-        } else {
-            Refusal::new("malformed", format!("the body is not JSON: {text}"))
+    let malformed = |e: &serde_json::Error| Refusal::new("malformed", format!("the body is not JSON: {e}"));
+    let mut text = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut text).map_err(|e| {
+        let pointer = pointer(e.path());
+        let error = e.into_inner();
+        if !error.is_data() {
+            return malformed(&error);
         }
-    })
+        let message = error.to_string();
+        let last = pointer.rsplit('/').next().unwrap_or_default();
+        match field_of(&message, last) {
+            Some(field) if field != last => Refusal::field(&format!("{pointer}/{field}"), message),
+            _ => Refusal::field(&pointer, message),
+        }
+    })?;
+    text.end().map_err(|e| malformed(&e))?;
+    Ok(value)
 }
 
-/// Returns the field that serde's message names, if it does: ``missing field `login` at …``.
-fn field_of(message: &str) -> Option<&str> {
-    let rest = message.strip_prefix("missing field `").or_else(|| message.strip_prefix("unknown field `"))?;
-    rest.split('`').next()
+/// Writes a path as a JSON pointer (RFC 6901).
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                let key: String = key.chars().take(100).collect();
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")));
+            }
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// Returns the field that a message names, if it does: ``missing field `login` at …``; within a body, whose kind is read
+/// first and which therefore has no path of its own, also `path "/etc/..": …`.
+fn field_of<'m>(message: &'m str, last: &str) -> Option<&'m str> {
+    match message.strip_prefix("missing field `").or_else(|| message.strip_prefix("unknown field `")) {
+        Some(rest) => rest.split('`').next(),
+        None if last == "body" => {
+            let (field, _) = message.split_once(" \"")?;
+            field.bytes().all(|b| b.is_ascii_lowercase() || b == b'_').then_some(field)
+        }
+        None => None,
+    }
 }
 
 /// A query string; unknown parameters are refused by the types.
@@ -164,5 +197,25 @@ mod tests {
         assert_eq!(refusal.fields[0].pointer, "/password");
         let Err(refusal) = read_json::<lampas_api::SignInRequest>(b"{") else { panic!("is refused") };
         assert_eq!(refusal.code, "malformed");
+        let Err(refusal) = read_json::<lampas_api::SignInRequest>(br#"{"login":"a","password":"b"} x"#) else {
+            panic!("is refused")
+        };
+        assert_eq!(refusal.code, "malformed");
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_however_deep_it_lies() {
+        let check = |draft: &str, expected: &str| {
+            let body = format!(r#"{{"drafts":[{draft}]}}"#);
+            let Err(refusal) = read_json::<lampas_api::ChangeCreate>(body.as_bytes()) else { panic!("{draft}") };
+            assert_eq!(refusal.fields[0].pointer, expected, "{draft}: {}", refusal.detail);
+        };
+        let put = |name: &str, body: &str| format!(r#"{{"put":{{"name":"{name}","scope":"fleet","body":{body}}}}}"#);
+        check(&put("a b", r#"{"kind":"file","path":"/etc/x","content":""}"#), "/drafts/0/put/name");
+        check(&put("x", r#"{"kind":"file","path":"/etc/../x","content":""}"#), "/drafts/0/put/body/path");
+        check(&put("x", r#"{"kind":"file","path":"/etc/x","content":"","colour":1}"#), "/drafts/0/put/body/colour");
+        check(&put("x", r#"{"kind":"hosts","address":"10.0.0.300","names":["a"]}"#), "/drafts/0/put/body/address");
+        check(r#"{"delete":{"kind":"file","scope":"fleet","name":"x"},"bsae":1}"#, "/drafts/0/bsae");
+        check(r#"{"base":1}"#, "/drafts/0");
     }
 }

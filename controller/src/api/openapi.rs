@@ -1,6 +1,6 @@
 //! The OpenAPI document, made from the table of calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{extract::State, response::IntoResponse};
 use utoipa::{
@@ -40,6 +40,7 @@ fn document(calls: &[Call]) -> OpenApi {
         schemas.extend(call.schemas().clone());
         by_path.entry(call.rule.path).or_default().push(call);
     }
+    open_parts(&mut schemas);
     let mut paths = PathsBuilder::new();
     for (path, calls) in by_path {
         let mut item = PathItemBuilder::new();
@@ -65,6 +66,32 @@ fn document(calls: &[Call]) -> OpenApi {
         .paths(paths.build())
         .components(Some(components.build()))
         .build()
+}
+
+/// A schema that is one part of an `allOf` can't forbid further properties: those of the other parts would be among
+/// them, and nothing would satisfy the whole. (The controller still refuses fields that it doesn't know.)
+fn open_parts(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let mut parts = BTreeSet::new();
+    for schema in schemas.values() {
+        collect_parts(schema, false, &mut parts);
+    }
+    for name in parts {
+        if let Some(RefOr::T(Schema::Object(object))) = schemas.get_mut(&name) {
+            object.additional_properties = None;
+        }
+    }
+}
+
+fn collect_parts(schema: &RefOr<Schema>, is_part: bool, found: &mut BTreeSet<String>) {
+    match schema {
+        RefOr::Ref(reference) if is_part => {
+            found.extend(reference.ref_location.rsplit('/').next().map(str::to_owned));
+        }
+        RefOr::T(Schema::AllOf(all)) => all.items.iter().for_each(|item| collect_parts(item, true, found)),
+        RefOr::T(Schema::OneOf(one)) => one.items.iter().for_each(|item| collect_parts(item, is_part, found)),
+        RefOr::T(Schema::AnyOf(any)) => any.items.iter().for_each(|item| collect_parts(item, is_part, found)),
+        _ => {}
+    }
 }
 
 fn add<T: ToSchema>(found: &mut Vec<(String, RefOr<Schema>)>) {
@@ -96,6 +123,33 @@ mod tests {
         for reference in references {
             let pointer = reference.strip_prefix('#').expect("references are local");
             assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+    }
+
+    #[test]
+    fn the_copy_of_the_dashboard_is_this_document() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ui/src/api/openapi.json");
+        let copy = std::fs::read_to_string(path).expect("the dashboard's copy");
+        let first = json().lines().zip(copy.lines()).position(|(a, b)| a != b);
+        assert!(
+            copy.trim_end() == json(),
+            "{path} is another document (first in line {:?}); make it anew, from the top of the repository: \
+             cargo run -p lampas-controller -- openapi > controller/ui/src/api/openapi.json && \
+             (cd controller/ui && npm run api)",
+            first.map(|n| n + 1)
+        );
+    }
+
+    #[test]
+    fn no_part_of_a_whole_forbids_what_the_others_bring() {
+        let document: serde_json::Value = serde_json::from_str(&json()).expect("is JSON");
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        let body = schemas["Body"]["oneOf"].as_array().expect("kinds of bodies");
+        let parts = body.iter().flat_map(|b| b["allOf"].as_array().expect("parts"));
+        let names: Vec<_> = parts.filter_map(|p| p["$ref"].as_str()?.rsplit('/').next()).collect();
+        assert!(names.contains(&"HostsEntry"), "{names:?}");
+        for name in names {
+            assert_eq!(schemas[name].get("additionalProperties"), None, "{name}");
         }
     }
 

@@ -52,6 +52,7 @@ const CODES: &[(&str, u16, &str)] = &[
     ("busy", 503, "The controller is busy"),
     ("timeout", 504, "It took too long"),
     ("unavailable", 503, "Not available"),
+    ("store_full", 507, "The controller's disk is full"),
     ("internal", 500, "Something went wrong in the controller"),
     ("plan.moved", 409, "Something moved since the plan was made"),
     ("plan.unplanned", 409, "Some nodes could not be asked"),
@@ -94,6 +95,12 @@ impl Refusal {
 
     /// Something inside failed: logged whole, shown without internals.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        if crate::db::DbError::is_full(error) {
+            error!(error = %Chain(error), "the store is full");
+            let detail = "the controller's store has no room left, so nothing was changed; free some on its disk, and try \
+                          again: no restart is needed";
+            return Self::new("store_full", detail).retry_after(60);
+        }
         error!(error = %Chain(error), "a call failed inside");
         Self::new("internal", "the controller's log says more under this request's id")
     }

@@ -236,6 +236,11 @@ impl Call {
         operation.build()
     }
 
+    #[cfg(test)]
+    pub(super) fn takes_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     pub(super) fn schemas(&self) -> &Schemas {
         &self.schemas
     }

@@ -83,6 +83,12 @@ impl Controller {
         self.browser(answer).await
     }
 
+    /// A sign-in with the right password, and a header that names another address.
+    pub(crate) fn sign_in_elsewhere(&self) -> RequestBuilder {
+        let body = json!({"login": "admin", "password": PASSWORD});
+        self.request("POST", "/api/v1/session").header("x-forwarded-for", "198.51.100.9").json(&body)
+    }
+
     async fn browser(&self, answer: reqwest::Response) -> Browser<'_> {
         assert_eq!(answer.status(), StatusCode::CREATED, "signs in");
         let cookie = answer.headers()["set-cookie"].to_str().expect("text").to_owned();

@@ -1,5 +1,7 @@
 //! Tests of the API over real TLS: the table walked by everybody, sessions, CSRF, throttling, problems, streams.
 
+mod hostile;
+
 use std::collections::BTreeSet;
 
 use futures_util::StreamExt as _;

@@ -1,11 +1,17 @@
 //! The statements of the recurring work.
 
-use lampas_shared::{id::ControllerId, time::UnixMs};
+use lampas_shared::{
+    event::EventKind,
+    id::{ChangeId, ControllerId},
+    time::UnixMs,
+};
 
 use crate::{
+    audit::{Entry, Principal},
     change,
-    db::{Db, DbError},
-    event, job,
+    db::{Db, DbError, row::Reader},
+    event::{self, NewEvent},
+    job,
 };
 
 /// The most rows that one transaction drops.
@@ -67,6 +73,42 @@ pub(super) async fn settle(db: &Db, now: UnixMs) -> Result<u64, DbError> {
     db.write(|mut tx| async move {
         let done = change::settle(&mut tx, now).await?;
         Ok(tx.done(done as u64))
+    })
+    .await
+}
+
+/// Gives up changes that nobody touched for long and nobody applied: what they were planned on is long gone.
+pub(super) async fn abandon(db: &Db, before: UnixMs, now: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let rows = sqlx::query(
+            "SELECT c.id, c.number FROM changes c WHERE c.state IN ('draft', 'planned') AND c.updated_ms < ? \
+             ORDER BY c.number LIMIT ?",
+        )
+        .bind(before.0)
+        .bind(i64::from(SLICE))
+        .fetch_all(tx.conn())
+        .await?;
+        let mut count = 0;
+        for row in &rows {
+            let r = Reader::new("changes", row);
+            let (id, number) = (r.parse::<ChangeId>("id")?, r.count("number")?);
+            let done = sqlx::query(
+                "UPDATE changes SET state = 'abandoned', updated_ms = ? WHERE id = ? AND state IN ('draft', 'planned')",
+            )
+            .bind(now.0)
+            .bind(id.to_string())
+            .execute(tx.conn())
+            .await?;
+            if done.rows_affected() == 0 {
+                continue;
+            }
+            let event = NewEvent::new(EventKind::ChangeMoved).change(id);
+            tx.event(event.with("number", number).with("state", "abandoned"));
+            let entry = Entry::done(&Principal::system(), "change.abandon", format!("change {number}"));
+            tx.audit(entry.because("nobody applied it for a week"));
+            count += 1;
+        }
+        Ok(tx.done(count))
     })
     .await
 }

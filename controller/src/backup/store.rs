@@ -128,10 +128,13 @@ pub(super) async fn clear(tx: &mut Tx) -> Result<(), DbError> {
 }
 
 /// Opens the next epoch: what each node shall be becomes newer than anything that an agent can hold. Returns it.
+///
+/// It is the time in seconds, not only the next number: when one backup is restored twice, the second restore must
+/// be newer than what the first one handed out.
 pub(super) async fn next_epoch(tx: &mut Tx) -> Result<u64, DbError> {
     let row = sqlx::query("SELECT m.value FROM meta m WHERE m.name = 'epoch'").fetch_optional(tx.conn()).await?;
     let before: u64 = row.map_or(Ok(1), |r| Reader::new("meta", &r).parse("value"))?;
-    let epoch = before + 1;
+    let epoch = (before + 1).max((lampas_runtime::clock::now().0 / 1000).unsigned_abs());
     sqlx::query("DELETE FROM meta WHERE name = 'epoch'").execute(tx.conn()).await?;
     sqlx::query("INSERT INTO meta (name, value) VALUES ('epoch', ?)")
         .bind(epoch.to_string())

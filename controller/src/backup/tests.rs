@@ -48,7 +48,7 @@ async fn what_was_there_is_there_again_in_a_new_epoch() {
         })
         .await
         .expect("reads");
-    assert_eq!(epoch, 3, "the first epoch is 1, the restored one 2");
+    assert!(epoch > 1_700_000_000, "{epoch}: two restores of one backup don't share an epoch");
     let ca = |dir: &Path| std::fs::read(dir.join("web/ca.pem")).expect("the file");
     assert_eq!(ca(to.path()), ca(data_dir));
     let again = restore(&db, to.path(), &pair.recovery, &file).await;

@@ -76,6 +76,13 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Returns whether all of another network is in it.
+    pub fn holds(&self, other: Self) -> bool {
+        self.bits <= other.bits && self.contains(other.address)
+    }
+}
+
 impl FromStr for Network {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -127,6 +134,10 @@ mod tests {
         check("0.0.0.0/0", "2001:db8::1", false);
         check("2001:db8::/32", "2001:db8:1::1", true);
         check("2001:db8::1", "2001:db8::2", false);
+        let holds = |a: &str, b: &str| a.parse::<Network>().expect(a).holds(b.parse().expect(b));
+        assert!(holds("10.0.0.0/8", "10.1.0.0/16") && holds("10.0.0.0/8", "10.0.0.0/8"));
+        assert!(!holds("10.1.0.0/16", "10.0.0.0/8") && !holds("10.0.0.0/8", "11.0.0.0/16"));
+        assert!(!holds("0.0.0.0/0", "::/0"));
         for wrong in ["10.0.0.0/33", "x/8", "10.0.0.0/", ""] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }

@@ -102,6 +102,15 @@ impl Dialect {
     }
 }
 
+/// Returns whether the store has no room: SQLITE_FULL (13) and SQLITE_IOERR_SHMSIZE (4874, the index of the write-ahead
+/// log can't grow); MariaDB's 1021 (disk full) and 1114 (table full).
+pub(super) fn is_full(error: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
+    if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return matches!(mysql.number(), 1021 | 1114);
+    }
+    error.code().and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| c & 0xff == 13 || c == 4874)
+}
+
 /// Returns whether running the transaction again may succeed: SQLITE_BUSY (5) and SQLITE_LOCKED (6) with their
 /// extended codes, MariaDB's 1205 (lock wait time-out) and 1213 (deadlock), 1020 (snapshot isolation: the record has
 /// changed since it was read, MariaDB ≥ 11.6.2).

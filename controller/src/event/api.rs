@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use lampas_api::{
-    Activity, ActivityQuery, Attention, ChangeSummary, Overview, OverviewCounts, Page, PageQuery, UpcomingRun,
-};
+use lampas_api::{Activity, ActivityQuery, Attention, Overview, OverviewCounts, Page, PageQuery, UpcomingRun};
 use lampas_runtime::clock;
 use lampas_shared::{
     access::Permission,
     change::ChangeState,
     event::{Event, EventKind},
-    fleet::NodeState,
+    fleet::{NodeName, NodeState},
     id::ObjectId,
     object::Body,
     report::ResourceState,
@@ -158,7 +156,7 @@ async fn overview(State(app): State<App>) -> Answer<axum::Json<Overview>> {
         .await?;
     let changes = app.changes.list(&Listing { state: None, before: None, limit: 5 }).await?.items;
     let activity = page(&app, Filter::default(), 10).await?.items;
-    let attention = attention(&app, &counts, &changes).await?;
+    let attention = attention(&app, &counts).await?;
     let next_runs = upcoming(&view, now);
     Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
 }
@@ -166,14 +164,38 @@ async fn overview(State(app): State<App>) -> Answer<axum::Json<Overview>> {
 /// The most that is listed; the pages behind the links show all.
 const ATTENTION: usize = 20;
 
-async fn attention(app: &App, counts: &OverviewCounts, changes: &[ChangeSummary]) -> Answer<Vec<Attention>> {
+const DAY_MS: i64 = 86_400_000;
+
+/// A certificate that ends within a week is shown.
+const EXPIRING_MS: i64 = 7 * DAY_MS;
+
+async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>> {
+    let now = clock::now();
     let mut found = Vec::new();
+    let filter = NodeFilter { phase: Some("quarantined"), ..NodeFilter::default() };
+    for node in nodes(app, &filter, 5).await? {
+        let what = node.desired.map_or_else(String::new, |g| format!(" {g}"));
+        let text = format!("{} undid generation{what}, which cut it off", node.name);
+        found.push(item("quarantined", text, format!("/nodes/{}", node.name), None, 1));
+    }
     for (state, kind) in [(ResourceState::Failed, "failed"), (ResourceState::Blocked, "blocked")] {
         let filter = NodeFilter { config: Some(state), ..NodeFilter::default() };
         for node in nodes(app, &filter, 5).await? {
-            let text = if node.attention.is_empty() { kind.to_owned() } else { node.attention.clone() };
-            found.push(item(kind, format!("{}: {text}", node.name), format!("/nodes/{}", node.name), None, 1));
+            let link = format!("/nodes/{}", node.name);
+            let is_listed = found.iter().any(|i| i.link == link);
+            let text = if node.attention.is_empty() { kind } else { node.attention.as_str() };
+            if !is_listed {
+                found.push(item(kind, format!("{}: {text}", node.name), link, None, 1));
+            }
         }
+    }
+    for (name, ends) in expiring(app, now).await? {
+        let text = if ends < now {
+            format!("the certificate of {name} ended; it renews it when it connects, or enrol it anew")
+        } else {
+            format!("the certificate of {name} ends on {ends}, and the node has not renewed it")
+        };
+        found.push(item("certificate_expiring", text, format!("/nodes/{name}"), Some(ends).filter(|e| *e < now), 1));
     }
     if counts.drifted > 0 {
         let drift = app.drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 5).await?;
@@ -187,11 +209,26 @@ async fn attention(app: &App, counts: &OverviewCounts, changes: &[ChangeSummary]
         let link = format!("/nodes/{}", node.name);
         found.push(item("offline", format!("{} is not connected", node.name), link, node.last_seen_at, 1));
     }
-    for change in changes.iter().filter(|c| c.state == ChangeState::Planned) {
+    // One that waits for longer than a day is forgotten, not urgent; after a week it is given up.
+    let planned = Listing { state: Some(ChangeState::Planned), before: None, limit: 5 };
+    let planned = app.changes.list(&planned).await?.items;
+    for change in planned.iter().filter(|c| now.since(c.created_at) < DAY_MS) {
         let text = format!("change {} waits to be applied: {}", change.number, change.title);
         found.push(item("plan_waiting", text, format!("/changes/{}", change.number), Some(change.created_at), 0));
     }
     found.truncate(ATTENTION);
+    Ok(found)
+}
+
+async fn expiring(app: &App, now: UnixMs) -> Answer<Vec<(NodeName, UnixMs)>> {
+    let before = now.plus_ms(EXPIRING_MS);
+    let found = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let found = crate::fleet::expiring(&mut tx, before, 5).await?;
+            Ok::<_, DbError>(tx.done(found))
+        })
+        .await?;
     Ok(found)
 }
 

@@ -74,7 +74,7 @@ async fn list(State(app): State<App>, Query(query): Query<NodeQuery>) -> Answer<
         labels: query.label.as_deref().map(str::parse::<Selector>).transpose().map_err(wrong("/label"))?,
         state: state.transpose()?,
         config: query.config.as_deref().map(str::parse::<ResourceState>).transpose().map_err(wrong("/config"))?,
-        with_revoked: false,
+        ..NodeFilter::default()
     };
     let (filter, after) = (&filter, query.after.as_deref());
     let page = app

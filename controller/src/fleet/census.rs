@@ -1,7 +1,7 @@
 //! The fleet in numbers: what Overview and the fleet map show.
 
 use lampas_api::{FleetMapTile, OverviewCounts};
-use lampas_shared::report::ResourceState;
+use lampas_shared::{fleet::NodeName, report::ResourceState, time::UnixMs};
 
 use super::list::parse_state;
 use crate::db::{DbError, Tx, row::Reader};
@@ -35,6 +35,26 @@ pub async fn counts(tx: &mut Tx) -> Result<OverviewCounts, DbError> {
     let row = sqlx::query("SELECT COUNT(*) AS objects FROM object").fetch_one(tx.conn()).await?;
     counts.objects = Reader::new("object", &row).count("objects")? as u32;
     Ok(counts)
+}
+
+/// Returns the nodes whose certificate ends before a time, the soonest first. Agents renew theirs with a third of its
+/// life to go, so one that is near its end stands for a node that can't.
+pub async fn expiring(tx: &mut Tx, before: UnixMs, limit: u32) -> Result<Vec<(NodeName, UnixMs)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT n.name, MAX(x.not_after_ms) AS ends_ms FROM node n JOIN certificate x ON x.node = n.id \
+         WHERE n.revoked_ms IS NULL AND x.revoked_ms IS NULL GROUP BY n.name HAVING MAX(x.not_after_ms) < ? \
+         ORDER BY ends_ms, n.name LIMIT ?",
+    )
+    .bind(before.0)
+    .bind(i64::from(limit))
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("certificate", row);
+            Ok((r.parse("name")?, r.time("ends_ms")?))
+        })
+        .collect()
 }
 
 /// Returns a small row for each node, by first role and name.

@@ -33,6 +33,8 @@ pub struct NodeFilter {
     pub state: Option<NodeState>,
     /// With this worst state of their resources.
     pub config: Option<ResourceState>,
+    /// In this phase of their generation.
+    pub phase: Option<&'static str>,
     /// Whether revoked ones are listed too.
     pub with_revoked: bool,
 }
@@ -63,6 +65,9 @@ impl NodeFilter {
         }
         if let Some(state) = self.state {
             query.push(" AND n.state = ").push_bind(state_word(state));
+        }
+        if let Some(phase) = self.phase {
+            query.push(" AND c.phase = ").push_bind(phase);
         }
         if let Some(config) = self.config {
             query.push(" AND COALESCE(c.state, 'waiting') = ").push_bind(config.as_str());

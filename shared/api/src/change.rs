@@ -15,6 +15,7 @@ use crate::NodeRef;
 
 /// One draft of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "DraftFields")]
 pub struct Draft {
     /// What shall be done.
     #[serde(flatten)]
@@ -25,6 +26,33 @@ pub struct Draft {
     /// The object under its former name, to rename it instead of making another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_name: Option<ObjectName>,
+}
+
+/// A draft as it comes in: a field that isn't known is refused, as a mistyped `base` would overwrite somebody's work.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DraftFields {
+    #[serde(default)]
+    put: Option<ObjectSpec>,
+    #[serde(default)]
+    delete: Option<ObjectKey>,
+    #[serde(default)]
+    base: Option<u64>,
+    #[serde(default)]
+    previous_name: Option<ObjectName>,
+}
+
+impl TryFrom<DraftFields> for Draft {
+    type Error = &'static str;
+    fn try_from(fields: DraftFields) -> Result<Self, Self::Error> {
+        let DraftFields { put, delete, base, previous_name } = fields;
+        let act = match (put, delete) {
+            (Some(spec), None) => DraftAct::Put(spec),
+            (None, Some(key)) => DraftAct::Delete(key),
+            _ => return Err("a draft has either `put` or `delete`"),
+        };
+        Ok(Self { act, base, previous_name })
+    }
 }
 
 /// What a draft does.

@@ -38,7 +38,7 @@ text_newtype!(
 #[serde(deny_unknown_fields)]
 pub struct HostsEntry {
     /// The address, IPv4 or IPv6; together with `names`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "address", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, example = "10.0.0.5"))]
     pub address: Option<IpAddr>,
     /// The canonical name first, then its aliases; 1 to 32 when there is an address.
@@ -53,6 +53,16 @@ pub struct HostsEntry {
     /// A comment at the end of the line, one line, at most 200 bytes; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub comment: String,
+}
+
+/// Reads an address so that a mistake names its field.
+fn address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<IpAddr>, D::Error> {
+    if !from.is_human_readable() {
+        return Option::deserialize(from);
+    }
+    let text = Option::<String>::deserialize(from)?;
+    let parse = |t: String| t.parse().map_err(|_| TextError::new("address", &t, "is no IPv4 or IPv6 address"));
+    text.map(parse).transpose().map_err(serde::de::Error::custom)
 }
 
 /// Where the lines of an entry come from.
