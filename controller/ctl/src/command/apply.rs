@@ -53,9 +53,11 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
             if is_refused || !current.blockers.is_empty() {
                 plan::footer(current);
                 if is_refused {
-                    output::note(
-                        "  some nodes could not be asked: give --allow-unplanned to go on; they get it when they return",
-                    );
+                    output::note(format!(
+                        "  some nodes could not be asked; to go on, so that they get it when they return: \
+                         lampasctl apply --plan {} --allow-unplanned --wait",
+                        current.id
+                    ));
                 }
                 return Ok(2);
             }

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use lampas_api::{Change, ChangeNode, ChangeNodeState};
-use lampas_shared::change::ChangeState;
+use lampas_shared::{change::ChangeState, event::EventKind, id::ChangeId};
 use reqwest::Method;
 
 use super::{CommandError, Context};
@@ -22,6 +22,10 @@ use crate::{
 const LINES: usize = 30;
 /// How often the change is looked at when no event comes: the stream may be broken.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long events of nodes are gathered before the change is looked at, where each node gets a line.
+const GATHER_LINES: Duration = Duration::from_millis(10);
+/// The same where nodes are counted: the change's own end is told at once, by an event of its own.
+const GATHER: Duration = Duration::from_millis(250);
 
 /// Applies a plan and, if asked, waits. The stream of events is opened first, so that nothing is missed.
 pub(super) async fn apply(
@@ -49,7 +53,8 @@ where
     S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
 {
     if wait.wait {
-        return follow(context, &change.summary.number.to_string(), wait.timeout, events).await;
+        let number = change.summary.number.to_string();
+        return follow_from(context, &number, Some(change), wait.timeout, events).await;
     }
     if context.is_json() {
         output::json(&change);
@@ -66,6 +71,19 @@ pub(super) async fn follow<S>(
     context: &Context,
     change: &str,
     timeout_secs: u64,
+    events: Option<S>,
+) -> Result<u8, CommandError>
+where
+    S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
+{
+    follow_from(context, change, None, timeout_secs, events).await
+}
+
+async fn follow_from<S>(
+    context: &Context,
+    change: &str,
+    mut known: Option<Change>,
+    timeout_secs: u64,
     mut events: Option<S>,
 ) -> Result<u8, CommandError>
 where
@@ -76,7 +94,10 @@ where
     let mut shown = BTreeSet::new();
     let bar = indicatif::ProgressBar::hidden();
     loop {
-        let change: Change = context.client.get(&path, &[]).await?;
+        let change: Change = match known.take() {
+            Some(change) => change,
+            None => context.client.get(&path, &[]).await?,
+        };
         let progress = change.summary.progress;
         let total = progress.waiting
             + progress.applying
@@ -92,7 +113,8 @@ where
         bar.set_position(u64::from(total - progress.waiting - progress.applying));
         let is_over = progress.waiting + progress.applying == 0 && change.summary.state != ChangeState::Approved;
         let timed_out = started.elapsed().as_secs() >= timeout_secs;
-        if !is_bar || is_over || timed_out {
+        let has_lines = !is_bar && !context.is_json();
+        if has_lines || is_over || timed_out {
             let nodes = context.client.pages::<ChangeNode>(&format!("{path}/nodes"), &[], None).await?.items;
             if !context.is_json() {
                 for node in nodes.iter().filter(|n| is_bar_worthy(n, is_bar)) {
@@ -107,7 +129,7 @@ where
                 return Ok(conclude(context, &change, &nodes, is_over));
             }
         }
-        wait_for_news(&mut events).await;
+        wait_for_news(&mut events, change.summary.id, if has_lines { GATHER_LINES } else { GATHER }).await;
     }
 }
 
@@ -116,8 +138,9 @@ fn is_bar_worthy(node: &ChangeNode, is_bar: bool) -> bool {
     !is_bar || !matches!(node.state, ChangeNodeState::Converged)
 }
 
-/// Waits for an event, at most [`LOOK`]; what else is there already belongs to it. Cancel-safe: events are hints.
-async fn wait_for_news<S>(events: &mut Option<S>)
+/// Waits until the change itself moves; else until `gather` after something else happened, or for [`LOOK`]. Cancel-safe:
+/// events are hints.
+async fn wait_for_news<S>(events: &mut Option<S>, change: ChangeId, gather: Duration)
 where
     S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
 {
@@ -125,12 +148,22 @@ where
         tokio::time::sleep(Duration::from_millis(200)).await;
         return;
     };
-    match tokio::time::timeout(LOOK, stream.next()).await {
-        Ok(None | Some(Err(_))) => *events = None,
-        Ok(Some(Ok(_))) => {
-            while let Ok(Some(Ok(_))) = tokio::time::timeout(Duration::from_millis(5), stream.next()).await {}
+    let mut until = tokio::time::Instant::now() + LOOK;
+    loop {
+        match tokio::time::timeout_at(until, stream.next()).await {
+            Ok(None | Some(Err(_))) => {
+                *events = None;
+                return;
+            }
+            Ok(Some(Ok(event))) if event.kind == EventKind::ChangeMoved && event.change == Some(change) => {
+                // Its way to the nodes is no news to whoever sent it there.
+                if event.details.get("state").is_none_or(|s| s != "rolling") {
+                    return;
+                }
+            }
+            Ok(Some(Ok(_))) => until = until.min(tokio::time::Instant::now() + gather),
+            Err(_) => return,
         }
-        Err(_) => {}
     }
 }
 

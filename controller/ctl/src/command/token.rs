@@ -32,6 +32,8 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
             } else {
                 output::note("On the new node, as root, with the package lampas-agent installed:");
                 output::line(format!("  {}", created.command.replace('\n', "\n  ")));
+                output::note("then paste the token, which is shown this once:");
+                output::line(format!("  {}", created.secret));
                 output::note(format!(
                     "The token ends {}. See the node arrive: lampasctl node list --watch",
                     ago(Some(created.token.expires_at), now())
