@@ -1,0 +1,156 @@
+//! Arguments about sessions, users, tokens, the audit and runs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use lampas_shared::access::{Login, Preset};
+
+use super::{ListArgs, Sure, duration_secs};
+
+#[derive(Debug, Args)]
+pub(crate) struct SetupArgs {
+    /// A file with the set-up link, or `-` for standard input
+    #[arg(long)]
+    pub(crate) link_file: PathBuf,
+    /// The administrator's name
+    #[arg(long, default_value = "admin")]
+    pub(crate) login: Login,
+    /// A file with the password (10 to 256 characters), or `-` for standard input
+    #[arg(long)]
+    pub(crate) password_file: PathBuf,
+    /// What the fleet is called
+    #[arg(long, default_value = "")]
+    pub(crate) fleet: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// The user's name
+    #[arg(long, default_value = "admin")]
+    pub(crate) login: String,
+    /// A file with the password, or `-` for standard input
+    #[arg(long)]
+    pub(crate) password_file: PathBuf,
+    /// How long the stored token lives: 30d, 12h, 15m
+    #[arg(long, default_value = "30d", value_parser = duration_secs)]
+    pub(crate) ttl: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// List recorded runs, the newest first
+    List {
+        /// Only of this job: its name or id
+        job: Option<String>,
+        /// Only on this node
+        #[arg(long)]
+        node: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show one run with its output
+    Show {
+        /// The run's id
+        run: String,
+    },
+    /// The next five runs of a schedule, clock changes included
+    Next {
+        /// Five fields or a nickname: '30 2 * * *'
+        schedule: String,
+        /// The zone: Europe/Berlin
+        #[arg(long, default_value = "UTC")]
+        time_zone: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// List users
+    List,
+    /// Make a user
+    Create {
+        /// The name to sign in with
+        login: Login,
+        /// viewer, operator or administrator
+        #[arg(long, default_value = "viewer")]
+        preset: Preset,
+        /// A file with the password, or `-` for standard input
+        #[arg(long)]
+        password_file: PathBuf,
+    },
+    /// Change a user
+    Set {
+        /// The name
+        login: Login,
+        /// viewer, operator or administrator
+        #[arg(long)]
+        preset: Option<Preset>,
+        /// Bar or allow signing in
+        #[arg(long)]
+        disabled: Option<bool>,
+        /// A file with a new password, or `-` for standard input
+        #[arg(long)]
+        password_file: Option<PathBuf>,
+    },
+    /// Remove a user
+    Remove {
+        /// The name
+        login: Login,
+        #[command(flatten)]
+        sure: Sure,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiTokenCommand {
+    /// List tokens
+    List {
+        /// Everybody's
+        #[arg(long)]
+        all: bool,
+    },
+    /// Make a token; prints its secret once
+    Create {
+        /// What it is for
+        name: String,
+        /// At most what this preset may
+        #[arg(long, default_value = "viewer")]
+        preset: Preset,
+        /// How long it lives
+        #[arg(long, default_value = "90d", value_parser = duration_secs)]
+        ttl: u64,
+        /// Only from this network
+        #[arg(long)]
+        cidr: Option<String>,
+        /// Print the secret alone, for scripts
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Withdraw a token
+    Withdraw {
+        /// Its id
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// Check the chain from its beginning
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Only this principal: user:admin
+    #[arg(long)]
+    pub(crate) principal: Option<String>,
+    /// Only this act: change.apply
+    #[arg(long)]
+    pub(crate) act: Option<String>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Begin after this sequence number instead of now
+    #[arg(long)]
+    pub(crate) after: Option<u64>,
+}

@@ -1,0 +1,132 @@
+//! Arguments about nodes, roles and enrolment.
+
+use clap::Subcommand;
+use lampas_shared::fleet::{NodeName, RoleName};
+
+use super::{ListArgs, Sure, duration_secs};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List nodes
+    List {
+        /// Part of a name or an address
+        query: Option<String>,
+        /// Only nodes of this role
+        #[arg(long)]
+        role: Option<RoleName>,
+        /// Only nodes in this state: online, stale, offline
+        #[arg(long)]
+        state: Option<String>,
+        /// Only nodes whose configuration is in this state: converged, drifted, failed …
+        #[arg(long)]
+        config: Option<String>,
+        /// Only nodes with this label: env=prod
+        #[arg(long)]
+        label: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show one node with its resources
+    Show {
+        /// Name or id
+        node: String,
+    },
+    /// Change a node's name, roles, labels or address
+    Set {
+        /// Name or id
+        node: String,
+        /// A new name
+        #[arg(long)]
+        name: Option<NodeName>,
+        /// All of its roles; repeat or join with ','. `--role ''` takes all away
+        #[arg(long, value_delimiter = ',')]
+        role: Option<Vec<String>>,
+        /// A label to set (key=value) or to take away (key=)
+        #[arg(long)]
+        label: Vec<String>,
+        /// The address by which other nodes know it; '' takes it away
+        #[arg(long)]
+        address: Option<String>,
+    },
+    /// What happened on a node
+    Activity {
+        /// Name or id
+        node: String,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Try again what failed or was quarantined
+    Retry {
+        /// Name or id
+        node: String,
+    },
+    /// Revoke a node's certificate; its connection ends at once
+    Revoke {
+        /// Name or id
+        node: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Take a node out of the fleet; what it holds stays on it
+    Remove {
+        /// Name or id
+        node: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleCommand {
+    /// List roles
+    List {
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show a role: its nodes and objects
+    Show {
+        /// Its name
+        role: RoleName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and print the one command for the new node
+    Create {
+        /// A role of the node; repeat for several
+        #[arg(long)]
+        role: Vec<RoleName>,
+        /// The node's name; its host name when left out
+        #[arg(long)]
+        node: Option<NodeName>,
+        /// A label of the node: env=prod
+        #[arg(long)]
+        label: Vec<String>,
+        /// Only from this network: 10.0.0.0/8
+        #[arg(long)]
+        cidr: Option<String>,
+        /// How long it lives: 1h, 30m, 7d
+        #[arg(long, default_value = "1h", value_parser = duration_secs)]
+        ttl: u64,
+        /// How many nodes may use it
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// Print the token alone, for scripts
+        #[arg(long)]
+        quiet: bool,
+        /// Wait until the node is connected
+        #[arg(long)]
+        wait: bool,
+    },
+    /// List tokens
+    List {
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Withdraw a token
+    Withdraw {
+        /// Its id
+        id: String,
+    },
+}
