@@ -296,11 +296,12 @@ async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) 
                     tx.event(event(EventKind::DriftEnded));
                     over.insert(*node);
                 }
-                (DriftOutcome::Repaired, None) => {
+                (DriftOutcome::Repaired, None) if !report.diff.is_empty() => {
                     put_drift(tx, random::new_id(), *node, &key, report, now).await?;
                     tx.event(event(EventKind::DriftEnded));
                 }
-                (DriftOutcome::Resolved, None) => {}
+                // A revert that was told of before: what the nodes repair by themselves comes with its diff.
+                (DriftOutcome::Repaired | DriftOutcome::Resolved, None) => {}
             }
         }
     }
