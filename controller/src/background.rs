@@ -73,3 +73,6 @@ async fn pass(db: &Db, keep: Keep) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

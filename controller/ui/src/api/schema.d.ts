@@ -930,7 +930,7 @@ export interface paths {
         get: operations["get_tokens"];
         put?: never;
         /**
-         * Make an API token
+         * Make an API token; asked by a token, it ends with that one at the latest
          * @description Needs the permission `own_account`.
          */
         post: operations["post_tokens"];
