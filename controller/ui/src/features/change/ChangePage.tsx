@@ -59,7 +59,7 @@ export default function ChangePage() {
       <PageHead
         above={<Link to="/changes">Changes</Link>}
         tab={`Change ${it.number}`}
-        title={<><span className="dim num">#{it.number}</span> {it.title} <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={changeLook(it)} /></span></>}
+        title={<><span className="dim num nowrap">#{it.number}</span> {it.title} <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={changeLook(it)} /></span></>}
         facts={
           <Facts
             items={[
