@@ -9,7 +9,6 @@ test('a fleet in order: three tiles, nothing needs anybody', async ({ page }) =>
   await expect(page.getByText('Nothing needs you.')).toBeVisible();
   await expect(page.getByRole('region', { name: 'Next cron runs' }).getByRole('link', { name: /app-heartbeat/ }).first()).toBeVisible();
   await isLive(page);
-  await page.screenshot({ path: 'test-results/pages/readme-overview.png' });
 
   // The tiles are pixels: the keyboard walks over them and names each.
   await map.focus();
