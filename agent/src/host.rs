@@ -27,8 +27,8 @@ mod undo;
 mod validate;
 
 pub use apply::{ApplyError, apply};
-pub use inputs::{Facts, Inputs};
-pub use kept::sweep;
+pub use inputs::{Facts, Inputs, Removal};
+pub use kept::{keep_ownership, kept_ownership, put_aside, sweep};
 pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, Undo, UndoStep};
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::prove;

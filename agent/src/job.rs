@@ -11,12 +11,13 @@
 mod collect;
 mod command;
 mod file;
+mod mail;
 mod run;
 mod spool;
 
 pub use collect::{Collected, collect};
 pub use file::{JOBS_DIRECTORY, JobFile, JobFileError};
-pub(crate) use file::{job_path, prepare_directories, prepare_slot, remove_slot};
+pub(crate) use file::{job_path, prepare_directories, prepare_slot, remove_slot, retire};
 pub use run::{Start, run};
 pub use spool::SPOOL_DIRECTORY;
 

@@ -29,12 +29,17 @@ use std::{
 use lampas_shared::{
     desired::{ContentHash, NodeDesired},
     error::Fault,
+    id::NodeId,
     object::Target,
 };
 use lampas_wire::Report;
 use thiserror::Error;
 
-use self::{blob::Blobs, record::key, store::{Batch, Store}};
+use self::{
+    blob::Blobs,
+    record::key,
+    store::{Batch, Store},
+};
 use crate::host::{Owned, Ownership};
 
 pub use outbox::Outbox;
@@ -51,6 +56,7 @@ struct Inner {
     blobs: Blobs,
     outbox: outbox::State,
     moved_aside: Option<PathBuf>,
+    is_fresh: bool,
 }
 
 /// Why the journal could not do it.
@@ -105,14 +111,49 @@ impl Journal {
     pub fn open(dir: &Path) -> Result<Self, JournalError> {
         let opened = Store::open(dir)?;
         let blobs = Blobs::open(&dir.join("blobs"))?;
+        let is_fresh = opened.store.get(key::EPOCH)?.is_none();
         let outbox = outbox::State::open(&opened.store)?;
-        let inner = Inner { store: opened.store, blobs, outbox, moved_aside: opened.moved_aside };
+        let inner = Inner { store: opened.store, blobs, outbox, moved_aside: opened.moved_aside, is_fresh };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Returns where a damaged journal was moved to when this one was opened.
     pub fn moved_aside(&self) -> Option<&Path> {
         self.inner.moved_aside.as_deref()
+    }
+
+    /// Returns why it can't be written at the moment, if it can't: a full disk, mostly.
+    pub fn trouble(&self) -> Option<String> {
+        self.inner.store.trouble()
+    }
+
+    /// Returns whether there was none before this was opened, or it was damaged.
+    pub fn is_fresh(&self) -> bool {
+        self.inner.is_fresh
+    }
+
+    /// Makes it a node's. What another node was told, what that had to tell and what it found is dropped; what LAMPAS owns
+    /// on this disk and an apply that was interrupted stay. Returns whether it had been another's.
+    pub fn hand_over(&self, node: NodeId) -> Result<bool, JournalError> {
+        let known: Option<NodeId> = self.record(key::NODE)?;
+        let earlier = known.or(self.current()?.map(|c| c.state.node));
+        if known == Some(node) {
+            return Ok(false);
+        }
+        let is_anothers = earlier.is_some_and(|earlier| earlier != node);
+        let mut transaction = Transaction::new();
+        if is_anothers {
+            self.outbox().acked(u64::MAX)?;
+            for key in [key::CURRENT, key::GOOD, key::PREVIOUS, key::STANCE] {
+                transaction.batch.push((key.to_vec(), None));
+            }
+            for (key, _) in self.inner.store.scan(key::DRIFT, key::DRIFT, usize::MAX)? {
+                transaction.batch.push((key, None));
+            }
+        }
+        transaction.set(key::NODE, &node);
+        self.commit(transaction)?;
+        Ok(is_anothers)
     }
 
     /// Returns the outbox.

@@ -32,8 +32,8 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use credentials::{Credentials, CredentialsError, IDENTITY_FILE, Memory, TRUST_FILE};
 pub(crate) use credentials::write_memory;
+pub use credentials::{Credentials, CredentialsError, IDENTITY_FILE, Memory, TRUST_FILE};
 pub(crate) use dial::connect;
 pub use dial::{DialError, Dialled, Dialler, Endpoints, resolve};
 pub(crate) use exchange::read_message;

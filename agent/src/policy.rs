@@ -23,8 +23,11 @@ use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
     host::{CronTable, ManagedPath, UserName},
+    object::Kind,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::host::Removal;
 
 /// The policy as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,22 +120,76 @@ impl Ruling {
                 format!("the node's policy allows no root code, and this is: {effect}"),
             ));
         }
-        policy.require_signature.then(|| {
-            Fault::lasting(
-                "policy.signature",
-                format!("the node's policy wants an operator's signature for root code ({effect}), and this state carries none"),
-            )
-        })
+        policy.require_signature.then(|| unsigned(&effect))
     }
+
+    /// Returns why something must not go, if it must not: who may not put root code on a node may not take it away either,
+    /// since a job or a sudo rule that is gone changes what root does as well.
+    pub fn judge_removal(&self, removal: &Removal<'_>) -> Option<Fault> {
+        let effect = || removed_root_code(removal);
+        let policy = match self {
+            Self::Known(policy) => policy,
+            Self::Malformed(why) => {
+                let text = |e| {
+                    format!(
+                        "taking it away changes root code ({e}), and the node's policy can't be followed; mend it: {why}"
+                    )
+                };
+                return effect().map(|e| Fault::lasting("policy.malformed", text(e)));
+            }
+        };
+        if policy.observe {
+            return Some(Fault::lasting("policy.observe", "the node only observes: its policy says observe = true"));
+        }
+        if let Some(denied) = policy.deny_paths.iter().find(|d| is_below(removal.path, d)) {
+            let text = format!("the node's policy denies {denied} and what is below it, so that it stays");
+            return Some(Fault::lasting("policy.denied_path", text));
+        }
+        let effect = effect()?;
+        if !policy.root_code {
+            let text = format!("the node's policy allows no change of root code, and this is: {effect}; it stays");
+            return Some(Fault::lasting("policy.root_code", text));
+        }
+        policy.require_signature.then(|| unsigned(&effect))
+    }
+}
+
+fn unsigned(effect: &str) -> Fault {
+    let text = format!(
+        "the node's policy wants an operator's signature for root code ({effect}), and this state carries none"
+    );
+    Fault::lasting("policy.signature", text)
+}
+
+/// Why root, or everybody's login, executes what goes or comes back.
+fn removed_root_code(removal: &Removal<'_>) -> Option<String> {
+    match removal.kind {
+        Kind::Cron => return removal.is_root_job.then(|| "a cron job of root".to_owned()),
+        Kind::Hosts => return None,
+        _ => {}
+    }
+    sensitive(removal.path).or_else(|| {
+        removal.files.iter().flatten().find_map(|(uid, gid, mode)| {
+            let runs = mode & 0o111 != 0;
+            match () {
+                () if runs && mode & 0o4000 != 0 => Some(format!("set-uid {uid}")),
+                () if runs && mode & 0o2000 != 0 => Some(format!("set-gid {gid}")),
+                () if runs && (*uid == 0 || *gid == 0) => Some("an executable of root".to_owned()),
+                () => None,
+            }
+        })
+    })
+}
+
+fn sensitive(path: &str) -> Option<String> {
+    let place = SENSITIVE.iter().find(|s| is_below(path, s)).map(|s| (*s).to_owned());
+    let home = path.split('/').any(|part| part == ".ssh").then(|| ".ssh".to_owned());
+    place.or(home).map(|s| format!("{s} is a sensitive place"))
 }
 
 /// Why root, or everybody's login, would execute what a resource holds; `None` when nothing says so.
 pub fn root_code(resource: &Resource) -> Option<String> {
-    let at = |path: &ManagedPath| {
-        let sensitive = SENSITIVE.iter().find(|s| is_below(path.as_str(), s)).map(|s| (*s).to_owned());
-        let home = path.as_str().split('/').any(|part| part == ".ssh").then(|| ".ssh".to_owned());
-        sensitive.or(home).map(|s| format!("{s} is a sensitive place"))
-    };
+    let at = |path: &ManagedPath| sensitive(path.as_str());
     match &resource.spec {
         Spec::File { path, owner, group, mode, .. } => at(path).or_else(|| {
             let bits = mode.bits();

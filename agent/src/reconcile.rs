@@ -111,12 +111,14 @@ struct Bench {
 pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler), OpenError> {
     let Settings { node, paths, times, wrapper, tools } = settings;
     let root = Root::open(paths.root())?;
+    let mut book = Book::open(journal, node)?;
+    book.recover_ownership(&root)?;
     let bench = Arc::new(Bench {
         root,
         node,
         wrapper,
         tools,
-        book: Mutex::new(Book::open(journal, node)?),
+        book: Mutex::new(book),
         last_observed: Mutex::default(),
         upstream: OnceLock::new(),
         wake: Notify::new(),
@@ -172,7 +174,8 @@ impl Handle {
     pub async fn plan_current(&self) -> Result<NodePlan, Fault> {
         self.blocking(|bench| {
             let goal = bench.book().goal()?;
-            let goal = goal.ok_or_else(|| Fault::passing("desired.none", "no controller has sent a state to this node yet"))?;
+            let goal =
+                goal.ok_or_else(|| Fault::passing("desired.none", "no controller has sent a state to this node yet"))?;
             Ok(bench.plan(&goal.state))
         })
         .await
@@ -201,10 +204,16 @@ impl Handle {
         self.blocking(move |bench| {
             let mut book = bench.book();
             if !book.drifts.contains_key(&target) {
-                return Err(Fault::lasting("drift.none", format!("nothing stands at {target} that was changed by hand")));
+                return Err(Fault::lasting(
+                    "drift.none",
+                    format!("nothing stands at {target} that was changed by hand"),
+                ));
             }
             if let Some(pause) = book.pause_at(clock::now()) {
-                return Err(Fault::lasting("agent.paused", format!("the agent is paused on the node: {}", pause.reason)));
+                return Err(Fault::lasting(
+                    "agent.paused",
+                    format!("the agent is paused on the node: {}", pause.reason),
+                ));
             }
             if bench.ruling().observes() {
                 return Err(Fault::lasting("policy.observe", "the node only observes: its policy says observe = true"));
@@ -222,7 +231,9 @@ impl Handle {
             }
             let reports = book.current.as_ref().map(|c| c.resources.clone()).unwrap_or_default();
             let fault = reports.into_iter().find(|r| r.target == wanted).and_then(|r| r.fault);
-            Err(fault.unwrap_or_else(|| Fault::passing("drift.stands", format!("{wanted} could not be put back; see the agent's log"))))
+            Err(fault.unwrap_or_else(|| {
+                Fault::passing("drift.stands", format!("{wanted} could not be put back; see the agent's log"))
+            }))
         })
         .await
     }
@@ -258,7 +269,8 @@ impl Handle {
             .blocking(|bench| {
                 let mut book = bench.book();
                 let current = book.current.clone();
-                let current = current.ok_or_else(|| Fault::lasting("undo.nothing", "no controller has sent a state to this node yet"))?;
+                let current = current
+                    .ok_or_else(|| Fault::lasting("undo.nothing", "no controller has sent a state to this node yet"))?;
                 if !book.follows() {
                     return Err(Fault::lasting("undo.done", "the current generation is undone already"));
                 }
@@ -335,13 +347,20 @@ impl Handle {
         let (done, end) = oneshot::channel();
         self.passes.try_send(done).map_err(busy)?;
         let late = || Fault::passing("agent.busy", "the agent is still at it; look again later");
-        tokio::time::timeout(PASS_LIMIT, end).await.map_err(|_| late())?.map_err(|_| Fault::passing("agent.stopping", "the agent is stopping"))
+        tokio::time::timeout(PASS_LIMIT, end)
+            .await
+            .map_err(|_| late())?
+            .map_err(|_| Fault::passing("agent.stopping", "the agent is stopping"))
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Bench) -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Bench) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
         let bench = self.bench.clone();
         let result = tokio::task::spawn_blocking(move || work(&bench)).await;
-        result.unwrap_or_else(|error| Err(Fault::passing("agent.panicked", format!("the agent failed inside: {error}"))))
+        result
+            .unwrap_or_else(|error| Err(Fault::passing("agent.panicked", format!("the agent failed inside: {error}"))))
     }
 }
 
@@ -422,11 +441,19 @@ impl Bench {
 
     /// Fetches a content from a controller into the journal.
     async fn fetch(self: &Arc<Self>, hash: ContentHash) -> Result<(), Fault> {
-        let away = || Fault::passing("content.unreachable", format!("the content {} can't be fetched before the link is up", hash.short()));
+        let away = || {
+            Fault::passing(
+                "content.unreachable",
+                format!("the content {} can't be fetched before the link is up", hash.short()),
+            )
+        };
         let upstream = self.upstream.get().ok_or_else(away)?;
         let bytes = upstream.fetch_blob(hash).await?;
         if ContentHash::of(&bytes) != hash {
-            return Err(Fault::passing("content.hash", format!("what came for the content {} has another hash", hash.short())));
+            return Err(Fault::passing(
+                "content.hash",
+                format!("what came for the content {} has another hash", hash.short()),
+            ));
         }
         let bench = self.clone();
         let put = tokio::task::spawn_blocking(move || {
@@ -463,7 +490,16 @@ impl Bench {
         let ruling = self.ruling();
         let content = |hash: &ContentHash| journal.blob(hash).ok().flatten();
         let judge = |resource: &Resource| ruling.judge(resource);
+        let judge_removal = |removal: &host::Removal<'_>| ruling.judge_removal(removal);
         let facts = self.facts();
-        work(&Inputs { resources: &resources, content: &content, owned: &ownership, held: &held, facts: &facts, judge: &judge })
+        work(&Inputs {
+            resources: &resources,
+            content: &content,
+            owned: &ownership,
+            held: &held,
+            facts: &facts,
+            judge: &judge,
+            judge_removal: &judge_removal,
+        })
     }
 }

@@ -25,11 +25,11 @@ use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use self::node::{Counters, SimulatedNode};
 use crate::{
     enrol::{self, EnrolError, read_token},
     link::{Credentials, Endpoints, Link, LinkHandle, Memory},
 };
-use self::node::{Counters, SimulatedNode};
 
 /// Enrolments under way at once: enough to keep a signer busy, too few to overrun it.
 const ENROLLING: usize = 32;

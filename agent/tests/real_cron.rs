@@ -160,7 +160,15 @@ fn with_inputs<T>(resources: &[Resource], owned: &Ownership, work: impl FnOnce(&
         root_argument: None,
     };
     let held = BTreeSet::new();
-    work(&Inputs { resources, content: &|_| None, owned, held: &held, facts: &facts, judge: &|_| None })
+    work(&Inputs {
+        resources,
+        content: &|_| None,
+        owned,
+        held: &held,
+        facts: &facts,
+        judge: &|_| None,
+        judge_removal: &|_| None,
+    })
 }
 
 fn change(root: &Root, resources: &[Resource], owned: &mut Ownership) {

@@ -47,7 +47,15 @@ fn check(resources: &[Resource]) -> BTreeMap<String, Fault> {
         root_argument: None,
     };
     let (owned, held) = (Ownership::default(), BTreeSet::new());
-    let inputs = Inputs { resources, content: &|_| None, owned: &owned, held: &held, facts: &facts, judge: &|_| None };
+    let inputs = Inputs {
+        resources,
+        content: &|_| None,
+        owned: &owned,
+        held: &held,
+        facts: &facts,
+        judge: &|_| None,
+        judge_removal: &|_| None,
+    };
     let helper =
         Helper { path: env!("CARGO_BIN_EXE_lampas-agent").into(), args: vec!["sandbox".into()], env: Vec::new() };
     let faults = validate(&plan(&root, &inputs), &Tools { sandbox: helper });

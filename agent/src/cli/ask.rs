@@ -90,6 +90,9 @@ fn describe(status: &AgentStatus, clock: &Clock) -> String {
     if let Some(path) = damaged_journal {
         line("journal", format!("was damaged and moved to {}", path.display()));
     }
+    if let Some(why) = &node.journal_trouble {
+        line("journal", format!("can't be written; what was acknowledged is kept, nothing new is taken: {why}"));
+    }
     if node.waiting_reports > 0 || node.dropped_reports > 0 {
         let dropped = if node.dropped_reports > 0 {
             format!(", {} stale ones dropped", node.dropped_reports)

@@ -1,6 +1,6 @@
 //! `lampas-agent run`: everything that the agent is, joined and started; and its orderly end.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use lampas_runtime::{Tasks, config::load_or_default, lifecycle, telemetry};
@@ -20,6 +20,8 @@ use crate::{
 
 /// How long the tasks may take to end: a pass writes what it is at.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Between attempts to open a journal that a full disk keeps closed.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// How often the spool is looked at; a run's record is there in the blink of an eye, nobody waits for it.
 const COLLECT_EVERY: Duration = Duration::from_secs(2);
 
@@ -60,7 +62,10 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     lampas_runtime::files::private_dir(&paths.journal()).context("making the journal's directory")?;
     let journal = {
         let dir = paths.journal();
-        tokio::task::spawn_blocking(move || Journal::open(&dir)).await??
+        match open_journal(&dir, tasks).await? {
+            Some(journal) => journal,
+            None => return Ok(()),
+        }
     };
     let wrapper = std::env::current_exe().context("finding the agent's own binary")?;
     let helper = Helper { path: wrapper.display().to_string(), args: vec!["sandbox".to_owned()], env: Vec::new() };
@@ -94,6 +99,24 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     lifecycle::ready(tasks, "keeping this node");
     tasks.stopping().cancelled().await;
     Ok(())
+}
+
+/// Opens the journal; waits for room on a full disk. `None` when the agent is to stop before there is any.
+async fn open_journal(dir: &Path, tasks: &Tasks) -> anyhow::Result<Option<Journal>> {
+    loop {
+        let at = dir.to_owned();
+        let error = match tokio::task::spawn_blocking(move || Journal::open(&at)).await? {
+            Ok(journal) => return Ok(Some(journal)),
+            Err(error @ JournalError::Locked { .. }) => return Err(error.into()),
+            Err(error) => error,
+        };
+        warn!(error = %Chain(&error), retry_in = ?OPEN_AGAIN, "the journal can't be opened; nothing is lost, trying again");
+        // Both arms are cancel-safe.
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_AGAIN) => {}
+            () = tasks.stopping().cancelled() => return Ok(None),
+        }
+    }
 }
 
 /// Moves records of runs from the spool into the outbox. What does not fit stays in the spool.

@@ -171,7 +171,7 @@ pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Op
         written => written,
     };
     let written = match (written, put) {
-        (Ok(()), Put::Gone) => match root.remove(path, owner) {
+        (Ok(()), Put::Gone) => match retire(root, path).and_then(|()| root.remove(path, owner)) {
             Err(error) if path == super::hosts::PATH && is_mounted(&error) => root.write_in_place(path, &[]),
             Ok(()) if path.starts_with(crate::job::JOBS_DIRECTORY) => crate::job::remove_slot(root, path),
             removed => removed,
@@ -189,7 +189,9 @@ fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> R
             if crontab_of.is_some() {
                 root.make_directories(cron::SPOOL, 0o755)?;
             } else if path.starts_with(crate::job::JOBS_DIRECTORY) {
-                crate::job::prepare_directories(root).and_then(|()| crate::job::prepare_slot(root, bytes))?;
+                crate::job::prepare_directories(root)?;
+                retire(root, path)?;
+                crate::job::prepare_slot(root, bytes)?;
             }
             let file = NewFile { bytes, uid: *uid, gid: *gid, mode: *mode, xattrs, modified: *modified };
             match root.write(path, &file) {
@@ -201,6 +203,10 @@ fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> R
         Put::Directory { uid, gid, mode } => root.write_directory(path, *uid, *gid, *mode),
         Put::Link { to } => root.write_link(path, to),
     }
+}
+
+fn retire(root: &Root, path: &str) -> Result<(), PathError> {
+    if path.starts_with(crate::job::JOBS_DIRECTORY) { crate::job::retire(root, path) } else { Ok(()) }
 }
 
 fn is_mounted(error: &PathError) -> bool {

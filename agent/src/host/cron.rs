@@ -130,13 +130,7 @@ pub(super) fn plan_user(planner: &mut Planner<'_>, user: &str, jobs: &[(&Resourc
             (None, Err(error)) => Err(Fault::lasting("cron.line", error.to_string())),
             (None, Ok(text)) => Ok(text.lines().map(str::to_owned).collect()),
         };
-        let mut notes = notes_of(job);
-        if job.mailto.is_some() {
-            notes.push(
-                "mailto has no effect in a user's crontab, where it would also hold for foreign lines".to_owned(),
-            );
-        }
-        parts.push((*resource, lines, notes));
+        parts.push((*resource, lines, notes_of(job)));
     }
     let uid = account.as_ref().map_or(0, |a| a.uid);
     let gid = group.or(account.map(|a| a.gid)).unwrap_or(0);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lampas_shared::{
     desired::{ContentHash, Resource},
     error::Fault,
-    object::Target,
+    object::{Kind, Target},
 };
 
 use super::Ownership;
@@ -26,6 +26,21 @@ pub struct Inputs<'a> {
     pub facts: &'a Facts,
     /// The node's own policy: a fault refuses the resource.
     pub judge: &'a dyn Fn(&Resource) -> Option<Fault>,
+    /// The same for what goes: a fault leaves it standing.
+    pub judge_removal: &'a dyn Fn(&Removal<'_>) -> Option<Fault>,
+}
+
+/// A place, or a part of one, that no resource wants any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal<'a> {
+    /// Where.
+    pub path: &'a str,
+    /// The kind of the object that it was written for.
+    pub kind: Kind,
+    /// Owner, group and mode of the files that stand there and that come back.
+    pub files: [Option<(u32, u32, u32)>; 2],
+    /// Whether it is a cron job of root.
+    pub is_root_job: bool,
 }
 
 /// What the planner must know of the node.

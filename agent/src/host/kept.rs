@@ -2,6 +2,8 @@
 //!
 //! Originals are named by their hash, so that a record needs no bytes. Copies of changes by hand, which LAMPAS is about
 //! to overwrite or remove, are for people: they are named after the file they came from.
+//!
+//! Beside them lies a copy of the ownership: it says whose originals they are when the journal is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +14,9 @@ use crate::system::{Modified, NewFile, PathError, Root, root::MAX_FILE_BYTES};
 
 const DIRECTORY: &str = "/var/lib/lampas/agent/kept";
 const BY_HAND: &str = "/var/lib/lampas/agent/kept/by-hand";
+const OWNERSHIP: &str = "/var/lib/lampas/agent/kept/ownership.json";
+/// A copy of ten thousand places and their claims is a few MiB.
+const MAX_OWNERSHIP_BYTES: u64 = 64 << 20;
 /// Enough to go back through a bad week; a loop that writes the same content makes one copy only.
 const MAX_BY_HAND: usize = 256;
 
@@ -59,6 +64,44 @@ pub(super) fn keep_by_hand(root: &Root, path: &str, bytes: &[u8]) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Keeps a copy of the ownership, durably.
+///
+/// # Errors
+/// When it can't be written; the earlier copy stands then.
+pub fn keep_ownership(root: &Root, ownership: &Ownership) -> Result<(), PathError> {
+    root.make_directories(DIRECTORY, 0o700)?;
+    let bytes = serde_json::to_vec(ownership).expect("an ownership has text keys and no failing serialisers");
+    root.write(OWNERSHIP, &private(root, &bytes))
+}
+
+/// Returns the copy of the ownership; `None` when there is none, or when it is damaged.
+pub fn kept_ownership(root: &Root) -> Option<Ownership> {
+    let bytes = root.read(OWNERSHIP, MAX_OWNERSHIP_BYTES).ok().flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Renames the directory of originals, so that no sweep takes those of which nobody knows where they stood. Returns the
+/// directory's new path; `None` when there are none.
+///
+/// # Errors
+/// When it can't be renamed.
+pub fn put_aside(root: &Root) -> Result<Option<String>, PathError> {
+    if root.list(DIRECTORY, 1)?.is_none_or(|names| names.is_empty()) {
+        return Ok(None);
+    }
+    let place = root.place(DIRECTORY, 0)?;
+    for n in 1..10_000 {
+        let name = format!("kept.orphaned-{n}");
+        match rustix::fs::renameat_with(&place.dir, &place.name, &place.dir, &name, rustix::fs::RenameFlags::NOREPLACE)
+        {
+            Ok(()) => return Ok(Some(DIRECTORY.replace("/kept", &format!("/{name}")))),
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(place.system("can't put the originals aside", errno)),
+        }
+    }
+    Err(place.system("there are 10,000 directories of orphaned originals already", rustix::io::Errno::EXIST))
 }
 
 /// Removes originals that neither the ownership nor any of the undo records needs. Call it after the journal has let go

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{
     JobFile,
-    file::job_path,
+    file::{job_path, retired_users},
     spool::{SPOOL_DIRECTORY, Started, TEMPORARY, ended_name, started_name},
 };
 use crate::system::{Accounts, PathError, Root, Seen, root::Place};
@@ -107,18 +107,24 @@ fn check(root: &Root, accounts: &Accounts, id: RunId, uid: u32, run: &JobRun) ->
     if run.output.len() > 64 << 10 || run.user.len() > 32 {
         return Err("more output than a record has");
     }
-    let user = user_of(root, run.object).ok_or("of no job of this node")?;
-    if user != run.user {
+    let users = users_of(root, run.object);
+    if users.is_empty() {
+        return Err("of no job of this node");
+    }
+    if !users.contains(&run.user) {
         return Err("of another user's job");
     }
-    let is_own = accounts.user(&user).is_some_and(|a| a.uid == uid) || (!root.is_privileged() && uid == root.euid());
+    let is_own =
+        accounts.user(&run.user).is_some_and(|a| a.uid == uid) || (!root.is_privileged() && uid == root.euid());
     if is_own { Ok(()) } else { Err("written by somebody who is not the job's user") }
 }
 
-fn user_of(root: &Root, object: ObjectId) -> Option<String> {
-    let bytes = root.read(&job_path(object), 1 << 20).ok().flatten()?;
-    let file: JobFile = serde_json::from_slice(&bytes).ok()?;
-    Some(file.job.user.to_string())
+/// Returns whose a job is, and whose it was: a run may outlive its job.
+fn users_of(root: &Root, object: ObjectId) -> Vec<String> {
+    let mut users = retired_users(root, object);
+    let file = root.read(&job_path(object), 1 << 20).ok().flatten();
+    users.extend(file.and_then(|b| serde_json::from_slice::<JobFile>(&b).ok()).map(|f| f.job.user.to_string()));
+    users
 }
 
 fn has_ended(place: &Place, run: RunId) -> bool {

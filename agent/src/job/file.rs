@@ -18,6 +18,11 @@ use crate::system::{Modified, NewFile, PathError, Root, Seen};
 pub const JOBS_DIRECTORY: &str = "/var/lib/lampas/agent/jobs";
 /// What job users pass through on the way to their files.
 const PASSED_THROUGH: [&str; 2] = ["/var/lib/lampas", "/var/lib/lampas/agent"];
+/// Whose jobs were that are gone: one small file each, root's alone.
+const RETIRED_DIRECTORY: &str = "/var/lib/lampas/agent/retired";
+/// More jobs than anybody removes while their last runs wait to be collected.
+const MAX_RETIRED: usize = 4096;
+const MAX_RETIRED_USERS: usize = 8;
 const VERSION: u32 = 1;
 /// A command, 64 variables of 4 KiB, and their escapes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -152,6 +157,48 @@ pub(crate) fn prepare_slot(root: &Root, job_file: &[u8]) -> Result<(), PathError
         modified: Modified::Now,
     };
     root.write(&path, &new)
+}
+
+/// Notes whose a job was before it goes or gets another user: its last records may still be in the spool, or on the way.
+pub(crate) fn retire(root: &Root, job_path: &str) -> Result<(), PathError> {
+    let Ok(Some(bytes)) = root.read(job_path, MAX_BYTES) else { return Ok(()) };
+    let Ok(file) = serde_json::from_slice::<JobFile>(&bytes) else { return Ok(()) };
+    let mut users = retired_users(root, file.object);
+    let user = file.job.user.to_string();
+    if users.contains(&user) {
+        return Ok(());
+    }
+    users.truncate(MAX_RETIRED_USERS - 1);
+    users.insert(0, user);
+    root.make_directories(RETIRED_DIRECTORY, 0o700)?;
+    let text = users.join("\n") + "\n";
+    let new = NewFile {
+        bytes: text.as_bytes(),
+        uid: root.euid(),
+        gid: 0,
+        mode: 0o600,
+        xattrs: &BTreeMap::new(),
+        modified: Modified::Now,
+    };
+    root.write(&retired_path(file.object), &new)?;
+    forget_oldest(root)
+}
+
+/// Returns the users whose a job has been.
+pub(super) fn retired_users(root: &Root, object: ObjectId) -> Vec<String> {
+    let bytes = root.read(&retired_path(object), 4096).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+}
+
+fn retired_path(object: ObjectId) -> String {
+    format!("{RETIRED_DIRECTORY}/{object}")
+}
+
+/// Ids begin with their time: the first names are of the oldest objects.
+fn forget_oldest(root: &Root) -> Result<(), PathError> {
+    let names = root.list(RETIRED_DIRECTORY, 10 * MAX_RETIRED)?.unwrap_or_default();
+    let surplus = names.len().saturating_sub(MAX_RETIRED);
+    names.iter().take(surplus).try_for_each(|name| root.remove(&format!("{RETIRED_DIRECTORY}/{name}"), 0))
 }
 
 /// Removes the file that holds a job's last slot, given the path of the job's file.

@@ -21,6 +21,7 @@ use rustix::fs::{FlockOperation, OFlags};
 use super::{
     JobFile, command,
     file::slot_path,
+    mail::Mail,
     spool::{self, Process, Started},
 };
 use crate::system::Root;
@@ -91,7 +92,12 @@ pub fn run(
         eprintln!("lampas-agent: this run can't be recorded: {}", Chain(&error));
     }
     let timeout = file.job.timeout_secs.map(|s| Duration::from_secs(u64::from(s)));
-    let ended = command::run(&file.job.shell_command(), &environment(&file), timeout, stdout, stderr);
+    let mail = if start == Start::Cron { Mail::of(&file.job) } else { None };
+    let (command, environment) = (file.job.shell_command(), environment(&file));
+    let ended = match mail.clone() {
+        Some(mail) => command::run(&command, &environment, timeout, mail.clone(), mail),
+        None => command::run(&command, &environment, timeout, stdout, stderr),
+    };
     run.ended_at = Some(lampas_runtime::clock::now());
     match &ended {
         Ok(ended) => {
@@ -111,6 +117,9 @@ pub fn run(
     }
     if let Ok(ended) = ended {
         ended.linger();
+    }
+    if let Some(mail) = mail {
+        mail.send();
     }
     match run.outcome {
         RunOutcome::Exited(status) => status,

@@ -278,3 +278,24 @@ fn a_forged_record_is_refused_and_removed() {
     forge(&host, &name, &record, me);
     assert_eq!(only(&host).run, record, "the honest one is taken");
 }
+
+#[test]
+fn a_record_outlives_its_job_and_the_jobs_user() {
+    let (mut host, object) = with_job(&format!(r#"{{"command": "echo last", "user": "{}"}}"#, own_user()));
+    assert_eq!(run(host.dir.path(), object, Start::ByHand, Caught::default(), Caught::default()), 0);
+    host.apply(&[]);
+    assert!(host.text(&format!("var/lib/lampas/agent/jobs/{object}.json")).is_none());
+    let found = only(&host);
+    assert_eq!(
+        (found.run.object, found.run.output.as_str()),
+        (object, "last\n"),
+        "the job is gone, its last run is told"
+    );
+
+    if is_root() {
+        let job = |user: &str| cron("job", &format!(r#"{{"command": "true", "user": "{user}"}}"#));
+        host.apply(&[job("root")]);
+        host.apply(&[job("ann")]);
+        assert_eq!(only(&host).run.user, "root", "it was root's when it ran");
+    }
+}

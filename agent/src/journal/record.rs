@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
-    id::ObjectId,
+    id::{NodeId, ObjectId},
     object::{DriftPolicy, Target},
     report::{ObservedFile, ResourceReport},
     time::UnixMs,
@@ -23,6 +23,7 @@ const VERSION: u8 = 1;
 /// The keys. The first part tells what stands there.
 pub(super) mod key {
     pub(in crate::journal) const EPOCH: &[u8] = b"s/epoch";
+    pub(in crate::journal) const NODE: &[u8] = b"s/node";
     pub(in crate::journal) const CURRENT: &[u8] = b"s/current";
     pub(in crate::journal) const GOOD: &[u8] = b"s/good";
     pub(in crate::journal) const PREVIOUS: &[u8] = b"s/previous";
@@ -159,6 +160,7 @@ pub(super) fn decode<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T,
 pub(super) fn check(key: &[u8], value: &[u8]) -> Result<(), RecordError> {
     match key {
         key::EPOCH => decode::<u64>(key, value).map(drop),
+        key::NODE => decode::<NodeId>(key, value).map(drop),
         key::CURRENT => decode::<Accepted>(key, value).map(drop),
         key::GOOD | key::PREVIOUS => decode::<NodeDesired>(key, value).map(drop),
         key::STANCE => decode::<Stance>(key, value).map(drop),

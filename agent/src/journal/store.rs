@@ -40,6 +40,8 @@ struct Slot {
     db: Option<sled::Db>,
     retry_at: Option<Instant>,
     pause: Duration,
+    /// Why the last attempt failed; `None` since one went well.
+    trouble: Option<String>,
 }
 
 /// What a batch does to a key: sets it, or removes it.
@@ -71,9 +73,17 @@ impl Store {
             nix::errno::Errno::EWOULDBLOCK => JournalError::Locked { dir: dir.to_owned() },
             other => JournalError::Io { what: "could not lock", path: dir.to_owned(), source: other.into() },
         })?;
-        let (db, moved_aside) = match open_checked(dir) {
+        // sled takes a file of nonsense for an empty one and begins anew over it.
+        let was_there = fs::metadata(dir.join("db/db")).is_ok_and(|m| m.len() > 0);
+        let found = open_checked(dir).and_then(|db| match db.get(super::record::key::EPOCH) {
+            Ok(None) if was_there => Err(Trouble::Damaged("it holds nothing that was written to it".to_owned())),
+            _ => Ok(db),
+        });
+        let (db, moved_aside) = match found {
             Ok(db) => (db, None),
             Err(Trouble::Damaged(why)) => {
+                // A disk that takes nothing makes a whole journal look damaged.
+                probe(dir).map_err(io("could not write below"))?;
                 let aside = move_aside(dir).map_err(io("could not move the damaged journal aside"))?;
                 error!(
                     path = %aside.display(), error = why,
@@ -84,7 +94,7 @@ impl Store {
             }
             Err(trouble) => return Err(trouble.into_error(dir)),
         };
-        let slot = Mutex::new(Slot { db: Some(db), retry_at: None, pause: MIN_PAUSE });
+        let slot = Mutex::new(Slot { db: Some(db), retry_at: None, pause: MIN_PAUSE, trouble: None });
         let store = Self { dir: dir.to_owned(), slot, _lock: lock };
         // The files' names must be durable too, or a first commit could vanish with them.
         sync_dir(dir).map_err(io("could not sync the directory"))?;
@@ -103,6 +113,11 @@ impl Store {
             let entries = db.range(from..).take_while(|e| e.as_ref().map_or(true, |(k, _)| k.starts_with(prefix)));
             entries.take(limit).map(|e| e.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(Into::into)).collect()
         })
+    }
+
+    /// Returns why it can't be used at the moment, if it can't.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
     }
 
     /// Applies a batch: when this returns, it survives a power cut; on an error either all or nothing of it is there.
@@ -143,6 +158,7 @@ impl Store {
             };
             match guarded(|| op(db)) {
                 Ok(value) => {
+                    slot.trouble = None;
                     if slot.pause > MIN_PAUSE {
                         info!("the journal works again");
                         slot.pause = MIN_PAUSE;
@@ -159,6 +175,7 @@ impl Store {
         }
         let why = last.unwrap_or_default();
         let pause = slot.pause;
+        slot.trouble = Some(why.clone());
         slot.retry_at = Some(Instant::now() + pause);
         slot.pause = (pause * 2).min(MAX_PAUSE);
         warn!(error = why, retry_in = ?pause, "the journal can't be written; what was acknowledged is kept");
@@ -243,6 +260,14 @@ fn open_checked(dir: &Path) -> Result<sled::Db, Trouble> {
 
 fn guarded<T>(op: impl FnOnce() -> Result<T, OpError>) -> Result<T, OpError> {
     catch_unwind(AssertUnwindSafe(op)).unwrap_or_else(|_| Err(OpError("the store panicked".into())))
+}
+
+/// Writes and syncs a little, to tell a full or read-only disk from damage.
+fn probe(dir: &Path) -> io::Result<()> {
+    let path = dir.join("probe");
+    let written = fs::write(&path, [0x55; 64 << 10]).and_then(|()| File::open(&path)?.sync_all());
+    let _ = fs::remove_file(&path);
+    written
 }
 
 /// Renames the store's directory to the first free `db.damaged-N`; blobs and lock stay, they check themselves.

@@ -353,12 +353,11 @@ async fn ready<T>(work: &mut Option<BoxFuture<'static, T>>) -> T {
 fn take(reconciler: Arc<dyn Reconciler>, state: NodeDesired) -> Taking {
     Box::pin(async move {
         let (generation, hash) = (state.generation, state.hash);
-        let mut left = 12;
+        // A full disk may last for days; nobody would send the state again before the next connection.
         loop {
             match reconciler.desired(state.clone()).await {
-                Err(fault) if fault.retry && left > 0 => {
+                Err(fault) if fault.retry => {
                     warn!(desired.generation = %generation, error = %fault, "generation {generation} can't be journalled yet");
-                    left -= 1;
                     sleep(TAKE_RETRY).await;
                 }
                 result => return (generation, hash, result),

@@ -132,3 +132,36 @@ fn a_policy_that_others_could_write_or_nobody_understands_stops_root_code_only()
     std::os::unix::fs::symlink(&path, &link).expect("linked");
     assert!(matches!(Ruling::read(&link), Ruling::Malformed(_)), "links are not followed");
 }
+
+#[test]
+fn root_code_may_not_go_either_where_it_may_not_come() {
+    let removal = |path: &'static str, kind, mode: u32, is_root_job| Removal {
+        path,
+        kind,
+        files: [(mode > 0).then_some((0, 0, mode)), None],
+        is_root_job,
+    };
+    let cases = [
+        (removal("/etc/cron.d/lampas-a", Kind::Cron, 0o644, true), Some("policy.root_code")),
+        (removal("/etc/cron.d/lampas-b", Kind::Cron, 0o644, false), None),
+        (removal("/etc/sudoers.d/ops", Kind::File, 0o440, false), Some("policy.root_code")),
+        (removal("/usr/local/bin/tool", Kind::Script, 0o755, false), Some("policy.root_code")),
+        (removal("/etc/motd", Kind::File, 0o644, false), None),
+        (removal("/etc/hosts", Kind::Hosts, 0, false), None),
+        (
+            Removal { files: [None, Some((0, 0, 0o4755))], ..removal("/srv/x", Kind::File, 0, false) },
+            Some("policy.root_code"),
+        ),
+    ];
+    let no_root = Ruling::Known(Policy { root_code: false, ..Policy::default() });
+    for (removal, code) in &cases {
+        let said = no_root.judge_removal(removal).map(|f| f.code);
+        assert_eq!(said.as_deref(), *code, "{removal:?}");
+        assert_eq!(Ruling::Known(Policy::default()).judge_removal(removal), None, "{removal:?}");
+        let malformed = Ruling::Malformed("no TOML".into()).judge_removal(removal).map(|f| f.code);
+        assert_eq!(malformed.as_deref(), code.map(|_| "policy.malformed"), "{removal:?}");
+    }
+    let denies = Ruling::Known(Policy { deny_paths: vec!["/etc".into()], ..Policy::default() });
+    assert_eq!(denies.judge_removal(&cases[4].0).map(|f| f.code).as_deref(), Some("policy.denied_path"));
+    assert_eq!(denies.judge_removal(&cases[3].0), None);
+}

@@ -8,7 +8,7 @@ use std::{
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired, Spec},
-    error::Fault,
+    error::{Chain, Fault},
     id::NodeId,
     object::Target,
     report::{GenerationReport, Phase, ResourceReport, ResourceState},
@@ -16,10 +16,12 @@ use lampas_shared::{
 };
 use lampas_wire::Report;
 use tokio::time::Instant;
+use tracing::{error, warn};
 
 use crate::{
     host::Ownership,
     journal::{Accepted, Drift, Journal, JournalError, Pause, Progress, Stance, Transaction},
+    system::Root,
 };
 
 /// The book of one node.
@@ -49,7 +51,11 @@ pub(super) struct Goal {
 impl Book {
     /// Reads the journal.
     pub(super) fn open(journal: Journal, node: NodeId) -> Result<Self, JournalError> {
-        // A journal of another life of this node (enrolled anew) says nothing about it.
+        // What another life of this node (enrolled anew) was told, and what it had to tell, is nobody's business. What it
+        // wrote stays on the disk, and stays known as LAMPAS's: the next state decides about it.
+        if journal.hand_over(node)? {
+            warn!(node.id = %node, "the journal was another node's; its state and its reports are dropped, its files stay");
+        }
         let current = journal.current()?.filter(|c| c.state.node == node);
         let stance = if current.is_some() { journal.stance()? } else { Stance::Follow };
         Ok(Self {
@@ -64,6 +70,33 @@ impl Book {
             arrived: None,
             journal,
         })
+    }
+
+    /// Takes up the copy of the ownership when the journal was lost: what stood before LAMPAS must still come back.
+    pub(super) fn recover_ownership(&mut self, root: &Root) -> Result<(), JournalError> {
+        if !self.journal.is_fresh() || !self.ownership.places.is_empty() {
+            return Ok(());
+        }
+        if let Some(ownership) = crate::host::kept_ownership(root) {
+            if ownership.places.is_empty() {
+                return Ok(());
+            }
+            warn!(places = ownership.places.len(), "the journal was lost; what LAMPAS owns is known from its copy");
+            let mut transaction = Transaction::new();
+            transaction.ownership(&Ownership::default(), &ownership);
+            self.journal.commit(transaction)?;
+            self.ownership = Arc::new(ownership);
+            return Ok(());
+        }
+        match crate::host::put_aside(root) {
+            Ok(None) => {}
+            Ok(Some(path)) => error!(
+                path,
+                "the journal was lost, and the copy of what LAMPAS owns with it; what stood before it is kept there"
+            ),
+            Err(error) => error!(error = %Chain(&error), "the originals of files could not be put aside"),
+        }
+        Ok(())
     }
 
     /// Takes a state from the controller into the journal, together with the report that says so.
@@ -173,6 +206,17 @@ impl Book {
     /// Returns the pause that holds at this moment.
     pub(super) fn pause_at(&self, now: UnixMs) -> Option<&Pause> {
         self.pause.as_ref().filter(|p| p.until.is_none_or(|until| now < until))
+    }
+
+    /// Begins the pause anew when the clock was set back behind its beginning, so that it ends: nobody can say how much of
+    /// it is over.
+    pub(super) fn rebase_pause(&mut self, now: UnixMs) -> Result<(), JournalError> {
+        let Some(Pause { until: Some(until), reason, since }) = self.pause.clone().filter(|p| now < p.since) else {
+            return Ok(());
+        };
+        warn!("the clock was set back behind the beginning of the pause; the pause begins anew");
+        let until = Some(now.plus_ms(until.since(since).max(0)));
+        self.set_pause(Some(Pause { until, reason, since: now }))
     }
 
     /// Builds the report of the current generation.

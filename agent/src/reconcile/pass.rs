@@ -26,11 +26,14 @@ use crate::{
     host::{self, HostPlan, Inputs, Item, Ownership, Undo},
     journal::{Accepted, Drift, Intent, JournalError, Progress, Transaction},
     policy::Ruling,
+    system::Root,
 };
 
 /// What a pass left behind.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
+    /// Nothing had changed since the last pass, whose retry is still to come.
+    pub(super) is_skipped: bool,
     /// Something failed that may pass by itself.
     pub(super) should_retry: bool,
     /// This generation is on the disk and a controller has to be reached yet.
@@ -78,7 +81,8 @@ fn recover(bench: &Bench) -> Result<(), JournalError> {
 }
 
 fn snapshot(bench: &Bench) -> Result<Option<Snapshot>, JournalError> {
-    let book = bench.book();
+    let mut book = bench.book();
+    book.rebase_pause(clock::now())?;
     let Some(goal) = book.goal()? else { return Ok(None) };
     Ok(Some(Snapshot {
         goal,
@@ -123,7 +127,7 @@ impl Pass<'_> {
         let is_settled = self.bench.book().current.as_ref().is_some_and(|c| c.progress != Progress::Received);
         if unchanged && is_settled && !is_thorough && drifts.is_empty() && self.snapshot.reverting.is_empty() {
             debug!("nothing has changed");
-            return Ok(self.outcome(&[]));
+            return Ok(Outcome { is_skipped: true, ..self.outcome(&[]) });
         }
 
         let mut transaction = Transaction::new();
@@ -162,9 +166,18 @@ impl Pass<'_> {
     fn with_inputs<T>(&self, owned: &Ownership, held: &BTreeSet<Target>, work: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let content = |hash: &ContentHash| self.content(hash);
         let judge = |resource: &Resource| self.snapshot.ruling.judge(resource);
+        let judge_removal = |removal: &host::Removal<'_>| self.snapshot.ruling.judge_removal(removal);
         let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
         let facts = self.bench.facts();
-        work(&Inputs { resources: &resources, content: &content, owned, held, facts: &facts, judge: &judge })
+        work(&Inputs {
+            resources: &resources,
+            content: &content,
+            owned,
+            held,
+            facts: &facts,
+            judge: &judge,
+            judge_removal: &judge_removal,
+        })
     }
 
     fn content(&self, hash: &ContentHash) -> Option<Vec<u8>> {
@@ -271,7 +284,9 @@ impl Pass<'_> {
         }
         let generation = self.snapshot.goal.state.generation;
         let mut during = Ownership::clone(&self.snapshot.ownership);
+        let mut is_copied = false;
         let result = host::apply(&self.bench.root, plan, &mut |record: &host::Record| {
+            keep_copy(&self.bench.root, &during, &record.ownership, &mut is_copied)?;
             let mut transaction = Transaction::new();
             transaction.ownership(&during, &record.ownership);
             transaction.intent(Some(&Intent { generation, since: clock::now(), undo: record.undo.clone() }));
@@ -448,6 +463,10 @@ impl Pass<'_> {
         }
         if let Some(wrote) = wrote {
             book.ownership = Arc::new(wrote.after);
+            // The undo record has just left the journal, and with it what only it needed.
+            if let Err(error) = host::sweep(&self.bench.root, &book.ownership, &[]) {
+                debug!(%error, "originals that nobody needs could not be removed");
+            }
         }
         if let Some(next) = next {
             book.current = Some(Arc::new(next));
@@ -493,6 +512,7 @@ impl Pass<'_> {
 
     fn outcome(&self, reports: &[ResourceReport]) -> Outcome {
         Outcome {
+            is_skipped: false,
             should_retry: reports.iter().any(|r| r.fault.as_ref().is_some_and(|f| f.retry)),
             to_confirm: None,
             missing: std::mem::take(&mut self.missing.lock().expect("no holder panics")),
@@ -513,6 +533,21 @@ pub(super) fn held(resources: &BTreeMap<&Target, &Resource>, drifts: &BTreeMap<T
     drifts.values().filter(stands).map(|d| d.target.clone()).collect()
 }
 
+/// Keeps the copy of the ownership that outlives the journal. What is entered before the first write covers what stands
+/// before, during and after it; afterwards the copy matters only when something went, whose original goes with it.
+fn keep_copy(root: &Root, before: &Ownership, after: &Ownership, is_copied: &mut bool) -> Result<(), Fault> {
+    let is_less = before.places.keys().any(|path| !after.places.contains_key(path));
+    if *is_copied && !is_less {
+        return Ok(());
+    }
+    match (host::keep_ownership(root, after), *is_copied) {
+        (Ok(()), _) => *is_copied = true,
+        (Err(error), false) => return Err(error.to_fault()),
+        (Err(error), true) => warn!(%error, "the copy of what LAMPAS owns is older than the journal"),
+    }
+    Ok(())
+}
+
 /// What an apply left in the record.
 struct Wrote {
     during: Ownership,
@@ -523,6 +558,7 @@ struct Wrote {
 /// Puts back what stood before an apply. When that can't be done in full, the intent stays in the journal for the next pass.
 fn roll_back(bench: &Bench, during: &Ownership, undo: &Undo) -> bool {
     let result = host::roll_back(&bench.root, undo, &mut |record: &host::Record| {
+        keep_copy(&bench.root, during, &record.ownership, &mut false)?;
         let mut transaction = Transaction::new();
         transaction.ownership(during, &record.ownership);
         transaction.intent(None);

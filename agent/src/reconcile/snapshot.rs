@@ -46,6 +46,9 @@ pub struct Status {
     pub pause: Option<Pause>,
     /// What is wrong with the node's policy, or what it forbids; empty when it forbids nothing.
     pub policy: String,
+    /// Why the journal can't be written at the moment; nothing new is taken until it can.
+    #[serde(default)]
+    pub journal_trouble: Option<String>,
     /// How many reports wait for a controller.
     pub waiting_reports: usize,
     /// How many stale reports were dropped since the agent's start.
@@ -179,6 +182,7 @@ pub(super) fn take(bench: &Bench) -> Status {
         applied_at: current.and_then(|c| c.applied_at),
         pause: book.pause_at(clock::now()).cloned(),
         policy: policy(&bench.ruling()),
+        journal_trouble: book.journal.trouble(),
         waiting_reports,
         dropped_reports,
         resources,

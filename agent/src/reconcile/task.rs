@@ -67,7 +67,7 @@ impl Reconciler {
             if is_thorough {
                 next.look_at = Instant::now() + self.times.full_look();
             }
-            next.retry_at = self.pass(is_thorough).await;
+            next.retry_at = self.pass(is_thorough, next.retry_at).await;
             is_thorough = false;
             for done in waiting.drain(..) {
                 // Who no longer waits needs no answer.
@@ -125,8 +125,8 @@ impl Reconciler {
         });
     }
 
-    /// Runs a pass. Returns when to try again what failed.
-    async fn pass(&mut self, is_thorough: bool) -> Option<Instant> {
+    /// Runs a pass. Returns when to try again what failed; `pending` is when that was going to be.
+    async fn pass(&mut self, is_thorough: bool, pending: Option<Instant>) -> Option<Instant> {
         if let Err(fault) = self.fetch().await {
             warn!(error = %fault, "a content can't be had; nothing of this state is written yet");
             self.tell_waiting(fault).await;
@@ -164,6 +164,9 @@ impl Reconciler {
         }
         if refetched {
             self.bench.wake.notify_one();
+        }
+        if outcome.is_skipped {
+            return pending;
         }
         if outcome.should_retry {
             self.retry_later()

@@ -5,4 +5,5 @@ mod cheap;
 mod crash;
 mod drift;
 mod fixture;
+mod lost;
 mod trial;

@@ -30,6 +30,8 @@ pub(crate) struct Planner<'a> {
     pub(super) visited: BTreeSet<String>,
     /// What can't be said of an inner file is said of its resource.
     pub(super) inner_faults: BTreeMap<Target, Fault>,
+    /// What would go and must not.
+    pub(super) stays: BTreeSet<Target>,
     pub(super) observed: blake3::Hasher,
 }
 
@@ -47,6 +49,7 @@ impl<'a> Planner<'a> {
             checks: Vec::new(),
             visited: BTreeSet::new(),
             inner_faults: BTreeMap::new(),
+            stays: BTreeSet::new(),
             observed: blake3::Hasher::new(),
         }
     }

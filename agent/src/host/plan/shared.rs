@@ -12,7 +12,7 @@ use lampas_shared::{
 
 use super::{Item, Planner, Put, Step, planner::claim_of};
 use crate::{
-    host::{Before, Claim, Owned, cron, diff, kept},
+    host::{Before, Claim, Owned, Removal, cron, diff, kept},
     system::{Modified, Seen},
 };
 
@@ -133,9 +133,18 @@ impl Planner<'_> {
         let named: BTreeSet<Target> = items.iter().map(|i: &Item| i.target.clone()).collect();
         for (target, claim) in claims.iter().filter(|(t, _)| !named.contains(*t)) {
             let mut item = Item::new(target, claim, &path);
-            item.verb = Some(Verb::Remove);
             item.observed = observed.clone();
-            item.diff = diff::lines(&path, &claim.lines, &[]);
+            let is_root_job = crontab_of.as_deref() == Some("root");
+            let removal = Removal { path: &path, kind: claim.kind, files: [None, None], is_root_job };
+            if let Some(fault) = (self.inputs.judge_removal)(&removal) {
+                item.fault = Some(fault);
+                lines.extend(claim.lines.iter().filter(|l| present.contains(l)).cloned());
+                after.insert(target.clone(), claim.clone());
+                self.stays.insert(target.clone());
+            } else {
+                item.verb = Some(Verb::Remove);
+                item.diff = diff::lines(&path, &claim.lines, &[]);
+            }
             items.push(item);
         }
         let loses = is_changed && !keeps_foreign && !by_hand_lines.is_empty();

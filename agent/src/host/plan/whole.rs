@@ -10,7 +10,7 @@ use lampas_shared::{
 
 use super::{Item, Planner, Put, Step, fingerprint, planner::claim_of};
 use crate::{
-    host::{Before, Owned, kept},
+    host::{Before, Owned, Removal, kept},
     system::{Modified, Seen},
 };
 
@@ -105,6 +105,35 @@ impl Planner<'_> {
         self.enter(item, is_inner);
     }
 
+    /// Asks the node's policy whether a place may go; notes why not.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one question")]
+    fn may_not_go(
+        &mut self,
+        path: &str,
+        kind: lampas_shared::object::Kind,
+        target: &lampas_shared::object::Target,
+        owned: &Owned,
+        seen: &Seen,
+        is_inner: bool,
+        item: &mut Item,
+    ) -> bool {
+        if is_inner {
+            item.verb = None;
+            return self.stays.contains(target);
+        }
+        let back = match &owned.before {
+            Before::File { meta, .. } => Some((meta.uid, meta.gid, meta.mode)),
+            _ => None,
+        };
+        let is_root_job = kind == lampas_shared::object::Kind::Cron && has_root_job(seen);
+        let removal = Removal { path, kind, files: [meta_of(seen), back], is_root_job };
+        let Some(fault) = (self.inputs.judge_removal)(&removal) else { return false };
+        item.verb = None;
+        item.fault = Some(fault);
+        self.stays.insert(target.clone());
+        true
+    }
+
     /// Plans the end of what is owned and no longer wanted: what stood before comes back.
     pub(super) fn plan_leftovers(&mut self) {
         for (path, owned) in &self.inputs.owned.places {
@@ -136,6 +165,10 @@ impl Planner<'_> {
             let print = fingerprint(self.root, &seen, false);
             self.note_observed(path, &print);
             item.observed = self.describe(&seen);
+            if self.may_not_go(path, claim.kind, target, owned, &seen, is_inner, &mut item) {
+                self.enter(item, is_inner);
+                continue;
+            }
             item.is_drifted = !owned.known.contains(&print) && seen != Seen::Absent;
             let put = match (&owned.before, &seen) {
                 (Before::Absent | Before::Shared, Seen::Absent) => Put::Keep,
@@ -201,6 +234,23 @@ impl Planner<'_> {
             self.enter(item, is_inner);
         }
     }
+}
+
+/// Returns what a removal takes away from the shell's point of view: owner, group and mode of a file.
+fn meta_of(seen: &Seen) -> Option<(u32, u32, u32)> {
+    match seen {
+        Seen::File { meta, .. } => Some((meta.uid, meta.gid, meta.mode)),
+        Seen::Absent | Seen::Directory { .. } | Seen::Link { .. } => None,
+    }
+}
+
+/// Returns whether a file of `/etc/cron.d` starts anything as root.
+fn has_root_job(seen: &Seen) -> bool {
+    use lampas_render::crontab::{LineContent, parse};
+    let Seen::File { bytes, .. } = seen else { return false };
+    parse(bytes, lampas_shared::host::CronTable::System).lines.iter().any(
+        |l| matches!(&l.content, LineContent::Job { user: Some(user), .. } if *user == lampas_shared::host::UserName::root()),
+    )
 }
 
 fn bytes_of(seen: &Seen) -> Option<Vec<u8>> {

@@ -45,6 +45,7 @@ fn applying() {
             held: &BTreeSet::new(),
             facts: &facts,
             judge: &|_| None,
+            judge_removal: &|_| None,
         };
         let planned = plan(&root, &inputs);
         assert!(planned.items.iter().all(|i| !i.is_drifted), "{:?}", planned.items);

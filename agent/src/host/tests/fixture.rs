@@ -18,7 +18,7 @@ use lampas_shared::{
 };
 
 use crate::{
-    host::{ApplyError, Facts, HostPlan, Inputs, Ownership, Record, apply, plan, prove, roll_back},
+    host::{ApplyError, Facts, HostPlan, Inputs, Ownership, Record, Removal, apply, plan, prove, roll_back},
     system::Root,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) owned: Ownership,
     pub(crate) held: BTreeSet<Target>,
     pub(crate) contents: BTreeMap<ContentHash, Vec<u8>>,
+    /// What the node's policy says of what goes.
+    pub(crate) keeps: Option<fn(&Removal<'_>) -> Option<Fault>>,
 }
 
 impl Host {
@@ -35,7 +37,14 @@ impl Host {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
         let root = Root::open(dir.path()).expect("opens");
-        let host = Self { dir, root, owned: Ownership::default(), held: BTreeSet::new(), contents: BTreeMap::new() };
+        let host = Self {
+            dir,
+            root,
+            owned: Ownership::default(),
+            held: BTreeSet::new(),
+            contents: BTreeMap::new(),
+            keeps: None,
+        };
         for directory in ["etc/cron.d", "var/spool/cron/crontabs", "opt"] {
             host.make(directory);
         }
@@ -79,6 +88,7 @@ impl Host {
             held: &self.held,
             facts: &facts,
             judge: &judge,
+            judge_removal: &|removal| self.keeps.and_then(|keeps| keeps(removal)),
         })
     }
 

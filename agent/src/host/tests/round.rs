@@ -254,3 +254,32 @@ fn originals_that_nobody_needs_are_swept() {
     host.apply(&[]);
     assert_eq!(host.text("etc/motd").as_deref(), Some("first\n"));
 }
+
+#[test]
+fn what_the_policy_keeps_stays_whole_and_is_told() {
+    let mut host = Host::new();
+    let system = cron("system", "{}");
+    let own = cron("own", r#"{"table": "user", "user": "root"}"#);
+    let other = cron("other", r#"{"table": "user", "user": "ann"}"#);
+    host.apply(&[system.clone(), own.clone(), other.clone(), file("/etc/motd", "x")]);
+    let table = host.text("var/spool/cron/crontabs/root");
+    host.keeps = Some(|removal| {
+        let refused = lampas_shared::error::Fault::lasting("policy.root_code", "no");
+        removal.is_root_job.then_some(refused)
+    });
+    let record = host.try_apply(&[]).expect("applies");
+    assert_eq!(host.text("etc/motd"), None);
+    assert_eq!(host.text("var/spool/cron/crontabs/ann"), None);
+    assert_eq!(host.text("var/spool/cron/crontabs/root"), table);
+    assert!(host.text("etc/cron.d/lampas-system").is_some());
+    for job in [&system, &own] {
+        assert!(host.text(&format!("var/lib/lampas/agent/jobs/{}.json", job.object)).is_some(), "cron still calls it");
+    }
+    assert!(host.text(&format!("var/lib/lampas/agent/jobs/{}.json", other.object)).is_none());
+    assert!(host.plan(&[]).is_empty(), "{:?}", record.ownership.places.keys());
+    let told: Vec<_> = host.prove(&[]).into_iter().filter_map(|r| r.fault).map(|f| f.code).collect();
+    assert_eq!(told, ["policy.root_code", "policy.root_code"]);
+    host.keeps = None;
+    host.apply(&[]);
+    assert!(host.owned.places.is_empty());
+}

@@ -120,7 +120,7 @@ impl Peer {
         let address: SocketAddr = address.parse().expect("an address");
         let mut tries = 0;
         let endpoint = loop {
-            match listen(address, server_config(&identity, &fleet.trust()).expect("configured")) {
+            match listen(address, server_config(&identity, &fleet.trust()).expect("configured"), &[7; 32]) {
                 Ok(endpoint) => break endpoint,
                 Err(error) if tries == 500 => panic!("the port is still taken: {error}"),
                 Err(_) => {

@@ -13,7 +13,8 @@ async fn a_pass_over_500_unchanged_objects_writes_nothing_and_tells_nothing() {
     node.handle.pass().await.expect("passes");
     let journal = node.path("/var/lib/lampas/agent/journal/db/db");
     let touched = |path: &std::path::Path| std::fs::metadata(path).expect("there").modified().expect("known");
-    let (before, copy, reports) = (touched(&journal), touched(&node.path("/var/lib/lampas/agent/state.json")), node.reports().len());
+    let (before, copy, reports) =
+        (touched(&journal), touched(&node.path("/var/lib/lampas/agent/state.json")), node.reports().len());
     let since = tokio::time::Instant::now();
     crate::reconcile::pass::run(&node.handle.bench, false).expect("passes");
     println!("a pass over 500 unchanged objects took {:?}", since.elapsed());
