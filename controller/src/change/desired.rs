@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lampas_shared::{
@@ -26,8 +29,13 @@ use crate::{
 pub struct Desired {
     db: Db,
     copy: Arc<Mutex<Option<Arc<View>>>>,
-    /// Whoever finds the copy stale makes it anew; the others wait for that.
-    refresh: Arc<tokio::sync::Mutex<()>>,
+    /// How often the copy was asked for.
+    asked: Arc<AtomicU64>,
+    /// Whoever has it looks whether the copy still holds, and makes it anew when it doesn't. It guards how many of the
+    /// calls the last look came after: those need none of their own.
+    looked: Arc<tokio::sync::Mutex<u64>>,
+    /// Whoever has it gives nodes that have no state theirs; the others wait for that.
+    assigning: Arc<tokio::sync::Mutex<()>>,
     /// What is being planned: its contents are served too.
     pinned: Arc<Mutex<Vec<Arc<Compiled>>>>,
 }
@@ -63,7 +71,14 @@ pub struct View {
 impl Desired {
     /// Serves from a store.
     pub fn new(db: Db) -> Self {
-        Self { db, copy: Arc::default(), refresh: Arc::default(), pinned: Arc::default() }
+        Self {
+            db,
+            copy: Arc::default(),
+            asked: Arc::default(),
+            looked: Arc::default(),
+            assigning: Arc::default(),
+            pinned: Arc::default(),
+        }
     }
 
     /// Returns the store.
@@ -79,8 +94,12 @@ impl Desired {
             if view.compiled.class(node).is_none() {
                 return Ok(None);
             }
-            self.assign().await?;
+            let _turn = self.assigning.lock().await;
             view = self.view().await?;
+            if !view.assigned.contains_key(&node) {
+                self.assign().await?;
+                view = self.view().await?;
+            }
         }
         let Some((generation, hash)) = view.assigned.get(&node) else { return Ok(None) };
         let desired = view.compiled.desired(node, *generation);
@@ -107,19 +126,27 @@ impl Desired {
         Pin { pinned: self.pinned.clone(), compiled }
     }
 
-    /// Returns the compiled fleet as it stands.
+    /// Returns the compiled fleet as it stands. Calls that come while one looks at the store share the next look.
     pub async fn view(&self) -> Result<Arc<View>, DbError> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut looked = self.looked.lock().await;
+        if *looked >= number
+            && let Some(view) = self.copy()
+        {
+            return Ok(view);
+        }
+        let before = self.asked.load(Ordering::SeqCst);
         let state = self.state().await?;
-        if let Some(view) = self.copy().filter(|v| v.state == state) {
-            return Ok(view);
-        }
-        let _turn = self.refresh.lock().await;
-        if let Some(view) = self.copy().filter(|v| v.state >= state) {
-            return Ok(view);
-        }
-        let view = self.db.read(|mut tx| async move { Self::load(&mut tx).await.map(|v| tx.done(v)) }).await?;
-        let view = Arc::new(view);
-        *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
+        let view = match self.copy().filter(|v| v.state == state) {
+            Some(view) => view,
+            None => {
+                let view = self.db.read(|mut tx| async move { Self::load(&mut tx).await.map(|v| tx.done(v)) }).await?;
+                let view = Arc::new(view);
+                *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
+                view
+            }
+        };
+        *looked = before;
         Ok(view)
     }
 

@@ -9,6 +9,8 @@
 
 mod write;
 
+pub(super) use write::seen;
+
 use std::time::Duration;
 
 use lampas_runtime::Tasks;

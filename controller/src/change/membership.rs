@@ -1,20 +1,29 @@
 //! The store's side of the link: who belongs to the fleet, what they shall be, what they say.
 
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
 use futures_util::future::BoxFuture;
 use lampas_shared::{
     desired::{ContentHash, NodeDesired},
     error::{Chain, Fault},
     event::EventKind,
+    fleet::NodeFacts,
     id::{ControllerId, NodeId},
+    time::UnixMs,
 };
 use lampas_wire::Report;
+use sqlx::{Any, QueryBuilder};
 use tracing::error;
 
 use super::{Desired, Ingest};
 use crate::{
     db::{
         Db, DbError, Tx,
-        row::{Reader, insert_many},
+        gather::Gather,
+        row::{Reader, id_chunks, insert_many, push_ids},
     },
     event::NewEvent,
     fleet,
@@ -24,22 +33,44 @@ use crate::{
 /// Up to this many connections of a batch get an event each; more are told together.
 const SINGLE_EVENTS: usize = 20;
 
+/// How many nodes one statement gives an address each: the store goes through the list for each of them.
+const SAME_TIME: usize = 200;
+
+/// What is asked of a node that connects: its id with a certificate's serial, or with an outbox epoch.
+type Gathered<T, A> = Arc<Gather<(NodeId, T), Result<A, Fault>>>;
+
 /// What the link asks of the store.
 #[derive(Debug, Clone)]
 pub struct Members {
     desired: Desired,
     ingest: Ingest,
     controller: ControllerId,
+    members: Gathered<String, Option<Member>>,
+    acked: Gathered<u64, u64>,
 }
 
 impl Members {
     /// Answers from the compiled fleet and the store, and gives reports to the ingest.
     pub fn new(desired: Desired, ingest: Ingest, controller: ControllerId) -> Self {
-        Self { desired, ingest, controller }
+        Self { desired, ingest, controller, members: Arc::default(), acked: Arc::default() }
     }
 
     fn db(&self) -> &Db {
         self.desired.db()
+    }
+}
+
+/// Gives each question its answer out of one look at the store.
+fn each<T, A>(
+    questions: Vec<(NodeId, T)>,
+    found: Result<impl Fn(&(NodeId, T)) -> A, DbError>,
+) -> Vec<Result<A, Fault>> {
+    match found {
+        Ok(found) => questions.iter().map(|q| Ok(found(q))).collect(),
+        Err(error) => {
+            let fault = fault(&error);
+            questions.iter().map(|_| Err(fault.clone())).collect()
+        }
     }
 }
 
@@ -65,32 +96,30 @@ impl StateSource for Members {
     }
 
     fn acked(&self, node: NodeId, epoch: u64) -> BoxFuture<'_, Result<u64, Fault>> {
-        Box::pin(async move {
+        Box::pin(self.acked.ask((node, epoch), move |questions| async move {
+            let nodes: Vec<NodeId> = questions.iter().map(|(node, _)| *node).collect();
+            let nodes = &nodes;
             let read = self.db().read(|mut tx| async move {
-                let row = sqlx::query("SELECT s.seq FROM outbox_seen s WHERE s.node = ? AND s.epoch = ?")
-                    .bind(node.to_string())
-                    .bind(epoch as i64)
-                    .fetch_optional(tx.conn())
-                    .await?;
-                let seq = row.map_or(Ok(0), |r| Reader::new("outbox_seen", &r).int("seq").map(|s| s as u64))?;
-                Ok::<_, DbError>(tx.done(seq))
+                let seen = super::ingest::seen(&mut tx, nodes).await?;
+                Ok::<_, DbError>(tx.done(seen))
             });
-            read.await.map_err(|e| fault(&e))
-        })
+            let found = read.await.map(|seen| move |q: &(NodeId, u64)| seen.get(q).copied().unwrap_or(0));
+            each(questions, found)
+        }))
     }
 }
 
 impl Membership for Members {
     fn member(&self, node: NodeId, serial: &str) -> BoxFuture<'_, Result<Option<Member>, Fault>> {
-        let serial = serial.to_owned();
-        Box::pin(async move {
-            let serial = &serial;
+        Box::pin(self.members.ask((node, serial.to_owned()), move |questions| async move {
+            let asked = &questions;
             let read = self.db().read(|mut tx| async move {
-                let member = member(&mut tx, node, serial).await?;
-                Ok::<_, DbError>(tx.done(member))
+                let found = members(&mut tx, asked).await?;
+                Ok::<_, DbError>(tx.done(found))
             });
-            read.await.map_err(|e| fault(&e))
-        })
+            let found = read.await.map(|found| move |q: &(NodeId, String)| found.get(q).cloned());
+            each(questions, found)
+        }))
     }
 
     fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<(), Fault>> {
@@ -105,93 +134,50 @@ impl Membership for Members {
     }
 }
 
-async fn member(tx: &mut Tx, node: NodeId, serial: &str) -> Result<Option<Member>, DbError> {
-    let row = sqlx::query(
-        "SELECT n.name, n.machine, n.revoked_ms, c.revoked_ms AS serial_revoked_ms FROM node n \
-         LEFT JOIN certificate c ON c.node = n.id AND c.serial = ? WHERE n.id = ?",
-    )
-    .bind(serial)
-    .bind(node.to_string())
-    .fetch_optional(tx.conn())
-    .await?;
-    row.map(|row| {
-        let r = Reader::new("node", &row);
-        let is_revoked = r.maybe_int("revoked_ms")?.is_some() || r.maybe_int("serial_revoked_ms")?.is_some();
-        // A certificate without a row was renewed after the backup that this store was restored from: the handshake has
-        // verified that the fleet's signer issued it, and the node is still a member.
-        Ok(Member { name: r.parse("name")?, is_revoked, machine: r.text("machine")? })
-    })
-    .transpose()
+async fn members(tx: &mut Tx, asked: &[(NodeId, String)]) -> Result<BTreeMap<(NodeId, String), Member>, DbError> {
+    let (mut nodes, mut revoked) = (BTreeMap::new(), BTreeSet::new());
+    for chunk in id_chunks(asked) {
+        let ids: Vec<NodeId> = chunk.iter().map(|(node, _)| *node).collect();
+        let mut query =
+            QueryBuilder::<Any>::new("SELECT n.id, n.name, n.machine, n.revoked_ms FROM node n WHERE n.id IN ");
+        push_ids(&mut query, &ids);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("node", row);
+            let is_revoked = r.maybe_int("revoked_ms")?.is_some();
+            let member = Member { name: r.parse("name")?, is_revoked, machine: r.text("machine")? };
+            nodes.insert(r.parse::<NodeId>("id")?, member);
+        }
+        let serials: Vec<&String> = chunk.iter().map(|(_, serial)| serial).collect();
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT c.node, c.serial FROM certificate c WHERE c.revoked_ms IS NOT NULL AND c.serial IN ",
+        );
+        push_ids(&mut query, &serials);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("certificate", row);
+            revoked.insert((r.parse::<NodeId>("node")?, r.text("serial")?));
+        }
+    }
+    // A certificate without a row was renewed after the backup that this store was restored from: the handshake has
+    // verified that the fleet's signer issued it, and the node is still a member.
+    let member = |key: &(NodeId, String)| {
+        let mut member = nodes.get(&key.0)?.clone();
+        member.is_revoked |= revoked.contains(key);
+        Some((key.clone(), member))
+    };
+    Ok(asked.iter().filter_map(member).collect())
 }
 
+/// Records presence. What happened to one node stays in its order: the first of each node is recorded, then the second.
 async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) -> Result<(), DbError> {
     let single = presence.len() <= SINGLE_EVENTS;
-    let (mut came, mut went) = (0_usize, 0_usize);
+    let mut count: HashMap<NodeId, usize> = HashMap::new();
+    let mut rounds: Vec<Vec<&Presence>> = Vec::new();
     for one in presence {
-        match one {
-            Presence::Connected { node, address, facts, at } => {
-                let address = fleet::bounded(address, 64);
-                let done = sqlx::query(
-                    "UPDATE node SET state = 'online', seen_ms = ?, observed_address = ? WHERE id = ? AND revoked_ms IS NULL",
-                )
-                .bind(at.0)
-                .bind(address.clone())
-                .bind(node.to_string())
-                .execute(tx.conn())
-                .await?;
-                if done.rows_affected() == 0 {
-                    continue;
-                }
-                let after = tx.dialect().on_conflict(&["node"], &["controller", "address", "opened_ms", "reason"]);
-                let columns = ["node", "controller", "epoch", "address", "opened_ms", "reason"];
-                insert_many(tx, "node_session", &columns, &after, &[()], |b, ()| {
-                    b.push_bind(node.to_string())
-                        .push_bind(controller.to_string())
-                        .push_bind(0_i64)
-                        .push_bind(address.clone())
-                        .push_bind(at.0)
-                        .push_bind("");
-                })
-                .await?;
-                sqlx::query("UPDATE node_session SET epoch = epoch + 1, closed_ms = NULL WHERE node = ?")
-                    .bind(node.to_string())
-                    .execute(tx.conn())
-                    .await?;
-                fleet::set_facts(tx, *node, facts, *at).await?;
-                came += 1;
-                if single {
-                    tx.event(NewEvent::new(EventKind::NodeConnected).node(*node).with("address", &address));
-                }
-            }
-            Presence::Disconnected { node, reason, at } => {
-                sqlx::query("UPDATE node SET state = 'offline', seen_ms = ? WHERE id = ?")
-                    .bind(at.0)
-                    .bind(node.to_string())
-                    .execute(tx.conn())
-                    .await?;
-                sqlx::query("UPDATE node_session SET closed_ms = ?, reason = ? WHERE node = ? AND controller = ?")
-                    .bind(at.0)
-                    .bind(fleet::bounded(reason, 255))
-                    .bind(node.to_string())
-                    .bind(controller.to_string())
-                    .execute(tx.conn())
-                    .await?;
-                went += 1;
-                if single {
-                    tx.event(NewEvent::new(EventKind::NodeDisconnected).node(*node).with("reason", reason));
-                }
-            }
-            Presence::Heard { node, is_stale, at } => {
-                sqlx::query("UPDATE node SET state = ?, seen_ms = ? WHERE id = ? AND state <> 'offline'")
-                    .bind(if *is_stale { "stale" } else { "online" })
-                    .bind(at.0)
-                    .bind(node.to_string())
-                    .execute(tx.conn())
-                    .await?;
-                if single {
-                    let word = if *is_stale { "silent" } else { "heard again" };
-                    tx.event(NewEvent::new(EventKind::NodeChanged).node(*node).with("heard", word));
-                }
+        let round = match one {
+            Presence::Connected { node, .. } | Presence::Disconnected { node, .. } | Presence::Heard { node, .. } => {
+                let count = count.entry(*node).or_default();
+                *count += 1;
+                *count - 1
             }
             Presence::Refused { node, address, reason, .. } => {
                 let event = NewEvent::new(EventKind::NodeRefused).with("address", address).with("reason", reason);
@@ -199,14 +185,150 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
                     Some(node) => event.node(*node),
                     None => event,
                 });
+                continue;
             }
+        };
+        if rounds.len() == round {
+            rounds.push(Vec::new());
         }
+        rounds[round].push(one);
+    }
+    let (mut came, mut went) = (0, 0);
+    for round in rounds {
+        came += connected(tx, controller, &round, single).await?;
+        went += disconnected(tx, controller, &round, single).await?;
+        heard(tx, &round, single).await?;
     }
     if !single && came > 0 {
         tx.event(NewEvent::new(EventKind::NodeConnected).with("nodes", came));
     }
     if !single && went > 0 {
         tx.event(NewEvent::new(EventKind::NodeDisconnected).with("nodes", went));
+    }
+    Ok(())
+}
+
+struct Came<'a> {
+    node: NodeId,
+    address: String,
+    facts: &'a NodeFacts,
+    at: UnixMs,
+}
+
+async fn connected(
+    tx: &mut Tx,
+    controller: ControllerId,
+    presence: &[&Presence],
+    single: bool,
+) -> Result<usize, DbError> {
+    let came = presence.iter().filter_map(|p| match p {
+        Presence::Connected { node, address, facts, at } => {
+            Some(Came { node: *node, address: fleet::bounded(address, 64), facts, at: *at })
+        }
+        _ => None,
+    });
+    let mut came: Vec<Came<'_>> = came.collect();
+    let ids: Vec<NodeId> = came.iter().map(|c| c.node).collect();
+    let known = fleet::said(tx, &ids).await?;
+    came.retain(|c| known.contains_key(&c.node));
+    for chunk in came.chunks(SAME_TIME) {
+        let Some(at) = chunk.iter().map(|c| c.at.0).max() else { continue };
+        let mut query = QueryBuilder::<Any>::new("UPDATE node SET state = 'online', seen_ms = ");
+        query.push_bind(at).push(", observed_address = CASE id");
+        for one in chunk {
+            query.push(" WHEN ").push_bind(one.node.to_string()).push(" THEN ").push_bind(one.address.clone());
+        }
+        query.push(" ELSE observed_address END WHERE id IN ");
+        push_ids(&mut query, &chunk.iter().map(|c| c.node).collect::<Vec<_>>());
+        query.build().persistent(false).execute(tx.conn()).await?;
+    }
+    let after = tx.dialect().on_conflict(&["node"], &["controller", "address", "opened_ms", "reason"]);
+    let columns = ["node", "controller", "epoch", "address", "opened_ms", "reason"];
+    insert_many(tx, "node_session", &columns, &after, &came, |b, one| {
+        b.push_bind(one.node.to_string())
+            .push_bind(controller.to_string())
+            .push_bind(0_i64)
+            .push_bind(one.address.clone())
+            .push_bind(one.at.0)
+            .push_bind("");
+    })
+    .await?;
+    let ids: Vec<NodeId> = came.iter().map(|c| c.node).collect();
+    for chunk in id_chunks(&ids) {
+        let mut query =
+            QueryBuilder::<Any>::new("UPDATE node_session SET epoch = epoch + 1, closed_ms = NULL WHERE node IN ");
+        push_ids(&mut query, chunk);
+        query.build().persistent(false).execute(tx.conn()).await?;
+    }
+    for one in &came {
+        // Most nodes say the same each time.
+        if known[&one.node].as_ref() != Some(one.facts) {
+            fleet::set_facts(tx, one.node, one.facts, one.at).await?;
+        }
+        if single {
+            tx.event(NewEvent::new(EventKind::NodeConnected).node(one.node).with("address", &one.address));
+        }
+    }
+    Ok(came.len())
+}
+
+async fn disconnected(
+    tx: &mut Tx,
+    controller: ControllerId,
+    presence: &[&Presence],
+    single: bool,
+) -> Result<usize, DbError> {
+    let mut by_reason: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
+    let (mut went, mut latest) = (Vec::new(), 0);
+    for one in presence {
+        if let Presence::Disconnected { node, reason, at } = one {
+            by_reason.entry(fleet::bounded(reason, 255)).or_default().push(*node);
+            went.push(*node);
+            latest = latest.max(at.0);
+            if single {
+                tx.event(NewEvent::new(EventKind::NodeDisconnected).node(*node).with("reason", reason));
+            }
+        }
+    }
+    for chunk in id_chunks(&went) {
+        let mut query = QueryBuilder::<Any>::new("UPDATE node SET state = 'offline', seen_ms = ");
+        query.push_bind(latest).push(" WHERE id IN ");
+        push_ids(&mut query, chunk);
+        query.build().persistent(false).execute(tx.conn()).await?;
+    }
+    for (reason, nodes) in &by_reason {
+        for chunk in id_chunks(nodes) {
+            let mut query = QueryBuilder::<Any>::new("UPDATE node_session SET closed_ms = ");
+            query.push_bind(latest).push(", reason = ").push_bind(reason.clone());
+            query.push(" WHERE controller = ").push_bind(controller.to_string()).push(" AND node IN ");
+            push_ids(&mut query, chunk);
+            query.build().persistent(false).execute(tx.conn()).await?;
+        }
+    }
+    Ok(went.len())
+}
+
+async fn heard(tx: &mut Tx, presence: &[&Presence], single: bool) -> Result<(), DbError> {
+    for (wanted, state, word) in [(true, "stale", "silent"), (false, "online", "heard again")] {
+        let (mut nodes, mut latest) = (Vec::new(), 0);
+        for one in presence {
+            if let Presence::Heard { node, is_stale, at } = one
+                && *is_stale == wanted
+            {
+                nodes.push(*node);
+                latest = latest.max(at.0);
+                if single {
+                    tx.event(NewEvent::new(EventKind::NodeChanged).node(*node).with("heard", word));
+                }
+            }
+        }
+        for chunk in id_chunks(&nodes) {
+            let mut query = QueryBuilder::<Any>::new("UPDATE node SET state = ");
+            query.push_bind(state).push(", seen_ms = ").push_bind(latest);
+            query.push(" WHERE state <> 'offline' AND id IN ");
+            push_ids(&mut query, chunk);
+            query.build().persistent(false).execute(tx.conn()).await?;
+        }
     }
     Ok(())
 }

@@ -259,6 +259,22 @@ pub async fn set_facts(tx: &mut Tx, id: NodeId, facts: &NodeFacts, at: UnixMs) -
     Ok(())
 }
 
+/// Returns what nodes last said of themselves: those of `ids` that are of this fleet and not revoked.
+pub async fn said(tx: &mut Tx, ids: &[NodeId]) -> Result<BTreeMap<NodeId, Option<NodeFacts>>, DbError> {
+    let mut found = BTreeMap::new();
+    for chunk in crate::db::row::id_chunks(ids) {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT n.id, f.facts FROM node n LEFT JOIN node_facts f ON f.node = n.id WHERE n.revoked_ms IS NULL AND n.id IN ",
+        );
+        crate::db::row::push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("node", row);
+            found.insert(r.parse("id")?, r.maybe_json::<NodeFacts>("facts")?);
+        }
+    }
+    Ok(found)
+}
+
 /// Stores the hash of a node's machine-id.
 pub async fn set_machine(tx: &mut Tx, id: NodeId, machine: &str) -> Result<(), DbError> {
     sqlx::query("UPDATE node SET machine = ? WHERE id = ?")

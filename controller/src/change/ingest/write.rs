@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The last committed sequence by node and outbox epoch.
-pub(super) type Acked = BTreeMap<(NodeId, u64), u64>;
+pub(crate) type Acked = BTreeMap<(NodeId, u64), u64>;
 
 /// Up to this many nodes or runs of a batch get an event each; more are told together.
 const SINGLE_EVENTS: usize = 20;
@@ -117,7 +117,7 @@ async fn current(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Curre
     Ok(found)
 }
 
-async fn seen(tx: &mut Tx, nodes: &[NodeId]) -> Result<Acked, DbError> {
+pub(crate) async fn seen(tx: &mut Tx, nodes: &[NodeId]) -> Result<Acked, DbError> {
     let mut found = Acked::new();
     for chunk in id_chunks(nodes) {
         let mut query = QueryBuilder::<Any>::new("SELECT s.node, s.epoch, s.seq FROM outbox_seen s WHERE s.node IN ");
