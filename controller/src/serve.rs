@@ -101,6 +101,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
         listen: address,
         controller,
         controllers: config.names.iter().map(|n| with_port(n, address.port())).collect(),
+        reset_key: reset_key(&config)?,
     };
     let link = Link::start(tasks, link, &credentials, gate, parts)?;
     renew_daily(tasks, ca, link, enrolments.clone());
@@ -191,6 +192,23 @@ fn controller_id(config: &Config) -> anyhow::Result<ControllerId> {
             let id: ControllerId = random::new_id();
             files::replace(&file, format!("{id}\n").as_bytes(), 0o600)?;
             Ok(id)
+        }
+        Err(e) => Err(e).with_context(|| format!("read {}", file.display())),
+    }
+}
+
+/// Returns the secret by which agents learn at once that this controller was killed, made with its data directory.
+fn reset_key(config: &Config) -> anyhow::Result<[u8; 32]> {
+    let dir = config.data_dir.join("identity");
+    files::private_dir(&dir)?;
+    let file = dir.join("reset-key");
+    match std::fs::read(&file) {
+        Ok(bytes) => <[u8; 32]>::try_from(bytes.as_slice())
+            .with_context(|| format!("{} has other than 32 bytes; remove it to have it made anew", file.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let key = random::bytes();
+            files::replace(&file, &key, 0o600)?;
+            Ok(key)
         }
         Err(e) => Err(e).with_context(|| format!("read {}", file.display())),
     }

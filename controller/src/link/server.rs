@@ -64,6 +64,8 @@ pub struct LinkConfig {
     pub controller: ControllerId,
     /// The controllers that agents may dial, as `HOST:PORT`; agents keep their own list when it is empty.
     pub controllers: Vec<String>,
+    /// The controller's secret for stateless resets, the same after each start.
+    pub reset_key: [u8; 32],
 }
 
 /// What the link works with.
@@ -147,7 +149,7 @@ impl Link {
         parts: Parts,
     ) -> Result<Self, LinkError> {
         let server = quic::server_config(&credentials.identity, &credentials.trust)?;
-        let endpoint = quic::listen(config.listen, server)?;
+        let endpoint = quic::listen(config.listen, server, &config.reset_key)?;
         let board = Arc::<Board>::default();
         presence::record(tasks, Arc::clone(&board), Arc::clone(&parts.members));
         let shared = Arc::new(Shared {

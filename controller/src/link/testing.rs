@@ -94,8 +94,12 @@ impl World {
         let members = Arc::new(Members::new(desired.clone(), ingest, controller));
         let at = Arc::new(gate.clone());
         let enrolments = Enrolments::start(&tasks, desired, ca.signer().clone(), at, &credentials, Vec::new());
-        let config =
-            LinkConfig { listen: "127.0.0.1:0".parse().expect("an address"), controller, controllers: Vec::new() };
+        let config = LinkConfig {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            controller,
+            controllers: Vec::new(),
+            reset_key: [7; 32],
+        };
         let parts = Parts { source: members.clone(), members, admission: Arc::new(enrolments.clone()) };
         let link = Link::start(&tasks, config, &credentials, gate.clone(), parts).expect("the link starts");
         let address = link.local_addr().expect("an address");

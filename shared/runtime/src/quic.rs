@@ -10,13 +10,18 @@ use std::{
     time::Duration,
 };
 
+use blake3::{derive_key, keyed_hash};
 use lampas_shared::id::NodeId;
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
-    crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig},
+    crypto::{
+        CryptoError, HmacKey,
+        rustls::{HandshakeData, QuicClientConfig, QuicServerConfig},
+    },
 };
+use quinn_proto::HashedConnectionIdGenerator;
 use rustls::{
     client::{ResolvesClientCert, danger::ServerCertVerifier},
     crypto::aws_lc_rs,
@@ -158,12 +163,20 @@ pub fn server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig,
     Ok(server)
 }
 
-/// Opens a controller's endpoint.
+/// Opens a controller's endpoint. `reset_key` is the controller's secret and the same after each start: with it a
+/// controller that was killed tells agents at their next packet that it knows nothing of their connections (stateless
+/// reset, RFC 9000, section 10.3), which they would otherwise learn from silence.
 ///
 /// # Errors
 /// When the socket can't be bound.
-pub fn listen(address: SocketAddr, config: ServerConfig) -> Result<Endpoint, EndpointError> {
-    endpoint(address, Some(config))
+pub fn listen(address: SocketAddr, config: ServerConfig, reset_key: &[u8; 32]) -> Result<Endpoint, EndpointError> {
+    let mut all = EndpointConfig::new(Arc::new(ResetKey(derive_key("lampas 2026 quic stateless reset", reset_key))));
+    let [a, b, c, d, e, f, g, h, ..] = derive_key("lampas 2026 quic connection ids", reset_key);
+    let ids = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    all.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    // A whole fleet is told within a second. A reset is smaller than what it answers.
+    all.min_reset_interval(Duration::from_micros(50));
+    endpoint(address, all, Some(config))
 }
 
 /// Opens an agent's endpoint, on a socket of its own, to reach a peer of the given address.
@@ -172,14 +185,18 @@ pub fn listen(address: SocketAddr, config: ServerConfig) -> Result<Endpoint, End
 /// When the socket can't be bound.
 pub fn dial_from(peer: SocketAddr) -> Result<Endpoint, EndpointError> {
     let any = if peer.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    endpoint(any.parse().expect("a valid address"), None)
+    endpoint(any.parse().expect("a valid address"), EndpointConfig::default(), None)
 }
 
-fn endpoint(address: SocketAddr, server: Option<ServerConfig>) -> Result<Endpoint, EndpointError> {
+fn endpoint(
+    address: SocketAddr,
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+) -> Result<Endpoint, EndpointError> {
     let failed = |source| EndpointError::Socket { address, source };
     let buffers = server.is_some();
     let socket = socket(address, buffers).map_err(failed)?;
-    Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime)).map_err(failed)
+    Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)
 }
 
 fn socket(address: SocketAddr, buffers: bool) -> io::Result<UdpSocket> {
@@ -240,6 +257,26 @@ pub fn peer_node(connection: &Connection) -> Option<(NodeId, CertInfo)> {
     match info.subject.who {
         Who::Node(node) => Some((node, info)),
         Who::Controller(_) => None,
+    }
+}
+
+/// Makes and checks reset tokens.
+struct ResetKey([u8; 32]);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], out: &mut [u8]) {
+        let hash = keyed_hash(&self.0, data);
+        out.copy_from_slice(&hash.as_bytes()[..out.len()]);
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        // Hashes compare in constant time.
+        let given = <[u8; 32]>::try_from(signature).map_err(|_| CryptoError)?;
+        if keyed_hash(&self.0, data) == given { Ok(()) } else { Err(CryptoError) }
     }
 }
 

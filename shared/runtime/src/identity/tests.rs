@@ -72,8 +72,11 @@ async fn handshake(
     verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
     client: Option<&Identity>,
 ) -> Result<Option<NodeId>, String> {
-    let listener =
-        listen("127.0.0.1:0".parse().expect("an address"), server_config(server.0, server.1).expect("configured"));
+    let listener = listen(
+        "127.0.0.1:0".parse().expect("an address"),
+        server_config(server.0, server.1).expect("configured"),
+        &[7; 32],
+    );
     let listener = listener.expect("listens");
     let address = listener.local_addr().expect("an address");
     let identity = client.map(|c| c.certified(&[]).expect("usable"));
