@@ -103,6 +103,7 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
 
 /// Opens the journal; waits for room on a full disk. `None` when the agent is to stop before there is any.
 async fn open_journal(dir: &Path, tasks: &Tasks) -> anyhow::Result<Option<Journal>> {
+    let stopping = tasks.stopping();
     loop {
         let at = dir.to_owned();
         let error = match tokio::task::spawn_blocking(move || Journal::open(&at)).await? {
@@ -114,7 +115,7 @@ async fn open_journal(dir: &Path, tasks: &Tasks) -> anyhow::Result<Option<Journa
         // Both arms are cancel-safe.
         tokio::select! {
             () = tokio::time::sleep(OPEN_AGAIN) => {}
-            () = tasks.stopping().cancelled() => return Ok(None),
+            () = stopping.cancelled() => return Ok(None),
         }
     }
 }
