@@ -68,7 +68,7 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
         </button>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Label role="presentation">{session.login} · {session.preset}</Menu.Label>
+        <Menu.Label>{session.login} · {session.preset}</Menu.Label>
         <Menu.Item leftSection={<Icon name="users" />} onClick={() => void navigate({ to: '/account' })}>Your account</Menu.Item>
         <Menu.Item leftSection={<Icon name="key" />} onClick={() => void navigate({ to: '/tokens' })}>API tokens</Menu.Item>
         <Menu.Divider role="separator" />
