@@ -62,6 +62,21 @@ export const objectsQuery = (filter: ObjectFilter) =>
 export const objectQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
 
+export const exportQuery = (filter: { scope?: string | undefined; kind?: string | undefined }) =>
+  queryOptions({ queryKey: ['objects', 'export', filter], queryFn: () => take(api.GET('/api/v1/export', { params: { query: defined(filter) } })) });
+
+export const sessionsQuery = queryOptions({ queryKey: ['users', 'sessions'], queryFn: () => take(api.GET('/api/v1/sessions')) });
+
+/** What a cron job's spec means: the next five runs come from the same check as in the editor. */
+export const nextRunsQuery = (id: string, revision: number) =>
+  queryOptions({
+    queryKey: ['check', 'next-runs', id, revision],
+    queryFn: async () => {
+      const { spec } = await take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } }));
+      return take(api.POST('/api/v1/check/spec', { body: spec }));
+    },
+  });
+
 export const revisionsQuery = (id: string) =>
   infiniteQueryOptions({
     queryKey: ['objects', 'revisions', id],
@@ -110,15 +125,17 @@ export const driftsQuery = (filter: DriftFilter) =>
 export const driftQuery = (id: string) =>
   queryOptions({ queryKey: ['drift', 'one', id], queryFn: () => take(api.GET('/api/v1/drift/{drift}', { params: { path: { drift: id } } })) });
 
-export const enrolTokensQuery = queryOptions({ queryKey: ['enrol'], queryFn: () => take(api.GET('/api/v1/enrolment-tokens', { params: { query: { limit: PAGE } } })) });
+export const enrolTokensQuery = (after: string | undefined) =>
+  queryOptions({ queryKey: ['enrol', 'list', after], queryFn: () => take(api.GET('/api/v1/enrolment-tokens', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
 
 export const enrolTokenQuery = (id: string) =>
   queryOptions({ queryKey: ['enrol', id], queryFn: () => take(api.GET('/api/v1/enrolment-tokens/{token}', { params: { path: { token: id } } })) });
 
-export const usersQuery = queryOptions({ queryKey: ['users'], queryFn: () => take(api.GET('/api/v1/users', { params: { query: { limit: PAGE } } })) });
+export const usersQuery = (after: string | undefined) =>
+  queryOptions({ queryKey: ['users', 'list', after], queryFn: () => take(api.GET('/api/v1/users', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
 
-export const apiTokensQuery = (all: boolean) =>
-  queryOptions({ queryKey: ['tokens', all], queryFn: () => take(api.GET('/api/v1/tokens', { params: { query: { all, limit: PAGE } } })) });
+export const apiTokensQuery = (all: boolean, after: string | undefined) =>
+  queryOptions({ queryKey: ['tokens', all, after], queryFn: () => take(api.GET('/api/v1/tokens', { params: { query: { all, ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
 
 export const auditQuery = (filter: { principal?: string | undefined; act?: string | undefined; after?: string | undefined }) =>
   queryOptions({

@@ -2,6 +2,7 @@
 import { Link } from '@tanstack/react-router';
 import type { ChangeSummary } from '@/api/schema';
 import { Time } from '@/ui/Time';
+import { changeTitle } from './changeTitle';
 import { total } from './progress';
 import { StateBadge } from './StateBadge';
 
@@ -10,7 +11,7 @@ export function ChangeRow({ change }: { change: ChangeSummary }) {
     <li>
       <Link to="/changes/$change" params={{ change: String(change.number) }} className="change-row">
         <span className="mono dim">#{change.number}</span>
-        <span className="grow ellipsis">{change.title}</span>
+        <span className="grow ellipsis">{changeTitle(change)}</span>
         <StateBadge state={changeLook(change)} more={change.state === 'rolling' ? `${change.progress.converged}/${total(change.progress)}` : undefined} />
         <span className="dim small ellipsis change-by">{change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
       </Link>

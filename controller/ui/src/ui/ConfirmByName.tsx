@@ -1,6 +1,7 @@
 // Asks for the name before something is destroyed, and shows what it will touch.
 import { useState } from 'react';
 import { Button, Group, Modal, TextInput } from '@mantine/core';
+import { ActionButton } from './ActionButton';
 import { Failure } from './Notice';
 
 interface Props {
@@ -32,7 +33,7 @@ export function ConfirmByName({ opened, onClose, title, name, verb, children, on
         <Failure error={error} />
         <Group justify="flex-end" gap={8}>
           <Button variant="default" onClick={onClose}>Keep it</Button>
-          <Button color="red" type="submit" disabled={!matches} loading={isPending}>{verb}</Button>
+          <ActionButton color="red" type="submit" refusal={matches ? undefined : `Type ${name} above first.`} loading={isPending}>{verb}</ActionButton>
         </Group>
       </form>
     </Modal>

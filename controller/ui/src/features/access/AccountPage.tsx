@@ -1,16 +1,19 @@
 // One's own account: password, and what this browser remembers.
 import { useState } from 'react';
 import { Button, PasswordInput, SegmentedControl, Switch, useMantineColorScheme } from '@mantine/core';
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { api, fieldProblem, take } from '@/api/client';
+import { sessionsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
+import type { OpenSession } from '@/api/schema';
 import { FactList } from '@/ui/Facts';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { setPrefs, usePrefs } from '@/ui/prefs';
 import { Time } from '@/ui/Time';
-import { toast } from '@/ui/toast';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { toast, toastFailure } from '@/ui/toast';
 
 export default function AccountPage() {
   const session = useSession();
@@ -29,8 +32,52 @@ export default function AccountPage() {
           </section>
         </div>
       </div>
+      <SessionsCard />
     </>
   );
+}
+
+function SessionsCard() {
+  const client = useQueryClient();
+  const sessions = useQuery(sessionsQuery);
+  const refresh = (): Promise<void> => client.invalidateQueries({ queryKey: sessionsQuery.queryKey });
+  const others = sessions.data?.items.filter((session) => !session.is_current) ?? [];
+  const end = useMutation({
+    mutationFn: (ended: readonly OpenSession[]) => Promise.all(ended.map((session) => take(api.DELETE('/api/v1/sessions/{session}', { params: { path: { session: session.id } } })))),
+    onSuccess: (_, ended) => { toast(ended.length === 1 ? 'The session is over' : `${ended.length} sessions are over`); },
+    onError: toastFailure,
+    onSettled: refresh,
+  });
+  return (
+    <section className="card" aria-labelledby="sessions">
+      <div className="card-head">
+        <h2 id="sessions" className="grow">Open sessions</h2>
+        {others.length > 1 && <Button size="xs" variant="default" loading={end.isPending} onClick={() => { end.mutate(others); }}>End the {others.length} others</Button>}
+      </div>
+      <Failure error={sessions.error} />
+      {sessions.data === undefined ? sessions.error === null && <RowSkeletons rows={2} /> : (
+        <ul className="card-list">
+          {sessions.data.items.map((session) => (
+            <li key={session.id}>
+              <div className="session">
+                <span className="grow"><strong>{browserOf(session.agent)}</strong> <span className="dim">from <span className="mono">{session.from}</span></span></span>
+                <span className="dim small">signed in <Time at={session.created_at} /> · seen <Time at={session.seen_at} /></span>
+                {session.is_current ? <span className="chip">this one</span> : <Button size="compact-xs" variant="default" onClick={() => { end.mutate([session]); }}>End it</Button>}
+              </div>
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+/** Names browser and system of a user agent; what it doesn't know it shows as it is. */
+function browserOf(agent: string): string {
+  const browser = [['Edg/', 'Edge'], ['OPR/', 'Opera'], ['Firefox/', 'Firefox'], ['Chrome/', 'Chrome'], ['Safari/', 'Safari']].find(([mark = '']) => agent.includes(mark))?.[1];
+  const system = [['Android', 'Android'], ['iPhone', 'iPhone'], ['iPad', 'iPad'], ['Windows', 'Windows'], ['Mac OS X', 'macOS'], ['Linux', 'Linux']].find(([mark = '']) => agent.includes(mark))?.[1];
+  if (browser === undefined) return agent === '' ? 'An unknown program' : agent.slice(0, 60);
+  return system === undefined ? browser : `${browser} on ${system}`;
 }
 
 function PasswordCard() {

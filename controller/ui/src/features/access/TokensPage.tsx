@@ -12,6 +12,7 @@ import { Command, Empty } from '@/ui/Empty';
 import { Icon } from '@/ui/Icon';
 import { Failure, Notice } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
+import { Pager } from '@/ui/Pager';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Tabs } from '@/ui/Tabs';
 import { Time } from '@/ui/Time';
@@ -29,10 +30,11 @@ const LIVES = [
 
 export default function TokensPage() {
   const session = useSession();
-  const { show } = route.useSearch();
+  const { show, after } = route.useSearch();
+  const navigate = route.useNavigate();
   const mayAll = session.permissions.includes('manage_users');
   const isAll = show === 'all' && mayAll;
-  const tokens = useQuery(apiTokensQuery(isAll));
+  const tokens = useQuery(apiTokensQuery(isAll, after));
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState<ApiTokenCreated>();
   const columns: readonly Column<ApiToken>[] = [
@@ -58,6 +60,7 @@ export default function TokensPage() {
       ) : (
         <DataTable label="API tokens" columns={columns} rows={tokens.data.items} idOf={(token) => token.id} />
       )}
+      <Pager shown={tokens.data?.items.length ?? 0} total={tokens.data?.total} noun="tokens" isFirst={after === undefined} next={tokens.data?.next} onGo={(next) => void navigate({ search: { ...(show === undefined ? {} : { show }), ...(next === undefined ? {} : { after: next }) } })} />
       {isMaking && (
         <NewToken
           onClose={() => { setMaking(false); }}

@@ -2,6 +2,7 @@
 import { useState } from 'react';
 import { Button, Group, Menu, Modal, PasswordInput, Select, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi } from '@tanstack/react-router';
 import { api, fieldProblem, take } from '@/api/client';
 import { usersQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
@@ -11,6 +12,7 @@ import { DataTable, type Column } from '@/ui/DataTable';
 import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
+import { Pager } from '@/ui/Pager';
 import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { ShapeMark } from '@/ui/ShapeMark';
@@ -18,8 +20,12 @@ import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
 import { PRESETS, presetOf } from './presets';
 
+const route = getRouteApi('/app/users');
+
 export default function UsersPage() {
-  const users = useQuery(usersQuery);
+  const { after } = route.useSearch();
+  const navigate = route.useNavigate();
+  const users = useQuery(usersQuery(after));
   const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'remove'; user: User }>();
   const close = (): void => { setDialog(undefined); };
   const columns: readonly Column<User>[] = [
@@ -32,9 +38,10 @@ export default function UsersPage() {
   ];
   return (
     <>
-      <PageHead title="Users" facts={users.data !== undefined && plural(users.data.items.length, 'user')} actions={<Button leftSection={<Icon name="plus" />} onClick={() => { setDialog({ kind: 'new' }); }}>New user</Button>} />
+      <PageHead title="Users" facts={users.data !== undefined && plural(users.data.total ?? users.data.items.length, 'user')} actions={<Button leftSection={<Icon name="plus" />} onClick={() => { setDialog({ kind: 'new' }); }}>New user</Button>} />
       <Failure error={users.error} />
       {users.data === undefined ? users.error === null && <RowSkeletons /> : <DataTable label="Users" columns={columns} rows={users.data.items} idOf={(user) => user.id} />}
+      <Pager shown={users.data?.items.length ?? 0} total={users.data?.total} noun="users" isFirst={after === undefined} next={users.data?.next} onGo={(next) => void navigate({ search: next === undefined ? {} : { after: next } })} />
       {dialog?.kind === 'new' && <NewUser onClose={close} />}
       {dialog?.kind === 'password' && <NewPassword user={dialog.user} onClose={close} />}
       {dialog?.kind === 'remove' && <RemoveUser user={dialog.user} onClose={close} />}

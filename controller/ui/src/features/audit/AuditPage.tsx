@@ -22,9 +22,9 @@ const route = getRouteApi('/app/audit');
 
 const columns: readonly Column<AuditEntry>[] = [
   { id: 'seq', head: 'No.', right: true, from: 'md', cell: (entry) => <span className="dim">{entry.seq}</span> },
-  { id: 'at', head: 'When', cell: (entry) => <Time at={entry.at} absolute /> },
-  { id: 'principal', head: 'Who', cell: (entry) => entry.principal },
-  { id: 'act', head: 'What', cell: (entry) => <span className="mono">{entry.act}</span> },
+  { id: 'at', head: 'When', cell: (entry) => <><span className="from-sm-inline"><Time at={entry.at} absolute /></span><span className="below-sm"><Time at={entry.at} /></span></> },
+  { id: 'principal', head: 'Who', from: 'sm', cell: (entry) => entry.principal },
+  { id: 'act', head: 'What', cell: (entry) => <><span className="mono">{entry.act}</span><span className="below-sm-block dim small">{entry.principal}{entry.object !== '' && ` · ${entry.object}`}</span></> },
   { id: 'object', head: 'On what', from: 'sm', grow: true, cell: (entry) => <span title={`${entry.object} ${entry.reason}`}>{entry.object}{entry.reason !== '' && <span className="dim"> · {entry.reason}</span>}</span> },
   { id: 'result', head: 'Result', cell: (entry) => <Result result={entry.result} /> },
   { id: 'from', head: 'From', from: 'lg', cell: (entry) => <span className="mono dim">{entry.from}</span> },
@@ -33,7 +33,7 @@ const columns: readonly Column<AuditEntry>[] = [
 
 function Result({ result }: { result: string }) {
   const isDone = result === 'done';
-  return <span className="state" title={result}><ShapeMark shape={isDone ? 'check' : 'cross'} tone={isDone ? 'green' : 'red'} size={10} />{isDone ? 'done' : <span className="ellipsis" style={{ maxWidth: 220 }}>{result}</span>}</span>;
+  return <span className="state" title={result}><ShapeMark shape={isDone ? 'check' : 'cross'} tone={isDone ? 'green' : 'red'} size={10} />{isDone ? <span className="from-sm-inline">done</span> : <span className="ellipsis audit-result">{result}</span>}</span>;
 }
 
 export default function AuditPage() {

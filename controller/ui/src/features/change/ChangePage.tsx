@@ -5,6 +5,7 @@ import { api, take } from '@/api/client';
 import { changeNodesQuery, changeQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import { changeLook } from '@/components/ChangeRow';
+import { wholeTitle } from '@/components/changeTitle';
 import { StateBadge } from '@/components/StateBadge';
 import { ActionButton } from '@/ui/ActionButton';
 import { Facts } from '@/ui/Facts';
@@ -59,7 +60,7 @@ export default function ChangePage() {
       <PageHead
         above={<Link to="/changes">Changes</Link>}
         tab={`Change ${it.number}`}
-        title={<><span className="dim num nowrap">#{it.number}</span> {it.title} <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={changeLook(it)} /></span></>}
+        title={<><span className="dim num nowrap">#{it.number}</span> {wholeTitle(it)} <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={changeLook(it)} /></span></>}
         facts={
           <Facts
             items={[
@@ -68,7 +69,7 @@ export default function ChangePage() {
               it.applied_at != null && <span key="applied">applied <Time at={it.applied_at} /></span>,
               it.applied_at != null && it.done_at != null && `done in ${span(Date.parse(it.done_at) - Date.parse(it.applied_at))}`,
               it.reverts != null && <Link key="reverts" to="/changes/$change" params={{ change: String(it.reverts) }}>reverts change {it.reverts}</Link>,
-              it.reason !== '' && `“${it.reason}”`,
+              it.reason !== '' && wholeTitle(it) !== it.reason && `“${it.reason}”`,
             ]}
           />
         }

@@ -4,6 +4,7 @@ import { getRouteApi } from '@tanstack/react-router';
 import { changesQuery } from '@/api/queries';
 import type { ChangeSummary } from '@/api/schema';
 import { changeLook } from '@/components/ChangeRow';
+import { changeTitle } from '@/components/changeTitle';
 import { total } from '@/components/progress';
 import { StateBadge } from '@/components/StateBadge';
 import { NewObject } from '@/features/host/ObjectsPage';
@@ -22,10 +23,10 @@ import { Waiting } from '@/ui/Waiting';
 const route = getRouteApi('/app/changes');
 
 const columns: readonly Column<ChangeSummary>[] = [
-  { id: 'number', head: 'Change', cell: (change) => <><span className="mono dim">#{change.number}</span><span className="ellipsis">{change.title}</span></> },
+  { id: 'number', head: 'Change', cell: (change) => <><span className="mono dim">#{change.number}</span><span className="ellipsis" title={changeTitle(change)}>{changeTitle(change)}</span></> },
   { id: 'state', head: 'State', cell: (change) => <StateBadge state={changeLook(change)} /> },
   { id: 'nodes', head: 'In force', right: true, from: 'sm', cell: (change) => (total(change.progress) === 0 ? '' : `${change.progress.converged}/${total(change.progress)}`) },
-  { id: 'reason', head: 'Why', from: 'md', grow: true, cell: (change) => <span className="dim" title={change.reason}>{change.reason}</span> },
+  { id: 'reason', head: 'Why', from: 'md', grow: true, cell: (change) => changeTitle(change) === change.reason ? <span className="dim">{change.title}</span> : <span className="dim" title={change.reason}>{change.reason}</span> },
   { id: 'author', head: 'By', from: 'sm', cell: (change) => change.author },
   { id: 'took', head: 'Took', from: 'md', right: true, cell: (change) => (change.applied_at == null || change.done_at == null ? '' : span(Date.parse(change.done_at) - Date.parse(change.applied_at))) },
   { id: 'at', head: 'When', right: true, cell: (change) => <Time at={change.applied_at ?? change.created_at} /> },

@@ -1,5 +1,4 @@
 // How an applied change lands: a dot for each node, filled when the node has proven its hash.
-import { Link } from '@tanstack/react-router';
 import type { Change, ChangeNode } from '@/api/schema';
 import { STEPS, total } from '@/components/progress';
 import { ProgressBar } from '@/components/ProgressBar';
@@ -11,9 +10,7 @@ import { ShapeMark } from '@/ui/ShapeMark';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { span } from '@/ui/time';
 import { NodesOfChange } from './NodesOfChange';
-
-// More dots than this would no longer be told apart; the list below has them all.
-const MOST_DOTS = 1_500;
+import { WaveView } from './WaveView';
 
 /** Returns the state of the one table for a node of a change. */
 export function nodeLook(node: ChangeNode): string {
@@ -40,26 +37,10 @@ export function LandingCard({ change, nodes, error }: { change: Change; nodes: r
           {sum === 0 && <span className="dim">No node was affected.</span>}
         </div>
         <Failure error={error} />
-        {nodes === undefined ? error === null && <RowSkeletons rows={2} /> : <Dots nodes={nodes} />}
+        {nodes === undefined ? error === null && <RowSkeletons rows={2} /> : <WaveView nodes={nodes} />}
       </div>
       {nodes !== undefined && nodes.length > 0 && <NodesOfChange nodes={nodes} />}
     </section>
-  );
-}
-
-function Dots({ nodes }: { nodes: readonly ChangeNode[] }) {
-  if (nodes.length === 0 || nodes.length > MOST_DOTS) return null;
-  return (
-    <div className={nodes.length > 300 ? 'dots dots-many' : 'dots'}>
-      {nodes.map((node) => {
-        const state = nodeLook(node);
-        return (
-          <Link key={node.node.id} to="/nodes/$node" params={{ node: node.node.name }} title={`${node.node.name}: ${look(state).word}`} aria-label={`${node.node.name}: ${look(state).word}`}>
-            <ShapeMark shape={look(state).shape} tone={look(state).tone} size={nodes.length > 300 ? 9 : 12} />
-          </Link>
-        );
-      })}
-    </div>
   );
 }
 

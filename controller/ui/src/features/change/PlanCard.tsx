@@ -2,14 +2,17 @@
 import type { Action, Plan, PlanGroup } from '@/api/schema';
 import { NextRuns } from '@/features/host/CheckCard';
 import { Diff, DiffSize } from '@/ui/Diff';
+import { diffSize, parseDiff } from '@/ui/diff';
 import { Icon } from '@/ui/Icon';
 import { Notice } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
+import { Time } from '@/ui/Time';
 
 const signs = { create: '+', update: '~', remove: '−' } as const;
 
 export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }) {
   const groups = plan.groups.filter((group) => group.actions.length > 0);
+  const open = smallOnes(groups);
   return (
     <section className="card" aria-labelledby="plan">
       <div className="card-head">
@@ -17,12 +20,39 @@ export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }
         <span className="dim small">computed by each node against its own disk; equal ones are folded</span>
       </div>
       {groups.length === 0 && <p className="card-none">No node has anything to do.</p>}
-      {groups.map((group, index) => <Group key={group.nodes[0]?.id ?? index} group={group} isOpen={!isApplied && index < 3} />)}
+      {groups.map((group, index) => <Group key={group.nodes[0]?.id ?? index} group={group} isOpen={open.has(index)} />)}
       {!isApplied && plan.next_runs.map((runs) => (
-        <div key={runs.name} className="plan-group card-body"><strong>{runs.name}</strong><NextRuns runs={runs.runs} zone={runs.time_zone} /></div>
+        <details key={runs.name} className="plan-group">
+          <summary>
+            <span className="turn"><Icon name="right" size={14} /></span>
+            <Icon name="jobs" />
+            <span>next runs of <strong>{runs.name}</strong></span>
+            {runs.runs[0] !== undefined && <span className="dim">the first <Time at={runs.runs[0].at} /></span>}
+          </summary>
+          <div className="plan-actions"><NextRuns runs={runs.runs} zone={runs.time_zone} /></div>
+        </details>
       ))}
     </section>
   );
+}
+
+// As many changed lines as fit on a screen stand open; what is longer is folded until somebody asks.
+const OPEN_LINES = 60;
+
+/** Returns the groups that stand open: from the first on, while all of them together stay small. */
+function smallOnes(groups: readonly PlanGroup[]): ReadonlySet<number> {
+  const open = new Set<number>();
+  let lines = 0;
+  groups.forEach((group, index) => {
+    const size = group.actions.reduce((sum, action) => {
+      const { added, removed } = diffSize(parseDiff(action.diff));
+      return sum + added + removed + 3;
+    }, 0);
+    const hasFault = group.actions.some((action) => action.fault != null);
+    if (hasFault || lines + size <= OPEN_LINES) open.add(index);
+    lines += size;
+  });
+  return open;
 }
 
 function Group({ group, isOpen }: { group: PlanGroup; isOpen: boolean }) {

@@ -1,6 +1,6 @@
 // Enrolment tokens that were made, and what became of them.
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { Link } from '@tanstack/react-router';
+import { getRouteApi, Link } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
 import { enrolTokensQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
@@ -9,8 +9,11 @@ import { StateBadge } from '@/components/StateBadge';
 import { ActionButton } from '@/ui/ActionButton';
 import { DataTable, type Column } from '@/ui/DataTable';
 import { Failure } from '@/ui/Notice';
+import { Pager } from '@/ui/Pager';
 import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
+
+const route = getRouteApi('/app/enrol');
 
 const columns: readonly Column<EnrolToken>[] = [
   { id: 'for', head: 'For', cell: (token) => <span className="strong">{token.node ?? (token.roles.join(', ') || 'any node')}</span> },
@@ -37,13 +40,16 @@ function Withdraw({ token }: { token: EnrolToken }) {
 }
 
 export function TokensCard() {
-  const tokens = useQuery(enrolTokensQuery);
+  const { after } = route.useSearch();
+  const navigate = route.useNavigate();
+  const tokens = useQuery(enrolTokensQuery(after));
   if (tokens.data === undefined) return <Failure error={tokens.error} />;
-  if (tokens.data.items.length === 0) return null;
+  if (tokens.data.items.length === 0 && after === undefined) return null;
   return (
     <section className="stack-s" aria-labelledby="tokens">
       <h2 id="tokens">Enrolment tokens</h2>
       <DataTable label="Enrolment tokens" columns={columns} rows={tokens.data.items} idOf={(token) => token.id} />
+      <Pager shown={tokens.data.items.length} total={tokens.data.total} noun="tokens" isFirst={after === undefined} next={tokens.data.next} onGo={(next) => void navigate({ search: next === undefined ? {} : { after: next } })} />
     </section>
   );
 }

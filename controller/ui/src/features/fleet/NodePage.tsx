@@ -6,6 +6,7 @@ import { getRouteApi, Link } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
 import { driftsQuery, nodeActivityQuery, nodeQuery, nodeResourcesQuery, runsQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
+import type { NodeResource } from '@/api/schema';
 import { ActivityList } from '@/components/ActivityList';
 import { DriftCard } from '@/components/DriftCard';
 import { nodeState } from '@/components/nodeState';
@@ -27,6 +28,7 @@ import { NodeEdit } from './NodeEdit';
 import { NodeEnd } from './NodeEnd';
 import { Generation } from './nodeColumns';
 import { ResourcesTable } from './ResourcesTable';
+import { UpcomingRuns } from './UpcomingRuns';
 
 const route = getRouteApi('/app/nodes/$node');
 
@@ -82,8 +84,8 @@ export default function NodePage() {
             <Menu position="bottom-end">
               <Menu.Target><button type="button" className="plain" style={{ padding: 8 }} aria-label="More about this node"><Icon name="down" /></button></Menu.Target>
               <Menu.Dropdown>
-                <Menu.Item leftSection={<Icon name="close" />} color="red" disabled={refusal !== undefined || it.is_revoked} onClick={() => { setDialog('revoke'); }}>Revoke its certificate …</Menu.Item>
-                <Menu.Item leftSection={<Icon name="trash" />} color="red" disabled={refusal !== undefined} onClick={() => { setDialog('remove'); }}>Remove from the fleet …</Menu.Item>
+                <Menu.Item leftSection={<Icon name="close" />} color="red" disabled={refusal !== undefined || it.is_revoked} onClick={() => { setDialog('revoke'); }}>Revoke its certificate …{it.is_revoked && <span className="menu-why">It is revoked already.</span>}{refusal !== undefined && <span className="menu-why">{refusal}</span>}</Menu.Item>
+                <Menu.Item leftSection={<Icon name="trash" />} color="red" disabled={refusal !== undefined} onClick={() => { setDialog('remove'); }}>Remove from the fleet …{refusal !== undefined && <span className="menu-why">{refusal}</span>}</Menu.Item>
               </Menu.Dropdown>
             </Menu>
           </>
@@ -111,7 +113,7 @@ export default function NodePage() {
           {drifts.data?.items.length === 0 && <p className="card card-none">Nothing on {it.name} was changed by hand. What was is under <Link to="/drift" search={{ show: 'all', node: it.id }}>past drift</Link>.</p>}
         </div>
       )}
-      {tab === 'activity' && <ActivityTab name={name} />}
+      {tab === 'activity' && <ActivityTab name={name} resources={resources.data} />}
       {tab === 'runs' && <RunsTab node={it.id} />}
       {tab === 'facts' && <NodeFactsCard node={it} />}
       {dialog === 'edit' && <NodeEdit node={it} onClose={() => { setDialog(undefined); }} />}
@@ -120,10 +122,17 @@ export default function NodePage() {
   );
 }
 
-function ActivityTab({ name }: { name: string }) {
+function ActivityTab({ name, resources }: { name: string; resources: readonly NodeResource[] | undefined }) {
   const activity = useQuery(nodeActivityQuery(name));
-  if (activity.data === undefined) return activity.error === null ? <RowSkeletons /> : <Failure error={activity.error} />;
-  return <section className="card"><ActivityList items={activity.data.items} none="Nothing has happened here yet." /></section>;
+  return (
+    <div className="columns">
+      <section className="card" aria-labelledby="past">
+        <div className="card-head"><h2 id="past">What happened</h2></div>
+        {activity.data === undefined ? activity.error === null ? <RowSkeletons /> : <Failure error={activity.error} /> : <ActivityList items={activity.data.items} none="Nothing has happened here yet." />}
+      </section>
+      <UpcomingRuns resources={resources ?? []} />
+    </div>
+  );
 }
 
 function RunsTab({ node }: { node: string }) {

@@ -27,8 +27,8 @@ const NodeLook = lazy(() => import('./NodeLook'));
 const route = getRouteApi('/app/nodes');
 
 export default function NodesPage() {
-  const { look: _, ...filter } = route.useSearch();
-  const { look, setLook } = useLook();
+  const { look, ...filter } = route.useSearch();
+  const { setLook } = useLook();
   const navigate = route.useNavigate();
   const nodes = useQuery(nodesQuery(filter));
   const counts = useQuery(overviewQuery).data?.counts;

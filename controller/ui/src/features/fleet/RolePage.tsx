@@ -1,4 +1,5 @@
 // One role: its desired state and its members.
+import { lazy, Suspense, useState } from 'react';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { nodesQuery, objectsQuery, roleQuery } from '@/api/queries';
@@ -12,8 +13,13 @@ import { Pager } from '@/ui/Pager';
 import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Tabs } from '@/ui/Tabs';
+import { useLook } from '@/ui/useLook';
 import { nodeColumns } from './nodeColumns';
+import { NodesActions } from './NodesActions';
+import { RoleHistory } from './RoleHistory';
 import { RoleState } from './RolesPage';
+
+const NodeLook = lazy(() => import('./NodeLook'));
 
 const route = getRouteApi('/app/roles/$role');
 
@@ -21,6 +27,8 @@ export default function RolePage() {
   const { role: name } = route.useParams();
   const { tab = 'objects', after } = route.useSearch();
   const navigate = route.useNavigate();
+  const { look, setLook } = useLook();
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const role = useQuery(roleQuery(name));
   const objects = useQuery(objectsQuery({ scope: `role:${name}`, after: tab === 'objects' ? after : undefined }));
   const nodes = useQuery(nodesQuery({ role: name, after: tab === 'nodes' ? after : undefined }));
@@ -36,22 +44,24 @@ export default function RolePage() {
         actions={<NewObject scope={`role:${name}`} />}
       />
       <Failure error={role.error} />
-      <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }]} />
+      <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }, { id: 'history', title: 'History', to: to('history') }]} />
       <Failure error={list.error} />
-      {list.data === undefined ? (
+      {tab === 'history' ? <RoleHistory role={name} /> : list.data === undefined ? (
         list.error === null && <RowSkeletons />
       ) : tab === 'nodes' ? (
         nodes.data?.items.length === 0 ? (
           <Empty title={`No node has the role ${name}`} command={`lampasctl token create --role ${name}`}>Enrol one, or give the role to a node on its page.</Empty>
         ) : (
-          <DataTable label={`Nodes of role ${name}`} columns={nodeColumns} rows={nodes.data?.items ?? []} idOf={(node) => node.id} to={(node) => ({ to: '/nodes/$node', params: { node: node.name } })} />
+          <DataTable label={`Nodes of role ${name}`} columns={nodeColumns} rows={nodes.data?.items ?? []} idOf={(node) => node.id} nameOf={(node) => node.name} selected={selected} onSelect={setSelected} looked={look} onLook={(node) => { setLook(node.name); }} to={(node) => ({ to: '/nodes/$node', params: { node: node.name } })} />
         )
       ) : objects.data?.items.length === 0 ? (
         <Empty title={`Nothing is set for the role ${name}`} action={<NewObject scope={`role:${name}`} />}>Objects for the fleet and for labels reach its nodes too; the most specific one wins.</Empty>
       ) : (
         <DataTable label={`Objects of role ${name}`} columns={objectColumns.filter((column) => column.id !== 'scope')} rows={objects.data?.items ?? []} idOf={(object) => object.id} to={(object) => ({ to: '/config/$object', params: { object: object.id } })} />
       )}
-      <Pager shown={list.data?.items.length ?? 0} total={list.data?.total} noun={tab} isFirst={after === undefined} next={list.data?.next} onGo={(next) => void navigate({ search: { ...(tab === 'objects' ? {} : { tab }), ...(next === undefined ? {} : { after: next }) } })} />
+      {tab !== 'history' && <Pager shown={list.data?.items.length ?? 0} total={list.data?.total} noun={tab} isFirst={after === undefined} next={list.data?.next} onGo={(next) => void navigate({ search: { ...(tab === 'objects' ? {} : { tab }), ...(next === undefined ? {} : { after: next }) } })} />}
+      <Suspense fallback={null}>{look !== undefined && <NodeLook key={look} name={look} onClose={() => { setLook(undefined); }} />}</Suspense>
+      {tab === 'nodes' && selected.size > 0 && <NodesActions nodes={(nodes.data?.items ?? []).filter((node) => selected.has(node.id))} onDone={() => { setSelected(new Set()); }} />}
     </>
   );
 }

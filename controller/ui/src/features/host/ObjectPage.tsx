@@ -21,6 +21,7 @@ import { RowSkeletons } from '@/ui/Skeletons';
 import { Tabs } from '@/ui/Tabs';
 import { Time } from '@/ui/Time';
 import { History } from './History';
+import { ManifestView } from './ManifestView';
 import { ObjectEditor } from './ObjectEditor';
 import { ObjectNodes } from './ObjectNodes';
 
@@ -49,7 +50,7 @@ export default function ObjectPage() {
         above={<><Link to="/config">Config</Link> / <Link to="/config" search={{ kind: it.kind }}>{KIND_NOUNS[it.kind]}</Link></>}
         tab={it.name}
         title={<><Icon name={KIND_ICONS[it.kind]} size={20} />{it.name}</>}
-        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">saved by {it.author} <Time at={it.updated_at} /></span>, `on ${plural(it.effective_on.length, 'node')}`, it.overridden_on.length > 0 && `overridden on ${plural(it.overridden_on.length, 'node')}`]} />}
+        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">saved by {it.author} <Time at={it.updated_at} /></span>, `on ${plural(it.effective_on.length, 'node')}`, it.overridden_on.length > 0 && <Link key="overridden" {...to('nodes')} className="tone-amber">overridden on {plural(it.overridden_on.length, 'node')}</Link>]} />}
         actions={!it.is_deleted && <ActionButton variant="default" color="red" refusal={refusal} leftSection={<Icon name="trash" />} onClick={() => { setDeleting(true); }}>Delete</ActionButton>}
       />
       {it.is_deleted && <Notice tone="warn" title="This object was deleted">What it says below is its last revision. The history brings it back.</Notice>}
@@ -60,12 +61,14 @@ export default function ObjectPage() {
         tabs={[
           { id: 'edit', title: it.is_deleted ? 'Last revision' : 'Edit', to: to('edit') },
           { id: 'nodes', title: 'Nodes', count: it.effective_on.length, to: to('nodes') },
+          { id: 'manifest', title: 'As TOML', to: to('manifest') },
           { id: 'history', title: 'History', count: it.revision, to: to('history') },
           ...(it.kind === 'cron' ? [{ id: 'runs', title: 'Runs', to: to('runs') }] : []),
         ]}
       />
       {tab === 'edit' && <ObjectEditor key={it.id} draftKey={it.id} original={it.spec} revision={it.revision} isMasked={it.is_masked} />}
       {tab === 'nodes' && <ObjectNodes object={it} />}
+      {tab === 'manifest' && <ManifestView object={it} />}
       {tab === 'history' && <History object={it} />}
       {tab === 'runs' && <Runs object={id} />}
       {isDeleting && <Delete object={it} onClose={() => { setDeleting(false); }} />}

@@ -1,7 +1,7 @@
 // Config: every object, by kind and scope.
 import { Button, Menu } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { objectsQuery, rolesQuery, type ObjectFilter } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { ObjectSummary } from '@/api/schema';
@@ -23,6 +23,9 @@ import { Tabs } from '@/ui/Tabs';
 import { Time } from '@/ui/Time';
 import { Waiting } from '@/ui/Waiting';
 
+import { ExportButton } from './ExportButton';
+import { overridesIn } from './overrides';
+
 const route = getRouteApi('/app/config');
 
 export const objectColumns: readonly Column<ObjectSummary>[] = [
@@ -34,6 +37,18 @@ export const objectColumns: readonly Column<ObjectSummary>[] = [
   { id: 'author', head: 'By', from: 'md', cell: (object) => object.author },
   { id: 'updated', head: 'Saved', from: 'sm', right: true, cell: (object) => <Time at={object.updated_at} /> },
 ];
+
+/** The list's columns, where an object that others override (or that overrides others) says so. */
+function withOverrides(objects: readonly ObjectSummary[]): Column<ObjectSummary>[] {
+  const notes = overridesIn(objects);
+  return objectColumns.map((column) => (column.id !== 'summary' ? column : {
+    ...column,
+    cell: (object) => {
+      const note = notes.get(object.id);
+      return <>{note !== undefined && <span className={note.isLoser ? 'tone-amber' : 'tone-violet'}>{note.text} · </span>}{column.cell(object)}</>;
+    },
+  }));
+}
 
 export default function ObjectsPage() {
   const filter = route.useSearch();
@@ -47,7 +62,7 @@ export default function ObjectsPage() {
   const scopes = ['fleet', ...roles.map((role) => `role:${role.name}`), ...(filter.scope !== undefined && !filter.scope.startsWith('role:') && filter.scope !== 'fleet' ? [filter.scope] : [])];
   return (
     <>
-      <PageHead title="Config" facts={objects.data?.total == null ? 'What the nodes shall be' : `${plural(objects.data.total, 'object')}. The most specific scope wins: node, role, label, fleet.`} actions={<NewObject scope={filter.scope} />} />
+      <PageHead title="Config" facts={objects.data?.total == null ? 'What the nodes shall be' : `${plural(objects.data.total, 'object')}. The most specific scope wins: node, role, label, fleet.`} actions={<><ImportButton /><ExportButton scope={filter.scope} kind={filter.kind} /><NewObject scope={filter.scope} /></>} />
       <Tabs label="Kinds" active={filter.kind ?? 'all'} tabs={[{ id: 'all', title: 'All', to: { to: '/config', search: merge({ kind: undefined }) } }, ...KINDS_OF_OBJECTS.map((kind) => ({ id: kind, title: KIND_TITLES[kind], to: { to: '/config' as const, search: merge({ kind }) } }))]} />
       <div className="filters" role="search">
         <FilterText label="Name" value={filter.query} onChange={(query) => { set({ query }); }} />
@@ -62,14 +77,19 @@ export default function ObjectsPage() {
         isFiltered ? (
           <Empty title="No object matches these filters" action={<Button variant="default" onClick={() => void navigate({ search: {} })}>Clear the filters</Button>} />
         ) : (
-          <Empty title="Nothing is configured yet" action={<NewObject scope={undefined} />} command="lampasctl apply -f FILE --plan">Write the first cron job, hosts entry, script or file here, or apply a manifest.</Empty>
+          <Empty title="Nothing is configured yet" action={<NewObject scope={undefined} />} command="lampasctl apply -f FILE --plan">Write the first cron job, hosts entry, script or file here, or <Link to="/config/import">import a manifest</Link>.</Empty>
         )
       ) : (
-        <DataTable label="Objects" columns={objectColumns} rows={held.shown} idOf={(object) => object.id} to={(object) => ({ to: '/config/$object', params: { object: object.id } })} />
+        <DataTable label="Objects" columns={withOverrides(held.shown)} rows={held.shown} idOf={(object) => object.id} to={(object) => ({ to: '/config/$object', params: { object: object.id } })} />
       )}
       <Pager shown={held.shown.length} total={objects.data?.total} noun="objects" isFirst={filter.after === undefined} next={objects.data?.next} onGo={(after) => void navigate({ search: merge({ after }) })} />
     </>
   );
+}
+
+function ImportButton() {
+  const navigate = useNavigate();
+  return <ActionButton variant="default" refusal={useRefusal('change')} leftSection={<Icon name="upload" />} onClick={() => void navigate({ to: '/config/import' })}>Import</ActionButton>;
 }
 
 export function NewObject({ scope }: { scope: string | undefined }) {

@@ -1,0 +1,41 @@
+// What cron will run on a node next, from the jobs that are in force there.
+import { useQueries } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { nextRunsQuery } from '@/api/queries';
+import type { NodeResource } from '@/api/schema';
+import { Icon } from '@/ui/Icon';
+import { Time } from '@/ui/Time';
+
+// Each job is asked for by itself.
+const MOST_JOBS = 12;
+const MOST_RUNS = 10;
+
+export function UpcomingRuns({ resources }: { resources: readonly NodeResource[] }) {
+  const jobs = resources.filter((resource) => resource.kind === 'cron');
+  const asked = jobs.slice(0, MOST_JOBS);
+  const answers = useQueries({ queries: asked.map((job) => nextRunsQuery(job.object, job.revision)) });
+  const runs = answers
+    .flatMap((answer, index) => (answer.data?.next_runs ?? []).map((run) => ({ ...run, job: asked[index] })))
+    .sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
+    .slice(0, MOST_RUNS);
+  return (
+    <section className="card" aria-labelledby="upcoming">
+      <div className="card-head"><h2 id="upcoming">What comes next</h2></div>
+      {jobs.length === 0 && <p className="card-none">No cron job is in force here.</p>}
+      {jobs.length > 0 && runs.length === 0 && <p className="card-none">{answers.some((answer) => answer.isPending) ? 'Asking when its jobs run …' : 'None of its jobs has a time to run.'}</p>}
+      <ul className="card-list">
+        {runs.map((run) => run.job !== undefined && (
+          <li key={run.job.object + run.at}>
+            <Link to="/config/$object" params={{ object: run.job.object }}>
+              <Icon name="jobs" />
+              <span className="grow ellipsis">{run.job.name} {run.note != null && run.note !== '' && <span className="tone-amber">{run.note}</span>}</span>
+              <span className="dim small nowrap mono">{run.local.slice(5, 16).replace('T', ' ')}</span>
+              <span className="nowrap"><Time at={run.at} /></span>
+            </Link>
+          </li>
+        ))}
+      </ul>
+      {jobs.length > MOST_JOBS && <p className="card-none">The first {MOST_JOBS} of its {jobs.length} jobs.</p>}
+    </section>
+  );
+}
