@@ -57,7 +57,13 @@ enum Command {
     #[command(args_conflicts_with_subcommands = true)]
     Backup {
         #[command(flatten)]
-        write: Option<BackupWrite>,
+        common: Common,
+        /// Where to.
+        #[arg(long)]
+        to: Option<PathBuf>,
+        /// The file that holds the public key.
+        #[arg(long)]
+        key_file: Option<PathBuf>,
         #[command(subcommand)]
         command: Option<BackupCommand>,
     },
@@ -134,18 +140,6 @@ enum CaCommand {
     Rotate(Common),
     /// End the trust in the old roots.
     Retire(Common),
-}
-
-#[derive(Debug, Args)]
-struct BackupWrite {
-    #[command(flatten)]
-    common: Common,
-    /// Where to.
-    #[arg(long)]
-    to: PathBuf,
-    /// The file that holds the public key.
-    #[arg(long)]
-    key_file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -238,12 +232,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Token { command } => token(command).await,
         Command::Ca { command } => ca(command).await,
         Command::Backup { command: Some(command), .. } => backup_command(&command),
-        Command::Backup { write: Some(write), .. } => {
-            let config = write.common.load()?;
-            let key: PublicKey = read_line(&write.key_file)?.parse()?;
+        Command::Backup { common, to: Some(to), key_file: Some(key_file), .. } => {
+            let config = common.load()?;
+            let key: PublicKey = read_line(&key_file)?.parse()?;
             let db = open(&config).await?;
-            let done = backup::write(&db, &config.data_dir, &key, &write.to).await?;
-            say(&format!("{}: {} rows, {} files", write.to.display(), done.rows, done.files))
+            let done = backup::write(&db, &config.data_dir, &key, &to).await?;
+            say(&format!("{}: {} rows, {} files", to.display(), done.rows, done.files))
         }
         Command::Backup { .. } => bail!("say where to: --to FILE --key-file FILE"),
         Command::Restore { common, from, key_file } => {
@@ -343,4 +337,22 @@ fn read_line(path: &Path) -> anyhow::Result<zeroize::Zeroizing<String>> {
 
 fn say(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_is_written_or_one_is_looked_at() {
+        use clap::CommandFactory as _;
+
+        Arguments::command().debug_assert();
+        let parse = |words: &[&str]| Arguments::try_parse_from([&["lampas-controller", "backup"], words].concat());
+        let written = parse(&["--to", "b", "--key-file", "k", "--data-dir", "d"]).expect("is read");
+        assert!(matches!(written.command, Command::Backup { to: Some(_), key_file: Some(_), command: None, .. }));
+        let checked = parse(&["check", "--from", "b", "--key-file", "k"]).expect("is read");
+        assert!(matches!(checked.command, Command::Backup { command: Some(BackupCommand::Check { .. }), .. }));
+        assert!(parse(&["--to", "b", "check", "--from", "b", "--key-file", "k"]).is_err());
+    }
 }

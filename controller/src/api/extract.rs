@@ -3,13 +3,16 @@
 use std::str::FromStr;
 
 use axum::{
-    body::Bytes,
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
-use super::problem::{Answer, Refusal};
+use super::{
+    frame::{BodyLimit, drain},
+    problem::{Answer, Refusal},
+};
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -17,12 +20,12 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if !kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Refusal::new("media_type", "send Content-Type: application/json"));
         }
-        let bytes = body(request, state).await?;
+        let bytes = body(request).await?;
         read_json(&bytes).map(Self)
     }
 }
@@ -37,7 +40,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
         if request.headers().contains_key(header::CONTENT_TYPE) {
             return Json::from_request(request, state).await.map(|Json(value)| Self(value));
         }
-        let bytes = body(request, state).await?;
+        let bytes = body(request).await?;
         if bytes.is_empty() {
             Ok(Self(T::default()))
         } else {
@@ -46,11 +49,20 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
     }
 }
 
-async fn body<S: Send + Sync>(request: Request, state: &S) -> Answer<Bytes> {
-    Bytes::from_request(request, state).await.map_err(|e| match e.status().as_u16() {
-        413 => Refusal::new("too_large", "the body is longer than limits.body_bytes allows"),
-        _ => Refusal::new("malformed", "the body could not be read to its end"),
-    })
+async fn body(request: Request) -> Answer<Vec<u8>> {
+    let limit = request.extensions().get::<BodyLimit>().map_or(0, |l| l.0);
+    let mut stream = request.into_body().into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Refusal::new("malformed", "the body could not be read to its end"))?;
+        if bytes.len() + chunk.len() > limit {
+            drop(bytes);
+            drain(stream).await;
+            return Err(Refusal::new("too_large", format!("more than the {limit} bytes of limits.body_bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }
 
 /// Reads JSON; the mistake names its place.

@@ -2,13 +2,15 @@
 //! body of a problem.
 
 use axum::{
+    body::BodyDataStream,
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use std::net::IpAddr;
+use futures_util::StreamExt as _;
+use std::{net::IpAddr, time::Duration};
 use tracing::{Instrument as _, debug, info_span};
 
 use super::{App, problem::Refusal};
@@ -22,6 +24,14 @@ pub(super) struct RequestId(pub(super) String);
 #[derive(Debug, Clone)]
 pub(super) struct Nonce(pub(super) String);
 
+/// The longest body that this request may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimit(pub(super) usize);
+
+/// How much of a refused body is taken, and for how long.
+const DRAIN_BYTES: usize = 256 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(20);
+
 const ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps one request.
@@ -33,8 +43,12 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(Nonce(nonce.clone()));
 
+    request.extensions_mut().insert(BodyLimit(app.config.limits.body_bytes));
     let response = match too_large(&app, &request).or_else(|| wrong_host(&app, &request)) {
-        Some(refusal) => refusal.into_response(),
+        Some(refusal) => {
+            drain(request.into_body().into_data_stream()).await;
+            refusal.into_response()
+        }
         None => next.run(request).instrument(span.clone()).await,
     };
     let mut response = match response.extensions().get::<Refusal>() {
@@ -54,6 +68,22 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     let _entered = span.enter();
     debug!(status = response.status().as_u16(), took_ms = started.elapsed().as_millis() as u64, "answered");
     response
+}
+
+/// Takes and forgets the rest of a body that was refused: a client that is still sending when the connection closes
+/// would see a broken pipe instead of the reason. Bounded; who sends more, or slower, is cut off.
+pub(super) async fn drain(mut body: BodyDataStream) {
+    let taken = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // A refusal is answered either way.
+    let _ = tokio::time::timeout(DRAIN_TIME, taken).await;
 }
 
 /// Refuses what says itself that it is too long, before a byte of it is read.
