@@ -2,9 +2,13 @@
 
 mod access;
 mod apply;
+mod backup;
+mod bad_input;
 mod crash;
 mod docs;
 mod drift;
 mod enrol;
+mod full_disk;
 mod mariadb;
 mod restart;
+mod secrets;

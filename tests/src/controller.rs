@@ -28,7 +28,19 @@ pub struct Controller {
     directory: TempDir,
     port: u16,
     store: Store,
+    /// Its data directory within `directory`.
+    data: String,
+    log_level: String,
     process: Option<Process>,
+}
+
+/// What an HTTPS call gave.
+#[derive(Debug)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: u16,
+    /// The body, when it is JSON.
+    pub body: Value,
 }
 
 /// What a `lampasctl` call gave.
@@ -50,15 +62,39 @@ impl Controller {
 
     /// Starts a controller on a store and sets it up.
     pub fn start_with(store: Store) -> Result<Self> {
-        let mut controller = Self { directory: tempfile::tempdir()?, port: free_port()?, store, process: None };
+        let mut controller = Self::prepare(store)?;
         controller.resume()?;
-        let password = controller.path("password");
+        controller.set_up()?;
+        Ok(controller)
+    }
+
+    /// Makes the directories of a controller, and starts nothing.
+    pub fn prepare(store: Store) -> Result<Self> {
+        let (directory, port) = (tempfile::tempdir()?, free_port()?);
+        let (data, log_level) = ("data".to_owned(), "info".to_owned());
+        Ok(Self { directory, port, store, data, log_level, process: None })
+    }
+
+    /// Makes the first administrator of a controller that was just started.
+    pub fn set_up(&self) -> Result<()> {
+        let password = self.path("password");
         fs::write(&password, "correct horse battery\n")?;
-        let link = controller.data().join("setup-link");
+        let link = self.data().join("setup-link");
         wait_for("the set-up link", || fs::metadata(&link).map(drop));
         let (link, password) = (link.display().to_string(), password.display().to_string());
-        controller.ctl_ok(&["setup", "--link-file", &link, "--password-file", &password, "--fleet", "Test"])?;
-        Ok(controller)
+        self.ctl_ok(&["setup", "--link-file", &link, "--password-file", &password, "--fleet", "Test"])?;
+        Ok(())
+    }
+
+    /// Lets the process log from this level on, when it is started the next time.
+    pub fn set_log_level(&mut self, level: &str) {
+        level.clone_into(&mut self.log_level);
+    }
+
+    /// Goes on with another data directory and store, when the process is started the next time.
+    pub fn switch_to(&mut self, data: &str, store: Store) {
+        data.clone_into(&mut self.data);
+        self.store = store;
     }
 
     /// Starts the process again on the same data and port; returns once it answers.
@@ -71,7 +107,8 @@ impl Controller {
             file = path.display().to_string();
             args.extend(["--database-file", &file]);
         }
-        let mut process = Process::start("lampas-controller", &args, &self.path("controller.log"))?;
+        let log = self.path("controller.log");
+        let mut process = Process::start_logging("lampas-controller", &args, &log, &self.log_level)?;
         wait_for("the controller's port", || {
             if process.is_running() {
                 std::net::TcpStream::connect(("127.0.0.1", self.port)).map(drop).map_err(|e| e.to_string())
@@ -163,6 +200,42 @@ impl Controller {
         Ok(serde_json::from_str(&output.out)?)
     }
 
+    /// Calls `lampas-controller` on this controller's data and store; fails unless it exits with 0.
+    pub fn command(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(binary("lampas-controller")?);
+        command.args(args).arg("--data-dir").arg(self.data());
+        if let Store::Database(path) = &self.store {
+            command.arg("--database-file").arg(path);
+        }
+        let output = command.stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "{args:?} gave {output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Sends a request to the API as it is, with an API token or without; the body is a file.
+    pub fn https(&self, token: &str, method: &str, path: &str, more: &[&str]) -> Result<HttpAnswer> {
+        let mut command = Command::new("/usr/bin/curl");
+        command.args(["--silent", "--show-error", "--http1.1", "--path-as-is", "--max-time", "120", "--noproxy", "*"]);
+        command.args(["--request", method, "--write-out", "\n%{http_code}", "--header", "Expect:", "--cacert"]);
+        command.arg(self.ca()).args(more);
+        if !token.is_empty() {
+            command.args(["--header", &format!("Authorization: Bearer {token}")]);
+        }
+        let output = command.arg(format!("{}{path}", self.url())).stdin(Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (body, status) = text.rsplit_once('\n').unwrap_or_default();
+        ensure!(status != "000", "{method} {path}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(HttpAnswer { status: status.parse()?, body: serde_json::from_str(body).unwrap_or_default() })
+    }
+
+    /// Sends JSON to the API.
+    pub fn send(&self, token: &str, method: &str, path: &str, body: &[u8]) -> Result<HttpAnswer> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(&file, body)?;
+        let data = format!("@{}", file.path().display());
+        self.https(token, method, path, &["--header", "Content-Type: application/json", "--data-binary", &data])
+    }
+
     /// Applies a manifest and waits until it is in force everywhere.
     pub fn apply(&self, manifest: &str) -> Result<CtlOutput> {
         let output = self.ctl_with(&["apply", "-f", "-", "--wait"], manifest)?;
@@ -187,7 +260,7 @@ impl Controller {
 
     /// Returns its data directory.
     pub fn data(&self) -> PathBuf {
-        self.path("data")
+        self.path(&self.data)
     }
 
     /// Returns a path in the test's own directory.

@@ -9,7 +9,7 @@ mod node;
 mod process;
 mod wait;
 
-pub use controller::{Controller, CtlOutput, Store};
+pub use controller::{Controller, CtlOutput, HttpAnswer, Store};
 pub use mariadb::MariaDb;
 pub use node::Node;
 pub use process::{Process, binary, free_port};

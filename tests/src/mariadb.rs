@@ -62,10 +62,26 @@ impl MariaDb {
         Ok(server)
     }
 
+    /// Makes another database, empty, and writes its file as [`MariaDb::database_file`] does.
+    pub fn another(&self, name: &str) -> Result<PathBuf> {
+        let sql =
+            format!("CREATE DATABASE {name} CHARACTER SET utf8mb4; GRANT ALL ON {name}.* TO 'lampas'@'127.0.0.1'");
+        let output = Command::new("/usr/bin/mariadb")
+            .args(["--no-defaults", "--user=root", "--execute", &sql])
+            .arg(format!("--socket={}", self.directory.path().join("socket").display()))
+            .output()?;
+        ensure!(output.status.success(), "CREATE DATABASE gave {output:?}");
+        self.file_of(name)
+    }
+
     /// Writes the file that `--database-file` takes, and returns its path.
     pub fn database_file(&self) -> Result<PathBuf> {
-        let path = self.directory.path().join("database");
-        fs::write(&path, format!("mysql://lampas:test@127.0.0.1:{}/lampas\n", self.port))?;
+        self.file_of("lampas")
+    }
+
+    fn file_of(&self, name: &str) -> Result<PathBuf> {
+        let path = self.directory.path().join(format!("database-{name}"));
+        fs::write(&path, format!("mysql://lampas:test@127.0.0.1:{}/{name}\n", self.port))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         Ok(path)
     }

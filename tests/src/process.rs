@@ -25,10 +25,16 @@ pub struct Process {
 impl Process {
     /// Starts a program of this workspace; its output goes to `log`.
     pub fn start(name: &str, args: &[&str], log: &Path) -> Result<Self> {
+        Self::start_logging(name, args, log, "info")
+    }
+
+    /// Starts a program that logs from this level on.
+    pub fn start_logging(name: &str, args: &[&str], log: &Path, level: &str) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
         let child = Command::new(binary(name)?)
             .args(args)
             .env_remove("NOTIFY_SOCKET")
+            .env("LAMPAS_LOG", level)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
