@@ -4,7 +4,7 @@ import { StrictMode } from 'react';
 import { MantineProvider } from '@mantine/core';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { RouterProvider } from '@tanstack/react-router';
-import { ApiError } from '@/api/client';
+import { ApiError, root } from '@/api/client';
 import { makeRouter } from '@/routes';
 import { resolver, theme } from '@/theme/theme';
 import '@/theme/mantine.css';
@@ -13,6 +13,9 @@ import '@/theme/base.css';
 import '@/theme/frame.css';
 import '@/theme/table.css';
 import '@/theme/parts.css';
+
+// The page that most visits begin with is fetched beside the session, not after it.
+if (location.pathname === root.pathname) void import('@/features/overview/OverviewPage');
 
 const client = new QueryClient({
   defaultOptions: {

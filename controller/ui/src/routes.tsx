@@ -4,6 +4,7 @@ import type { QueryClient } from '@tanstack/react-query';
 import { createRootRouteWithContext, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router';
 import { root as baseUrl, setSignedOutHandler } from '@/api/client';
 import { ApiError } from '@/api/client';
+import { rememberKnown } from '@/api/early';
 import { setupQuery } from '@/api/queries';
 import { sessionQuery } from '@/api/session';
 import type { Kind, Permission } from '@/api/schema';
@@ -53,6 +54,7 @@ const app = createRoute({
       await context.client.query({ ...sessionQuery, staleTime: 'static' });
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      rememberKnown(false);
       const state = await context.client.query({ ...setupQuery, staleTime: 'static' });
       if (state.is_open) throw redirect({ to: '/setup' });
       throw redirect({ to: '/sign-in', search: location.href === '/' ? {} : { to: location.href } });

@@ -1,6 +1,7 @@
 // The one way to the API: the client generated from its OpenAPI document, with the session's CSRF token on every
 // writing request and every failure turned into an `ApiError` that says what happened.
 import createClient, { type Middleware } from 'openapi-fetch';
+import { fetchOrEarly } from './early';
 import type { paths, Problem } from './schema';
 
 /** Where the dashboard stands, with a slash at its end: the page's `<base>`, which the controller writes. */
@@ -41,7 +42,7 @@ const guard: Middleware = {
   },
 };
 
-export const api = createClient<paths>({ baseUrl: root.href.replace(/\/$/, ''), credentials: 'same-origin' });
+export const api = createClient<paths>({ baseUrl: root.href.replace(/\/$/, ''), credentials: 'same-origin', fetch: fetchOrEarly });
 api.use(guard);
 
 interface Answer<T> {

@@ -1,6 +1,7 @@
 // Who is signed in, and what they may do.
 import { queryOptions, useSuspenseQuery } from '@tanstack/react-query';
 import { api, setCsrfToken, take } from './client';
+import { rememberKnown } from './early';
 import type { Permission, Session } from './schema';
 
 export const sessionQuery = queryOptions({
@@ -13,6 +14,7 @@ export const sessionQuery = queryOptions({
 /** Keeps the CSRF token of a session that was just opened. */
 export function remember(session: Session): Session {
   setCsrfToken(session.csrf_token);
+  rememberKnown(true);
   return session;
 }
 

@@ -1,7 +1,7 @@
 // What happened, newest first, each line with the way to what it is about.
 import { Link } from '@tanstack/react-router';
 import type { Activity } from '@/api/schema';
-import type { Shape, Tone } from '@/theme/status';
+import { look, type Shape, type Tone } from '@/theme/status';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { Time } from '@/ui/Time';
 
@@ -21,18 +21,38 @@ export function ActivityList({ items, none }: { items: readonly Activity[]; none
   if (items.length === 0) return <p className="card-none">{none}</p>;
   return (
     <ol className="timeline">
-      {items.map((item) => {
-        const [, tone, shape] = looks.find(([prefix]) => item.kind.startsWith(prefix)) ?? ['', 'slate' as const, 'ring' as const];
+      {folded(items).map(({ item, times }) => {
+        const [tone, shape] = lookOf(item);
         return (
           <li key={item.seq}>
             <span className="dim small nowrap"><Time at={item.at} /></span>
             <ShapeMark shape={shape} tone={tone} size={9} />
-            <span><Target item={item} /></span>
+            <span><Target item={item} />{times > 1 && <span className="dim"> {times} times</span>}</span>
           </li>
         );
       })}
     </ol>
   );
+}
+
+function lookOf(item: Activity): [Tone, Shape] {
+  // What a node reports of itself looks like the state that it names.
+  const state = item.kind === 'host.node.reported' ? item.text.split(' ').pop() : undefined;
+  const known = state === undefined ? undefined : look(state);
+  if (known !== undefined && known.word === state) return [known.tone, known.shape];
+  const [, tone, shape] = looks.find(([prefix]) => item.kind.startsWith(prefix)) ?? ['', 'slate' as const, 'ring' as const];
+  return [tone, shape];
+}
+
+/** The same said again at once is one line. */
+function folded(items: readonly Activity[]): { item: Activity; times: number }[] {
+  const lines: { item: Activity; times: number }[] = [];
+  for (const item of items) {
+    const last = lines.at(-1);
+    if (last?.item.text === item.text && last.item.kind === item.kind) last.times += 1;
+    else lines.push({ item, times: 1 });
+  }
+  return lines;
 }
 
 function Target({ item }: { item: Activity }) {

@@ -11,6 +11,7 @@ import { useStale } from '@/live/useStale';
 import { usePrefs } from '@/ui/prefs';
 import { Toasts } from '@/ui/toast';
 import { Rail } from './Rail';
+import { useWithoutShell } from './shell';
 import { TopBar } from './TopBar';
 
 const Palette = lazy(() => import('@/keys/Palette'));
@@ -23,6 +24,7 @@ export function Frame() {
   const { isRailFolded } = usePrefs();
   const [open, setOpen] = useState<'palette' | 'keys' | 'drawer' | undefined>();
   const isStale = useStale();
+  useWithoutShell();
   const close = (): void => { setOpen(undefined); };
   useEffect(() => follow(client), [client]);
   const goTo = places

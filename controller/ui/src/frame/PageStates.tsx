@@ -5,6 +5,7 @@ import { Empty } from '@/ui/Empty';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { RowSkeletons } from '@/ui/Skeletons';
+import { useWithoutShell } from './shell';
 
 export function PagePending() {
   return <RowSkeletons rows={6} />;
@@ -12,6 +13,7 @@ export function PagePending() {
 
 export function PageError({ error, reset }: ErrorComponentProps) {
   const router = useRouter();
+  useWithoutShell();
   const again = (): void => {
     reset();
     void router.invalidate();
@@ -25,6 +27,7 @@ export function PageError({ error, reset }: ErrorComponentProps) {
 }
 
 export function NotFound() {
+  useWithoutShell();
   return (
     <div className="page-alone">
       <Empty title="There is no such page" action={<Link to="/">Go to the overview</Link>}>

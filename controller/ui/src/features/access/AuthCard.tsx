@@ -1,7 +1,9 @@
 // The card of the pages before the sign-in.
+import { useWithoutShell } from '@/frame/shell';
 import { Mark } from '@/ui/Mark';
 
 export function AuthCard({ title, lead, children }: { title: string; lead?: React.ReactNode; children: React.ReactNode }) {
+  useWithoutShell();
   return (
     <main className="auth">
       <div className="auth-card">
