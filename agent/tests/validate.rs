@@ -64,6 +64,21 @@ fn check(resources: &[Resource]) -> BTreeMap<String, Fault> {
 }
 
 #[test]
+fn sudoers_are_checked_by_visudo_and_never_land_when_it_refuses() {
+    if !std::path::Path::new("/usr/sbin/visudo").exists() {
+        let faults = check(&[file("/opt/ops", "x\n", Validator::Sudoers)]);
+        assert_eq!(faults["ops"].code, "file.checker_missing");
+        return;
+    }
+    let faults = check(&[
+        file("/opt/good", "%ops ALL=(root) NOPASSWD: /usr/bin/systemctl restart app\n", Validator::Sudoers),
+        file("/opt/bad", "%ops ALL=(root NOPASSWD /usr/bin/systemctl\n", Validator::Sudoers),
+    ]);
+    assert_eq!(faults.keys().collect::<Vec<_>>(), ["bad"], "{faults:#?}");
+    assert!(faults["bad"].code == "file.invalid" && faults["bad"].message.contains("syntax error"), "{faults:#?}");
+}
+
+#[test]
 fn what_is_wrong_is_named_and_what_is_right_passes() {
     let faults = check(&[
         file("/opt/good.sh", "#!/bin/sh\nif true; then echo; fi\n", Validator::Script),

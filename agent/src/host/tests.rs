@@ -2,6 +2,7 @@
 
 mod attack;
 mod crash;
+mod disk;
 mod drift;
 pub(crate) mod fixture;
 mod property;

@@ -152,7 +152,7 @@ impl Store {
             let db = match self.open_slot(&mut slot) {
                 Ok(db) => db,
                 Err(error) => {
-                    last = Some(error.to_string());
+                    last = Some(Chain(&error).to_string());
                     break;
                 }
             };

@@ -288,12 +288,14 @@ impl Root {
             let place = self.place(&missing, 0)?;
             let mode = if missing == path { mode } else { 0o755 };
             match rustix::fs::mkdirat(&place.dir, &place.name, Mode::from_raw_mode(mode)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {}
+                // Somebody else made it meanwhile: it is looked at anew, and stays as it is.
+                Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(place.system("can't make the directory", errno)),
             }
-            // The process's umask must not decide.
-            let chmod = rustix::fs::chmodat(&place.dir, &place.name, Mode::from_raw_mode(mode), AtFlags::empty());
-            chmod.map_err(|e| place.system("can't set the mode", e))?;
+            // The process's umask must not decide; by descriptor, so that what was swapped in is not followed.
+            let made = place.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(|e| place.system("can't set the mode", e))?;
             rustix::fs::fsync(&place.dir).map_err(|e| place.system("can't sync the directory", e))?;
         }
         Ok(())
