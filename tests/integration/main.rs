@@ -10,5 +10,6 @@ mod drift;
 mod enrol;
 mod full_disk;
 mod mariadb;
+mod real_host;
 mod restart;
 mod secrets;

@@ -4,13 +4,15 @@
 //! free; every process ends with its owner.
 
 mod controller;
+mod machine;
 mod mariadb;
 mod node;
 mod process;
 mod wait;
 
 pub use controller::{Controller, CtlOutput, HttpAnswer, Store};
+pub use machine::{Machine, Service};
 pub use mariadb::MariaDb;
 pub use node::Node;
 pub use process::{Process, binary, free_port};
-pub use wait::wait_for;
+pub use wait::{wait_for, wait_within};

@@ -13,12 +13,21 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// # Panics
 /// When it takes longer than a minute.
 #[track_caller]
-pub fn wait_for<T, E: Debug>(what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
+pub fn wait_for<T, E: Debug>(what: &str, look: impl FnMut() -> Result<T, E>) -> T {
+    wait_within(LIMIT, what, look)
+}
+
+/// Looks until `look` returns `Ok`, for what has a clock of its own, as cron does.
+///
+/// # Panics
+/// When it takes longer than `limit`.
+#[track_caller]
+pub fn wait_within<T, E: Debug>(limit: Duration, what: &str, mut look: impl FnMut() -> Result<T, E>) -> T {
     let started = Instant::now();
     loop {
         match look() {
             Ok(value) => return value,
-            Err(last) => assert!(started.elapsed() < LIMIT, "{what}: not after {LIMIT:?}; last seen: {last:?}"),
+            Err(last) => assert!(started.elapsed() < limit, "{what}: not after {limit:?}; last seen: {last:?}"),
         }
         std::thread::sleep(Duration::from_millis(20));
     }
