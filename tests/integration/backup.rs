@@ -77,7 +77,8 @@ fn round(store: &Store, stores: [Store; 2]) -> Result<()> {
     // The same backup once more: newer than what the first restore handed out, although its counters are lower.
     restore(&mut controller, "restored-again", second, &backup, &recovery)?;
     wait_content(&node, "in the backup");
-    assert!(wait_converged(&controller, "web-1") > epoch, "two restores share no epoch");
+    let newest = wait_converged(&controller, "web-1");
+    assert!(newest > epoch, "two restores share no epoch");
     assert!(controller.ctl_ok(&["audit", "--verify"])?.out.contains("whole"));
     let again = controller.ctl(&["drift", "list"])?;
     assert_eq!(again.code, 0, "{again:#?}");
@@ -93,10 +94,12 @@ fn round(store: &Store, stores: [Store; 2]) -> Result<()> {
     node.resume()?;
     controller.wait_online("web-1");
     assert_eq!(node.read("/etc/motd")?, "in the backup\n", "no node takes an old state for a new one");
-    wait_for("the refusal in the agent's log", || {
-        let log = node.process().log_tail();
-        if log.contains("older") { Ok(()) } else { Err(log) }
+    wait_for("the refusal in the controller's log", || {
+        let log = controller.process().log_tail();
+        if log.contains("refused what it was sent") { Ok(()) } else { Err(log) }
     });
+    let (_, status) = node.agent(&["status"])?;
+    assert!(status.contains(&format!("{newest}.")), "it stays with what the last restore gave it: {status}");
     Ok(())
 }
 
