@@ -10,13 +10,17 @@ const verbs: Record<string, { sign: string; kind: string }> = {
   update: { sign: '~', kind: 'update' },
   rename: { sign: '~', kind: 'update' },
   delete: { sign: '−', kind: 'remove' },
+  conflict: { sign: '!', kind: 'remove' },
   none: { sign: '=', kind: 'update' },
 };
+
+// What a verb alone would not say.
+const words: Record<string, string> = { none: 'no change to', conflict: 'no longer fits:' };
 
 export function DraftsCard({ drafts, isOpen }: { drafts: readonly DraftView[]; isOpen: boolean }) {
   return (
     <section className="card" aria-labelledby="drafts">
-      <div className="card-head"><h2 id="drafts">{plural(drafts.length, 'object')} in this change</h2></div>
+      <div className="card-head"><h2 id="drafts">{plural(drafts.length, 'object')} in this change</h2>{drafts.some((draft) => draft.verb === 'conflict') && <span className="small tone-amber">Something was saved since this was written. Plan again to see what it would do now, or abandon it.</span>}</div>
       {drafts.map((draft) => {
         const { sign, kind } = verbs[draft.verb] ?? { sign: '?', kind: 'update' };
         return (
@@ -24,7 +28,7 @@ export function DraftsCard({ drafts, isOpen }: { drafts: readonly DraftView[]; i
             <summary>
               <span className="turn"><Icon name="right" size={14} /></span>
               <span className={`verb verb-${kind}`} aria-hidden="true">{sign}</span>
-              <span>{draft.verb === 'none' ? 'no change to' : draft.verb} {draft.key.kind} <strong>{draft.key.name}</strong></span>
+              <span>{words[draft.verb] ?? draft.verb} {draft.key.kind} <strong>{draft.key.name}</strong></span>
               <span className="chip">{draft.key.scope}</span>
               <DiffSize text={draft.diff} />
             </summary>

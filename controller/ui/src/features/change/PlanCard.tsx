@@ -1,5 +1,5 @@
 // The plan, folded: nodes that would do the same stand together.
-import type { Action, Plan, PlanGroup } from '@/api/schema';
+import type { Action, NextRun, Plan, PlanGroup } from '@/api/schema';
 import { NextRuns } from '@/features/host/CheckCard';
 import { Diff, DiffSize } from '@/ui/Diff';
 import { diffSize, parseDiff } from '@/ui/diff';
@@ -7,6 +7,7 @@ import { Icon } from '@/ui/Icon';
 import { Notice } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { Time } from '@/ui/Time';
+import { useNow } from '@/ui/useNow';
 
 const signs = { create: '+', update: '~', remove: '−' } as const;
 
@@ -27,13 +28,20 @@ export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }
             <span className="turn"><Icon name="right" size={14} /></span>
             <Icon name="jobs" />
             <span>next runs of <strong>{runs.name}</strong></span>
-            {runs.runs[0] !== undefined && <span className="dim">the first <Time at={runs.runs[0].at} /></span>}
+            <FirstRun runs={runs.runs} />
           </summary>
           <div className="plan-actions"><NextRuns runs={runs.runs} zone={runs.time_zone} /></div>
         </details>
       ))}
     </section>
   );
+}
+
+/** The next of the runs that is still to come: a plan may be older than its first. */
+function FirstRun({ runs }: { runs: readonly NextRun[] }) {
+  const now = useNow();
+  const next = runs.find((run) => Date.parse(run.at) > now);
+  return next === undefined ? null : <span className="dim">the first <Time at={next.at} /></span>;
 }
 
 // As many changed lines as fit on a screen stand open; what is longer is folded until somebody asks.

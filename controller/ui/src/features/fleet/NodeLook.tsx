@@ -70,7 +70,7 @@ export default function NodeLook({ name, onClose }: { name: string; onClose: () 
 function About({ node }: { node: Node }) {
   return (
     <>
-      {node.attention !== '' && node.attention !== node.config && <p>{node.attention}</p>}
+      {node.attention !== '' && node.attention !== node.config && node.attention !== nodeState(node) && <p>{node.attention}</p>}
       <FactList
         items={[
           ['Roles', <RoleChips key="roles" roles={node.roles} />],
@@ -90,7 +90,7 @@ function Wanting({ node, resources }: { node: Node; resources: readonly NodeReso
   const wanting = resources.filter((resource) => resource.state !== 'converged');
   return (
     <section aria-label="What is in force on the node">
-      <h3>{wanting.length === 0 ? `All ${plural(resources.length, 'resource')} in force` : `${plural(wanting.length, 'resource')} of ${resources.length} not as they should be`}</h3>
+      <h3>{wanting.length === 0 ? `All ${plural(resources.length, 'resource')} in force` : `${resources.length - wanting.length} of ${plural(resources.length, 'resource')} in force`}</h3>
       <ul className="look-list">
         {wanting.slice(0, MOST).map((resource) => (
           <li key={resource.target}>

@@ -9,7 +9,7 @@ import { Time } from '@/ui/Time';
 export const nodeColumns: readonly Column<NodeSummary>[] = [
   { id: 'name', head: 'Node', cell: (node) => <NodeName node={node} /> },
   { id: 'state', head: 'State', from: 'sm', cell: (node) => <NodeStateCell node={node} /> },
-  { id: 'attention', head: 'What it needs', from: 'sm', grow: true, cell: (node) => <span className="dim" title={node.attention}>{node.attention}</span> },
+  { id: 'attention', head: 'What it needs', from: 'sm', grow: true, cell: (node) => (node.attention === nodeState(node) ? '' : <span className="dim" title={node.attention}>{node.attention}</span>) },
   { id: 'roles', head: 'Roles', from: 'sm', cell: (node) => <RoleChips roles={node.roles} /> },
   { id: 'generation', head: 'Generation', from: 'lg', cell: (node) => <Generation node={node} /> },
   { id: 'resources', head: 'In force', from: 'lg', right: true, cell: (node) => `${node.converged}/${node.resources}` },
