@@ -65,7 +65,7 @@ fn child() {
     let journal = Journal::open(Path::new(&dir)).expect("opens");
     let node = NodeId::from_uuid(uuid::Uuid::nil());
     let mut n = journal.current().expect("read").map_or(0, |c| c.state.generation.counter);
-    let mut out = std::io::stdout();
+    let mut out = io::stdout();
     loop {
         n += 1;
         let mut transaction = Transaction::new();

@@ -31,6 +31,9 @@ enum Phase {
     Undone { until: Instant },
     /// Innocent and applied again; a controller is looked for without haste.
     Late,
+    /// Decided. The verdict is given again until it is in the journal, whatever the network does by then: a full disk is
+    /// nobody's cut.
+    Decided(Verdict),
 }
 
 /// What to do next.
@@ -71,15 +74,16 @@ impl Trial {
             Phase::Applied { until } | Phase::Undone { until } => {
                 until.saturating_duration_since(now).clamp(Duration::from_millis(100), most)
             }
-            Phase::Late => most,
+            Phase::Late | Phase::Decided(_) => most,
         }
     }
 
     /// Takes the end of an attempt.
     pub(super) fn handle_attempt(&mut self, is_reached: bool, now: Instant) -> Verdict {
         match (self.phase, is_reached) {
-            (Phase::Applied { .. } | Phase::Late, true) => Verdict::Confirm,
-            (Phase::Undone { .. }, true) => Verdict::Quarantine,
+            (Phase::Applied { .. } | Phase::Late, true) => self.decide(Verdict::Confirm, now),
+            (Phase::Undone { .. }, true) => self.decide(Verdict::Quarantine, now),
+            (Phase::Decided(verdict), _) => self.decide(verdict, now),
             (Phase::Applied { until }, false) if now >= until => {
                 self.enter(Phase::Undone { until: now + self.limit }, now);
                 Verdict::Undo
@@ -91,7 +95,7 @@ impl Trial {
             (phase, false) => {
                 let (until, most) = match phase {
                     Phase::Applied { until } | Phase::Undone { until } => (Some(until), MAX_PAUSE),
-                    Phase::Late => (None, MAX_LATE_PAUSE),
+                    Phase::Late | Phase::Decided(_) => (None, MAX_LATE_PAUSE),
                 };
                 let next = now + self.pause;
                 // The last attempt is at the end of the time, so that the verdict is not late.
@@ -100,6 +104,13 @@ impl Trial {
                 Verdict::Wait
             }
         }
+    }
+
+    fn decide(&mut self, verdict: Verdict, now: Instant) -> Verdict {
+        self.phase = Phase::Decided(verdict);
+        self.attempt_at = now + self.pause;
+        self.pause = (self.pause * 2).min(MAX_LATE_PAUSE);
+        verdict
     }
 
     fn enter(&mut self, phase: Phase, now: Instant) {
@@ -140,6 +151,18 @@ mod tests {
     #[test]
     fn a_harmless_change_is_confirmed_at_once() {
         assert_eq!(play(|_, _| true), (vec![Verdict::Confirm], 0));
+    }
+
+    #[test]
+    fn a_verdict_that_can_not_be_journalled_is_given_again_and_stays_the_same() {
+        let start = Instant::now();
+        let mut trial = Trial::begin(Generation { epoch: 1, counter: 2 }, LIMIT, start);
+        assert_eq!(trial.handle_attempt(true, start), Verdict::Confirm);
+        for (seconds, is_reached) in [(1, true), (30, false), (61, false), (7200, false)] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(trial.handle_attempt(is_reached, now), Verdict::Confirm, "{seconds}");
+            assert!(trial.attempt_at() > now);
+        }
     }
 
     #[test]

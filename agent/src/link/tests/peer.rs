@@ -171,7 +171,7 @@ impl Peer {
 
     pub(super) async fn ask(&self, request: Message) -> Message {
         let connection = lock(&self.state.session).as_ref().expect("a session").0.clone();
-        super::super::exchange(&connection, &request, Duration::from_secs(30)).await.expect("an answer")
+        exchange(&connection, &request, Duration::from_secs(30)).await.expect("an answer")
     }
 
     pub(super) fn committed(&self) -> Vec<(u64, u64)> {
