@@ -135,7 +135,10 @@ impl Link {
             let Some(controller) = controllers.get(turn % controllers.len().max(1)).cloned() else {
                 warn!("no controller is known: set link.controllers in agent.toml");
                 self.status.send_modify(|s| s.last_error = Some("no controller is known".into()));
-                if wait(&stopping, BACKOFF_CAP).await { continue } else { return }
+                if wait(&stopping, BACKOFF_CAP).await {
+                    continue;
+                }
+                return;
             };
             // Both arms are cancel-safe: a handshake that is not awaited is dropped.
             let dialled = tokio::select! {
