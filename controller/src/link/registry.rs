@@ -4,7 +4,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use lampas_shared::{fleet::NodeState, id::NodeId};
@@ -40,6 +43,8 @@ pub(super) struct Handle {
     pub(super) called: Notify,
     /// Whether the node is silent.
     pub(super) stale: watch::Sender<bool>,
+    /// Whether its node was closed: it only says its last words, and stands in nobody's way.
+    closing: AtomicBool,
 }
 
 /// What a session's task is asked; a level, so that it needs no queue.
@@ -85,7 +90,13 @@ pub(super) enum Entry {
 impl Handle {
     pub(super) fn new(connection: Connection) -> Arc<Self> {
         let stale = watch::Sender::new(false);
-        Arc::new(Self { connection, inbox: Mutex::default(), called: Notify::new(), stale })
+        Arc::new(Self {
+            connection,
+            inbox: Mutex::default(),
+            called: Notify::new(),
+            stale,
+            closing: AtomicBool::new(false),
+        })
     }
 
     /// Asks the session's task for something.
@@ -120,7 +131,7 @@ impl Registry {
         }
         let mut claims = lock(&claims.0);
         if let (Some(there), Some(held)) = (inner.sessions.get(&node), claims.get(&node)) {
-            let is_alive = there.connection.close_reason().is_none();
+            let is_alive = there.connection.close_reason().is_none() && !there.closing.load(Ordering::Relaxed);
             if is_alive && held.machine != claim.machine {
                 return Entry::Clone;
             }
@@ -196,6 +207,7 @@ impl Registry {
             }
         }
         if let Some(session) = session {
+            session.closing.store(true, Ordering::Relaxed);
             session.call(|inbox| inbox.close = Some(goodbye));
         }
     }

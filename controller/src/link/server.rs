@@ -22,7 +22,7 @@ use lampas_wire::{Kind, Message};
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use thiserror::Error;
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 use tracing::{debug, info, warn};
@@ -38,6 +38,10 @@ use crate::ca::{Credentials, wire_trust};
 
 /// From the first packet to the end of the handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Handshakes under way at once; who comes next waits in the endpoint's queue, which costs little. With all of a large fleet
+/// under way together each would take as long as all of them, and agents would give up what is nearly done.
+const HANDSHAKES_MAX: usize = 1024;
 
 /// One request and its answer on a connection for enrolment or renewal, the signer's part included.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
@@ -199,17 +203,22 @@ impl Link {
 
     async fn accept(self) {
         let stopping = self.shared.tasks.stopping();
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         loop {
+            let next = async {
+                let turn = Arc::clone(&handshakes).acquire_owned().await.expect("the semaphore is never closed");
+                (turn, self.endpoint.accept().await)
+            };
             // Both arms are cancel-safe: a peer that is not taken stays in the endpoint's queue.
-            let incoming = tokio::select! {
-                incoming = self.endpoint.accept() => incoming,
+            let (turn, incoming) = tokio::select! {
+                next = next => next,
                 () = stopping.cancelled() => break,
             };
             let Some(incoming) = incoming else { break };
             let Some(incoming) = quic::admit(incoming, self.shared.pending.load(Ordering::Relaxed)) else { continue };
             let shared = Arc::clone(&self.shared);
             self.shared.pending.fetch_add(1, Ordering::Relaxed);
-            self.shared.tasks.spawn("connection", serve(shared, incoming));
+            self.shared.tasks.spawn("connection", serve(shared, incoming, turn));
         }
         // New peers are refused; sessions say goodbye by themselves and end.
         self.endpoint.set_server_config(None);
@@ -219,11 +228,12 @@ impl Link {
     }
 }
 
-async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+async fn serve(shared: Arc<Shared>, incoming: Incoming, turn: OwnedSemaphorePermit) {
     let address = incoming.remote_address();
     let handshake = async { incoming.accept()?.await };
     let outcome = timeout(HANDSHAKE_LIMIT, handshake).await;
     shared.pending.fetch_sub(1, Ordering::Relaxed);
+    drop(turn);
     let connection = match outcome {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return debug!(peer = %address, error = %Chain(&error), "a handshake failed"),
