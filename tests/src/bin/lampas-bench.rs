@@ -28,7 +28,8 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let is_json = args.iter().any(|a| a == "--json");
     let mut sizes: Vec<u32> = args.iter().filter_map(|a| a.parse().ok()).collect();
-    if sizes.is_empty() {
+    let is_whole = sizes.is_empty();
+    if is_whole {
         sizes = vec![10, 100, 1000, 5000];
     }
     let print = |figure: &Figure| {
@@ -43,7 +44,9 @@ fn main() -> Result<()> {
             println!("{:>12}  {:<34} {:>12.3} {}{target}", figure.case, figure.figure, figure.value, figure.unit);
         }
     };
-    idle_agent()?.iter().for_each(&print);
+    if is_whole || args.iter().any(|a| a == "idle") {
+        idle_agent()?.iter().for_each(&print);
+    }
     for size in sizes {
         fleet(size)?.iter().for_each(&print);
     }
@@ -103,6 +106,14 @@ fn fleet(nodes: u32) -> Result<Vec<Figure>> {
     wait_online(&controller, nodes, &mut agents)?;
     let target = if nodes <= 30 { 3.0 } else { 10.0 };
     add("all back after a restart", "s", started.elapsed().as_secs_f64(), Some(target));
+
+    // Long enough for each link to count as settled.
+    std::thread::sleep(Duration::from_secs(6));
+    controller.kill();
+    let started = Instant::now();
+    controller.resume()?;
+    wait_online(&controller, nodes, &mut agents)?;
+    add("all back after kill -9", "s", started.elapsed().as_secs_f64(), Some(target));
     agents.stop()?;
     Ok(figures)
 }
