@@ -2,7 +2,7 @@
 //!
 //! A request passes the frame (id, host, headers, problem bodies), then the guard of its call (who, may they, did they
 //! mean it), then the handler, which lives with its feature. Router, guard and OpenAPI document are made from the same
-//! [`table`].
+//! `table`.
 
 mod assets;
 mod events;
