@@ -90,7 +90,7 @@ export default function ImportPage() {
           onDropCapture={(event) => { if (event.dataTransfer.types.includes('Files')) onDrop(event); }}
         >
           {refused !== undefined && <Failure error={new Error(refused)} />}
-          <Code label={name === '' ? 'Manifest' : `Manifest, from ${name}`} value={text} onChange={setText} language="toml" findings={errors.filter((finding) => finding.line != null)} />
+          <Code label={name === '' ? 'Manifest' : `Manifest, from ${name}`} value={text} onChange={setText} language="toml" isListedElsewhere findings={errors.filter((finding) => finding.line != null)} />
           {text === '' && <p className="hint">It is TOML, a table for each object. <button type="button" className="link" onClick={() => { setText(EXAMPLE); }}>Begin with an example</button></p>}
         </div>
         <aside className="editor-side" aria-label="Check and plan">

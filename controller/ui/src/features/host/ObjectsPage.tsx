@@ -33,8 +33,8 @@ export const objectColumns: readonly Column<ObjectSummary>[] = [
   { id: 'scope', head: 'Scope', cell: (object) => <ScopeText scope={object.scope} /> },
   { id: 'summary', head: 'What it says', from: 'sm', grow: true, cell: (object) => <span className="mono dim" title={object.summary}>{object.summary}</span> },
   { id: 'nodes', head: 'Nodes', from: 'sm', right: true, cell: (object) => object.nodes },
-  { id: 'revision', head: 'Revision', from: 'md', right: true, cell: (object) => object.revision },
-  { id: 'author', head: 'By', from: 'md', cell: (object) => object.author },
+  { id: 'revision', head: 'Revision', from: 'lg', right: true, cell: (object) => object.revision },
+  { id: 'author', head: 'By', from: 'lg', cell: (object) => object.author },
   { id: 'updated', head: 'Saved', from: 'sm', right: true, cell: (object) => <Time at={object.updated_at} /> },
 ];
 

@@ -167,7 +167,7 @@ function ChangesCard({ overview }: { overview: Overview }) {
 
 function NextRunsCard({ overview }: { overview: Overview }) {
   return (
-    <section className="card" aria-labelledby="next">
+    <section className="card overview-next" aria-labelledby="next">
       <div className="card-head"><h2 id="next" className="grow">Next cron runs</h2><Link to="/runs" className="small">Past runs</Link></div>
       {overview.next_runs.length === 0 ? (
         <p className="card-none">No cron job is scheduled.</p>
