@@ -174,8 +174,8 @@ pub fn server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig,
 /// When the socket can't be bound.
 pub fn listen(address: SocketAddr, config: ServerConfig, reset_key: &[u8; 32]) -> Result<Endpoint, EndpointError> {
     let mut all = EndpointConfig::new(Arc::new(ResetKey(derive_key("lampas 2026 quic stateless reset", reset_key))));
-    let [a, b, c, d, e, f, g, h, ..] = derive_key("lampas 2026 quic connection ids", reset_key);
-    let ids = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let ids = derive_key("lampas 2026 quic connection ids", reset_key);
+    let ids = u64::from_le_bytes(*ids.first_chunk().expect("32 bytes begin with 8"));
     all.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     // A whole fleet is told within a second. A reset is smaller than what it answers.
     all.min_reset_interval(Duration::from_micros(50));
