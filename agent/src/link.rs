@@ -1,6 +1,6 @@
 //! Speaks to a controller: dials, shakes hands, takes desired states in, carries the outbox out, answers questions.
 //!
-//! What is said and when is decided by [`lampas_wire::link::agent::AgentLink`], which does no I/O; [`session`] moves its
+//! What is said and when is decided by [`lampas_wire::link::agent::AgentLink`], which does no I/O; `session` moves its
 //! bytes over one QUIC connection. [`Link`] holds on: controllers of the list in turn, with jittered exponential back-off
 //! (the first try at once, 15 s at most). [`Credentials`] is the node's identity and what it remembers of controllers;
 //! certificates are renewed over the link when a third of their life is left, and over `lampas-renew/1` once they have
@@ -157,7 +157,7 @@ impl Link {
                     if !ended.was_welcomed || ended.reason == Some(GoodbyeReason::Moved) {
                         turn += 1;
                     }
-                    self.pause_after(&ended, began.elapsed(), &mut backoff)
+                    Self::pause_after(&ended, began.elapsed(), &mut backoff)
                 }
                 Err(error) => {
                     self.note(&controller, Chain(&error).to_string());
@@ -214,7 +214,7 @@ impl Link {
 
     /// Decides how long to rest after a connection: not at all when it was a good one, so that a fleet is back within
     /// seconds after its controller restarted.
-    fn pause_after(&self, ended: &Ended, stood: Duration, backoff: &mut Backoff) -> Duration {
+    fn pause_after(ended: &Ended, stood: Duration, backoff: &mut Backoff) -> Duration {
         let jitter = |from: u64, to: u64| Duration::from_millis(from + u64::from(random_number()) % (to - from));
         match ended.reason {
             // The process is about to end: dialling it at once would only meet its last breath.

@@ -7,7 +7,7 @@
 //! require_signature = false  # true: root_code needs an operator's signature
 //! ```
 //!
-//! Without the file everything is allowed that a [`ManagedPath`](lampas_shared::host::ManagedPath) can name. It judges
+//! Without the file everything is allowed that a [`ManagedPath`] can name. It judges
 //! effect, not kind: a plain file below `/etc/cron.d` is root code. A policy that can't be read, or that others than root
 //! could have written, stops root code until it is mended; the rest goes on.
 

@@ -265,7 +265,7 @@ fn guarded<T>(op: impl FnOnce() -> Result<T, OpError>) -> Result<T, OpError> {
 /// Writes and syncs a little, to tell a full or read-only disk from damage.
 fn probe(dir: &Path) -> io::Result<()> {
     let path = dir.join("probe");
-    let written = fs::write(&path, [0x55; 64 << 10]).and_then(|()| File::open(&path)?.sync_all());
+    let written = fs::write(&path, vec![0x55; 64 << 10]).and_then(|()| File::open(&path)?.sync_all());
     let _ = fs::remove_file(&path);
     written
 }

@@ -228,6 +228,6 @@ fn before(before: &Before) -> String {
         Before::File { meta, .. } => format!("a file (mode {:04o})", meta.mode),
         Before::Directory { .. } => "a directory".to_owned(),
         Before::Link { to } => format!("a link to {to}"),
-        Before::Shared { .. } => "a file of others, whose lines stay as they are".to_owned(),
+        Before::Shared => "a file of others, whose lines stay as they are".to_owned(),
     }
 }
