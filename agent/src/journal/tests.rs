@@ -302,7 +302,7 @@ fn a_full_disk_loses_nothing_and_heals() {
     }
     // Somebody else fills the disk.
     let mut file = fs::File::create(&filler).expect("made");
-    while file.write_all(&[0; 64 << 10]).is_ok() {}
+    while file.write_all(&vec![0; 64 << 10]).is_ok() {}
     while file.write_all(&[0; 1]).is_ok() {}
     drop(file);
     let refused = (0..400).any(|_| push(&journal, &mut acknowledged).is_err());
