@@ -2,7 +2,7 @@
 //!
 //! Cron's line calls `lampas-agent job run ID` as the job's user. [`run()`] reads the job's file, asks the schedule
 //! whether this start is one of the job's times, runs the command as cron would have, and leaves a record in the spool.
-//! It needs neither the agent nor its journal nor a controller. The agent [`collect`]s the spool.
+//! It needs neither the agent nor its journal nor a controller. The agent empties the spool by [`collect()`].
 //!
 //! The files are plain JSON below `/var/lib/lampas/agent`: `jobs/ID.json` (the job; root's, readable by the job's user),
 //! `jobs/ID.slot` (the last slot that was taken; the job's user's), and `spool/` (a mail drop: everybody may add, nobody

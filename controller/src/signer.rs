@@ -7,7 +7,7 @@
 //! live tokens allow, and what it did shows in a log that it can't write.
 //!
 //! [`Authority`] decides and holds the files, [`run`] is the process, [`Signer`] the controller's end, and
-//! [`supervise`] keeps a signer of the controller's own running where no other is configured.
+//! [`supervise()`] keeps a signer of the controller's own running where no other is configured.
 
 mod authority;
 mod client;

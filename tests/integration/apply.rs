@@ -163,6 +163,27 @@ fn a_plan_is_refused_when_the_node_moved_under_it() -> Result<()> {
 }
 
 #[test]
+fn what_a_node_has_not_proven_is_not_shown_as_in_force() -> Result<()> {
+    let controller = Controller::start()?;
+    let mut node = controller.node("web-1", "app")?;
+    let manifest = |text: &str| {
+        format!("[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"{text}\\n\"\n")
+    };
+    let shown = || controller.json(&["node", "show", "web-1"]).map(|n| n["resource_list"][0]["state"].to_string());
+    controller.apply(&manifest("one"))?;
+    assert_eq!(shown()?, "\"converged\"");
+    node.process().stop()?;
+    controller.ctl_with(&["apply", "-f", "-", "--allow-unplanned"], &manifest("two"))?;
+    assert_eq!(shown()?, "\"waiting\"");
+    node.resume()?;
+    wait_for("the proof", || match shown() {
+        Ok(state) if state == "\"converged\"" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    Ok(())
+}
+
+#[test]
 fn export_writes_what_apply_reads() -> Result<()> {
     let controller = Controller::start()?;
     let _node = controller.node("web-1", "app")?;

@@ -103,7 +103,10 @@ fn wrong_manifests_name_their_file_and_line() -> Result<()> {
     check(b"[[cron]]\nname = \"a.b\"\nscope = \"fleet\"\nschedule = \"* * * * *\"\ncommand = \"true\"\n", "name")?;
     check(b"[[cron]]\nname = \"a\"\nscope = \"fleet\"\nschedule = \"@hourly \"\ncommand = \"a\\nb\"\n", "command")?;
     check(b"[[hosts]]\nname = \"a\"\nscope = \"fleet\"\naddress = \"10.1.1\"\nnames = [\"a\"]\n", "address")?;
-    check(b"[[hosts]]\nname = \"a\"\nscope = \"fleet\"\naddress = \"10.1.1.1\"\nnames = [\"a b\"]\n", "bad.toml:5: names")?;
+    check(
+        b"[[hosts]]\nname = \"a\"\nscope = \"fleet\"\naddress = \"10.1.1.1\"\nnames = [\"a b\"]\n",
+        "bad.toml:5: names",
+    )?;
     symlink("/etc/shadow", controller.path("link.toml"))?;
     let missing = controller.ctl(&["apply", "-f", "nowhere.toml"])?;
     assert!(missing.code != 0 && missing.err.contains("nowhere.toml"), "{missing:#?}");

@@ -100,11 +100,9 @@ fn planted_secrets_are_found_nowhere() -> Result<()> {
     for path in found {
         texts.push((path.display().to_string(), fs::read(&path)?));
     }
-    let log: String = fs::read_to_string(&log)?
-        .lines()
-        .filter(|l| !l.contains(&format!("/setup#{setup}")))
-        .map(|l| format!("{l}\n"))
-        .collect();
+    let log = fs::read_to_string(&log)?;
+    let link = format!("/setup#{setup}");
+    let log = log.lines().filter(|l| !l.contains(&link)).collect::<Vec<_>>().join("\n");
     assert!(log.contains("DEBUG"), "the log is as chatty as it gets");
     texts.push(("controller.log".to_owned(), log.into_bytes()));
     texts.push(("agent.log".to_owned(), node.process().log_tail().into_bytes()));

@@ -312,11 +312,9 @@ impl From<FleetError> for Refusal {
         match &error {
             FleetError::Store(inner) => Self::internal(inner),
             FleetError::NotFound(_) => Self::new("not_found", text),
-            FleetError::NameTaken(_) => Self {
-                status: StatusCode::CONFLICT,
-                code: "exists".into(),
-                ..Self::field("/name", text)
-            },
+            FleetError::NameTaken(_) => {
+                Self { status: StatusCode::CONFLICT, code: "exists".into(), ..Self::field("/name", text) }
+            }
             FleetError::Conflict { .. } => Self::new("precondition_failed", text),
             FleetError::Field(inner) => Self::text(&format!("/{}", inner.what.replace(' ', "_")), inner),
         }

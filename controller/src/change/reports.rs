@@ -26,6 +26,8 @@ pub(crate) struct Current {
     pub(crate) converged: u64,
     pub(crate) total: u64,
     pub(crate) resources: String,
+    /// When `resources` was told, in milliseconds; absent for "with this batch" and for never.
+    pub(crate) told_ms: Option<i64>,
 }
 
 /// What becomes of one node.
@@ -141,6 +143,7 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
 }
 
 fn take_resources(config: &mut Current, resources: &[ResourceReport], outcome: &mut Outcome) {
+    config.told_ms = None;
     config.total = resources.len() as u64;
     config.converged = resources.iter().filter(|r| r.state == ResourceState::Converged).count() as u64;
     config.resources = compact(resources);

@@ -187,7 +187,7 @@ async fn resources(
             scope: resource.scope.to_string(),
             drift: resource.drift,
             revision: resource.provenance.revision,
-            state: state.map_or(ResourceState::Waiting, |s| s.state),
+            state: states.state(&resource.target, resource.provenance.at),
             fault: state.and_then(|s| s.fault.clone()),
             notes: state.map(|s| s.notes.clone()).unwrap_or_default(),
             since: state.map(|s| s.since),

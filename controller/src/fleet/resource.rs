@@ -25,16 +25,44 @@ pub struct ResourceRow {
     pub since: UnixMs,
 }
 
-/// Returns the states of a node's resources by target: all that it last reported.
-pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<BTreeMap<Target, ResourceRow>, DbError> {
+/// The states of a node's resources.
+#[derive(Debug, Clone, Default)]
+pub struct ResourceStates {
+    told: BTreeMap<Target, ResourceRow>,
+    /// When the node told them all.
+    told_at: UnixMs,
+    is_received: bool,
+}
+
+impl ResourceStates {
+    /// Returns what the node said of a resource; `None` when it never spoke of it.
+    pub fn get(&self, target: &Target) -> Option<&ResourceRow> {
+        self.told.get(target)
+    }
+
+    /// Returns the state of a resource that was last changed at this time. What was changed since the node told its
+    /// states is not in force, whatever it said of the revision before.
+    pub fn state(&self, target: &Target, changed_at: UnixMs) -> ResourceState {
+        match self.told.get(target) {
+            Some(row) if row.state != ResourceState::Converged || changed_at <= self.told_at => row.state,
+            _ if self.is_received => ResourceState::Applying,
+            _ => ResourceState::Waiting,
+        }
+    }
+}
+
+/// Returns the states of a node's resources: all that it last reported.
+pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<ResourceStates, DbError> {
     let mut states = BTreeMap::new();
-    let row = sqlx::query("SELECT c.resources, c.reported_ms FROM node_config c WHERE c.node = ?")
+    let (mut told_at, mut is_received) = (UnixMs::default(), false);
+    let row = sqlx::query("SELECT c.resources, c.reported_ms, c.phase FROM node_config c WHERE c.node = ?")
         .bind(node.to_string())
         .fetch_optional(tx.conn())
         .await?;
     if let Some(row) = row {
         let r = Reader::new("node_config", &row);
         let since = r.maybe_time("reported_ms")?.unwrap_or_default();
+        (told_at, is_received) = (since, r.text("phase")? == "received");
         let text = r.text("resources")?;
         let all: BTreeMap<Target, ResourceState> = if text.is_empty() { BTreeMap::new() } else { r.json("resources")? };
         let row = |state| ResourceRow { state, fault: None, notes: Vec::new(), since };
@@ -52,5 +80,5 @@ pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<BTreeMap<Targe
             ResourceRow { state: report.state, fault: report.fault, notes: report.notes, since: r.time("at_ms")? };
         states.insert(report.target, row);
     }
-    Ok(states)
+    Ok(ResourceStates { told: states, told_at, is_received })
 }

@@ -2,7 +2,7 @@
 //!
 //! The certificate is the identity: its URI name says `lampas://FLEET/node/ID` or `lampas://FLEET/controller/ID`.
 //! [`Identity`] is key and chain in one file, so that a renewal replaces both or neither. [`Trust`] is the fleet and its
-//! set of authorities; while they rotate there are two. Who verifies whom stands in [`verify`].
+//! set of authorities; while they rotate there are two. Who verifies whom stands in `verify`.
 
 mod token;
 mod verify;
@@ -132,7 +132,7 @@ pub enum IdentityError {
     },
 }
 
-/// Reads one of our certificates. Judges nothing: the chain is verified by [`verify`].
+/// Reads one of our certificates. Judges nothing: the chain is verified by `verify`.
 ///
 /// # Errors
 /// When it isn't a certificate, or doesn't name exactly one node or controller.

@@ -144,11 +144,9 @@ fn idle_agent() -> Result<Vec<Figure>> {
     fs::write(&config, "[reconcile]\nfull_look_secs = 86400\n")?;
     node.resume()?;
     controller.wait_online("idle-1");
-    let manifest: String = (0..500)
-        .map(|i| {
-            format!("[[file]]\nname = \"f{i}\"\nscope = \"role:app\"\npath = \"/srv/f{i}\"\ncontent = \"{i}\\n\"\n\n")
-        })
-        .collect();
+    let object =
+        |i| format!("[[file]]\nname = \"f{i}\"\nscope = \"role:app\"\npath = \"/srv/f{i}\"\ncontent = \"{i}\\n\"\n");
+    let manifest = (0..500).map(object).collect::<Vec<_>>().join("\n");
     fs::write(controller.path("many.toml"), manifest)?;
     controller.ctl_ok(&["apply", "-f", "many.toml", "--wait"])?;
     let pid = node.process().pid();

@@ -92,7 +92,7 @@ async fn current(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Curre
     for chunk in id_chunks(nodes) {
         let mut query = QueryBuilder::<Any>::new(
             "SELECT g.node, g.epoch, g.counter, g.hash, g.change_id, g.state, g.phase, g.reported_epoch, \
-             g.reported_counter, g.reported_hash, g.took_ms, g.converged, g.total, g.resources FROM node_config g \
+             g.reported_counter, g.reported_hash, g.took_ms, g.converged, g.total, g.resources, g.reported_ms FROM node_config g \
              WHERE g.node IN ",
         );
         push_ids(&mut query, chunk);
@@ -110,6 +110,7 @@ async fn current(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Curre
                 converged: r.count("converged")?,
                 total: r.count("total")?,
                 resources: r.text("resources")?,
+                told_ms: r.maybe_int("reported_ms")?,
             };
             found.insert(r.parse("node")?, current);
         }
@@ -179,7 +180,7 @@ async fn configs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs)
             .push_bind(c.took_ms.min(i64::MAX as u64) as i64)
             .push_bind(c.converged as i64)
             .push_bind(c.total as i64)
-            .push_bind(now.0)
+            .push_bind(c.told_ms.unwrap_or(now.0))
             .push_bind(c.resources.clone());
     })
     .await
