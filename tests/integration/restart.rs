@@ -1,6 +1,11 @@
 //! Controllers and agents that stop, restart and miss each other.
 
-use anyhow::Result;
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result};
 use lampas_tests::{Controller, wait_for};
 
 #[test]
@@ -37,5 +42,30 @@ fn a_controller_outage_reverts_nothing() -> Result<()> {
         let list = controller.json(&["drift", "list", "--all"]).map_err(|e| e.to_string())?;
         if list["items"][0]["outcome"] == "repaired" { Ok(()) } else { Err(list.to_string()) }
     });
+    Ok(())
+}
+
+#[test]
+fn the_stream_of_events_tells_what_happens_and_goes_on_after_a_restart() -> Result<()> {
+    let mut controller = Controller::start()?;
+    let mut child = controller.ctl_command(&["events", "--after", "0"])?.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
+    let mut until = |part: &str| -> Result<()> {
+        loop {
+            let line = lines.next().context("the stream goes on")??;
+            if line.contains(part) {
+                return Ok(());
+            }
+        }
+    };
+    until("access.session.opened")?;
+    controller.ctl_ok(&["token", "create", "--role", "app", "--quiet"])?;
+    until("fleet.token.changed")?;
+    controller.process().stop()?;
+    controller.resume()?;
+    controller.ctl_ok(&["token", "create", "--role", "app", "--quiet"])?;
+    until("fleet.token.changed")?;
+    child.kill()?;
+    child.wait()?;
     Ok(())
 }

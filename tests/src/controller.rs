@@ -166,18 +166,8 @@ impl Controller {
 
     /// Calls `lampasctl` with something on its standard input.
     pub fn ctl_with(&self, args: &[&str], input: &str) -> Result<CtlOutput> {
-        let mut child = Command::new(binary("lampasctl")?)
-            .args(args)
-            .current_dir(self.directory.path())
-            .env("LAMPAS_SERVER", self.url())
-            .env("LAMPAS_CA", self.ca())
-            .env("XDG_CONFIG_HOME", self.path("config"))
-            .env_remove("LAMPAS_TOKEN")
-            .env_remove("LAMPAS_TOKEN_FILE")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut child =
+            self.ctl_command(args)?.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
         let output = child.wait_with_output()?;
         Ok(CtlOutput {
@@ -185,6 +175,20 @@ impl Controller {
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// Returns a call of `lampasctl` that has not begun.
+    pub fn ctl_command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary("lampasctl")?);
+        command
+            .args(args)
+            .current_dir(self.directory.path())
+            .env("LAMPAS_SERVER", self.url())
+            .env("LAMPAS_CA", self.ca())
+            .env("XDG_CONFIG_HOME", self.path("config"))
+            .env_remove("LAMPAS_TOKEN")
+            .env_remove("LAMPAS_TOKEN_FILE");
+        Ok(command)
     }
 
     /// Calls `lampasctl`; fails unless it exits with 0.

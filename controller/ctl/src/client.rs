@@ -252,15 +252,22 @@ impl Client {
     }
 }
 
-/// Takes the next event out of the buffer of a `text/event-stream`; comments and unknown fields are skipped.
+/// Takes the next fact out of the buffer of a `text/event-stream`; comments and what is about the stream are skipped.
 fn next_event(buffer: &mut Vec<u8>) -> Option<Result<Event, String>> {
     loop {
         let end = buffer.windows(2).position(|w| w == b"\n\n")?;
         let block: Vec<u8> = buffer.drain(..end + 2).collect();
         let block = String::from_utf8_lossy(&block);
-        let data: Vec<&str> =
-            block.lines().filter_map(|l| l.strip_prefix("data:")).map(|d| d.strip_prefix(' ').unwrap_or(d)).collect();
-        if !data.is_empty() {
+        let field = |name: &'static str| {
+            block
+                .lines()
+                .filter_map(move |l| l.strip_prefix(name)?.strip_prefix(':'))
+                .map(|v| v.strip_prefix(' ').unwrap_or(v))
+        };
+        // What has no dots in its name (hello, ping, reset, bye) is about the stream itself.
+        let is_fact = field("event").next_back().is_none_or(|kind| kind.contains('.'));
+        let data: Vec<&str> = field("data").collect();
+        if is_fact && !data.is_empty() {
             return Some(serde_json::from_str(&data.join("\n")).map_err(|e| e.to_string()));
         }
     }
@@ -299,7 +306,7 @@ mod tests {
 
     #[test]
     fn events_are_read_across_chunks_and_comments() {
-        let mut buffer = b": hello\n\nid: 7\ndata: {\"seq\":7,\"kind\":\"fleet.node.connected\",".to_vec();
+        let mut buffer = b": x\n\nevent: hello\nid: 6\ndata: {\"seq\":6}\n\nid: 7\ndata: {\"seq\":7,\"kind\":\"fleet.node.connected\",".to_vec();
         assert!(next_event(&mut buffer).is_none());
         buffer.extend_from_slice(b"\"at\":\"2026-01-01T00:00:00Z\"}\n\nid: 8\n");
         let event = next_event(&mut buffer).expect("one event").expect("valid");

@@ -15,8 +15,8 @@ mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use futures_util::StreamExt as _;
-use lampas_shared::TextError;
+use futures_util::{Stream, StreamExt as _};
+use lampas_shared::{TextError, event::Event};
 use thiserror::Error;
 
 use crate::{
@@ -111,8 +111,9 @@ where
     if !args.watch {
         return Ok(0);
     }
+    let mut was_connected = false;
     loop {
-        let mut events = context.client.events(None).await?;
+        let Some(mut events) = connected(context, None, &mut was_connected).await? else { continue };
         while let Some(event) = events.next().await {
             event?;
             // One print for a burst: whatever else is there already belongs to it.
@@ -123,7 +124,27 @@ where
             once().await?;
         }
         output::note("the connection to the controller was lost; trying again");
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Connects to the stream of events. Once it was connected, a controller that can't be reached is waited for: `None` says
+/// to try again, which comes after two seconds.
+async fn connected(
+    context: &Context,
+    after: Option<u64>,
+    was_connected: &mut bool,
+) -> Result<Option<impl Stream<Item = Result<Event, CallError>> + Unpin + use<>>, CommandError> {
+    match context.client.events(after).await {
+        Ok(events) => {
+            *was_connected = true;
+            Ok(Some(events))
+        }
+        Err(CallError::Unreachable { .. }) if *was_connected => {
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

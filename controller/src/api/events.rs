@@ -2,7 +2,7 @@
 //!
 //! The stream is pulled: events are read from the store when the client has taken the ones before, so that a slow
 //! client costs one batch of memory and nothing else. One that takes nothing for [`STALL`] is told where to resume and
-//! dropped. While nothing happens a comment is sent, which keeps proxies from closing and shows the client that it lives.
+//! dropped. While nothing happens a `ping` is sent, which keeps proxies from closing and shows the client that it lives.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -180,7 +180,7 @@ impl Tail {
             tokio::select! {
                 () = self.stopping.cancelled() => return Some(self.end("stopping")),
                 changed = self.woken.changed() => if changed.is_err() { return None },
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Sse::default().comment("")),
+                () = tokio::time::sleep(HEARTBEAT) => return Some(Sse::default().event("ping").data("{}")),
             }
         }
     }

@@ -55,8 +55,9 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
 /// Runs `lampasctl events`: until interrupted; goes on where it was when the connection breaks.
 pub(super) async fn events(context: &Context, args: EventsArgs) -> Result<u8, CommandError> {
     let mut after = args.after;
+    let mut was_connected = false;
     loop {
-        let mut events = context.client.events(after).await?;
+        let Some(mut events) = super::connected(context, after, &mut was_connected).await? else { continue };
         while let Some(event) = events.next().await {
             let event = event?;
             after = Some(event.seq);
@@ -74,6 +75,6 @@ pub(super) async fn events(context: &Context, args: EventsArgs) -> Result<u8, Co
             }
         }
         output::note("the connection to the controller was lost; trying again");
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }

@@ -15,6 +15,8 @@ export interface Liveness {
 // Many events arrive together while a change rolls: one round of questions every 250 ms serves them all.
 const GATHER_MS = 250;
 const RETRY_MS = 3_000;
+// The controller says something every 15 s at least; after three silences the connection is taken for dead.
+const SILENCE_MS = 45_000;
 
 let liveness: Liveness = { state: 'connecting', since: Date.now() };
 const listeners = new Set<() => void>();
@@ -39,6 +41,7 @@ export function follow(client: QueryClient): () => void {
   let source: EventSource | undefined;
   let retry: number | undefined;
   let gather: number | undefined;
+  let silence: number | undefined;
   let wasLost = false;
   const changed = new Set<string>();
 
@@ -49,6 +52,7 @@ export function follow(client: QueryClient): () => void {
     void client.invalidateQueries({ predicate: (query) => areas.has(String(query.queryKey[0])) });
   };
   const take = (message: MessageEvent<string>): void => {
+    heard();
     let event: FleetEvent;
     try {
       event = JSON.parse(message.data) as FleetEvent;
@@ -58,20 +62,35 @@ export function follow(client: QueryClient): () => void {
     areasOf(event.kind).forEach((area) => changed.add(area));
     if (changed.size > 0) gather ??= window.setTimeout(flush, GATHER_MS);
   };
+  const lose = (): void => {
+    become('lost');
+    wasLost = true;
+  };
+  const heard = (): void => {
+    window.clearTimeout(silence);
+    silence = window.setTimeout(() => {
+      lose();
+      window.clearTimeout(retry);
+      source?.close();
+      open();
+    }, SILENCE_MS);
+  };
   const open = (): void => {
+    heard();
     source = new EventSource(new URL('api/v1/events', root), { withCredentials: true });
     source.onopen = () => {
+      heard();
       become('live');
       // What happened while nobody listened is fetched anew.
       if (wasLost) void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== 'session' });
       wasLost = false;
     };
     source.onerror = () => {
-      become('lost');
-      wasLost = true;
+      lose();
       if (source?.readyState === EventSource.CLOSED) retry = window.setTimeout(open, RETRY_MS);
     };
     source.onmessage = take;
+    source.addEventListener('ping', heard);
     // The controller no longer has everything since the last event: all is fetched anew.
     source.addEventListener('reset', () => void client.invalidateQueries());
     KINDS.forEach((kind: EventKind) => source?.addEventListener(kind, take));
@@ -81,6 +100,7 @@ export function follow(client: QueryClient): () => void {
     source?.close();
     window.clearTimeout(retry);
     window.clearTimeout(gather);
+    window.clearTimeout(silence);
     become('connecting');
   };
 }
