@@ -184,6 +184,36 @@ fn what_a_node_has_not_proven_is_not_shown_as_in_force() -> Result<()> {
 }
 
 #[test]
+fn a_plan_foresees_what_a_directory_of_others_forbids() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIP: only root can give a directory away");
+        return Ok(());
+    }
+    let controller = Controller::start()?;
+    let node = controller.node("web-1", "app")?;
+    let manifest = r#"
+[[directory]]
+name = "own"
+scope = "role:app"
+path = "/srv/own"
+owner = "www-data"
+group = "www-data"
+
+[[file]]
+name = "inside"
+scope = "role:app"
+path = "/srv/own/conf"
+content = "x\n"
+"#;
+    let refused = controller.ctl_with(&["apply", "-f", "-", "--wait"], manifest)?;
+    assert!(refused.code == 2 && refused.out.contains("could swap what stands below it"), "{refused:#?}");
+    assert!(!node.exists("/srv/own"), "nothing was begun");
+    controller.apply(&manifest.replace("content =", "owner = \"www-data\"\ngroup = \"www-data\"\ncontent ="))?;
+    assert_eq!(node.read("/srv/own/conf")?, "x\n");
+    Ok(())
+}
+
+#[test]
 fn export_writes_what_apply_reads() -> Result<()> {
     let controller = Controller::start()?;
     let _node = controller.node("web-1", "app")?;

@@ -399,7 +399,7 @@ impl Root {
                         let stat = rustix::fs::fstat(&next)
                             .map_err(|e| PathError::system(path, "can't look at an ancestor", e))?;
                         is_users = self
-                            .check_ancestor(&stat, owner)
+                            .check_ancestor((stat.st_uid, stat.st_gid, stat.st_mode), owner)
                             .map_err(|who| refused(PathProblem::Writable(at(), who)))?;
                         dir = next;
                     }
@@ -432,25 +432,38 @@ impl Root {
         uid == 0 || uid == self.euid || uid == owner || (!self.is_system() && uid == self.owner)
     }
 
+    /// Refuses a place below a directory that does not stand yet, as [`Root::look`] would when it stands.
+    pub(crate) fn foresee(
+        &self,
+        path: &str,
+        directory: &str,
+        (uid, gid, mode): (u32, u32, u32),
+        owner: u32,
+    ) -> Result<(), PathError> {
+        // An agent that isn't root gives nothing away: the directory will be its own.
+        if !self.is_privileged() {
+            return Ok(());
+        }
+        let problem =
+            |who| PathError { path: path.to_owned(), problem: PathProblem::Writable(directory.to_owned(), who) };
+        self.check_ancestor((uid, gid, mode), owner).map(drop).map_err(problem)
+    }
+
     /// Says whether the directory is a user's own, or who could write it and must not.
-    fn check_ancestor(&self, stat: &Stat, owner: u32) -> Result<bool, String> {
-        let is_sticky = stat.st_mode & 0o1000 != 0;
-        if !self.is_trusted(stat.st_uid, owner) {
-            return Err(format!("its owner (uid {})", stat.st_uid));
+    fn check_ancestor(&self, (uid, gid, mode): (u32, u32, u32), owner: u32) -> Result<bool, String> {
+        let is_sticky = mode & 0o1000 != 0;
+        if !self.is_trusted(uid, owner) {
+            return Err(format!("its owner (uid {uid})"));
         }
         // In a sticky directory others can add names, but not replace those of root.
-        if stat.st_mode & 0o002 != 0 && !is_sticky {
+        if mode & 0o002 != 0 && !is_sticky {
             return Err("everybody".to_owned());
         }
-        let is_group_ours = stat.st_gid == 0 || (!self.is_privileged() && stat.st_gid == self.egid);
-        if stat.st_mode & 0o020 != 0
-            && !is_sticky
-            && !is_group_ours
-            && !self.accounts().is_group_harmless(stat.st_gid, owner)
-        {
-            return Err(format!("its group (gid {})", stat.st_gid));
+        let is_group_ours = gid == 0 || (!self.is_privileged() && gid == self.egid);
+        if mode & 0o020 != 0 && !is_sticky && !is_group_ours && !self.accounts().is_group_harmless(gid, owner) {
+            return Err(format!("its group (gid {gid})"));
         }
-        Ok((stat.st_uid != 0 && stat.st_uid != self.euid) || stat.st_mode & 0o002 != 0)
+        Ok((uid != 0 && uid != self.euid) || mode & 0o002 != 0)
     }
 }
 

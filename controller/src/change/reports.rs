@@ -94,7 +94,9 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
         return;
     }
     let mut state = report.state;
-    let mut fault = report.resources.iter().filter(|r| is_bad(r.state)).find_map(|r| r.fault.clone());
+    // The cause before what was only held back by it.
+    let faults = || report.resources.iter().filter(|r| is_bad(r.state)).filter_map(|r| r.fault.as_ref());
+    let mut fault = faults().find(|f| f.code != "group.held_back").or_else(|| faults().next()).cloned();
     if report.hash != config.hash {
         state = ResourceState::Failed;
         fault = Some(Fault::lasting("node.other_hash", "the node applied another state than the one it was sent"));

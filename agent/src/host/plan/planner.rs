@@ -12,7 +12,7 @@ use lampas_shared::{
     time::UnixMs,
 };
 
-use super::{Check, HostPlan, Item, Step, fingerprint};
+use super::{Check, HostPlan, Item, Put, Step, fingerprint};
 use crate::{
     host::{Claim, Inputs},
     system::{Accounts, Root, Seen},
@@ -55,6 +55,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn finish(mut self) -> HostPlan {
+        self.foresee();
         for item in &mut self.items {
             if let Some(fault) = self.inner_faults.get(&item.target) {
                 item.fault.get_or_insert_with(|| fault.clone());
@@ -66,6 +67,27 @@ impl<'a> Planner<'a> {
             steps: self.steps,
             checks: self.checks,
             ownership: self.inputs.owned.clone(),
+        }
+    }
+
+    /// Refuses what could not be written once the directories of this plan stand: their owners could swap it.
+    fn foresee(&mut self) {
+        let made = |s: &Step| match s.put {
+            Put::Directory { uid, gid, mode } => Some((s.path.clone(), (uid, gid, mode))),
+            _ => None,
+        };
+        let directories: Vec<_> = self.steps.iter().filter_map(made).collect();
+        for step in self.steps.iter().filter(|s| !s.is_removal) {
+            let above =
+                directories.iter().filter(|(d, _)| step.path.strip_prefix(d).is_some_and(|r| r.starts_with('/')));
+            let Some(error) =
+                above.map(|(d, meta)| self.root.foresee(&step.path, d, *meta, step.owner)).find_map(Result::err)
+            else {
+                continue;
+            };
+            for item in self.items.iter_mut().filter(|i| step.targets.contains(&i.target)) {
+                item.fault.get_or_insert_with(|| error.to_fault());
+            }
         }
     }
 
