@@ -130,7 +130,9 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::DriftEnded => {
             format!("{} on {node} is {}", first(&detail("path"), &detail("target")), detail("outcome"))
         }
-        EventKind::ObjectChanged => format!("{object} has revision {}", detail("revision")),
+        EventKind::ObjectChanged => {
+            format!("{} was {}d", first(&detail("object"), &object), first(&detail("verb"), "change"))
+        }
         EventKind::ChangeMoved => format!("change {} is {}", detail("number"), detail("state")),
         EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),
         EventKind::UserChanged => format!("user {} was changed", detail("login")),
