@@ -13,24 +13,15 @@ use lampas_shared::{
 };
 
 use super::desired::refs;
-use crate::{db::row::to_json, fleet::Place};
+use crate::db::row::to_json;
 
-/// Folds equal answers. Agents below a `--root` of their own name it in what they would write: nodes that differ in that
-/// alone are equal, and are shown with `ROOT` in its place.
-pub(crate) fn fold(
-    answers: BTreeMap<NodeId, Result<NodePlan, Fault>>,
-    names: &BTreeMap<NodeId, NodeName>,
-    places: &BTreeMap<NodeId, Place>,
-) -> Plan {
+/// Folds equal answers.
+pub(crate) fn fold(answers: BTreeMap<NodeId, Result<NodePlan, Fault>>, names: &BTreeMap<NodeId, NodeName>) -> Plan {
     let mut groups: BTreeMap<String, (Vec<NodeId>, Vec<Action>)> = BTreeMap::new();
     let mut unplanned = Vec::new();
     for (node, answer) in answers {
         match answer {
-            Ok(mut plan) => {
-                if let Some(root) = places.get(&node).map(|p| p.root.as_str()).filter(|r| r.len() > 1) {
-                    let given = format!("--root {root} ");
-                    plan.actions.iter_mut().for_each(|a| a.diff = a.diff.replace(&given, "--root ROOT "));
-                }
+            Ok(plan) => {
                 let group = groups.entry(to_json(&plan.actions)).or_insert_with(|| (Vec::new(), plan.actions));
                 group.0.push(node);
             }

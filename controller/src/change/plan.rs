@@ -174,7 +174,7 @@ impl Changes {
     pub async fn plan(&self, id: ChangeId, by: &Principal) -> Result<lampas_api::Plan, ChangeError> {
         let now = clock::now();
         let author = super::service::author(by);
-        let (row, prospect, places) = self
+        let (row, prospect, zones_of) = self
             .db()
             .read(|mut tx| {
                 let author = &author;
@@ -183,8 +183,8 @@ impl Changes {
                         store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                     super::service::must_be_open(&row, "planned")?;
                     let prospect = Prospect::load(&mut tx, &row, author, now).await?;
-                    let places = fleet::places(&mut tx).await?;
-                    Ok::<_, ChangeError>(tx.done((row, prospect, places)))
+                    let zones_of = fleet::time_zones(&mut tx).await?;
+                    Ok::<_, ChangeError>(tx.done((row, prospect, zones_of)))
                 }
             })
             .await?;
@@ -194,11 +194,11 @@ impl Changes {
         let hashes: BTreeMap<NodeId, ContentHash> = affected.iter().map(|(node, (_, hash))| (*node, *hash)).collect();
         let full = fold::plan_id(id, &hashes, &answers);
         let observed = seen(&answers);
-        let mut shown = fold::fold(answers, &names, &places);
+        let mut shown = fold::fold(answers, &names);
         shown.id = fold::short_id(&full);
         shown.at = now;
         shown.unchanged = prospect.unchanged(&affected);
-        let zones: BTreeSet<&str> = affected.keys().map(|n| places.get(n).map_or("", |p| &p.time_zone)).collect();
+        let zones: BTreeSet<&str> = affected.keys().map(|n| zones_of.get(n).map_or("", String::as_str)).collect();
         shown.next_runs = prospect.next_runs(now, &zones);
         let plan = StoredPlan { shown, nodes: hashes, observed };
         let (plan_ref, full, author, row) = (&plan, &full, &author, &row);

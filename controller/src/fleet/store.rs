@@ -346,24 +346,15 @@ pub async fn members(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
     Ok(nodes.into_values().collect())
 }
 
-/// Where a node's agent works: what plans of equal nodes differ in, and what their clocks go by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// `--root` of the agent.
-    pub root: String,
-    /// The node's time zone.
-    pub time_zone: String,
-}
-
-/// Returns the places of all nodes that said what they are.
-pub async fn places(tx: &mut Tx) -> Result<BTreeMap<NodeId, Place>, DbError> {
+/// Returns the time zones of all nodes that said what they are.
+pub async fn time_zones(tx: &mut Tx) -> Result<BTreeMap<NodeId, String>, DbError> {
     let rows = sqlx::query("SELECT f.node, f.facts FROM node_facts f").fetch_all(tx.conn()).await?;
-    let place = |row| {
+    let zone = |row| {
         let r = Reader::new("node_facts", row);
         let facts = r.maybe_json::<NodeFacts>("facts")?.unwrap_or_default();
-        Ok((r.parse("node")?, Place { root: facts.root, time_zone: facts.time_zone }))
+        Ok((r.parse("node")?, facts.time_zone))
     };
-    rows.iter().map(place).collect()
+    rows.iter().map(zone).collect()
 }
 
 async fn name_of(tx: &mut Tx, id: NodeId) -> Result<NodeName, FleetError> {
