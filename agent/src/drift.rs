@@ -60,14 +60,13 @@ pub async fn watch(
                 }
                 let set = watched.borrow_and_update().clone();
                 watcher.follow(&set);
-                // What changed before it was watched must not wait for the full look.
-                wake();
+                // What changed before it was watched must not wait for the full look; it may be half written as well.
+                due = due.or_else(|| Some(soon(Instant::now())));
             }
             result = watcher.wait() => {
                 if result? {
-                    let now = Instant::now();
-                    let latest = due.map_or(now + MAX_DELAY, |(_, latest)| latest);
-                    due = Some((now + QUIET, latest));
+                    let (quiet, latest) = soon(Instant::now());
+                    due = Some((quiet, due.map_or(latest, |(_, latest)| latest)));
                 }
             }
             () = tokio::time::sleep_until(at), if due.is_some() => {
@@ -79,6 +78,11 @@ pub async fn watch(
             }
         }
     }
+}
+
+/// Returns when a look is due that was caused at this time: once it has been quiet, and at the latest.
+fn soon(now: Instant) -> (Instant, Instant) {
+    (now + QUIET, now + MAX_DELAY)
 }
 
 struct Watcher {

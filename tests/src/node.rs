@@ -107,10 +107,16 @@ impl Node {
         fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 
-    /// Writes a file of the node, as somebody with an editor would.
+    /// Writes a file of the node, as somebody with an editor would: beside it, with its mode, and renamed.
     pub fn write(&self, path: &str, text: &str) -> Result<()> {
         let path = self.root().join(path.trim_start_matches('/'));
-        fs::write(&path, text).with_context(|| path.display().to_string())
+        let name = path.file_name().context("a file has a name")?.to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.edited"));
+        fs::write(&beside, text).with_context(|| beside.display().to_string())?;
+        if let Ok(old) = path.symlink_metadata() {
+            fs::set_permissions(&beside, old.permissions())?;
+        }
+        fs::rename(&beside, &path).with_context(|| path.display().to_string())
     }
 
     /// Returns whether a file of the node exists.

@@ -1,6 +1,6 @@
 // The demo that the tests run against: where its nodes' files stand, its command line and its API.
 import { execFile } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -55,7 +55,11 @@ export async function readOn(node: string, file: string): Promise<string | undef
 export async function editByHand(node: string, file: string, from: string, to: string): Promise<void> {
   const before = await readOn(node, file);
   expect(before, `${file} on ${node}`).toContain(from);
-  await writeFile(onNode(node, file), (before ?? '').replace(from, to));
+  // In one step, so that the agent can't meet it half written.
+  const beside = `${onNode(node, path.dirname(file))}/.edited`;
+  await writeFile(beside, (before ?? '').replace(from, to));
+  await chmod(beside, (await stat(onNode(node, file))).mode);
+  await rename(beside, onNode(node, file));
 }
 
 /** Waits until a file of a node holds a text. */

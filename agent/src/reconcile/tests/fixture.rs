@@ -129,8 +129,11 @@ impl Node {
         fs::read_to_string(self.path(path)).ok()
     }
 
+    /// Replaces a file in one step, so that no pass can meet it half written.
     pub(super) fn edit(&self, path: &str, text: &str) {
-        fs::write(self.path(path), text).expect("written");
+        let (file, beside) = (self.path(path), self.dir.path().join("edited"));
+        fs::write(&beside, text).expect("written");
+        fs::rename(beside, file).expect("renamed");
     }
 
     pub(super) fn reports(&self) -> Vec<Report> {
