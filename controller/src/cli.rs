@@ -246,7 +246,12 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             files::private_dir(&config.data_dir)?;
             let db = open(&config).await?;
             let done = backup::restore(&db, &config.data_dir, &key, &from).await?;
-            say(&format!("restored {} rows and {} files of {}; start the controller", done.rows, done.files, done.at))
+            say(&format!("restored {} rows and {} files of {}; start the controller", done.rows, done.files, done.at))?;
+            say(&format!(
+                "nodes that renewed their certificate since are known again when they renew; a node that was revoked or \
+                 removed after {} is not known as such here: revoke or remove it again",
+                done.at
+            ))
         }
         Command::Signer(arguments) => {
             let tasks = Tasks::new();

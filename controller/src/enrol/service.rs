@@ -9,7 +9,7 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use lampas_runtime::{
     Tasks, clock,
-    identity::{CertInfo, Trust, public_key_hash, secret_hash},
+    identity::{Trust, public_key_hash, secret_hash},
     random,
 };
 use lampas_shared::{
@@ -38,7 +38,7 @@ use crate::{
     db::{DbError, Tx, row::draw},
     event::NewEvent,
     fleet::{self, FleetError, NewNode},
-    link::{Admission, NodeGate},
+    link::{Admission, NodeGate, Shown},
     signer::{Enrolment, Issued, Renewal, Signer, SignerError},
 };
 
@@ -314,20 +314,14 @@ impl Enrolments {
         Ok(name)
     }
 
-    async fn renew_node(
-        &self,
-        node: NodeId,
-        shown: &CertInfo,
-        csr: Vec<u8>,
-        from: SocketAddr,
-    ) -> Result<Renewed, Fault> {
+    async fn renew_node(&self, node: NodeId, shown: Shown, csr: Vec<u8>, from: SocketAddr) -> Result<Renewed, Fault> {
         let store = |error: DbError| {
             warn!(node.id = %node, error = %Chain(&error), "a renewal could not ask the store");
             Fault::passing("renew.store", "the controller's store does not answer; try again shortly")
         };
         let revoked =
             || Fault::lasting("renew.revoked", "this node was revoked or removed; it needs a new enrolment token");
-        let serial = shown.serial.clone();
+        let serial = shown.info.serial.clone();
         let is_revoked = self.inner.desired.db().read(|mut tx| async move {
             let is_revoked =
                 fleet::is_revoked(&mut tx, node).await? || store::is_certificate_revoked(&mut tx, &serial).await?;
@@ -346,7 +340,7 @@ impl Enrolments {
             }
             renewals.count(clock::now(), node);
         }
-        let record = Renewal { node, fingerprint: shown.fingerprint };
+        let record = Renewal { node, fingerprint: shown.info.fingerprint, shown: shown.chain };
         let issued = self.inner.signer.renew(record, csr).await.map_err(|e| e.to_fault())?;
         let written = &issued;
         let recorded = self.inner.desired.db().write(|mut tx| async move {
@@ -402,9 +396,9 @@ impl Admission for Enrolments {
         .boxed()
     }
 
-    fn renew(&self, node: NodeId, shown: CertInfo, csr: Vec<u8>, from: SocketAddr) -> BoxFuture<'_, RenewReply> {
+    fn renew(&self, node: NodeId, shown: Shown, csr: Vec<u8>, from: SocketAddr) -> BoxFuture<'_, RenewReply> {
         async move {
-            self.renew_node(node, &shown, csr, from).await.inspect_err(|fault| {
+            self.renew_node(node, shown, csr, from).await.inspect_err(|fault| {
                 warn!(node.id = %node, peer = %from, error = %fault, "a renewal failed");
             })
         }

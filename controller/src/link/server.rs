@@ -31,7 +31,7 @@ use super::{
     operation::Gate,
     presence::{self, Board},
     session,
-    source::{Admission, Membership, Presence, StateSource},
+    source::{Admission, Membership, Presence, Shown, StateSource},
     stream::{read_message, write_message},
 };
 use crate::ca::{Credentials, wire_trust};
@@ -281,7 +281,8 @@ async fn admit(shared: &Shared, connection: &Connection) -> Result<(), super::st
     let _turn = shared.admissions.acquire().await.expect("the semaphore is never closed");
     let reply = match (request, renews) {
         (Message::RenewRequest(request), Some((node, info))) => {
-            Message::RenewReply(Box::new(shared.parts.admission.renew(node, info, request.csr, from).await))
+            let shown = Shown::of(connection, info);
+            Message::RenewReply(Box::new(shared.parts.admission.renew(node, shown, request.csr, from).await))
         }
         (Message::EnrolRequest(request), None) => {
             Message::EnrolReply(Box::new(shared.parts.admission.enrol(*request, from).await))

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use super::{
     registry::{Claim, Entry, Handle},
     server::Shared,
-    source::{Member, Presence},
+    source::{Member, Presence, Shown},
     stream::{CHUNK_BYTES, StreamError, read_kind, read_message, write_message},
 };
 
@@ -477,7 +477,8 @@ async fn serve_stream(
             let request = read_message(&mut recv, &head, &[Kind::RenewRequest], REQUEST_LIMIT).await?;
             let Message::RenewRequest(RenewRequest { csr }) = request else { return Err(StreamError::Ended) };
             let from = handle.connection.remote_address();
-            let reply = shared.parts.admission.renew(node, cert, csr, from).await;
+            let shown = Shown::of(&handle.connection, cert);
+            let reply = shared.parts.admission.renew(node, shown, csr, from).await;
             write_message(&mut send, &Message::RenewReply(Box::new(reply)), REQUEST_LIMIT).await
         }
         _ => {

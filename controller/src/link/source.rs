@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::future::BoxFuture;
-use lampas_runtime::identity::CertInfo;
+use lampas_runtime::{identity::CertInfo, quic::peer_chain};
 use lampas_shared::{
     desired::{ContentHash, NodeDesired},
     error::Fault,
@@ -93,11 +93,28 @@ pub trait Membership: Send + Sync + 'static {
     fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
+/// What a node showed of itself in the handshake, which has verified it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// What its certificate says.
+    pub info: CertInfo,
+    /// The certificate and what leads from it to a root, DER.
+    pub chain: Vec<Vec<u8>>,
+}
+
+impl Shown {
+    /// Reads it from a connection.
+    pub fn of(connection: &quinn::Connection, info: CertInfo) -> Self {
+        let chain = peer_chain(connection).iter().map(|der| der.to_vec()).collect();
+        Self { info, chain }
+    }
+}
+
 /// Gives and renews certificates.
 pub trait Admission: Send + Sync + 'static {
     /// Lets a node in that shows a token.
     fn enrol(&self, request: EnrolRequest, from: SocketAddr) -> BoxFuture<'_, EnrolReply>;
 
     /// Renews the certificate that a node showed; it may be expired, not revoked.
-    fn renew(&self, node: NodeId, shown: CertInfo, csr: Vec<u8>, from: SocketAddr) -> BoxFuture<'_, RenewReply>;
+    fn renew(&self, node: NodeId, shown: Shown, csr: Vec<u8>, from: SocketAddr) -> BoxFuture<'_, RenewReply>;
 }

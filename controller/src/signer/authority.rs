@@ -13,7 +13,7 @@ use std::{
 
 use lampas_runtime::{
     files,
-    identity::{self, CONTROLLER_DNS, Subject, certificates_from_pem, certificates_to_pem},
+    identity::{self, CONTROLLER_DNS, CertInfo, Subject, Trust, certificates_from_pem, certificates_to_pem},
     random,
 };
 use lampas_shared::{
@@ -53,6 +53,9 @@ const INTERMEDIATE_DUE_MS: i64 = 90 * DAY_MS;
 
 /// The longest request that is looked at: one of ours has under 300 bytes.
 const CSR_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest chain that is looked at: ours have a leaf and an intermediate.
+const CHAIN_MAX: usize = 4;
 
 /// Signatures at once and per second: the largest token lets 10,000 nodes in; renewals of 5,000 nodes come to one every
 /// five minutes.
@@ -206,6 +209,7 @@ impl Authority {
             fleet: held.manifest.fleet,
             roots: held.roots.iter().map(|r| r.to_vec()).collect(),
             generation,
+            issuer: held.issuer_name.clone(),
             root_not_after: not_after(newest)?,
             signing_not_after: not_after(&held.intermediate)?,
             has_root_key: self.path("root", generation, "key").exists(),
@@ -269,10 +273,36 @@ impl Authority {
     pub(super) fn renew(&mut self, record: &Renewal, csr: &[u8], now: UnixMs) -> Result<Issued, AuthorityError> {
         let key = public_key(csr)?;
         if !self.ledger.may_renew(record.node, record.fingerprint) {
-            return Err(refused("signer.unknown", "that certificate is not among the node's last two; enrol it anew"));
+            let found = self.judge_found(record, now)?;
+            self.take_token(now)?;
+            self.note(now, Act::FoundInUse { node: record.node }, &found)?;
+            warn!(node.id = %record.node, serial = found.serial, "a certificate that the log does not know was found in use");
+        } else {
+            self.take_token(now)?;
         }
-        self.take_token(now)?;
         self.issue_node(record.node, &key, Act::Renewed { node: record.node, after: record.fingerprint }, now)
+    }
+
+    /// Judges a certificate that the log doesn't name: one of this fleet's authorities signed it for this node and it is
+    /// within its life, so it was issued after the backup that the log was restored from. The controller's word counts
+    /// for nothing here: who took only the controller has no such certificate to show.
+    fn judge_found(&self, record: &Renewal, now: UnixMs) -> Result<CertInfo, AuthorityError> {
+        let unknown = || refused("signer.unknown", "that certificate is not among the node's last two; enrol it anew");
+        if self.ledger.names(record.fingerprint) || record.shown.len() > CHAIN_MAX {
+            return Err(unknown());
+        }
+        let held = self.held()?;
+        let chain: Vec<_> = record.shown.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let (leaf, rest) = chain.split_first().ok_or_else(unknown)?;
+        let info = identity::inspect(leaf).map_err(|_| unknown())?;
+        let is_its = info.fingerprint == record.fingerprint
+            && info.subject == Subject::node(held.manifest.fleet, record.node)
+            && (info.not_before..=info.not_after).contains(&now);
+        let trust = Trust { fleet: held.manifest.fleet, roots: held.roots.clone() };
+        if !is_its || identity::verify_node(&trust, leaf, rest, now).is_err() {
+            return Err(unknown());
+        }
+        Ok(info)
     }
 
     /// Signs for a controller.
@@ -341,9 +371,15 @@ impl Authority {
             not_before: info.not_before,
             not_after: info.not_after,
         };
-        let path = || self.dir.join("signed.log").display().to_string();
-        self.ledger.note(now, act, &info).map_err(|source| AuthorityError::File { path: path(), source })?;
+        self.note(now, act, &info)?;
         Ok(issued)
+    }
+
+    fn note(&mut self, now: UnixMs, act: Act, info: &CertInfo) -> Result<(), AuthorityError> {
+        let path = self.dir.join("signed.log");
+        self.ledger
+            .note(now, act, info)
+            .map_err(|source| AuthorityError::File { path: path.display().to_string(), source })
     }
 
     fn take_token(&mut self, now: UnixMs) -> Result<(), AuthorityError> {

@@ -4,7 +4,7 @@
 //! with a renewal every 20 days write 30 MB a year).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, OpenOptions},
     io::{self, BufRead as _, BufReader, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -34,9 +34,21 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Act {
-    Enrolled { node: NodeId, token: TokenId },
-    Renewed { node: NodeId, after: ContentHash },
-    Controller { controller: ControllerId },
+    Enrolled {
+        node: NodeId,
+        token: TokenId,
+    },
+    Renewed {
+        node: NodeId,
+        after: ContentHash,
+    },
+    Controller {
+        controller: ControllerId,
+    },
+    /// Not signed here, as far as this log knows: found in use after the log was restored from a backup.
+    FoundInUse {
+        node: NodeId,
+    },
 }
 
 /// The log, and what follows from it.
@@ -49,6 +61,8 @@ pub(super) struct Ledger {
     noted: Vec<u8>,
     /// The certificates of each node that may be renewed: the last two, because a node may not have got the last.
     nodes: BTreeMap<NodeId, Vec<ContentHash>>,
+    /// Every certificate of a node that the log names, so that one which was replaced is never taken for an unknown one.
+    named: BTreeSet<ContentHash>,
     /// Which nodes each token let in, with the key that they asked for.
     tokens: BTreeMap<TokenId, BTreeMap<NodeId, ContentHash>>,
 }
@@ -63,6 +77,7 @@ impl Ledger {
             count: 0,
             noted: Vec::new(),
             nodes: BTreeMap::new(),
+            named: BTreeSet::new(),
             tokens: BTreeMap::new(),
         };
         let mut reader = BufReader::new(ledger.file.try_clone()?);
@@ -137,24 +152,30 @@ impl Ledger {
         self.nodes.get(&node).is_some_and(|last| last.contains(&fingerprint))
     }
 
+    /// Returns whether the log names a certificate, as live or as replaced.
+    pub(super) fn names(&self, fingerprint: ContentHash) -> bool {
+        self.named.contains(&fingerprint)
+    }
+
     /// Returns the nodes that a token let in, with their keys.
     pub(super) fn let_in(&self, token: TokenId) -> Option<&BTreeMap<NodeId, ContentHash>> {
         self.tokens.get(&token)
     }
 
     fn learn(&mut self, entry: &Entry) {
-        self.count += 1;
+        self.count += u64::from(!matches!(entry.act, Act::FoundInUse { .. }));
         let node = match &entry.act {
             Act::Enrolled { node, token } => {
                 self.tokens.entry(*token).or_default().insert(*node, entry.key);
                 // Who enrols anew starts anew: an older certificate of the same node renews nothing.
-                self.nodes.insert(*node, vec![entry.fingerprint]);
-                return;
+                self.nodes.remove(node);
+                *node
             }
-            Act::Renewed { node, .. } => node,
+            Act::Renewed { node, .. } | Act::FoundInUse { node } => *node,
             Act::Controller { .. } => return,
         };
-        let last = self.nodes.entry(*node).or_default();
+        self.named.insert(entry.fingerprint);
+        let last = self.nodes.entry(node).or_default();
         last.push(entry.fingerprint);
         if last.len() > 2 {
             last.remove(0);

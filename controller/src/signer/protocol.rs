@@ -62,6 +62,10 @@ pub struct Renewal {
     pub node: NodeId,
     /// BLAKE3 of the certificate that it showed.
     pub fingerprint: ContentHash,
+    /// The certificate that it showed and what leads from it to a root, DER: a signer whose log came from a backup
+    /// may not know it, and judges it by itself.
+    #[serde(default)]
+    pub shown: Vec<Vec<u8>>,
 }
 
 /// A certificate that the signer issued.
@@ -92,6 +96,9 @@ pub struct AuthorityInfo {
     pub roots: Vec<Vec<u8>>,
     /// Which of the roots signs: its number, from 1.
     pub generation: u32,
+    /// The name of the intermediate that signs, as [`Issued::issuer`] says it.
+    #[serde(default)]
+    pub issuer: String,
     /// The end of the newest root.
     pub root_not_after: UnixMs,
     /// The end of the intermediate that signs.

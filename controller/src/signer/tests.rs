@@ -55,9 +55,9 @@ async fn it_signs_what_is_recorded_and_nothing_that_contradicts_it() {
         assert_eq!(code(signer.enrol(record(random::new_id(), token), request()).await), "signer.token_used");
         let late = Enrolment { expires: UnixMs(1), ..record(random::new_id(), random::new_id()) };
         assert_eq!(code(signer.enrol(late, request()).await), "signer.token_expired");
-        let unknown = Renewal { node, fingerprint: ContentHash::of(b"another") };
+        let unknown = Renewal { node, fingerprint: ContentHash::of(b"another"), shown: Vec::new() };
         assert_eq!(code(signer.renew(unknown, request()).await), "signer.unknown");
-        let foreign = Renewal { node: random::new_id(), fingerprint: issued.fingerprint };
+        let foreign = Renewal { node: random::new_id(), fingerprint: issued.fingerprint, shown: issued.chain.clone() };
         assert_eq!(code(signer.renew(foreign, request()).await), "signer.unknown");
         assert_eq!(
             code(signer.enrol(record(random::new_id(), random::new_id()), vec![0; 100]).await),
@@ -121,7 +121,7 @@ async fn the_log_outlives_the_signer_and_a_changed_one_is_noticed() {
         } else {
             assert_eq!(code(client.enrol(record(node, token), request()).await), "signer.token_used");
             let fingerprint = issued.as_ref().expect("of the first round").fingerprint;
-            client.renew(Renewal { node, fingerprint }, request()).await.expect("it remembers");
+            client.renew(Renewal { node, fingerprint, shown: Vec::new() }, request()).await.expect("it remembers");
         }
         assert!(tasks.finish(LONG).await, "the signer ends");
         // A line that a crash cut off: its certificate never left.
@@ -155,4 +155,52 @@ async fn keys_are_private_and_the_root_can_be_taken_away() {
         assert_eq!(signer.retire().await.expect("retired").roots.len(), 1);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_from_a_backup_learns_certificates_that_are_found_in_use() {
+    let (dir, restored) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let fleet = random::new_id();
+    let (old, node) = (random::new_id(), random::new_id());
+    let (tasks, signing) = (Tasks::new(), Tasks::new());
+    let before = signer(&tasks, dir.path());
+    before.open(fleet).await.expect("opened");
+    let replaced = before.enrol(record(old, random::new_id()), request()).await.expect("signed");
+    let again = before.enrol(record(old, random::new_id()), request()).await.expect("signed anew");
+    fs::create_dir(restored.path().join("signer")).expect("made");
+    for entry in fs::read_dir(dir.path().join("signer")).expect("listed") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), restored.path().join("signer").join(entry.file_name())).expect("copied");
+    }
+    // What the backup doesn't know.
+    let later = before.enrol(record(node, random::new_id()), request()).await.expect("signed");
+
+    let after = signer(&signing, restored.path());
+    assert_eq!(after.open(fleet).await.expect("opened").issued, 2);
+    let shown =
+        |node, issued: &super::Issued| Renewal { node, fingerprint: issued.fingerprint, shown: issued.chain.clone() };
+    let blind = Renewal { shown: Vec::new(), ..shown(node, &later) };
+    assert_eq!(code(after.renew(blind, request()).await), "signer.unknown", "a fingerprint alone proves nothing");
+    assert_eq!(code(after.renew(shown(old, &later), request()).await), "signer.unknown", "it names another node");
+    assert_eq!(
+        code(after.renew(shown(old, &replaced), request()).await),
+        "signer.unknown",
+        "the log knows it as replaced"
+    );
+    let posing = Renewal { shown: again.chain.clone(), ..shown(node, &later) };
+    assert_eq!(code(after.renew(posing, request()).await), "signer.unknown", "another certificate than it names");
+
+    let foreign = tempfile::tempdir().expect("a directory");
+    let elsewhere = signer(&tasks, foreign.path());
+    elsewhere.open(random::new_id()).await.expect("opened");
+    let stranger = elsewhere.enrol(record(node, random::new_id()), request()).await.expect("signed");
+    assert_eq!(code(after.renew(shown(node, &stranger), request()).await), "signer.unknown", "another fleet signed it");
+
+    let renewed = after.renew(shown(node, &later), request()).await.expect("it was found in use");
+    after.renew(shown(node, &renewed), request()).await.expect("it goes on as always");
+    let log = fs::read_to_string(restored.path().join("signer/signed.log")).expect("the log");
+    assert_eq!(log.matches("found_in_use").count(), 1, "{log}");
+    assert_eq!(log.lines().count(), 5);
+    assert!(signing.finish(LONG).await && tasks.finish(LONG).await, "the signers end");
+    Authority::open(&restored.path().join("signer"), clock::now()).expect("the log is whole");
 }

@@ -23,7 +23,7 @@ use x509_parser::{extensions::GeneralName, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
 pub use token::{TokenText, TokenTextError, secret_hash};
-pub use verify::{ControllerTime, NodeVerifier, Pinned, Trusted};
+pub use verify::{ControllerTime, NodeVerifier, Pinned, Trusted, verify_node};
 
 use crate::files;
 

@@ -67,6 +67,33 @@ impl ControllerTime {
     }
 }
 
+/// What the traits of both sides ask alike: signatures of TLS 1.3, by the algorithms that the verifier holds.
+macro_rules! tls13_only {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(refuse("the link is TLS 1.3 only"))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, cert, dss, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
+}
+
 /// Verifies a controller by the fleet's authorities.
 #[derive(Debug)]
 pub struct Trusted {
@@ -167,27 +194,7 @@ impl ServerCertVerifier for Trusted {
         verify_controller(end_entity, intermediates, server_name, &self.roots, at, self.algorithms)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(refuse("the link is TLS 1.3 only"))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    tls13_only!();
 }
 
 impl ServerCertVerifier for Pinned {
@@ -210,27 +217,7 @@ impl ServerCertVerifier for Pinned {
         verify_controller(end_entity, intermediates, server_name, &roots, at, self.algorithms)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(refuse("the link is TLS 1.3 only"))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    tls13_only!();
 }
 
 /// Verifies a node for the controller. The certificate is optional in TLS, because a node that enrols has none; a chain
@@ -239,6 +226,7 @@ impl ServerCertVerifier for Pinned {
 pub struct NodeVerifier {
     fleet: FleetId,
     chain: Arc<dyn ClientCertVerifier>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl NodeVerifier {
@@ -251,8 +239,39 @@ impl NodeVerifier {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = WebPkiClientVerifier::builder_with_provider(roots, provider).allow_unauthenticated().build();
         let chain = chain.map_err(|_| IdentityError::Malformed)?;
-        Ok(Arc::new(Self { fleet: trust.fleet, chain }))
+        Ok(Arc::new(Self { fleet: trust.fleet, chain, algorithms: algorithms() }))
     }
+
+    /// Judges a chain as of an instant: one of the fleet's authorities signed the first certificate, for a node.
+    fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        at: impl FnOnce(&CertInfo) -> UnixMs,
+    ) -> Result<ClientCertVerified, Error> {
+        let info = inspect(leaf).map_err(|_| refuse("the certificate is not one of LAMPAS"))?;
+        if info.subject.fleet != self.fleet {
+            return Err(refuse("the certificate is of another fleet"));
+        }
+        if !matches!(info.subject.who, Who::Node(_)) {
+            return Err(refuse("the certificate is not one of a node"));
+        }
+        self.chain.verify_client_cert(leaf, rest, unix(at(&info)))
+    }
+}
+
+/// Verifies that one of a fleet's authorities signed a node's certificate, and that it is within its life.
+///
+/// # Errors
+/// When it isn't so, or a root isn't a certificate.
+pub fn verify_node(
+    trust: &Trust,
+    leaf: &CertificateDer<'_>,
+    rest: &[CertificateDer<'_>],
+    at: UnixMs,
+) -> Result<(), IdentityError> {
+    let judged = NodeVerifier::new(trust)?.judge(leaf, rest, |_| at);
+    judged.map(drop).map_err(|_| IdentityError::Foreign)
 }
 
 impl ClientCertVerifier for NodeVerifier {
@@ -271,36 +290,9 @@ impl ClientCertVerifier for NodeVerifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let info = inspect(end_entity).map_err(|_| refuse("the certificate is not one of LAMPAS"))?;
-        if info.subject.fleet != self.fleet {
-            return Err(refuse("the certificate is of another fleet"));
-        }
-        if !matches!(info.subject.who, Who::Node(_)) {
-            return Err(refuse("the certificate is not one of a node"));
-        }
-        let within = clock::now().clamp(info.not_before, info.not_after.max(info.not_before));
-        self.chain.verify_client_cert(end_entity, intermediates, unix(within))
+        let within = |info: &CertInfo| clock::now().clamp(info.not_before, info.not_after.max(info.not_before));
+        self.judge(end_entity, intermediates, within)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(refuse("the link is TLS 1.3 only"))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
+    tls13_only!();
 }
