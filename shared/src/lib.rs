@@ -8,12 +8,15 @@
 //! - **object**: anything an operator can change; has immutable **revisions**. **scope**: the nodes it is for.
 //! - **target**: what an object claims on a node (a path, a host name, a cron name); precedence is decided by target.
 //! - **change**: drafts of objects that are planned, approved and applied together. **plan**: what would happen, as a value.
+//! - **rollout**: how an applied change reaches its nodes: in **waves**, each with a failure budget, **gates** and a deadline.
 //! - **desired state**: all that one node must be; has a **generation** and a content **hash**. **resource**: one entry of it.
 //! - **group**: resources that are validated and rolled back together.
 //! - **observed state**: what the agent found. **drift**: a difference nobody asked for. **adopt**: make it the desired state.
 //!   **revert**: put the desired state back. **report**: what a node says of a generation.
 //! - **in force**: bytes read back and, where it can be, the effect proven.
 //! - **journal**: the agent's store. **outbox**: reports that wait for the controller's acknowledgement.
+//! - **scan**: what stands on a node that nobody manages. **observe**: a mode of a node in which nothing is written; **take
+//!   over** ends it. **eject**: leave plain files behind and forget the node's identity.
 //! - **enrolment**: how a node gets its certificate, by a **token**.
 //! - **event**: a fact. **audit**: an act by a **principal** (user, API token, node, schedule).
 
@@ -27,6 +30,7 @@ pub mod host;
 pub mod id;
 pub mod object;
 pub mod report;
+pub mod rollout;
 mod text;
 pub mod time;
 

@@ -1,0 +1,395 @@
+//! Rollouts: how an applied change reaches its nodes wave by wave. A state machine without I/O.
+//!
+//! Each step takes what the nodes and gates say and the time, and returns what is to be done; the caller stores the
+//! rollout and does it in one transaction, so that a controller may die between any two steps. It is level-triggered:
+//! stepping twice with the same input does nothing the second time.
+//!
+//! A wave is *applying* until none of its nodes is on its way, *gating* until its gates have answered, *soaking* until
+//! it has stayed well long enough. Nodes that failed or are away count against the budget in every phase. A wave of
+//! which no node is proven proves nothing: it waits for one until its deadline. Every rollout ends: each phase has a
+//! deadline, and who pauses one must come back within [`PAUSE_LIMIT_MS`].
+
+mod strategy;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use strategy::{Amount, Candidate, Gate, OnFailure, Strategy, Wave};
+
+use crate::{id::NodeId, time::UnixMs};
+
+/// How long a rollout may stay paused; then it is aborted. A day: long enough for whoever is called in the night, short
+/// enough that a fleet doesn't stay in two parts.
+pub const PAUSE_LIMIT_MS: i64 = 24 * 3_600_000;
+
+/// One rollout, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// How.
+    pub strategy: Strategy,
+    /// Who, wave by wave.
+    pub waves: Vec<Vec<NodeId>>,
+    /// The wave that is under way, from 0.
+    pub stage: usize,
+    /// How far it is.
+    pub phase: Phase,
+    /// When the phase began.
+    pub since: UnixMs,
+    /// When the wave must be through with applying and gating; while soaking, when that is over.
+    pub deadline: UnixMs,
+    /// The first wave whose failures count: who promotes a wave takes those before it as they are.
+    pub counted_from: usize,
+    /// How often the gates of this wave were asked, from 1; an answer to an older question doesn't count.
+    pub attempt: u32,
+    /// How it stands as a whole.
+    pub state: State,
+    /// Why it stands so, in words; empty while it runs.
+    pub reason: String,
+}
+
+/// How far a wave is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nodes are on their way.
+    Applying,
+    /// Gates are asked.
+    Gating,
+    /// It must stay well for a while.
+    Soaking,
+}
+
+/// How a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It moves by itself.
+    Running,
+    /// It waits for somebody.
+    Paused,
+    /// Every wave is through.
+    Done,
+    /// It was ended; who didn't have the change doesn't get it.
+    Aborted,
+    /// What stood before was put back.
+    Reverted,
+}
+
+impl State {
+    /// Returns whether it is over.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Aborted | Self::Reverted)
+    }
+
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Aborted => "aborted",
+            Self::Reverted => "reverted",
+        }
+    }
+}
+
+/// How a node that the rollout has reached stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeSeen {
+    /// Not there yet.
+    Moving,
+    /// In force.
+    Proven,
+    /// Failed, blocked or quarantined.
+    Failed,
+    /// Not connected.
+    Away,
+    /// Out of the fleet, or overtaken by a later change.
+    Gone,
+}
+
+/// What the gates of the current wave say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// No answer yet.
+    Open,
+    /// All hold.
+    Pass,
+    /// One doesn't, in words.
+    Fail(String),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Let this wave have the change.
+    Release(usize),
+    /// Ask the gates on the nodes of this wave; the attempt is part of the question's identity.
+    AskGates(usize, u32),
+    /// Put back what stood before, everywhere and at once.
+    Revert(String),
+    /// Tell people that it waits for them.
+    Page(String),
+}
+
+/// What somebody wants of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Release no further wave.
+    Pause,
+    /// Go on; the wave's time begins anew and its gates are asked again.
+    Resume,
+    /// Take the current wave as it is and begin the next.
+    Promote,
+    /// End it here: who has the change keeps it, nobody else gets it.
+    Abort,
+    /// Put back what stood before.
+    Revert,
+}
+
+impl Rollout {
+    /// Begins a rollout; its first wave is to be released. Nothing when there is no node.
+    pub fn begin(strategy: Strategy, waves: Vec<Vec<NodeId>>, now: UnixMs) -> Option<(Self, Vec<Act>)> {
+        if waves.is_empty() {
+            return None;
+        }
+        let mut rollout = Self {
+            strategy,
+            waves,
+            stage: 0,
+            phase: Phase::Applying,
+            since: now,
+            deadline: now,
+            counted_from: 0,
+            attempt: 1,
+            state: State::Running,
+            reason: String::new(),
+        };
+        rollout.enter(Phase::Applying, now);
+        Some((rollout, vec![Act::Release(0)]))
+    }
+
+    /// Moves on by at most one phase. `seen` holds the nodes of the waves that were released; who is missing is gone.
+    pub fn step(&mut self, seen: &BTreeMap<NodeId, NodeSeen>, gates: &Verdict, now: UnixMs) -> Vec<Act> {
+        match self.state {
+            State::Running => {}
+            State::Paused if now >= self.deadline => {
+                self.end(State::Aborted, format!("nobody decided within a day ({})", self.reason));
+                return Vec::new();
+            }
+            _ => return Vec::new(),
+        }
+        let count = Count::of(self.waves[self.counted_from..=self.stage].iter().flatten(), seen);
+        let wave = Count::of(self.waves[self.stage].iter(), seen);
+        let allowed = self.strategy.max_failures.of(self.waves.iter().map(Vec::len).sum());
+        if count.failed > allowed {
+            return self.fail(format!("{} failed, {allowed} may", nodes(count.failed)), now);
+        }
+        let is_late = now >= self.deadline;
+        match self.phase {
+            Phase::Applying => {
+                let bad = count.failed + count.away;
+                // Of a wave that is all gone nothing is left to prove.
+                let has_proof = wave.proven > 0 || wave.gone == self.waves[self.stage].len();
+                if wave.moving == 0 && bad <= allowed && has_proof {
+                    return self.pass_applying(now);
+                }
+                if !is_late {
+                    return Vec::new();
+                }
+                let late = bad + wave.moving;
+                if late > allowed {
+                    let why = format!(
+                        "{} not in force by the deadline ({} away, {} on their way, {} failed), {allowed} may be missing",
+                        nodes(late),
+                        count.away,
+                        wave.moving,
+                        count.failed
+                    );
+                    return self.fail(why, now);
+                }
+                if !has_proof {
+                    return self.fail("no node of the wave was proven by the deadline".to_owned(), now);
+                }
+                self.pass_applying(now)
+            }
+            Phase::Gating => match gates {
+                Verdict::Pass => self.pass_gating(now),
+                Verdict::Fail(why) => self.fail(format!("a gate says no: {why}"), now),
+                Verdict::Open if is_late => self.fail("a gate gave no answer by the deadline".to_owned(), now),
+                Verdict::Open => Vec::new(),
+            },
+            Phase::Soaking if count.failed + count.away > allowed && is_late => {
+                self.fail(format!("{} away after soaking, {allowed} may", nodes(count.failed + count.away)), now)
+            }
+            Phase::Soaking if is_late => self.next(now),
+            Phase::Soaking => Vec::new(),
+        }
+    }
+
+    /// Does what somebody wants.
+    ///
+    /// # Errors
+    /// When the rollout is over, or already stands so; says how it stands.
+    pub fn order(&mut self, order: Order, by: &str, now: UnixMs) -> Result<Vec<Act>, Refused> {
+        let refused = Err(Refused { state: self.state, order });
+        match (self.state, order) {
+            (state, _) if state.is_final() => refused,
+            (State::Running, Order::Resume) | (State::Paused, Order::Pause) => refused,
+            (_, Order::Pause) => {
+                self.pause(format!("paused by {by}"), now);
+                Ok(Vec::new())
+            }
+            (_, Order::Resume) => {
+                (self.state, self.reason) = (State::Running, String::new());
+                let phase = self.phase;
+                self.enter(phase, now);
+                if phase == Phase::Gating { Ok(self.ask_again()) } else { Ok(Vec::new()) }
+            }
+            (_, Order::Promote) => {
+                (self.state, self.reason) = (State::Running, String::new());
+                Ok(self.promote(now))
+            }
+            (_, Order::Abort) => {
+                self.end(State::Aborted, format!("aborted by {by}"));
+                Ok(Vec::new())
+            }
+            (_, Order::Revert) => Ok(self.revert(format!("reverted by {by}"))),
+        }
+    }
+
+    /// Notes that what stood before could not be put back by itself: somebody must decide.
+    pub fn revert_failed(&mut self, why: &str, now: UnixMs) {
+        self.pause(format!("{}; putting back what stood before failed: {why}", self.reason), now);
+    }
+
+    fn pass_applying(&mut self, now: UnixMs) -> Vec<Act> {
+        if self.strategy.gates.is_empty() {
+            return self.pass_gating(now);
+        }
+        self.phase = Phase::Gating;
+        self.since = now;
+        vec![Act::AskGates(self.stage, self.attempt)]
+    }
+
+    fn pass_gating(&mut self, now: UnixMs) -> Vec<Act> {
+        if self.strategy.soak_secs == 0 {
+            return self.next(now);
+        }
+        self.enter(Phase::Soaking, now);
+        Vec::new()
+    }
+
+    fn next(&mut self, now: UnixMs) -> Vec<Act> {
+        if self.stage + 1 == self.waves.len() {
+            self.end(State::Done, String::new());
+            return Vec::new();
+        }
+        self.stage += 1;
+        self.attempt = 1;
+        self.enter(Phase::Applying, now);
+        vec![Act::Release(self.stage)]
+    }
+
+    fn promote(&mut self, now: UnixMs) -> Vec<Act> {
+        self.counted_from = self.stage + 1;
+        self.next(now)
+    }
+
+    fn enter(&mut self, phase: Phase, now: UnixMs) {
+        let secs = if phase == Phase::Soaking { self.strategy.soak_secs } else { self.strategy.deadline_secs };
+        (self.phase, self.since, self.deadline) = (phase, now, now.plus_ms(i64::from(secs) * 1000));
+    }
+
+    fn ask_again(&mut self) -> Vec<Act> {
+        self.attempt += 1;
+        vec![Act::AskGates(self.stage, self.attempt)]
+    }
+
+    fn fail(&mut self, why: String, now: UnixMs) -> Vec<Act> {
+        let why = format!("wave {} of {}: {why}", self.stage + 1, self.waves.len());
+        match self.strategy.on_failure {
+            OnFailure::Revert => self.revert(why),
+            OnFailure::Promote => {
+                let mut acts = vec![Act::Page(why)];
+                acts.extend(self.promote(now));
+                acts
+            }
+            OnFailure::Pause => {
+                self.pause(why.clone(), now);
+                vec![Act::Page(why)]
+            }
+        }
+    }
+
+    fn revert(&mut self, why: String) -> Vec<Act> {
+        self.end(State::Reverted, why.clone());
+        vec![Act::Revert(why)]
+    }
+
+    fn pause(&mut self, why: String, now: UnixMs) {
+        (self.state, self.reason) = (State::Paused, why);
+        self.deadline = now.plus_ms(PAUSE_LIMIT_MS);
+    }
+
+    fn end(&mut self, state: State, why: String) {
+        (self.state, self.reason) = (state, why);
+    }
+}
+
+/// An order that can't be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the rollout is {}, it can't be told to {}", .state.as_str(), order_word(.order))]
+pub struct Refused {
+    /// How it stands.
+    pub state: State,
+    /// What was wanted.
+    pub order: Order,
+}
+
+fn order_word(order: &Order) -> &'static str {
+    match order {
+        Order::Pause => "pause",
+        Order::Resume => "resume",
+        Order::Promote => "promote",
+        Order::Abort => "abort",
+        Order::Revert => "revert",
+    }
+}
+
+fn nodes(count: usize) -> String {
+    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
+}
+
+#[derive(Default)]
+struct Count {
+    moving: usize,
+    proven: usize,
+    failed: usize,
+    away: usize,
+    gone: usize,
+}
+
+impl Count {
+    fn of<'a>(ids: impl Iterator<Item = &'a NodeId>, seen: &BTreeMap<NodeId, NodeSeen>) -> Self {
+        let mut count = Self::default();
+        for id in ids {
+            match seen.get(id).unwrap_or(&NodeSeen::Gone) {
+                NodeSeen::Moving => count.moving += 1,
+                NodeSeen::Proven => count.proven += 1,
+                NodeSeen::Failed => count.failed += 1,
+                NodeSeen::Away => count.away += 1,
+                NodeSeen::Gone => count.gone += 1,
+            }
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Rollouts step by step, and what holds however they go.
+
+use proptest::{prelude::*, strategy::Strategy as Generator};
+
+use super::{Strategy, *};
+use crate::fleet::{Labels, NodeName};
+
+fn node(n: u128) -> NodeId {
+    NodeId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+fn strategy(waves: &[&str], max_failures: &str) -> Strategy {
+    Strategy {
+        waves: waves.iter().map(|w| w.parse().expect("a wave")).collect(),
+        max_failures: max_failures.parse().expect("an amount"),
+        ..Strategy::default()
+    }
+}
+
+fn gate() -> Gate {
+    serde_json::from_str(r#"{"command": ["/usr/local/sbin/check"]}"#).expect("a gate")
+}
+
+/// A rollout over nodes 0 to `count`, waves of the given sizes.
+fn begin(strategy: Strategy, waves: &[u128]) -> Rollout {
+    let mut next = 0;
+    let waves = waves
+        .iter()
+        .map(|count| {
+            next += count;
+            (next - count..next).map(node).collect()
+        })
+        .collect();
+    let (rollout, acts) = Rollout::begin(strategy, waves, UnixMs(0)).expect("nodes");
+    assert_eq!(acts, [Act::Release(0)]);
+    rollout
+}
+
+fn all(states: &[NodeSeen]) -> BTreeMap<NodeId, NodeSeen> {
+    states.iter().zip(0..).map(|(s, n)| (node(n), *s)).collect()
+}
+
+use NodeSeen::{Away, Failed, Gone, Moving, Proven};
+
+#[test]
+fn waves_are_divided_by_count_share_and_label_and_the_connected_go_first() {
+    let check = |waves: &[&str], away: &[u128], expected: &[&[u128]]| {
+        let names: Vec<NodeName> = (0..8).map(|n| NodeName::parse(format!("web-{n}")).expect("a name")).collect();
+        let label = |n: usize| -> Labels {
+            let zone = if n < 2 { "a" } else { "b" };
+            [("zone".parse().expect("a key"), zone.parse().expect("a value"))].into()
+        };
+        let labels: Vec<Labels> = (0..8).map(label).collect();
+        let candidates = (0..8_usize).map(|n| Candidate {
+            id: node(n as u128),
+            name: &names[n],
+            labels: &labels[n],
+            is_online: !away.contains(&(n as u128)),
+        });
+        let found = strategy(waves, "0").divide(candidates.collect());
+        let expected: Vec<Vec<NodeId>> = expected.iter().map(|w| w.iter().copied().map(node).collect()).collect();
+        assert_eq!(found, expected, "{waves:?}");
+    };
+    check(&[], &[], &[&[0, 1, 2, 3, 4, 5, 6, 7]]);
+    check(&["1", "50%"], &[], &[&[0], &[1, 2, 3], &[4, 5, 6, 7]]);
+    check(&["1", "50%"], &[0], &[&[1], &[2, 3, 4], &[5, 6, 7, 0]]);
+    check(&["label:zone=a", "3"], &[], &[&[0, 1], &[2, 3, 4], &[5, 6, 7]]);
+    check(&["label:zone=c", "100%", "5"], &[], &[&[0, 1, 2, 3, 4, 5, 6, 7]]);
+}
+
+#[test]
+fn texts_out_of_range_are_refused_by_name() {
+    for bad in ["0", "0%", "101%", "-1", "x", "label:zone", "100001", ""] {
+        assert!(bad.parse::<Wave>().is_err(), "{bad}");
+    }
+    assert_eq!("25%".parse::<Wave>().expect("a wave").to_string(), "25%");
+    let check = |change: fn(&mut Strategy), field: &str| {
+        let mut strategy = Strategy::default();
+        change(&mut strategy);
+        assert!(strategy.check().expect_err(field).to_string().starts_with(field));
+    };
+    check(|s| s.deadline_secs = 9, "stage deadline");
+    check(|s| s.soak_secs = 86_401, "soak");
+    check(|s| s.waves = vec!["1".parse().expect("a wave"); 21], "waves");
+    check(|s| s.gates = vec![Gate { command: vec!["check".to_owned()], ..gate() }], "gate");
+    check(|s| s.gates = vec![Gate { command: Vec::new(), ..gate() }], "gate");
+    check(|s| s.gates = vec![Gate { timeout_secs: 0, ..gate() }], "gate");
+}
+
+#[test]
+fn the_next_wave_begins_when_the_last_one_is_proven() {
+    let mut rollout = begin(strategy(&["1"], "0"), &[1, 2]);
+    assert_eq!(rollout.step(&all(&[Moving]), &Verdict::Open, UnixMs(1)), []);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(2)), [Act::Release(1)]);
+    assert_eq!(rollout.step(&all(&[Proven, Proven, Moving]), &Verdict::Open, UnixMs(3)), []);
+    assert_eq!(rollout.step(&all(&[Proven, Proven, Proven]), &Verdict::Open, UnixMs(4)), []);
+    assert_eq!(rollout.state, State::Done);
+}
+
+#[test]
+fn a_failing_canary_puts_back_what_stood_before() {
+    let mut rollout = begin(strategy(&["1"], "0"), &[1, 9]);
+    let acts = rollout.step(&all(&[Failed]), &Verdict::Open, UnixMs(1));
+    assert_eq!(acts, [Act::Revert("wave 1 of 2: 1 node failed, 0 may".to_owned())]);
+    assert_eq!(rollout.state, State::Reverted);
+}
+
+#[test]
+fn a_gate_that_says_no_or_nothing_stops_the_wave() {
+    let gated = Strategy { gates: vec![gate()], ..strategy(&["1"], "0") };
+    let mut rollout = begin(gated.clone(), &[1, 1]);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(1)), [Act::AskGates(0, 1)]);
+    let acts = rollout.step(&all(&[Proven]), &Verdict::Fail("exit 3".to_owned()), UnixMs(2));
+    assert_eq!(acts, [Act::Revert("wave 1 of 2: a gate says no: exit 3".to_owned())]);
+
+    let mut rollout = begin(Strategy { on_failure: OnFailure::Pause, ..gated }, &[1, 1]);
+    rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(1));
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(599_999)), []);
+    let acts = rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(600_000));
+    assert_eq!(acts, [Act::Page("wave 1 of 2: a gate gave no answer by the deadline".to_owned())]);
+    // Who resumes asks again; the answer to the first question is none to the second.
+    let acts = rollout.order(Order::Resume, "ann", UnixMs(700_000)).expect("resumed");
+    assert_eq!((acts, rollout.attempt), (vec![Act::AskGates(0, 2)], 2));
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Pass, UnixMs(700_001)), [Act::Release(1)]);
+}
+
+#[test]
+fn the_away_count_against_the_budget_and_hold_a_wave_until_its_deadline() {
+    let mut rollout = begin(strategy(&["2"], "1"), &[2, 1]);
+    assert_eq!(rollout.step(&all(&[Proven, Away]), &Verdict::Open, UnixMs(1)), [Act::Release(1)]);
+    let mut rollout = begin(strategy(&["2"], "2"), &[2, 1]);
+    assert_eq!(rollout.step(&all(&[Away, Away]), &Verdict::Open, UnixMs(1)), [], "nothing is proven");
+    let acts = rollout.step(&all(&[Away, Away]), &Verdict::Open, UnixMs(600_000));
+    assert_eq!(acts, [Act::Revert("wave 1 of 2: no node of the wave was proven by the deadline".to_owned())]);
+    let mut rollout = begin(strategy(&["2"], "0"), &[2, 1]);
+    assert_eq!(rollout.step(&all(&[Proven, Away]), &Verdict::Open, UnixMs(1)), []);
+    assert_eq!(rollout.step(&all(&[Proven, Proven]), &Verdict::Open, UnixMs(2)), [Act::Release(1)], "it came back");
+    let mut rollout = begin(strategy(&["1"], "0"), &[1, 1]);
+    assert_eq!(rollout.step(&all(&[Gone]), &Verdict::Open, UnixMs(2)), [Act::Release(1)], "removed from the fleet");
+}
+
+#[test]
+fn a_promoted_wave_is_taken_as_it_is() {
+    let mut rollout = begin(Strategy { on_failure: OnFailure::Pause, ..strategy(&["1"], "0") }, &[1, 1]);
+    assert!(matches!(rollout.step(&all(&[Failed]), &Verdict::Open, UnixMs(1))[..], [Act::Page(_)]));
+    assert_eq!(rollout.order(Order::Promote, "ann", UnixMs(2)).expect("promoted"), [Act::Release(1)]);
+    rollout.step(&all(&[Failed, Proven]), &Verdict::Open, UnixMs(3));
+    assert_eq!(rollout.state, State::Done);
+    let refused = rollout.order(Order::Abort, "ann", UnixMs(4)).expect_err("over");
+    assert_eq!(refused.to_string(), "the rollout is done, it can't be told to abort");
+}
+
+#[test]
+fn a_pause_that_nobody_ends_aborts() {
+    let mut rollout = begin(strategy(&["1"], "0"), &[1, 1]);
+    rollout.order(Order::Pause, "ann", UnixMs(5)).expect("paused");
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(PAUSE_LIMIT_MS)), []);
+    assert_eq!(rollout.state, State::Paused);
+    rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(PAUSE_LIMIT_MS + 5));
+    assert_eq!(rollout.state, State::Aborted);
+}
+
+fn seen() -> impl Generator<Value = NodeSeen> {
+    prop_oneof![Just(Moving), Just(Proven), Just(Failed), Just(Away), Just(Gone)]
+}
+
+fn verdict() -> impl Generator<Value = Verdict> {
+    prop_oneof![Just(Verdict::Open), Just(Verdict::Pass), Just(Verdict::Fail("no".to_owned()))]
+}
+
+fn any_strategy() -> impl Generator<Value = Strategy> {
+    let on_failure = prop_oneof![Just(OnFailure::Revert), Just(OnFailure::Pause), Just(OnFailure::Promote)];
+    (0_u32..4, 0_usize..3, 0_u32..100, 10_u32..1000, on_failure).prop_map(
+        |(failures, gates, soak_secs, deadline_secs, on_failure)| Strategy {
+            waves: Vec::new(),
+            max_failures: Amount::Count(failures),
+            gates: vec![gate(); gates],
+            soak_secs,
+            deadline_secs,
+            on_failure,
+        },
+    )
+}
+
+type Moment = (Vec<NodeSeen>, Verdict, i64, Option<Order>);
+
+fn moments() -> impl Generator<Value = Vec<Moment>> {
+    let order = prop_oneof![
+        8 => Just(None),
+        1 => Just(Some(Order::Pause)),
+        1 => Just(Some(Order::Resume)),
+        1 => Just(Some(Order::Promote)),
+    ];
+    let moment = (prop::collection::vec(seen(), 9), verdict(), 0_i64..300_000, order);
+    prop::collection::vec(moment, 0..60)
+}
+
+proptest! {
+    /// Waves are released once and in order, nothing happens after the end, a step is idempotent, and what is stored
+    /// between any two steps is all there is to know.
+    #[test]
+    fn waves_go_in_order_and_an_end_is_an_end(strategy in any_strategy(), moments in moments()) {
+        let mut rollout = begin(strategy, &[1, 3, 5]);
+        let (mut now, mut released) = (UnixMs(0), vec![0]);
+        for (states, verdict, ms, order) in moments {
+            now = now.plus_ms(ms);
+            // The controller dies and starts again between any two steps.
+            rollout = serde_json::from_str(&serde_json::to_string(&rollout).expect("stored")).expect("read");
+            let (was_final, seen) = (rollout.state.is_final(), all(&states));
+            let mut acts = order.and_then(|o| rollout.order(o, "ann", now).ok()).unwrap_or_default();
+            let (before, more) = (rollout.clone(), rollout.step(&seen, &verdict, now));
+            if more.is_empty() && before.phase == rollout.phase && before.state == rollout.state {
+                prop_assert_eq!(&before, &rollout);
+            }
+            if before.state == State::Running && matches!(more[..], [Act::Release(_)]) {
+                let mine: Vec<_> = before.waves[before.counted_from..=before.stage].iter().flatten().collect();
+                let failed = mine.iter().filter(|n| seen.get(**n) == Some(&Failed)).count();
+                prop_assert!(failed <= before.strategy.max_failures.of(9));
+            }
+            acts.extend(more);
+            prop_assert!(!was_final || acts.is_empty());
+            released.extend(acts.iter().filter_map(|a| match a { Act::Release(wave) => Some(*wave), _ => None }));
+        }
+        prop_assert_eq!(released, (0..=rollout.stage).collect::<Vec<_>>());
+    }
+
+    /// However its nodes and gates behave, a rollout ends within the sum of its deadlines and pauses.
+    #[test]
+    fn every_rollout_ends(strategy in any_strategy(), states in prop::collection::vec(seen(), 9), verdict in verdict()) {
+        let per_wave = i64::from(strategy.deadline_secs + strategy.soak_secs) * 1000;
+        let mut rollout = begin(strategy, &[1, 3, 5]);
+        let seen = all(&states);
+        let (mut now, limit) = (UnixMs(0), UnixMs(3 * per_wave + 2 * PAUSE_LIMIT_MS));
+        while !rollout.state.is_final() {
+            prop_assert!(now <= limit, "still {rollout:?}");
+            if rollout.step(&seen, &verdict, now).is_empty() {
+                now = now.max(rollout.deadline.min(now.plus_ms(per_wave + PAUSE_LIMIT_MS)));
+            }
+        }
+    }
+}
