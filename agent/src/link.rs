@@ -27,7 +27,7 @@ use std::{
 
 use lampas_runtime::{Tasks, backoff::Backoff, random};
 use lampas_shared::{error::Chain, fleet::NodeFacts};
-use lampas_wire::{GoodbyeReason, Hello, Role, WIRE_VERSION, feature, link::agent::AgentLink};
+use lampas_wire::{GoodbyeReason, Hello, Role, WIRE_VERSION, link::agent::AgentLink};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -201,7 +201,7 @@ impl Link {
             role: Role::Session,
             oldest_version: WIRE_VERSION,
             newest_version: WIRE_VERSION,
-            features: feature::NONE,
+            features: self.reconciler.features(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.dialler.credentials().node(),
             outbox_epoch: self.outbox.epoch(),

@@ -48,7 +48,7 @@ pub use self::{
 use crate::{
     config::{self, Paths},
     facts,
-    host::{self, Facts, Inputs, Tools},
+    host::{self, Facts, Inputs, Looks, Tools},
     journal::{Journal, JournalError, Pause, Progress, Stance},
     link,
     policy::Ruling,
@@ -100,6 +100,7 @@ struct Bench {
     tools: Tools,
     book: Mutex<Book>,
     last_observed: Mutex<Option<ContentHash>>,
+    looks: Looks,
     upstream: OnceLock<Arc<dyn Upstream>>,
     wake: Notify,
 }
@@ -120,6 +121,7 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         tools,
         book: Mutex::new(book),
         last_observed: Mutex::default(),
+        looks: Looks::default(),
         upstream: OnceLock::new(),
         wake: Notify::new(),
         paths,
@@ -500,6 +502,7 @@ impl Bench {
             facts: &facts,
             judge: &judge,
             judge_removal: &judge_removal,
+            looks: Some(&self.looks),
         })
     }
 }

@@ -11,5 +11,5 @@ pub mod sandbox;
 pub mod write;
 
 pub use accounts::{Account, Accounts};
-pub use root::{PathError, Root, Seen};
+pub use root::{PathError, Root, Seen, Stamp};
 pub use write::{Modified, NewFile};

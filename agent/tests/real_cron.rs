@@ -168,6 +168,7 @@ fn with_inputs<T>(resources: &[Resource], owned: &Ownership, work: impl FnOnce(&
         facts: &facts,
         judge: &|_| None,
         judge_removal: &|_| None,
+        looks: None,
     })
 }
 

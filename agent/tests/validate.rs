@@ -55,6 +55,7 @@ fn check(resources: &[Resource]) -> BTreeMap<String, Fault> {
         facts: &facts,
         judge: &|_| None,
         judge_removal: &|_| None,
+        looks: None,
     };
     let helper =
         Helper { path: env!("CARGO_BIN_EXE_lampas-agent").into(), args: vec!["sandbox".into()], env: Vec::new() };

@@ -1,6 +1,6 @@
 //! Cron: a file of its own for a system job, a block in a user's crontab, and a file with the job for the wrapper.
 
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use lampas_render::crontab::{self, BlockJob, Severity};
 use lampas_shared::{
@@ -185,12 +185,34 @@ pub(super) fn without_header(bytes: &[u8]) -> &[u8] {
     rest
 }
 
+/// What the effects of many jobs have in common, looked up once.
+pub(super) struct Effects<'a> {
+    pub(super) root: &'a Root,
+    accounts: Accounts,
+    is_running: OnceCell<bool>,
+    shadow: OnceCell<String>,
+}
+
+impl<'a> Effects<'a> {
+    pub(super) fn new(root: &'a Root) -> Self {
+        Self { root, accounts: root.accounts(), is_running: OnceCell::new(), shadow: OnceCell::new() }
+    }
+
+    fn shadow(&self) -> &str {
+        self.shadow.get_or_init(|| {
+            let bytes = self.root.read("/etc/shadow", 4 << 20).ok().flatten().unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    }
+}
+
 /// Looks whether cron runs the job: it runs itself, took the file, and may start programs as the user.
-pub(super) fn prove(root: &Root, accounts: &Accounts, job: &CronJob, path: &str) -> Result<Vec<String>, Fault> {
+pub(super) fn prove(effects: &Effects<'_>, job: &CronJob, path: &str) -> Result<Vec<String>, Fault> {
+    let root = effects.root;
     if !root.is_system() {
         return Ok(vec!["effect not proven under --root".to_owned()]);
     }
-    if let Some(why) = account_fault(root, job.user.as_str()) {
+    if let Some(why) = account_fault(effects.shadow(), job.user.as_str()) {
         return Err(Fault::lasting("cron.account_expired", why));
     }
     if job.table == CronTable::User
@@ -198,13 +220,13 @@ pub(super) fn prove(root: &Root, accounts: &Accounts, job: &CronJob, path: &str)
     {
         return Err(Fault::lasting("cron.denied", why));
     }
-    if accounts.user(job.user.as_str()).is_none() {
+    if effects.accounts.user(job.user.as_str()).is_none() {
         return Err(Fault::lasting("cron.user_unknown", format!("user {} is not known on this node", job.user)));
     }
     if job.table == CronTable::System {
         took_file(root, path)?;
     }
-    if !is_running() {
+    if !effects.is_running.get_or_init(is_running) {
         return Err(Fault::passing(
             "cron.not_running",
             "cron is installed but not running on this node: systemctl start cron",
@@ -250,11 +272,9 @@ fn is_running() -> bool {
 }
 
 /// Says why PAM would not let cron start programs as this user (shadow(5)).
-fn account_fault(root: &Root, user: &str) -> Option<String> {
-    let shadow = root.read("/etc/shadow", 4 << 20).ok().flatten()?;
-    let text = String::from_utf8_lossy(&shadow).into_owned();
+fn account_fault(shadow: &str, user: &str) -> Option<String> {
     let today = lampas_runtime::clock::now().0.div_euclid(86_400_000);
-    expiry(&text, user, today)
+    expiry(shadow, user, today)
 }
 
 fn expiry(shadow: &str, user: &str, today: i64) -> Option<String> {

@@ -8,7 +8,7 @@ use lampas_shared::{
     host::ManagedPath,
 };
 
-use super::plan::{Check, Planner, Put, Whole};
+use super::plan::{Check, Planner, Put, Settled, Whole, file_print};
 use crate::system::Modified;
 
 pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Option<Fault>) {
@@ -20,19 +20,21 @@ pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Opti
         None => wanted(planner, resource),
     };
     match wanted {
-        Ok((put, owner, notes)) => {
-            if let (Spec::File { validate: Some(validator), .. }, Put::File { bytes, .. }) = (&resource.spec, &put) {
-                let check = Check {
+        Ok(Some((put, owner, notes))) => {
+            let check = match (&resource.spec, &put) {
+                (Spec::File { validate: Some(validator), .. }, Put::File { bytes, .. }) => Some(Check {
                     target: resource.target.clone(),
                     path: path.as_str().to_owned(),
                     validator: *validator,
                     bytes: bytes.clone(),
-                };
-                planner.check(check);
-            }
+                }),
+                _ => None,
+            };
             let path = path.as_str().to_owned();
             planner.whole(Whole { resource, path, put, owner, is_inner: false, is_single: false, notes });
+            planner.check(check);
         }
+        Ok(None) => {}
         Err(fault) => planner.refuse(resource, path.as_str(), fault),
     }
 }
@@ -44,11 +46,15 @@ fn path_of(spec: &Spec) -> Option<&ManagedPath> {
     }
 }
 
-fn wanted(planner: &Planner<'_>, resource: &Resource) -> Result<(Put, u32, Vec<String>), Fault> {
+/// What a place gets, whose it is and what is to be said of it.
+type Wanted = (Put, u32, Vec<String>);
+
+/// Returns what shall stand there; `None` when that stands there untouched since it was read last, and was planned.
+fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wanted>, Fault> {
     let mut notes = Vec::new();
     let (owner, group) = match &resource.spec {
         Spec::File { owner, group, .. } | Spec::Directory { owner, group, .. } => (owner, group),
-        Spec::Link { to, .. } => return Ok((Put::Link { to: to.clone() }, 0, notes)),
+        Spec::Link { to, .. } => return Ok(Some((Put::Link { to: to.clone() }, 0, notes))),
         Spec::Hosts { .. } | Spec::Cron(_) => {
             return Err(Fault::lasting("file.kind", "not a file, a directory or a link"));
         }
@@ -67,7 +73,12 @@ fn wanted(planner: &Planner<'_>, resource: &Resource) -> Result<(Put, u32, Vec<S
         notes.push(format!("not root: owner {owner}:{group} not set"));
     }
     let put = match &resource.spec {
-        Spec::File { content, mode, .. } => {
+        Spec::File { path, content, mode, .. } => {
+            let leaves = file_print(planner.root, &content.hash, uid, gid, mode.bits());
+            let path = path.as_str();
+            if planner.settled(&Settled { resource, path, leaves, owner: uid, is_inner: false, notes: &notes }) {
+                return Ok(None);
+            }
             let bytes = content.inline.clone().or_else(|| (planner.inputs.content)(&content.hash));
             let bytes = bytes.ok_or_else(|| {
                 Fault::passing("file.content_missing", "its content has not arrived on this node yet")
@@ -83,5 +94,5 @@ fn wanted(planner: &Planner<'_>, resource: &Resource) -> Result<(Put, u32, Vec<S
         Spec::Directory { mode, .. } => Put::Directory { uid, gid, mode: mode.bits() },
         Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) => unreachable!("returned above"),
     };
-    Ok((put, uid, notes))
+    Ok(Some((put, uid, notes)))
 }

@@ -8,7 +8,7 @@ use lampas_shared::{
     object::{Kind, Target},
 };
 
-use super::Ownership;
+use super::{Looks, Ownership};
 
 /// Everything that [`plan`](super::plan()) needs besides the disk.
 #[derive(Clone, Copy)]
@@ -28,6 +28,8 @@ pub struct Inputs<'a> {
     pub judge: &'a dyn Fn(&Resource) -> Option<Fault>,
     /// The same for what goes: a fault leaves it standing.
     pub judge_removal: &'a dyn Fn(&Removal<'_>) -> Option<Fault>,
+    /// What earlier looks found, so that only files that were touched since are read; `None` reads every file.
+    pub looks: Option<&'a Looks>,
 }
 
 /// A place, or a part of one, that no resource wants any more.

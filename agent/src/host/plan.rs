@@ -17,9 +17,9 @@ use lampas_shared::{
 };
 
 pub(super) use planner::Planner;
-pub(super) use put::{Put, fingerprint};
+pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use shared::{Shared, block_print};
-pub(super) use whole::{Whole, before_of};
+pub(super) use whole::{Settled, Whole, before_of};
 
 use super::{Inputs, Owned, Ownership, cron, file, hosts};
 use crate::system::{Root, Seen};
@@ -59,7 +59,7 @@ pub struct Item {
     pub diff: String,
     /// A unified diff from the desired to what stands there; empty unless drifted.
     pub drift_diff: String,
-    /// What stands there; `None` when nothing does.
+    /// What stands there; `None` when nothing does, or when a file stands as desired.
     pub observed: Option<ObservedFile>,
     /// What the operator should know.
     pub notes: Vec<String>,
@@ -143,7 +143,10 @@ impl HostPlan {
 
 /// Plans the host group: reads the disk, writes nothing.
 pub fn plan(root: &Root, inputs: &Inputs<'_>) -> HostPlan {
-    let mut planner = Planner::new(root, *inputs);
+    plan_with(Planner::new(root, *inputs), inputs)
+}
+
+fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
     let mut hosts_lines: Vec<(&Resource, Option<Fault>)> = Vec::new();
     let mut crontabs: BTreeMap<&str, Vec<(&Resource, Option<Fault>)>> = BTreeMap::new();
     for resource in inputs.resources {
@@ -180,7 +183,9 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>) -> HostPlan {
 
 /// Looks at one resource as the node has it, for the controller.
 pub fn observe(root: &Root, inputs: &Inputs<'_>, target: &Target) -> Result<Option<ObservedFile>, Fault> {
-    let found = plan(root, inputs).items.into_iter().find(|i| i.target == *target);
+    let mut planner = Planner::new(root, Inputs { looks: None, ..*inputs });
+    planner.describes_all = true;
+    let found = plan_with(planner, inputs).items.into_iter().find(|i| i.target == *target);
     let unknown = || Fault::lasting("target.unknown", format!("this node has no resource {target}"));
     let item = found.ok_or_else(unknown)?;
     match (item.observed, item.fault) {

@@ -1,28 +1,33 @@
 //! Looks again after an apply: the bytes on the disk, and the effect where it can be shown.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
+    object::Target,
     report::{ResourceReport, ResourceState},
 };
 
-use super::{Inputs, Item, cron, hosts, plan};
-use crate::system::{Accounts, Root};
+use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan};
+use crate::system::Root;
 
 /// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
-/// longer wanted and can't be removed. `inputs` may hold the ownership from before or after the apply.
+/// longer wanted and can't be removed. Reads every file. `inputs` may hold the ownership from before or after the apply.
 pub fn prove(root: &Root, inputs: &Inputs<'_>) -> Vec<ResourceReport> {
-    let found = plan(root, inputs);
-    let accounts = root.accounts();
-    let report = |resource: &Resource| {
-        let item = found
-            .items
-            .iter()
-            .find(|i| i.target == resource.target && i.verb != Some(lampas_shared::report::Verb::Remove));
-        report(root, &accounts, resource, item)
-    };
-    let left =
-        found.items.iter().filter(|i| !inputs.resources.iter().any(|r| r.target == i.target) && i.fault.is_some());
+    prove_planned(root, inputs.resources, &plan(root, &Inputs { looks: None, ..*inputs }))
+}
+
+/// Reports as [`prove`] does, on a plan that was made just now and of which nothing was written.
+pub fn prove_planned(root: &Root, resources: &[Resource], plan: &HostPlan) -> Vec<ResourceReport> {
+    let effects = Effects::new(root);
+    let removed = |i: &Item| i.verb == Some(lampas_shared::report::Verb::Remove);
+    let mut items: BTreeMap<&Target, &Item> = BTreeMap::new();
+    for item in plan.items.iter().filter(|i| !removed(i)) {
+        items.entry(&item.target).or_insert(item);
+    }
+    let wanted: BTreeSet<&Target> = resources.iter().map(|r| &r.target).collect();
+    let left = plan.items.iter().filter(|i| i.fault.is_some() && !wanted.contains(&i.target));
     let left = left.map(|i| ResourceReport {
         target: i.target.clone(),
         object: i.object,
@@ -30,10 +35,11 @@ pub fn prove(root: &Root, inputs: &Inputs<'_>) -> Vec<ResourceReport> {
         fault: i.fault.clone(),
         notes: i.notes.clone(),
     });
-    inputs.resources.iter().map(report).chain(left).collect()
+    let reports = resources.iter().map(|r| report(&effects, r, items.get(&r.target).copied()));
+    reports.chain(left).collect()
 }
 
-fn report(root: &Root, accounts: &Accounts, resource: &Resource, item: Option<&Item>) -> ResourceReport {
+fn report(effects: &Effects<'_>, resource: &Resource, item: Option<&Item>) -> ResourceReport {
     let mut report = ResourceReport {
         target: resource.target.clone(),
         object: resource.object,
@@ -58,7 +64,7 @@ fn report(root: &Root, accounts: &Accounts, resource: &Resource, item: Option<&I
                 Some(Fault::passing("host.not_as_desired", "what stands on the disk is not what was written")),
             );
         }
-        Some(item) => match effect(root, accounts, resource, item) {
+        Some(item) => match effect(effects, resource, item) {
             Ok(notes) => report.notes.extend(notes),
             Err(fault) => is(ResourceState::Blocked, Some(fault)),
         },
@@ -66,10 +72,10 @@ fn report(root: &Root, accounts: &Accounts, resource: &Resource, item: Option<&I
     report
 }
 
-fn effect(root: &Root, accounts: &Accounts, resource: &Resource, item: &Item) -> Result<Vec<String>, Fault> {
+fn effect(effects: &Effects<'_>, resource: &Resource, item: &Item) -> Result<Vec<String>, Fault> {
     match &resource.spec {
-        Spec::Cron(job) => cron::prove(root, accounts, job, &item.path),
-        Spec::Hosts { address, names, .. } => hosts::prove(root, *address, names),
+        Spec::Cron(job) => cron::prove(effects, job, &item.path),
+        Spec::Hosts { address, names, .. } => hosts::prove(effects.root, *address, names),
         Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => Ok(Vec::new()),
     }
 }

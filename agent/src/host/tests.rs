@@ -5,5 +5,6 @@ mod crash;
 mod disk;
 mod drift;
 pub(crate) mod fixture;
+mod looks;
 mod property;
 mod round;

@@ -55,6 +55,9 @@ async fn work(reconciler: &dyn Reconciler, request: Request) -> Reply {
         Request::Read(target) => Reply::Read(limited(reconciler.read(target)).await),
         Request::Revert(target) => Reply::Done(limited(reconciler.revert(target)).await),
         Request::Retry => Reply::Done(limited(reconciler.retry()).await),
+        Request::Scan(ask) => Reply::Scan(limited(reconciler.scan(ask)).await),
+        Request::Manage => Reply::Done(limited(reconciler.manage()).await),
+        Request::Eject => Reply::Eject(limited(reconciler.eject()).await),
     }
 }
 

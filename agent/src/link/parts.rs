@@ -6,6 +6,7 @@ use lampas_shared::{
     error::Fault,
     object::Target,
     report::{NodePlan, ObservedFile},
+    scan::{Ejected, Scan, ScanRequest},
 };
 use lampas_wire::Report;
 use tokio::sync::watch;
@@ -26,6 +27,26 @@ pub trait Reconciler: Send + Sync + 'static {
     fn retry(&self) -> BoxFuture<'static, Result<(), Fault>>;
     /// Returns the state in the journal.
     fn current(&self) -> Option<(Generation, ContentHash)>;
+    /// Returns bits of [`lampas_wire::feature`].
+    fn features(&self) -> u32 {
+        lampas_wire::feature::NONE
+    }
+    /// Looks at what stands unmanaged; reads only.
+    fn scan(&self, _: ScanRequest) -> BoxFuture<'static, Result<Scan, Fault>> {
+        Box::pin(async { Err(unknown("scans")) })
+    }
+    /// Ends observing: states are written from here on.
+    fn manage(&self) -> BoxFuture<'static, Result<(), Fault>> {
+        Box::pin(async { Err(unknown("taking over")) })
+    }
+    /// Makes plain files of what is managed, and forgets the identity; the agent stops soon after the answer.
+    fn eject(&self) -> BoxFuture<'static, Result<Ejected, Fault>> {
+        Box::pin(async { Err(unknown("ejecting")) })
+    }
+}
+
+fn unknown(what: &str) -> Fault {
+    Fault::lasting("wire.unknown", format!("this agent does not know {what}"))
 }
 
 /// Reports that wait until a controller has committed them.

@@ -177,6 +177,7 @@ impl Pass<'_> {
             facts: &facts,
             judge: &judge,
             judge_removal: &judge_removal,
+            looks: Some(&self.bench.looks),
         })
     }
 
@@ -324,7 +325,8 @@ impl Pass<'_> {
             }
             (written, wrote) => {
                 let owned = wrote.as_ref().map_or(&*self.snapshot.ownership, |w| &w.after);
-                let mut reports = self.prove(plan, owned, held, may_write);
+                let has_written = !matches!(written, Written::Nothing);
+                let mut reports = self.prove(plan, owned, held, may_write, has_written);
                 if let Some(done) = &wrote {
                     let failed: Vec<(Option<Target>, Fault)> = reports
                         .iter()
@@ -349,8 +351,13 @@ impl Pass<'_> {
         owned: &Ownership,
         held: &BTreeSet<Target>,
         may_write: bool,
+        has_written: bool,
     ) -> Vec<ResourceReport> {
-        let mut reports = self.with_inputs(owned, held, |inputs| host::prove(&self.bench.root, inputs));
+        // What was written is read back, file by file; otherwise the plan is as good as another look.
+        let mut reports = self.with_inputs(owned, held, |inputs| match has_written {
+            true => host::prove(&self.bench.root, inputs),
+            false => host::prove_planned(&self.bench.root, inputs.resources, plan),
+        });
         if !may_write {
             for report in &mut reports {
                 let waits = plan.item(&report.target).is_some_and(|i| i.verb.is_some() && i.fault.is_none());
@@ -478,6 +485,7 @@ impl Pass<'_> {
             }
         }
         outcome.watched = book.ownership.places.keys().cloned().collect();
+        self.bench.looks.retain(|path| book.ownership.places.contains_key(path));
         drop(book);
         let observed = if did_write { self.look_again() } else { Some(plan.observed) };
         self.bench.set_last_observed(observed);

@@ -164,6 +164,47 @@ impl Seen {
     }
 }
 
+/// What the system says of a regular file without reading it. Whatever is done to the file changes it: nobody can set the
+/// time of status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The file system.
+    pub device: u64,
+    /// The file in it.
+    pub inode: u64,
+    /// How many names it has.
+    pub links: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written, in nanoseconds since 1970; anybody who may write it can set this.
+    pub modified_ns: i64,
+    /// When anything about it changed last, in nanoseconds since 1970.
+    pub changed_ns: i64,
+    /// Kind and permission bits.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Option<Self> {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        is_file.then(|| Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            links: stat.st_nlink as u64,
+            size: stat.st_size as u64,
+            modified_ns: modified_ns(stat),
+            changed_ns: stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec as i64),
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+        })
+    }
+}
+
 /// A directory that was reached safely, and the name of what is meant in it.
 #[derive(Debug)]
 pub struct Place {
@@ -229,6 +270,14 @@ impl Root {
         match self.find(path, owner)? {
             Some(place) => self.look_at(&place),
             None => Ok(Seen::Absent),
+        }
+    }
+
+    /// Looks at a path as [`Root::look`] does, and says what the system said of a regular file when its reading began.
+    pub fn look_stamped(&self, path: &str, owner: u32) -> Result<(Seen, Option<Stamp>), PathError> {
+        match self.find(path, owner)? {
+            Some(place) => self.look_bounded_stamped(&place, MAX_FILE_BYTES),
+            None => Ok((Seen::Absent, None)),
         }
     }
 
@@ -328,12 +377,16 @@ impl Root {
 
     /// Looks at a place that was reached, reading at most `limit` bytes.
     pub fn look_bounded(&self, place: &Place, limit: u64) -> Result<Seen, PathError> {
+        self.look_bounded_stamped(place, limit).map(|(seen, _)| seen)
+    }
+
+    fn look_bounded_stamped(&self, place: &Place, limit: u64) -> Result<(Seen, Option<Stamp>), PathError> {
         let stat = match rustix::fs::statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Seen::Absent),
+            Err(Errno::NOENT) => return Ok((Seen::Absent, None)),
             Err(errno) => return Err(place.system("can't look at it", errno)),
         };
-        match FileType::from_raw_mode(stat.st_mode) {
+        let seen = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let file = place.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
                 let stat = rustix::fs::fstat(&file).map_err(|e| place.system("can't look at it", e))?;
@@ -353,23 +406,25 @@ impl Root {
                 if bytes.len() as u64 > limit {
                     return Err(place.error(PathProblem::TooLarge(bytes.len() as u64)));
                 }
-                Ok(Seen::File { bytes, meta: meta(&file, &stat), links: stat.st_nlink as u64 })
+                let seen = Seen::File { bytes, meta: meta(&file, &stat), links: stat.st_nlink as u64 };
+                return Ok((seen, Stamp::of(&stat)));
             }
             FileType::Directory => {
                 let file = place.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
                 let stat = rustix::fs::fstat(&file).map_err(|e| place.system("can't look at it", e))?;
-                Ok(Seen::Directory { meta: meta(&file, &stat) })
+                Seen::Directory { meta: meta(&file, &stat) }
             }
             FileType::Symlink => {
                 let to = rustix::fs::readlinkat(&place.dir, &place.name, Vec::new());
                 let to = to.map_err(|e| place.system("can't read the link", e))?;
                 let to = String::from_utf8_lossy(to.as_bytes()).into_owned();
-                Ok(Seen::Link { to, uid: stat.st_uid, modified_ns: modified_ns(&stat) })
+                Seen::Link { to, uid: stat.st_uid, modified_ns: modified_ns(&stat) }
             }
-            FileType::Fifo => Err(place.error(PathProblem::Special("named pipe"))),
-            FileType::Socket => Err(place.error(PathProblem::Special("socket"))),
-            _ => Err(place.error(PathProblem::Special("device"))),
-        }
+            FileType::Fifo => return Err(place.error(PathProblem::Special("named pipe"))),
+            FileType::Socket => return Err(place.error(PathProblem::Special("socket"))),
+            _ => return Err(place.error(PathProblem::Special("device"))),
+        };
+        Ok((seen, None))
     }
 
     /// Opens the directory `dir_path` step by step. `path` is what errors speak of.
@@ -475,6 +530,11 @@ impl Place {
             Errno::LOOP => self.error(PathProblem::Symlink(self.path.clone())),
             errno => self.system("can't open it", errno),
         })
+    }
+
+    /// Returns what the system says of the regular file of this name in the same directory; `None` for anything else.
+    pub fn stamp(&self, name: &str) -> Option<Stamp> {
+        rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().as_ref().and_then(Stamp::of)
     }
 
     /// Builds an error about this place.

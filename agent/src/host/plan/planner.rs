@@ -14,8 +14,8 @@ use lampas_shared::{
 
 use super::{Check, HostPlan, Item, Put, Step, fingerprint};
 use crate::{
-    host::{Claim, Inputs},
-    system::{Accounts, Root, Seen},
+    host::{Claim, Inputs, Looks, looks::Look},
+    system::{Accounts, Root, Seen, Stamp, root::Place},
 };
 
 /// What the kinds plan into.
@@ -33,6 +33,11 @@ pub(crate) struct Planner<'a> {
     /// What would go and must not.
     pub(super) stays: BTreeSet<Target>,
     pub(super) observed: blake3::Hasher,
+    pub(super) look: Option<Look<'a>>,
+    /// Whether items say what stands there also where nothing is to be done.
+    pub(super) describes_all: bool,
+    /// The directory that was reached last, for whom: most places stand side by side.
+    near: Option<(String, u32, Place)>,
 }
 
 impl<'a> Planner<'a> {
@@ -51,6 +56,9 @@ impl<'a> Planner<'a> {
             inner_faults: BTreeMap::new(),
             stays: BTreeSet::new(),
             observed: blake3::Hasher::new(),
+            look: inputs.looks.map(Looks::begin),
+            describes_all: false,
+            near: None,
         }
     }
 
@@ -91,14 +99,29 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Returns what the system says of a regular file, reached as safely as if it were read.
+    pub(super) fn stamp(&mut self, path: &str, owner: u32) -> Option<Stamp> {
+        let (directory, name) = path.rsplit_once('/')?;
+        let is_near = self.near.as_ref().is_some_and(|(d, o, _)| d == directory && *o == owner);
+        if !is_near {
+            let place = self.root.place(path, owner).ok()?;
+            self.near = Some((directory.to_owned(), owner, place));
+        }
+        self.near.as_ref().and_then(|(_, _, place)| place.stamp(name))
+    }
+
     pub(super) fn note_observed(&mut self, path: &str, print: &ContentHash) {
         self.observed.update(path.as_bytes());
         self.observed.update(&[0]);
         self.observed.update(print.as_bytes());
     }
 
-    pub(crate) fn check(&mut self, check: Check) {
-        self.checks.push(check);
+    /// Enters the check of the resource that was planned last, if it is going to be written.
+    pub(crate) fn check(&mut self, check: Option<Check>) {
+        let is_written = |c: &Check| self.items.last().is_some_and(|i| i.target == c.target && i.verb.is_some());
+        if let Some(check) = check.filter(is_written) {
+            self.checks.push(check);
+        }
     }
 
     /// Enters a resource that can't be planned; what it owns stays as it is.

@@ -31,7 +31,7 @@ impl Put {
     pub(crate) fn fingerprint(&self, root: &Root) -> ContentHash {
         let seen = match self {
             Self::File { bytes, uid, gid, mode, .. } => {
-                return print_of(root, "file", &ContentHash::of(bytes), *uid, *gid, *mode);
+                return file_print(root, &ContentHash::of(bytes), *uid, *gid, *mode);
             }
             Self::Directory { uid, gid, mode } => {
                 return print_of(root, "directory", &ContentHash::of(&[]), *uid, *gid, *mode);
@@ -132,6 +132,11 @@ pub(crate) fn fingerprint(root: &Root, seen: &Seen, is_single: bool) -> ContentH
         Seen::Directory { meta } => print_of(root, "directory", &ContentHash::of(&[]), meta.uid, meta.gid, meta.mode),
         Seen::Link { to, .. } => ContentHash::of(format!("link {to}").as_bytes()),
     }
+}
+
+/// Returns the fingerprint of a regular file by the hash of its content.
+pub(crate) fn file_print(root: &Root, hash: &ContentHash, uid: u32, gid: u32, mode: u32) -> ContentHash {
+    print_of(root, "file", hash, uid, gid, mode)
 }
 
 fn print_of(root: &Root, kind: &str, hash: &ContentHash, uid: u32, gid: u32, mode: u32) -> ContentHash {

@@ -46,6 +46,7 @@ fn applying() {
             facts: &facts,
             judge: &|_| None,
             judge_removal: &|_| None,
+            looks: None,
         };
         let planned = plan(&root, &inputs);
         assert!(planned.items.iter().all(|i| !i.is_drifted), "{:?}", planned.items);

@@ -18,7 +18,7 @@ use lampas_shared::{
 };
 
 use crate::{
-    host::{ApplyError, Facts, HostPlan, Inputs, Ownership, Record, Removal, apply, plan, prove, roll_back},
+    host::{ApplyError, Facts, HostPlan, Inputs, Looks, Ownership, Record, Removal, apply, plan, prove, roll_back},
     system::Root,
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Host {
     pub(crate) owned: Ownership,
     pub(crate) held: BTreeSet<Target>,
     pub(crate) contents: BTreeMap<ContentHash, Vec<u8>>,
+    pub(crate) looks: Looks,
     /// What the node's policy says of what goes.
     pub(crate) keeps: Option<fn(&Removal<'_>) -> Option<Fault>>,
 }
@@ -43,6 +44,7 @@ impl Host {
             owned: Ownership::default(),
             held: BTreeSet::new(),
             contents: BTreeMap::new(),
+            looks: Looks::default(),
             keeps: None,
         };
         for directory in ["etc/cron.d", "var/spool/cron/crontabs", "opt"] {
@@ -89,6 +91,7 @@ impl Host {
             facts: &facts,
             judge: &judge,
             judge_removal: &|removal| self.keeps.and_then(|keeps| keeps(removal)),
+            looks: Some(&self.looks),
         })
     }
 

@@ -330,6 +330,7 @@ async fn sign(state: &State, connection: &Connection) {
                 trust: lampas_wire::Trust::new(vec![state.root.to_vec()]),
                 controllers: Vec::new(),
                 time: clock::now(),
+                observe: false,
             })))
         }
         Ok(Message::EnrolRequest(_)) => {
