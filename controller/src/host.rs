@@ -15,4 +15,4 @@ pub use store::{
     All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, find, former, get, list, of_node, revision,
     revisions,
 };
-pub(crate) use store::{drift_word, id_of, map_key, map_nodes, put, spec, unmap_key, weight};
+pub(crate) use store::{drift_word, id_of, map_key, map_nodes, put, spec, stored_scope, unmap_key, weight};

@@ -283,6 +283,7 @@ async fn check_manifest(Json(given): Json<ManifestText>) -> axum::Json<ManifestC
             let problems = errors.0.into_iter().map(|e| lampas_api::Finding {
                 field: String::new(),
                 line: u32::try_from(e.line).ok(),
+                column: None,
                 severity: lampas_api::Severity::Error,
                 message: e.message,
             });

@@ -1,10 +1,11 @@
 //! Checks a spec without saving it, for editors. Only what can be seen by looking: nothing is run on the controller.
 
 use lampas_api::{Finding, NextRun, Severity, SpecCheck};
-use lampas_render::{Zone, next_runs};
+use lampas_render::{Zone, crontab, next_runs};
 use lampas_shared::{
     TextError, deceptive_char,
-    host::CronJob,
+    fleet::Scope,
+    host::{CronJob, CronTable, Encoding, ManagedFile, Schedule},
     object::{Body, ObjectSpec},
     time::UnixMs,
 };
@@ -30,8 +31,9 @@ pub(crate) fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
         found.problems.push(wrong(&error));
     }
     match &spec.body {
+        Body::Cron(job) => found.problems.extend(job_findings(job, &spec.scope)),
         Body::Script(script) => found.problems.extend(script_findings(&script.content)),
-        Body::File(file) if file.mode.bits() & 0o111 != 0 => found.problems.extend(script_findings(&file.content)),
+        Body::File(file) => found.problems.extend(file_findings(file)),
         _ => {}
     }
     runs(&spec.body, now, &mut found);
@@ -63,43 +65,171 @@ fn unreadable(message: &str) -> Finding {
         // A checked text says `FIELD "value": why`.
         None => message.split_once(" \"").map_or("", |(field, _)| field),
     };
-    Finding { field: field.to_owned(), line: None, severity: Severity::Error, message: message.to_owned() }
+    Finding {
+        field: field.to_owned(),
+        line: None,
+        column: None,
+        severity: Severity::Error,
+        message: message.to_owned(),
+    }
 }
 
 fn wrong(error: &TextError) -> Finding {
     let message = if error.value.is_empty() { error.reason.clone() } else { error.to_string() };
-    Finding { field: error.what.to_owned(), line: None, severity: Severity::Error, message }
+    Finding { field: error.what.to_owned(), line: None, column: None, severity: Severity::Error, message }
+}
+
+fn warning(field: &str, message: impl Into<String>) -> Finding {
+    Finding { field: field.to_owned(), line: None, column: None, severity: Severity::Warning, message: message.into() }
+}
+
+/// What cron makes of a job that may not be what was meant. `%` is no trap here: the command does not stand in cron's
+/// file.
+fn job_findings(job: &CronJob, scope: &Scope) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for name in ["CRON_TZ", "TZ"] {
+        if job.environment.keys().any(|n| n.as_str() == name) {
+            let field = "environment";
+            found.push(warning(field, format!("{name} does not change when the job runs: set its time zone instead")));
+        }
+    }
+    if job.environment.values().any(|value| value.contains('$')) {
+        found.push(warning("environment", "cron does not expand variables: '$' stays as it is"));
+    }
+    if let Some(message) = either_day(&job.schedule) {
+        found.push(warning("schedule", message));
+    }
+    if is_flood(&job.schedule) && !matches!(scope, Scope::Node(_)) {
+        let message = "starts at midnight sharp on every node of its scope, with everybody else's jobs; \
+                       another minute spreads the load";
+        found.push(warning("schedule", message));
+    }
+    if let Some(at) = job.command.find("%") {
+        let is_date = job.command[..at].ends_with("\\");
+        let message = "% stands for itself here: cron's input after % is not passed on";
+        // Only where somebody may have meant input: a date's `+%F` is read as it looks.
+        if !is_date && !job.command.contains("+%") && !job.command[..at].contains(['\'', '"']) {
+            found.push(Finding { column: column(&job.command, at), line: Some(1), ..warning("command", message) });
+        }
+    }
+    found
+}
+
+/// When neither day nor weekday begins with `*`, cron takes either, which is seldom meant.
+fn either_day(schedule: &Schedule) -> Option<&'static str> {
+    let [_, _, day, _, weekday] = schedule.fields()?;
+    (!day.is_star() && !weekday.is_star())
+        .then_some("day and weekday are both set: cron runs the job when either fits, not when both do")
+}
+
+/// Whether the only start of a day is at 00:00.
+fn is_flood(schedule: &Schedule) -> bool {
+    let Some([minute, hour, ..]) = schedule.fields() else { return false };
+    let only_zero =
+        |set: lampas_shared::host::FieldSet, most: u8| set.contains(0) && (1..=most).all(|n| !set.contains(n));
+    only_zero(*minute, 59) && only_zero(*hour, 23)
+}
+
+fn column(line: &str, at: usize) -> Option<u32> {
+    u32::try_from(line[..at].chars().count() + 1).ok()
+}
+
+/// What is known of files by their place: cron's tables, and what can be run.
+fn file_findings(file: &ManagedFile) -> Vec<Finding> {
+    if file.encoding != Encoding::Utf8 {
+        return Vec::new();
+    }
+    match cron_table(file.path.as_str()) {
+        Some((table, name)) => {
+            let by_name = name.and_then(crontab::lint_file_name).map(|message| warning("path", message));
+            by_name.into_iter().chain(table_findings(&file.content, table)).collect()
+        }
+        None if file.mode.bits() & 0o111 != 0 => script_findings(&file.content),
+        None => Vec::new(),
+    }
+}
+
+/// Returns which table a file is to cron, and its name where that decides whether cron reads it.
+fn cron_table(path: &str) -> Option<(CronTable, Option<&str>)> {
+    if path == "/etc/crontab" {
+        return Some((CronTable::System, None));
+    }
+    let of = |directory: &str| path.strip_prefix(directory).filter(|name| !name.contains('/'));
+    of("/etc/cron.d/")
+        .map(|name| (CronTable::System, Some(name)))
+        .or_else(|| of("/var/spool/cron/crontabs/").map(|_| (CronTable::User, None)))
+}
+
+fn table_findings(content: &str, table: CronTable) -> Vec<Finding> {
+    let mut found: Vec<Finding> = crontab::lint(content, table)
+        .into_iter()
+        .map(|f| Finding {
+            line: u32::try_from(f.line).ok(),
+            column: f.column.and_then(|c| u32::try_from(c).ok()),
+            // The file can be saved: only cron would not take it.
+            ..warning("content", f.message)
+        })
+        .collect();
+    for (number, line) in crontab::parse(content, table).jobs() {
+        if let crontab::LineContent::Job { schedule, .. } = &line.content
+            && let Some(message) = either_day(schedule)
+        {
+            found.push(Finding { line: u32::try_from(number).ok(), ..warning("content", message) });
+        }
+    }
+    found.sort_by_key(|f| (f.line, f.column));
+    found
 }
 
 fn script_findings(content: &str) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut note = |line: usize, message: &str| {
+    let mut note = |line: usize, column: Option<u32>, message: &str| {
         let line = u32::try_from(line).ok();
-        found.push(Finding { field: "content".into(), line, severity: Severity::Warning, message: message.to_owned() });
+        found.push(Finding { line, column, ..warning("content", message) });
     };
     let first = content.lines().next().unwrap_or_default();
     match first.strip_prefix("#!") {
-        None => note(1, "has no #! line: the caller's shell will run it, whichever that is"),
-        Some(rest) if !rest.trim_start().starts_with('/') => note(1, "the interpreter needs an absolute path"),
-        Some(rest) if rest.trim_end() == "/bin/sh" && content.contains("[[") => {
-            note(1, "[[ is bash; Debian's /bin/sh is dash: write #!/bin/bash");
+        None => note(1, None, "has no #! line: the caller's shell will run it, whichever that is"),
+        Some(rest) if !rest.trim_start().starts_with('/') => note(1, Some(3), "the interpreter needs an absolute path"),
+        Some(rest) if is_posix(rest) => {
+            let bashism = content.lines().enumerate().find_map(|(i, line)| {
+                let code = line.trim_start();
+                let is_test = code.starts_with("[[ ")
+                    || ["if ", "while ", "until ", "&& ", "|| ", "! "]
+                        .iter()
+                        .any(|w| line.contains(&format!("{w}[[ ")));
+                (is_test && !code.starts_with('#')).then(|| (i + 1, line.find("[[ ").and_then(|at| column(line, at))))
+            });
+            if let Some((line, column)) = bashism {
+                note(line, column, "[[ is bash; Debian's /bin/sh is dash: write #!/bin/bash");
+            }
         }
         Some(_) => {}
     }
     let mut ends = content.split_inclusive('\n').enumerate();
-    if let Some((i, _)) = ends.find(|(_, l)| l.ends_with("\r\n")) {
-        note(i + 1, "ends with a carriage return, which the shell takes for part of the word");
+    if let Some((i, line)) = ends.find(|(_, l)| l.ends_with("\r\n")) {
+        let message = "ends with a carriage return, which the shell takes for part of the word";
+        note(i + 1, column(line, line.len() - 2), message);
     }
     for (i, line) in content.lines().enumerate() {
-        if let Some(c) = deceptive_char(line.trim_end_matches('\r')) {
-            note(i + 1, &format!("contains the character U+{:04X}, which can't be seen", u32::from(c)));
+        let line = line.trim_end_matches('\r');
+        if let Some(c) = deceptive_char(line) {
+            let message = format!("contains the character U+{:04X}, which can't be seen", u32::from(c));
+            note(i + 1, line.find(c).and_then(|at| column(line, at)), &message);
             break;
         }
     }
     if !content.is_empty() && !content.ends_with('\n') {
-        note(content.lines().count(), "has no newline at its end");
+        let last = content.lines().last().unwrap_or_default();
+        note(content.lines().count(), column(last, last.len()), "has no newline at its end");
     }
+    found.sort_by_key(|f| (f.line, f.column));
     found
+}
+
+fn is_posix(interpreter: &str) -> bool {
+    let program = interpreter.split_whitespace().next().unwrap_or_default();
+    matches!(program, "/bin/sh" | "/usr/bin/sh" | "/bin/dash" | "/usr/bin/dash")
 }
 
 #[cfg(test)]
@@ -137,7 +267,51 @@ mod tests {
     fn scripts_are_looked_at_line_by_line() {
         let lines: Vec<_> =
             script_findings("#!/bin/sh\nif [[ a ]]; then\r\n:\u{202e}\nfi").iter().map(|f| f.line).collect();
-        assert_eq!(lines, [Some(1), Some(2), Some(3), Some(4)]);
+        assert_eq!(lines, [Some(2), Some(2), Some(3), Some(4)]);
         assert!(script_findings("#!/bin/bash\ntrue\n").is_empty());
+    }
+
+    #[test]
+    fn a_job_is_warned_of_what_cron_makes_of_it() {
+        let job = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut raw = cron("17 4 * * *");
+            change(&mut raw);
+            let found = check(&raw, NOW);
+            assert!(found.problems.iter().all(|f| f.severity == Severity::Warning), "{:?}", found.problems);
+            found.problems.into_iter().map(|f| (f.field, f.column)).collect::<Vec<_>>()
+        };
+        let one = |field: &str, column| vec![(field.to_owned(), column)];
+        assert_eq!(job(&|_| {}), []);
+        assert_eq!(job(&|raw| raw["body"]["schedule"] = "0 9 13 * 5".into()), one("schedule", None));
+        assert_eq!(job(&|raw| raw["body"]["schedule"] = "@daily".into()), one("schedule", None));
+        assert_eq!(
+            job(&|raw| raw["body"]["environment"] = serde_json::json!({"CRON_TZ": "UTC"})),
+            one("environment", None)
+        );
+        assert_eq!(job(&|raw| raw["body"]["command"] = "mail me%hello".into()), one("command", Some(8)));
+        assert_eq!(job(&|raw| raw["body"]["command"] = "date +%F".into()), []);
+        let on_one_node = |raw: &mut serde_json::Value| {
+            raw["body"]["schedule"] = "@daily".into();
+            raw["scope"] = "node:web-1".into();
+        };
+        assert_eq!(job(&on_one_node), []);
+    }
+
+    #[test]
+    fn a_file_of_cron_is_read_as_cron_reads_it() {
+        let file = |path: &str, content: &str| {
+            let body = serde_json::json!({"kind": "file", "path": path, "content": content});
+            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), NOW);
+            found.problems.into_iter().map(|f| (f.field, f.line, f.column)).collect::<Vec<_>>()
+        };
+        let content = |line, column| ("content".to_owned(), Some(line), column);
+        assert_eq!(file("/etc/cron.d/ok", "1 2 * * * root true\n"), []);
+        assert_eq!(file("/etc/cron.d/no.dot", "1 2 * * * root true\n"), [("path".to_owned(), None, None)]);
+        assert_eq!(
+            file("/etc/cron.d/ok", "CRON_TZ=UTC\n1 2 3 * 5 root date +%F"),
+            [content(1, None), content(2, None), content(2, Some(25)), content(2, Some(27))]
+        );
+        assert_eq!(file("/var/spool/cron/crontabs/www-data", "1 2 * * * root true\n"), []);
+        assert_eq!(file("/etc/other", "no table"), []);
     }
 }

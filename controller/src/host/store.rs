@@ -474,7 +474,8 @@ fn scope_to_store(scope: &Scope, names: &BTreeMap<NodeId, NodeName>) -> Option<S
     }
 }
 
-async fn stored_scope(tx: &mut Tx, scope: &Scope) -> Result<Option<String>, DbError> {
+/// Returns a scope as it is stored; nothing for a node that isn't there.
+pub(crate) async fn stored_scope(tx: &mut Tx, scope: &Scope) -> Result<Option<String>, DbError> {
     match scope {
         Scope::Node(name) => Ok(fleet::id_of(tx, name).await?.map(|id| format!("node:{id}"))),
         other => Ok(Some(other.to_string())),

@@ -118,6 +118,9 @@ pub struct Finding {
     pub field: String,
     /// The line within a content, from 1.
     pub line: Option<u32>,
+    /// The character within the line, from 1; the whole line when left out.
+    #[serde(default)]
+    pub column: Option<u32>,
     /// `error` (can't be saved) or `warning`.
     pub severity: Severity,
     /// What is wrong and what would be right.

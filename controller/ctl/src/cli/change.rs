@@ -117,6 +117,15 @@ pub(crate) enum ChangeCommand {
         /// Only in this state: draft, planned, approved, rolling, done, abandoned
         #[arg(long)]
         state: Option<String>,
+        /// Only those that edit this scope: fleet, role:app, node:web-1
+        #[arg(long)]
+        scope: Option<String>,
+        /// Only those that edit this kind: cron, hosts, script, file, directory, link
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only those of this user
+        #[arg(long)]
+        author: Option<String>,
         #[command(flatten)]
         list: ListArgs,
     },

@@ -14,12 +14,20 @@ use crate::{
 pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8, CommandError> {
     let client = &context.client;
     match command {
-        ChangeCommand::List { state, list } => {
+        ChangeCommand::List { state, scope, kind, author, list } => {
             show(context, &list, async || {
-                let query = [("state", state.as_deref())];
+                let query = [
+                    ("state", state.as_deref()),
+                    ("scope", scope.as_deref()),
+                    ("kind", kind.as_deref()),
+                    ("author", author.as_deref()),
+                ];
+                let is_filtered = query.iter().any(|(_, value)| value.is_some());
                 let page = client.pages::<ChangeSummary>("/changes", &query, list.max.or(Some(50))).await?;
                 if context.is_json() {
                     output::json(&page);
+                } else if page.items.is_empty() && is_filtered {
+                    output::note("no change matches; leave out a filter, or see all: lampasctl change list");
                 } else if page.items.is_empty() {
                     output::note("no changes; make one with: lampasctl apply -f FILE --plan");
                 } else {

@@ -1,6 +1,6 @@
 //! Plans as they are shown, the same for `apply`, `diff`, `change show` and `drift adopt`.
 
-use lampas_api::{Change, Plan};
+use lampas_api::{Change, DraftVerb, Plan};
 use lampas_shared::report::{Action, Verb};
 
 use crate::output::{self, count};
@@ -10,11 +10,11 @@ const DIFF_LINES: usize = 60;
 
 /// Prints what a change would do.
 pub(super) fn print(change: &Change) {
-    for draft in change.drafts.iter().filter(|d| d.verb != "none") {
+    for draft in change.drafts.iter().filter(|d| d.verb != DraftVerb::None) {
         let nodes = change.plan.as_ref().map(|p| affected(p, draft.key.name.as_str())).unwrap_or_default();
         output::line(format!(
             "  {} {} {}   {}   {}",
-            sign(&draft.verb),
+            sign(draft.verb.as_str()),
             draft.key.kind,
             draft.key.name,
             draft.key.scope,
@@ -69,7 +69,7 @@ pub(super) fn footer(plan: &Plan) {
 
 /// Returns whether applying the change would do anything: on a node, or to what the controller holds.
 pub(super) fn has_work(change: &Change) -> bool {
-    change.drafts.iter().any(|d| d.verb != "none")
+    change.drafts.iter().any(|d| d.verb != DraftVerb::None)
         || change.plan.as_ref().is_some_and(|p| !p.groups.is_empty() || !p.unplanned.is_empty())
 }
 

@@ -145,6 +145,16 @@ fn percent_signs_are_escaped_and_unescaped_as_cron_does() {
 }
 
 #[test]
+fn lint_names_columns() {
+    let column = |text: &str| lint(text, CronTable::User)[0].column;
+    assert_eq!(column("@daily écho %F\n"), Some(13));
+    assert_eq!(column("@daily date +\\%F %x\n"), Some(18));
+    assert_eq!(column("A=$HOME\n"), Some(3));
+    assert_eq!(column("@daily true"), Some(12));
+    assert_eq!(column("* * * true\n"), None);
+}
+
+#[test]
 fn lint_names_lines() {
     let check = |text: &str, table, expected: &[&str]| {
         let found: Vec<_> = lint(text, table).iter().map(Finding::to_string).collect();
