@@ -31,6 +31,7 @@ pub mod id;
 pub mod object;
 pub mod report;
 pub mod rollout;
+pub mod scan;
 mod text;
 pub mod time;
 

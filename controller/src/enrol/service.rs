@@ -220,6 +220,7 @@ impl Enrolments {
             trust: wire_trust(&trust),
             controllers: self.inner.controllers.clone(),
             time: clock::now(),
+            observe: reserved.grant.observe,
         })
     }
 

@@ -38,12 +38,14 @@ pub(super) struct Grant {
     pub(super) uses: u32,
     pub(super) expires: UnixMs,
     pub(super) is_withdrawn: bool,
+    /// Whether the node shall only observe.
+    pub(super) observe: bool,
 }
 
 pub(super) async fn insert(tx: &mut Tx, row: &EnrolToken, labels: &Labels, secret: ContentHash) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO enrol_token (id, secret_hash, roles, labels, node_name, cidr, uses, observe, created_by, \
-         created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+         created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(secret.to_string())
@@ -52,6 +54,7 @@ pub(super) async fn insert(tx: &mut Tx, row: &EnrolToken, labels: &Labels, secre
     .bind(row.node.as_ref().map(|n| n.as_str().to_owned()))
     .bind(row.cidr.clone())
     .bind(i64::from(row.uses_left))
+    .bind(i64::from(row.observe))
     .bind(row.author.chars().take(128).collect::<String>())
     .bind(row.created_at.0)
     .bind(row.expires_at.0)
@@ -66,7 +69,7 @@ pub(super) async fn insert(tx: &mut Tx, row: &EnrolToken, labels: &Labels, secre
 /// Those of the store.
 pub async fn list(tx: &mut Tx) -> Result<Vec<EnrolToken>, DbError> {
     let rows = sqlx::query(
-        "SELECT t.id, t.roles, t.node_name, t.cidr, t.uses, t.created_by, t.created_ms, t.expires_ms, t.withdrawn_ms \
+        "SELECT t.id, t.roles, t.node_name, t.cidr, t.uses, t.observe, t.created_by, t.created_ms, t.expires_ms, t.withdrawn_ms \
          FROM enrol_token t ORDER BY t.created_ms DESC, t.id DESC LIMIT ?",
     )
     .bind(PAGE)
@@ -83,7 +86,7 @@ pub async fn list(tx: &mut Tx) -> Result<Vec<EnrolToken>, DbError> {
 /// When there is none with this id, and those of the store.
 pub async fn get(tx: &mut Tx, id: TokenId) -> Result<EnrolToken, TokenError> {
     let row = sqlx::query(
-        "SELECT t.id, t.roles, t.node_name, t.cidr, t.uses, t.created_by, t.created_ms, t.expires_ms, t.withdrawn_ms \
+        "SELECT t.id, t.roles, t.node_name, t.cidr, t.uses, t.observe, t.created_by, t.created_ms, t.expires_ms, t.withdrawn_ms \
          FROM enrol_token t WHERE t.id = ?",
     )
     .bind(id.to_string())
@@ -125,6 +128,7 @@ fn read(row: &sqlx::any::AnyRow) -> Result<(EnrolToken, bool), DbError> {
         created_at: r.time("created_ms")?,
         expires_at: r.time("expires_ms")?,
         uses_left: r.count("uses")? as u32,
+        observe: r.maybe_int("observe")?.is_some_and(|o| o != 0),
         enrolled: Vec::new(),
         state: String::new(),
     };
@@ -175,7 +179,7 @@ async fn add_uses(tx: &mut Tx, tokens: &mut [(EnrolToken, bool)]) -> Result<(), 
 /// Returns the token with this secret, for a transaction that may use it.
 pub(super) async fn grant(tx: &mut Tx, secret: ContentHash) -> Result<Option<Grant>, DbError> {
     let sql = format!(
-        "SELECT t.id, t.roles, t.labels, t.node_name, t.cidr, t.uses, t.expires_ms, t.withdrawn_ms FROM enrol_token t \
+        "SELECT t.id, t.roles, t.labels, t.node_name, t.cidr, t.uses, t.expires_ms, t.withdrawn_ms, t.observe FROM enrol_token t \
          WHERE t.secret_hash = ?{}",
         tx.dialect().for_update()
     );
@@ -191,6 +195,7 @@ pub(super) async fn grant(tx: &mut Tx, secret: ContentHash) -> Result<Option<Gra
         uses: r.count("uses")? as u32,
         expires: r.time("expires_ms")?,
         is_withdrawn: r.maybe_int("withdrawn_ms")?.is_some(),
+        observe: r.maybe_int("observe")?.is_some_and(|o| o != 0),
     }))
 }
 

@@ -90,6 +90,7 @@ pub async fn create(
         created_at: now,
         expires_at: now.plus_ms(ask.ttl_secs as i64 * 1000),
         uses_left: ask.uses,
+        observe: ask.observe,
         enrolled: Vec::new(),
         state: "waiting".to_owned(),
     };

@@ -31,6 +31,9 @@ pub struct EnrolTokenCreate {
     /// How many nodes may use it: 1 to 10,000; one by default. More than one can't go with `node`.
     #[serde(default = "one")]
     pub uses: u32,
+    /// The node only observes until an operator takes it over: nothing is written there.
+    #[serde(default)]
+    pub observe: bool,
 }
 
 fn hour() -> u64 {
@@ -71,6 +74,9 @@ pub struct EnrolToken {
     pub expires_at: UnixMs,
     /// How often it may still be used.
     pub uses_left: u32,
+    /// Whether its nodes only observe at first.
+    #[serde(default)]
+    pub observe: bool,
     /// The nodes that used it, with their name and whether they are connected.
     pub enrolled: Vec<EnrolledNode>,
     /// `waiting`, `used`, `expired` or `withdrawn`.

@@ -7,6 +7,7 @@ use lampas_shared::{
     id::{ControllerId, FleetId, NodeId},
     object::Target,
     report::{DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile},
+    scan::{Ejected, Scan, ScanRequest},
     time::UnixMs,
 };
 
@@ -17,6 +18,10 @@ pub const WIRE_VERSION: u16 = 1;
 pub mod feature {
     /// None.
     pub const NONE: u32 = 0;
+    /// The node observes: nothing is written there until an operator takes it over.
+    pub const OBSERVES: u32 = 1;
+    /// The agent knows scans, taking over and ejecting.
+    pub const SCANS: u32 = 1 << 1;
 }
 
 /// Declares the kinds of frames with their numbers and limits.
@@ -98,6 +103,19 @@ kinds! {
     RenewRequest = 66, 16 << 10;
     /// The certificate, or why not.
     RenewReply = 67, 128 << 10;
+    /// What stands unmanaged?
+    ScanRequest = 80, 512 << 10;
+    /// This; contents make most of it.
+    ScanReply = 81, 16 << 20;
+    /// Observe no more: the controller's states are to be written.
+    ManageRequest = 82, 64;
+    /// Make plain files of what is managed, forget who you are, and stop.
+    EjectRequest = 83, 64;
+    /// This is left.
+    EjectReply = 84, 4 << 20;
+    /// As [`Kind::EnrolReply`], for a node that shall only observe. An agent that does not know what that is does not know
+    /// this answer either, and so does not join.
+    EnrolObserveReply = 85, 128 << 10;
 }
 
 /// Everything that can be said.
@@ -165,16 +183,24 @@ impl Message {
                 Request::Read(_) => Kind::ReadRequest,
                 Request::Revert(_) => Kind::RevertRequest,
                 Request::Retry => Kind::RetryRequest,
+                Request::Scan(_) => Kind::ScanRequest,
+                Request::Manage => Kind::ManageRequest,
+                Request::Eject => Kind::EjectRequest,
             },
             Self::Reply(reply) => match **reply {
                 Reply::Plan(_) => Kind::PlanReply,
                 Reply::Read(_) => Kind::ReadReply,
                 Reply::Done(_) => Kind::DoneReply,
+                Reply::Scan(_) => Kind::ScanReply,
+                Reply::Eject(_) => Kind::EjectReply,
             },
             Self::BlobRequest(_) => Kind::BlobRequest,
             Self::BlobReply(_) => Kind::BlobReply,
             Self::EnrolRequest(_) => Kind::EnrolRequest,
-            Self::EnrolReply(_) => Kind::EnrolReply,
+            Self::EnrolReply(reply) => match &**reply {
+                Ok(enrolled) if enrolled.observe => Kind::EnrolObserveReply,
+                _ => Kind::EnrolReply,
+            },
             Self::RenewRequest(_) => Kind::RenewRequest,
             Self::RenewReply(_) => Kind::RenewReply,
         }
@@ -314,6 +340,12 @@ pub enum Request {
     Revert(Target),
     /// Try again what failed or is quarantined.
     Retry,
+    /// What stands unmanaged?
+    Scan(ScanRequest),
+    /// Observe no more.
+    Manage,
+    /// Leave plain files behind, forget the identity, and stop.
+    Eject,
 }
 
 /// The agent's answer.
@@ -323,8 +355,12 @@ pub enum Reply {
     Plan(Result<NodePlan, Fault>),
     /// To [`Request::Read`]; nothing when there is no file.
     Read(Result<Option<ObservedFile>, Fault>),
-    /// To [`Request::Revert`] and [`Request::Retry`].
+    /// To [`Request::Revert`], [`Request::Retry`] and [`Request::Manage`].
     Done(Result<(), Fault>),
+    /// To [`Request::Scan`].
+    Scan(Result<Scan, Fault>),
+    /// To [`Request::Eject`].
+    Eject(Result<Ejected, Fault>),
 }
 
 /// Asks for content.
@@ -372,6 +408,8 @@ pub struct Enrolled {
     pub controllers: Vec<String>,
     /// The controller's clock.
     pub time: UnixMs,
+    /// Whether the node shall only observe until an operator takes it over.
+    pub observe: bool,
 }
 
 /// Asks for a new certificate.

@@ -8,6 +8,7 @@ mod enrol;
 mod hello;
 mod operation;
 mod report;
+mod scan;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +34,8 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
         Message::Request(request) => match &**request {
             Request::Plan(state) => to_body(kind, &desired::NodeDesired::from(state)),
             Request::Read(target) | Request::Revert(target) => to_body(kind, &Text::from(target.as_str())),
-            Request::Retry => to_body(kind, &()),
+            Request::Retry | Request::Manage | Request::Eject => to_body(kind, &()),
+            Request::Scan(request) => to_body(kind, &scan::request_to_wire(request)),
         },
         Message::Reply(reply) => operation::encode(kind, reply),
         Message::BlobRequest(request) => to_body(kind, request.hash.as_bytes()),
@@ -80,6 +82,19 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
             from_body::<()>(kind, body)?;
             Message::Request(Box::new(Request::Retry))
         }
+        Kind::ScanRequest => {
+            let request = scan::request_from_wire(from_body(kind, body)?).map_err(bad)?;
+            Message::Request(Box::new(Request::Scan(request)))
+        }
+        Kind::ManageRequest => {
+            from_body::<()>(kind, body)?;
+            Message::Request(Box::new(Request::Manage))
+        }
+        Kind::EjectRequest => {
+            from_body::<()>(kind, body)?;
+            Message::Request(Box::new(Request::Eject))
+        }
+        Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
         Kind::BlobRequest => {
             let hash: [u8; 32] = from_body(kind, body)?;
@@ -92,9 +107,12 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::EnrolRequest => {
             Message::EnrolRequest(Box::new(from_body::<enrol::EnrolRequest>(kind, body)?.try_into().map_err(bad)?))
         }
-        Kind::EnrolReply => {
+        Kind::EnrolReply | Kind::EnrolObserveReply => {
             Message::EnrolReply(Box::new(match from_body::<Result<enrol::Enrolled, Fault>>(kind, body)? {
-                Ok(enrolled) => Ok(enrolled.try_into().map_err(bad)?),
+                Ok(enrolled) => {
+                    let enrolled = crate::message::Enrolled::try_from(enrolled).map_err(bad)?;
+                    Ok(crate::message::Enrolled { observe: kind == Kind::EnrolObserveReply, ..enrolled })
+                }
                 Err(fault) => Err(fault.try_into().map_err(bad)?),
             }))
         }

@@ -84,6 +84,8 @@ impl TryFrom<Enrolled> for message::Enrolled {
             trust: trust_from_wire(enrolled.roots)?,
             controllers: controllers_from_wire(enrolled.controllers)?,
             time: UnixMs(enrolled.time_ms),
+            // The kind of the frame says it.
+            observe: false,
         })
     }
 }

@@ -16,6 +16,7 @@ use lampas_shared::{
         Action, DriftOutcome, DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile, Phase, ResourceReport,
         ResourceState, RunOutcome, Verb,
     },
+    scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
     time::UnixMs,
 };
 use proptest::prelude::*;
@@ -184,6 +185,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 trust: Trust::new(vec![vec![9]]),
                 controllers: vec!["a:1".into()],
                 time: UnixMs(-1),
+                observe: false,
             }))),
         ),
         ("enrol_refused", Message::EnrolReply(Box::new(Err(fault.clone())))),
@@ -196,7 +198,33 @@ fn samples() -> Vec<(&'static str, Message)> {
                 time: UnixMs(5),
             }))),
         ),
-        ("renew_refused", Message::RenewReply(Box::new(Err(fault)))),
+        ("renew_refused", Message::RenewReply(Box::new(Err(fault.clone())))),
+        ("scan_request", Message::Request(Box::new(Request::Scan(ScanRequest { paths: vec!["/etc/motd".into()] })))),
+        ("scan_reply", Message::Reply(Box::new(Reply::Scan(Ok(sample_scan()))))),
+        ("scan_refused", Message::Reply(Box::new(Reply::Scan(Err(fault.clone()))))),
+        ("manage_request", Message::Request(Box::new(Request::Manage))),
+        ("eject_request", Message::Request(Box::new(Request::Eject))),
+        (
+            "eject_reply",
+            Message::Reply(Box::new(Reply::Eject(Ok(Ejected {
+                places: vec![EjectedPlace { path: "/etc/motd".into(), what: "a file, as it was".into() }],
+                manifests: vec!["/var/lib/lampas/ejected/file.toml".into()],
+            })))),
+        ),
+        ("eject_refused", Message::Reply(Box::new(Reply::Eject(Err(fault))))),
+        (
+            "enrol_observe_reply",
+            Message::EnrolReply(Box::new(Ok(Enrolled {
+                node: NodeId::from_uuid(Uuid::from_u128(1)),
+                name: NodeName::parse("web-9").unwrap(),
+                fleet: FleetId::from_uuid(Uuid::from_u128(4)),
+                chain: vec![vec![1]],
+                trust: Trust::new(vec![vec![9]]),
+                controllers: vec![],
+                time: UnixMs(5),
+                observe: true,
+            }))),
+        ),
     ]
 }
 
@@ -348,6 +376,33 @@ fn sample_drift() -> DriftReport {
         diff: "-a\n+b\n".into(),
         observed: Some(sample_file()),
         at: UnixMs(2),
+    }
+}
+
+fn sample_scan() -> Scan {
+    let foreign = |place, path: &str| ForeignFile {
+        place,
+        path: path.into(),
+        file: None,
+        link: None,
+        fault: String::new(),
+    };
+    Scan {
+        at: UnixMs(9),
+        files: vec![
+            ForeignFile { file: Some(sample_file()), ..foreign(Place::Cron, "/etc/cron.d/backup") },
+            ForeignFile { link: Some("../x".into()), ..foreign(Place::Script, "/usr/local/bin/x") },
+            ForeignFile { fault: "too large".into(), ..foreign(Place::File, "/etc/big") },
+        ],
+        packages: vec![ForeignPackage { name: "nginx".into(), version: "1.22.1-9".into() }],
+        users: vec![HumanUser {
+            name: "ann".into(),
+            uid: 1000,
+            groups: vec!["ann".into(), "sudo".into()],
+            home: "/home/ann".into(),
+        }],
+        managed: 3,
+        notes: vec!["something was left off".into()],
     }
 }
 
