@@ -8,8 +8,8 @@ use axum::{
     response::IntoResponse,
 };
 use lampas_api::{
-    ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeQuery, ChangeSummary, FieldProblem, Page,
-    Reason, WaitQuery,
+    ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeNodeState, ChangeQuery, ChangeSummary,
+    FieldProblem, Page, Reason, WaitQuery,
 };
 use lampas_shared::{access::Permission, change::ChangeState, check_line, id::ObjectId};
 
@@ -129,36 +129,35 @@ async fn one(
     Query(query): Query<WaitQuery>,
 ) -> Answer<axum::Json<Change>> {
     let row = app.changes.find(&which).await?;
-    let Some(secs) = query.wait_secs else { return Ok(axum::Json(shown(&app, &caller, &row).await?)) };
+    let is_brief = query.brief.unwrap_or(false);
+    let Some(secs) = query.wait_secs else { return Ok(axum::Json(seen(&app, &caller, &row, is_brief).await?)) };
     if !(1..=55).contains(&secs) {
         return Err(Refusal::field("/wait_secs", "waits 1 to 55 seconds"));
     }
     let mut woken = app.db.committed();
     woken.mark_unchanged();
-    let first = shown(&app, &caller, &row).await?;
-    let before = (first.summary.state, first.summary.progress);
-    if matches!(first.summary.state, ChangeState::Done | ChangeState::Abandoned) {
-        return Ok(axum::Json(first));
-    }
+    let first = app.changes.brief(row.id).await?.summary;
+    let before = (first.state, first.progress);
     let stopping = app.tasks.stopping();
     let changed = async {
         loop {
             // Both arms are cancel-safe: a commit that is not taken is seen at the next call.
             tokio::select! {
-                changed = woken.changed() => if changed.is_err() { return Ok(None) },
-                () = stopping.cancelled() => return Ok(None),
+                changed = woken.changed() => if changed.is_err() { return Ok(()) },
+                () = stopping.cancelled() => return Ok(()),
             }
-            let row = app.changes.find(&which).await?;
-            let change = shown(&app, &caller, &row).await?;
-            if (change.summary.state, change.summary.progress) != before {
-                return Ok::<_, Refusal>(Some(change));
+            let change = app.changes.brief(row.id).await?.summary;
+            if (change.state, change.progress) != before {
+                return Ok::<_, Refusal>(());
             }
         }
     };
-    match tokio::time::timeout(Duration::from_secs(secs.into()), changed).await {
-        Ok(found) => Ok(axum::Json(found?.unwrap_or(first))),
-        Err(_) => Ok(axum::Json(first)),
+    if !matches!(first.state, ChangeState::Done | ChangeState::Abandoned)
+        && let Ok(looked) = tokio::time::timeout(Duration::from_secs(secs.into()), changed).await
+    {
+        looked?;
     }
+    Ok(axum::Json(seen(&app, &caller, &row, is_brief).await?))
 }
 
 async fn nodes(
@@ -168,15 +167,12 @@ async fn nodes(
 ) -> Answer<axum::Json<Page<ChangeNode>>> {
     let row = app.changes.find(&which).await?;
     let limit = limit(query.limit)?;
-    let mut page = app.changes.nodes(row.id, query.after.as_deref(), limit).await?;
-    if let Some(state) = &query.state {
-        let word = |n: &ChangeNode| {
-            serde_json::to_value(n.state).ok().and_then(|v| v.as_str().map(|s| s == state)) == Some(true)
-        };
-        page.items.retain(word);
-        page.total = None;
-    }
-    Ok(axum::Json(page))
+    let word = |w: &str| serde_json::from_value::<ChangeNodeState>(w.into());
+    let states = query.state.as_deref().map(|s| s.split(',').map(word).collect::<Result<Vec<_>, _>>()).transpose();
+    let states = states.map_err(|_| {
+        Refusal::field("/state", "one or more of waiting, applying, converged, failed, unreachable, superseded")
+    })?;
+    Ok(axum::Json(app.changes.nodes(row.id, states.as_deref(), query.after.as_deref(), limit).await?))
 }
 
 async fn plan(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Change>> {
@@ -194,7 +190,7 @@ async fn apply(
     let row = app.changes.find(&which).await?;
     let how = Apply { plan: Some(wanted.plan), allow_unplanned: wanted.allow_unplanned };
     let row = app.changes.apply(row.id, &how, &caller.as_principal()).await?;
-    Ok(axum::Json(shown(&app, &caller, &row).await?))
+    Ok(axum::Json(seen(&app, &caller, &row, wanted.brief).await?))
 }
 
 async fn abandon(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
@@ -233,6 +229,11 @@ async fn restore(
 pub(crate) async fn planned(app: &App, row: ChangeRow, by: &crate::audit::Principal) -> Answer<ChangeRow> {
     app.changes.plan(row.id, by).await?;
     Ok(app.changes.find(&row.id.to_string()).await?)
+}
+
+/// Returns a change as this caller may see it, or only how it stands.
+async fn seen(app: &App, caller: &Caller, row: &ChangeRow, is_brief: bool) -> Answer<Change> {
+    if is_brief { Ok(app.changes.brief(row.id).await?) } else { shown(app, caller, row).await }
 }
 
 /// Returns a change as this caller may see it.

@@ -61,11 +61,26 @@ fn state(word: &str, heard: &str) -> ChangeNodeState {
     }
 }
 
-/// Returns a page of a change's nodes by name.
+/// What [`state`] says, as a condition on the row (`p`) and on how its node is heard (`n`).
+fn condition(state: ChangeNodeState) -> &'static str {
+    match state {
+        ChangeNodeState::Waiting => "(p.state = 'waiting' AND COALESCE(n.state, 'offline') <> 'offline')",
+        ChangeNodeState::Applying => "(p.state = 'applying' AND COALESCE(n.state, 'offline') <> 'offline')",
+        ChangeNodeState::Converged => "p.state = 'converged'",
+        ChangeNodeState::Failed => "p.state NOT IN ('waiting', 'applying', 'converged', 'superseded')",
+        ChangeNodeState::Unreachable => {
+            "(p.state IN ('waiting', 'applying') AND COALESCE(n.state, 'offline') = 'offline')"
+        }
+        ChangeNodeState::Superseded => "p.state = 'superseded'",
+    }
+}
+
+/// Returns a page of a change's nodes by name: all, or those in one of these states.
 pub(crate) async fn nodes(
     tx: &mut Tx,
     change: ChangeId,
     applied_at: Option<UnixMs>,
+    states: Option<&[ChangeNodeState]>,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Page<ChangeNode>, DbError> {
@@ -75,6 +90,10 @@ pub(crate) async fn nodes(
          LEFT JOIN node n ON n.id = p.node LEFT JOIN node_config c ON c.node = p.node WHERE p.change_id = ",
     );
     query.push_bind(change.to_string());
+    if let Some(states) = states {
+        let conditions: Vec<&str> = states.iter().map(|s| condition(*s)).collect();
+        query.push(" AND (1 = 0 OR ").push(conditions.join(" OR ")).push(")");
+    }
     if let Some(after) = after {
         query.push(" AND COALESCE(n.name, p.node) > ").push_bind(after.to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lampas_api::{Change, ChangeNode, ChangeSummary, Draft, DraftAct, Node, NodeUpdate, Page};
+use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, Draft, DraftAct, Node, NodeUpdate, Page};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
     change::ChangeState,
@@ -204,7 +204,7 @@ impl Changes {
             .read(|mut tx| async move {
                 let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                 let all = host::all(&mut tx).await?;
-                let title = store::titles(&mut tx, &[id], &all).await?.remove(&id).unwrap_or_default();
+                let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let drafts = views(&mut tx, &row, &all).await?;
                 let plan = store::plan(&mut tx, id).await?.map(|(_, p)| p.shown);
@@ -218,6 +218,24 @@ impl Changes {
             .await
     }
 
+    /// Returns a change with how it stands, without its drafts and its plan: those hold the names of a whole fleet, and
+    /// whoever follows a change asks many times.
+    pub async fn brief(&self, id: ChangeId) -> Result<Change, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let reverts = match row.reverts {
+                    Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
+                    None => None,
+                };
+                let change = Change { summary: row.summary(title, standing), drafts: Vec::new(), plan: None, reverts };
+                Ok::<_, ChangeError>(tx.done(change))
+            })
+            .await
+    }
+
     /// Returns changes, newest first.
     pub async fn list(&self, listing: &Listing) -> Result<Page<ChangeSummary>, ChangeError> {
         self.db()
@@ -226,8 +244,7 @@ impl Changes {
                 let has_more = rows.len() > listing.limit as usize;
                 rows.truncate(listing.limit as usize);
                 let ids: Vec<_> = rows.iter().map(|r| r.id).collect();
-                let all = host::All { names: fleet::names(&mut tx, None).await?, ..host::All::default() };
-                let mut titles = store::titles(&mut tx, &ids, &all).await?;
+                let mut titles = store::titles(&mut tx, &ids).await?;
                 let mut standing = progress::progress(&mut tx, &ids).await?;
                 let total = Some(store::count(&mut tx, listing.state).await?);
                 let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
@@ -240,12 +257,18 @@ impl Changes {
             .await
     }
 
-    /// Returns a page of a change's nodes by name.
-    pub async fn nodes(&self, id: ChangeId, after: Option<&str>, limit: u32) -> Result<Page<ChangeNode>, ChangeError> {
+    /// Returns a page of a change's nodes by name: all, or those in one of these states.
+    pub async fn nodes(
+        &self,
+        id: ChangeId,
+        states: Option<&[ChangeNodeState]>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<ChangeNode>, ChangeError> {
         self.db()
             .read(|mut tx| async move {
                 let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
-                let page = progress::nodes(&mut tx, id, row.applied_at, after, limit).await?;
+                let page = progress::nodes(&mut tx, id, row.applied_at, states, after, limit).await?;
                 Ok::<_, ChangeError>(tx.done(page))
             })
             .await

@@ -6,6 +6,7 @@ use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, Progress};
 use lampas_shared::{
     change::ChangeState,
     desired::ContentHash,
+    fleet::Scope,
     id::{ChangeId, NodeId},
     object::ObjectKey,
     time::UnixMs,
@@ -218,8 +219,8 @@ pub(crate) async fn drafts(tx: &mut Tx, id: ChangeId, all: &All) -> Result<Vec<S
 }
 
 /// Returns one line on what each change does, from its drafts.
-pub(crate) async fn titles(tx: &mut Tx, ids: &[ChangeId], all: &All) -> Result<BTreeMap<ChangeId, String>, DbError> {
-    let mut found: BTreeMap<ChangeId, (String, u32)> = BTreeMap::new();
+pub(crate) async fn titles(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, String>, DbError> {
+    let mut found: BTreeMap<ChangeId, (ObjectKey, bool, u32)> = BTreeMap::new();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -230,12 +231,25 @@ pub(crate) async fn titles(tx: &mut Tx, ids: &[ChangeId], all: &All) -> Result<B
     query.push(" ORDER BY d.change_id, d.position");
     for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
         let r = Reader::new("change_draft", row);
+        let id = r.parse("change_id")?;
+        if let Some((_, _, count)) = found.get_mut(&id) {
+            *count += 1;
+            continue;
+        }
         let key = ObjectKey { kind: r.parse("kind")?, scope: r.parse("scope")?, name: r.parse("name")? };
-        let deleted = if r.flag("absent")? { "delete " } else { "" };
-        let entry = found.entry(r.parse("change_id")?);
-        entry.or_insert_with(|| (format!("{deleted}{}", host::unmap_key(&key, &all.names)), 0)).1 += 1;
+        found.insert(id, (key, r.flag("absent")?, 1));
     }
-    let title = |(first, count): (String, u32)| if count == 1 { first } else { format!("{count} objects") };
+    // Only the nodes that a title names: a large fleet's names are not read for each look at a change.
+    let node = |key: &ObjectKey| match &key.scope {
+        Scope::Node(id) => NodeId::parse(id.as_str()).ok(),
+        _ => None,
+    };
+    let named: Vec<NodeId> = found.values().filter_map(|(key, ..)| node(key)).collect();
+    let names = fleet::names(tx, Some(&named)).await?;
+    let title = |(key, is_deleted, count): (ObjectKey, bool, u32)| match count {
+        1 => format!("{}{}", if is_deleted { "delete " } else { "" }, host::unmap_key(&key, &names)),
+        _ => format!("{count} objects"),
+    };
     Ok(found.into_iter().map(|(id, f)| (id, title(f))).collect())
 }
 

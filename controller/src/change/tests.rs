@@ -239,6 +239,13 @@ async fn a_change_lands_and_is_done(db: Db) {
     assert_eq!(world.desired(other).await.generation, before, "who is not concerned keeps its generation");
     let (_, progress) = world.state(&row).await;
     assert_eq!((progress.waiting, progress.unreachable), (1, 1));
+    let in_state = async |states: &[ChangeNodeState]| {
+        let page = world.changes.nodes(row.id, Some(states), None, 10).await.expect("nodes");
+        page.items.iter().map(|n| n.node.id).collect::<Vec<_>>()
+    };
+    assert_eq!(in_state(&[ChangeNodeState::Waiting, ChangeNodeState::Applying]).await, [web]);
+    assert_eq!(in_state(&[ChangeNodeState::Unreachable, ChangeNodeState::Failed]).await, [away]);
+    assert!(in_state(&[]).await.is_empty());
 
     world.land(web, 7, 1, ResourceState::Converged).await;
     let (state, progress) = world.state(&row).await;
@@ -246,9 +253,15 @@ async fn a_change_lands_and_is_done(db: Db) {
     world.land(away, 8, 1, ResourceState::Failed).await;
     let (state, progress) = world.state(&row).await;
     assert_eq!((state, progress.converged, progress.failed), (ChangeState::Done, 1, 1));
-    let nodes = world.changes.nodes(row.id, None, 10).await.expect("nodes").items;
+    let nodes = world.changes.nodes(row.id, None, None, 10).await.expect("nodes").items;
     assert_eq!(nodes[1].fault.as_ref().map(|f| f.code.as_str()), Some("file.full"));
     assert_eq!((nodes[0].state, nodes[0].took_ms), (ChangeNodeState::Converged, Some(12)));
+    assert_eq!(in_state(&[ChangeNodeState::Unreachable, ChangeNodeState::Failed]).await, [away]);
+    assert_eq!(in_state(&[ChangeNodeState::Converged]).await, [web]);
+    let (whole, brief) =
+        (world.changes.show(row.id).await.expect("it"), world.changes.brief(row.id).await.expect("it"));
+    assert_eq!((&whole.summary.title, whole.summary.progress), (&brief.summary.title, brief.summary.progress));
+    assert!(!whole.drafts.is_empty() && brief.drafts.is_empty() && brief.plan.is_none());
 
     let refused = world.changes.apply(row.id, &Apply::default(), &admin()).await.expect_err("once is enough");
     assert!(matches!(refused, ChangeError::State { .. }), "{refused}");

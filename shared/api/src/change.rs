@@ -92,6 +92,9 @@ pub struct ApplyRequest {
     /// Goes on although some nodes could not be asked.
     #[serde(default)]
     pub allow_unplanned: bool,
+    /// Answers without the drafts and the plan.
+    #[serde(default)]
+    pub brief: bool,
 }
 
 /// A row of `GET /api/v1/changes?state&plan&after&limit` (newest first); `plan` finds a change by a prefix of its plan's id.

@@ -80,7 +80,7 @@ queries! {
     }
     /// `GET /api/v1/changes/{change}/nodes`.
     ChangeNodeQuery {
-        /// In this state.
+        /// In one of these states, joined with commas: `failed,unreachable`.
         state: String,
     }
     /// `GET /api/v1/drift`.
@@ -145,6 +145,10 @@ pub struct WaitQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(nullable = false)]
     pub wait_secs: Option<u32>,
+    /// Leaves out the drafts and the plan, which name every node: for whoever has them and follows how it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub brief: Option<bool>,
 }
 
 /// `GET /api/v1/events`.

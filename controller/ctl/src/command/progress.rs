@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use lampas_api::{Change, ChangeNode, ChangeNodeState};
+use lampas_api::{Change, ChangeNode, ChangeNodeState, Progress};
 use lampas_shared::{change::ChangeState, event::EventKind, id::ChangeId};
 use reqwest::Method;
 
@@ -26,6 +26,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const GATHER_LINES: Duration = Duration::from_millis(10);
 /// The same where nodes are counted: the change's own end is told at once, by an event of its own.
 const GATHER: Duration = Duration::from_millis(250);
+/// Which nodes of a large change get a line while it goes on.
+const IN_TROUBLE: &str = "failed,superseded";
+/// Which of them do at its end.
+const NOT_IN_FORCE: &str = "waiting,applying,failed,unreachable,superseded";
 
 /// Applies a plan and, if asked, waits. The stream of events is opened first, so that nothing is missed.
 pub(super) async fn apply(
@@ -36,7 +40,9 @@ pub(super) async fn apply(
     wait: &WaitArgs,
 ) -> Result<u8, CommandError> {
     let events = if wait.wait { context.client.events(None).await.ok() } else { None };
-    let request = lampas_api::ApplyRequest { plan: plan.to_owned(), allow_unplanned };
+    // Who waits, or prints a line, needs neither the drafts nor the names of the plan.
+    let brief = wait.wait || !context.is_json();
+    let request = lampas_api::ApplyRequest { plan: plan.to_owned(), allow_unplanned, brief };
     let path = format!("/changes/{}/apply", encode(change));
     let applied: Change = context.client.send_json(Method::POST, &path, &request).await?;
     after_apply(context, applied, wait, events).await
@@ -92,11 +98,12 @@ where
     let started = Instant::now();
     let path = format!("/changes/{}", encode(change));
     let mut shown = BTreeSet::new();
+    let mut told = 0;
     let bar = indicatif::ProgressBar::hidden();
     loop {
         let change: Change = match known.take() {
             Some(change) => change,
-            None => context.client.get(&path, &[]).await?,
+            None => context.client.get(&path, &[("brief", Some("true"))]).await?,
         };
         let progress = change.summary.progress;
         let total = progress.waiting
@@ -113,29 +120,42 @@ where
         bar.set_position(u64::from(total - progress.waiting - progress.applying));
         let is_over = progress.waiting + progress.applying == 0 && change.summary.state != ChangeState::Approved;
         let timed_out = started.elapsed().as_secs() >= timeout_secs;
-        let has_lines = !is_bar && !context.is_json();
-        if has_lines || is_over || timed_out {
-            let nodes = context.client.pages::<ChangeNode>(&format!("{path}/nodes"), &[], None).await?.items;
-            if !context.is_json() {
-                for node in nodes.iter().filter(|n| is_bar_worthy(n, is_bar)) {
+        let is_end = is_over || timed_out;
+        if !context.is_json() {
+            let in_trouble = progress.failed + progress.superseded;
+            // Of a large change only the nodes that get a line are fetched, and only when there may be more of them.
+            let wanted = match (is_bar, is_end) {
+                (false, _) => Some(None),
+                (true, true) if progress.converged < total => Some(Some(NOT_IN_FORCE)),
+                (true, false) if in_trouble > told => Some(Some(IN_TROUBLE)),
+                (true, _) => None,
+            };
+            if let Some(states) = wanted {
+                for node in &nodes(context, &path, states).await? {
                     let is_pending = matches!(node.state, ChangeNodeState::Waiting | ChangeNodeState::Applying);
                     if (!is_pending || timed_out) && shown.insert((node.node.id, node.state)) {
                         bar.suspend(|| line(node));
                     }
                 }
-            }
-            if is_over || timed_out {
-                bar.finish_and_clear();
-                return Ok(conclude(context, &change, &nodes, is_over));
+                told = in_trouble;
             }
         }
+        if is_end {
+            bar.finish_and_clear();
+            if context.is_json() {
+                let whole: Change = context.client.get(&path, &[]).await?;
+                let nodes = nodes(context, &path, None).await?;
+                output::json(&serde_json::json!({ "change": whole, "nodes": nodes }));
+            }
+            return Ok(conclude(context, &change, is_over));
+        }
+        let has_lines = !is_bar && !context.is_json();
         wait_for_news(&mut events, change.summary.id, if has_lines { GATHER_LINES } else { GATHER }).await;
     }
 }
 
-/// Returns whether a node gets a line: all of them in a small change, those with trouble in a large one.
-fn is_bar_worthy(node: &ChangeNode, is_bar: bool) -> bool {
-    !is_bar || !matches!(node.state, ChangeNodeState::Converged)
+async fn nodes(context: &Context, path: &str, states: Option<&str>) -> Result<Vec<ChangeNode>, CommandError> {
+    Ok(context.client.pages::<ChangeNode>(&format!("{path}/nodes"), &[("state", states)], None).await?.items)
 }
 
 /// Waits until the change itself moves; else until `gather` after something else happened, or for [`LOOK`]. Cancel-safe:
@@ -181,8 +201,9 @@ fn line(node: &ChangeNode) {
     output::line(format!("  {}  {text}", node.node.name));
 }
 
-fn conclude(context: &Context, change: &Change, nodes: &[ChangeNode], is_over: bool) -> u8 {
-    let progress = change.summary.progress;
+fn conclude(context: &Context, change: &Change, is_over: bool) -> u8 {
+    let summary = &change.summary;
+    let progress = summary.progress;
     let code = if !is_over {
         3
     } else if progress.failed + progress.unreachable > 0 {
@@ -191,14 +212,15 @@ fn conclude(context: &Context, change: &Change, nodes: &[ChangeNode], is_over: b
         0
     };
     if context.is_json() {
-        output::json(&serde_json::json!({ "change": change, "nodes": nodes }));
         return code;
     }
-    let slowest = nodes.iter().filter_map(|n| n.since_apply_ms).max();
-    let took = slowest.map(|ms| format!(" in {:.1} s", ms as f64 / 1000.0)).unwrap_or_default();
-    let link = format!("{}/changes/{}", context.client.server(), change.summary.number);
+    let took = match (summary.applied_at, summary.done_at) {
+        (Some(applied), Some(done)) => format!(" in {:.1} s", done.since(applied).max(0) as f64 / 1000.0),
+        _ => String::new(),
+    };
+    let link = format!("{}/changes/{}", context.client.server(), summary.number);
     match code {
-        0 if nodes.is_empty() => output::line(format!("  done, no node was concerned · {link}")),
+        0 if progress == Progress::default() => output::line(format!("  done, no node was concerned · {link}")),
         0 => output::line(format!("  done{took} · {link}")),
         3 => output::line(format!(
             "  {} still converging; the change goes on · {link}",
