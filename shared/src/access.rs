@@ -30,6 +30,8 @@ pub enum Permission {
     ReadContent,
     /// Draft, plan, apply, revert, adopt, restore.
     Change,
+    /// Start and cancel operations: run commands and scripts on nodes.
+    Run,
     /// Name nodes, give them roles, labels and addresses; retry and decommission; create enrolment tokens; revoke.
     ManageNodes,
     /// Users, and everybody's tokens and sessions.
@@ -58,7 +60,7 @@ impl Preset {
     pub fn grants(self, permission: Permission) -> bool {
         match permission {
             Permission::View | Permission::OwnAccount => true,
-            Permission::ReadContent | Permission::Change | Permission::ManageNodes => self >= Self::Operator,
+            Permission::ReadContent | Permission::Change | Permission::Run | Permission::ManageNodes => self >= Self::Operator,
             Permission::ManageUsers | Permission::ViewAudit => self >= Self::Administrator,
         }
     }

@@ -82,12 +82,16 @@ event_kinds! {
     NodeRemoved = "fleet.node.removed",
     /// A node was refused; the details say why.
     NodeRefused = "fleet.node.refused",
+    /// A node does not take the state that it shall have; the details say why.
+    NodeDeclined = "fleet.node.declined",
     /// An enrolment token was made, used or withdrawn.
     TokenChanged = "fleet.token.changed",
     /// A node's configuration state changed.
     NodeReported = "host.node.reported",
     /// A generation was undone by the node, because it cut the node off.
     GenerationQuarantined = "host.generation.quarantined",
+    /// A node dropped reports because its outbox was full; the details say how many and of when.
+    ReportsLost = "host.report.lost",
     /// Somebody changed something by hand.
     DriftFound = "host.drift.found",
     /// A drift is over.
@@ -96,8 +100,18 @@ event_kinds! {
     ObjectChanged = "change.object.changed",
     /// A change moved on.
     ChangeMoved = "change.change.moved",
+    /// A rollout moved on.
+    RolloutMoved = "change.rollout.moved",
     /// A run of a job was recorded.
     JobRan = "job.run.recorded",
+    /// An operation was started.
+    OperationStarted = "operation.operation.started",
+    /// Somebody asked to end an operation.
+    OperationCancelled = "operation.operation.cancelled",
+    /// An operation is over on all of its nodes.
+    OperationEnded = "operation.operation.ended",
+    /// Runs of an operation moved on.
+    OperationMoved = "operation.run.moved",
     /// A user was made, changed or removed.
     UserChanged = "access.user.changed",
     /// Somebody signed in.

@@ -93,6 +93,8 @@ id! {
     TokenId = "token id";
     /// Names one drift finding.
     DriftId = "drift id";
-    /// Names one run of a job.
+    /// Names an operation.
+    OperationId = "operation id";
+    /// Names one run: of a job, or of an operation on one node.
     RunId = "run id";
 }

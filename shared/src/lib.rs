@@ -18,6 +18,8 @@
 //! - **scan**: what stands on a node that nobody manages. **observe**: a mode of a node in which nothing is written; **take
 //!   over** ends it. **eject**: leave plain files behind and forget the node's identity.
 //! - **enrolment**: how a node gets its certificate, by a **token**.
+//! - **operation**: a command or a script that runs once on a **selection**: the nodes of some scopes, resolved when it
+//!   starts. Each node has one **run** of it. **rehearse**: run in a copy of the node's files, to see what would change.
 //! - **event**: a fact. **audit**: an act by a **principal** (user, API token, node, schedule).
 
 pub mod access;
@@ -29,6 +31,7 @@ pub mod fleet;
 pub mod host;
 pub mod id;
 pub mod object;
+pub mod operation;
 pub mod report;
 pub mod rollout;
 pub mod scan;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use lampas_shared::{
     host::{CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, UserName, Validator},
     object::{Body, DriftPolicy, ObjectSpec},
+    operation::{Parameter, ParameterKind},
 };
 
 /// Returns a manifest with these objects, in their order. What has its default is left out; contents of several lines
@@ -37,6 +38,7 @@ fn write_object(out: &mut String, object: &ObjectSpec) {
                 text(out, "path", path.as_str());
             }
             write_access(out, &script.owner, &script.group, script.mode, 0o755);
+            write_parameters(out, &script.parameters);
             text(out, "content", &script.content);
         }
         Body::File(file) => {
@@ -87,6 +89,38 @@ fn write_cron(out: &mut String, job: &CronJob) {
             text(out, name.as_str(), value);
         }
     }
+}
+
+fn write_parameters(out: &mut String, parameters: &[Parameter]) {
+    if parameters.is_empty() {
+        return;
+    }
+    out.push_str("parameters = [\n");
+    for parameter in parameters {
+        let mut fields = vec![format!("name = {}", basic(parameter.name.as_str()))];
+        match parameter.kind {
+            ParameterKind::Text => {}
+            ParameterKind::Integer => fields.push("type = \"integer\"".into()),
+            ParameterKind::Boolean => fields.push("type = \"boolean\"".into()),
+            ParameterKind::Choice => fields.push("type = \"choice\"".into()),
+        }
+        if !parameter.choices.is_empty() {
+            let choices: Vec<_> = parameter.choices.iter().map(|c| basic(c)).collect();
+            fields.push(format!("choices = [{}]", choices.join(", ")));
+        }
+        fields.extend(parameter.min.map(|n| format!("min = {n}")));
+        fields.extend(parameter.max.map(|n| format!("max = {n}")));
+        fields.extend(parameter.pattern.as_deref().map(|p| format!("pattern = {}", basic(p))));
+        fields.extend(parameter.default.as_deref().map(|d| format!("default = {}", basic(d))));
+        if parameter.required {
+            fields.push("required = true".into());
+        }
+        if !parameter.help.is_empty() {
+            fields.push(format!("help = {}", basic(&parameter.help)));
+        }
+        out.push_str(&format!("    {{ {} }},\n", fields.join(", ")));
+    }
+    out.push_str("]\n");
 }
 
 fn write_hosts(out: &mut String, entry: &HostsEntry) {

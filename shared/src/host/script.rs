@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FileMode, GroupName, ManagedPath, UserName, file::MAX_CONTENT_BYTES};
-use crate::TextError;
+use crate::{
+    TextError,
+    operation::{Parameter, check_declarations},
+};
 
 /// A script; checked (`sh -n`, `bash -n`, `perl -c` in a sandbox) before it lands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,9 @@ pub struct Script {
     /// The mode; `0755` by default.
     #[serde(default = "default_mode")]
     pub mode: FileMode,
+    /// What whoever runs it as an operation may or must say; none by default. Not part of what stands on a node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
 }
 
 fn default_mode() -> FileMode {
@@ -60,6 +66,6 @@ impl Script {
                     .into(),
             );
         }
-        Ok(())
+        check_declarations(&self.parameters)
     }
 }

@@ -6,6 +6,7 @@ use lampas_shared::{
     fleet::Scope,
     host::{CronJob, Directory, EnvName, HostName, Link, ManagedFile, ManagedPath, Schedule, Script, TimeZoneName},
     object::ObjectName,
+    operation::ParameterName,
 };
 use proptest::prelude::*;
 
@@ -37,6 +38,35 @@ fn any_content() -> impl Strategy<Value = String> {
         Just("\n".to_owned())
     ];
     prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+}
+
+fn any_parameters() -> impl Strategy<Value = Vec<Parameter>> {
+    let parameter = |(name, kind, help, required): (String, ParameterKind, String, bool)| Parameter {
+        name: ParameterName::parse(name).expect("a name"),
+        kind,
+        help,
+        required,
+        default: (kind != ParameterKind::Text).then(|| match kind {
+            ParameterKind::Integer => "-3".to_owned(),
+            ParameterKind::Boolean => "true".to_owned(),
+            _ => "a \"b\"".to_owned(),
+        }),
+        pattern: (kind == ParameterKind::Text).then(|| r"[a-z\\]+\d".to_owned()),
+        choices: if kind == ParameterKind::Choice { vec!["a \"b\"".into(), "c".into()] } else { Vec::new() },
+        min: (kind == ParameterKind::Integer).then_some(-5),
+        max: None,
+    };
+    let kind = prop_oneof![
+        Just(ParameterKind::Text),
+        Just(ParameterKind::Integer),
+        Just(ParameterKind::Boolean),
+        Just(ParameterKind::Choice)
+    ];
+    let all = proptest::collection::vec(("[a-z][a-z0-9_]{0,9}", kind, "[ -~]{0,9}", any::<bool>()), 0..3);
+    all.prop_map(move |list| {
+        let mut seen = std::collections::BTreeSet::new();
+        list.into_iter().map(parameter).filter(|p| seen.insert(p.name.clone())).collect()
+    })
 }
 
 fn any_access() -> impl Strategy<Value = (UserName, GroupName, FileMode)> {
@@ -94,9 +124,10 @@ fn any_body() -> impl Strategy<Value = Body> {
             comment: String::new(),
         })
     });
-    let script = (prop::option::of(any_path()), any_content(), any_access()).prop_map(
-        |(path, content, (owner, group, mode))| {
+    let script = (prop::option::of(any_path()), any_content(), any_access(), any_parameters()).prop_map(
+        |(path, content, (owner, group, mode), parameters)| {
             Body::Script(Script {
+                parameters,
                 path,
                 content: format!("#!/bin/sh\n{}", content.replace('\0', "")),
                 owner,

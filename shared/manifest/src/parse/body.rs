@@ -9,7 +9,9 @@ use lampas_shared::{
         TimeZoneName, UserName, Validator,
     },
     object::{Body, DriftPolicy, Kind},
+    operation::Parameter,
 };
+use toml::de::DeValue;
 
 use super::{Sources, check_source_path, table::TableReader};
 
@@ -30,7 +32,7 @@ pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
             &["schedule", "user", "command", "environment", "mailto", "time_zone", "table", "timeout_secs", "enabled"]
         }
         Kind::Hosts => &["address", "names", "nodes", "domain", "comment"],
-        Kind::Script => &["path", "content", "source", "owner", "group", "mode"],
+        Kind::Script => &["path", "content", "source", "owner", "group", "mode", "parameters"],
         Kind::File => &["path", "content", "source", "encoding", "owner", "group", "mode", "validate"],
         Kind::Directory => &["path", "owner", "group", "mode"],
         Kind::Link => &["path", "target"],
@@ -113,13 +115,45 @@ fn hosts(reader: &mut TableReader<'_>) -> HostsEntry {
 fn script(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<Script> {
     let path = reader.optional("path");
     let (owner, group, mode) = access(reader, 0o755);
+    let parameters = parameters(reader);
     let bytes = content(reader, sources)?;
     let Ok(content) = String::from_utf8(bytes) else {
         let source = reader.text("source").unwrap_or_default();
         reader.wrong("source", &source, "is not UTF-8, as a script must be");
         return None;
     };
-    Some(Script { path, content, owner, group, mode })
+    Some(Script { path, content, owner, group, mode, parameters })
+}
+
+/// Reads the parameters of a script: a list of tables. Numbers and truth values may stand without quotes.
+fn parameters(reader: &mut TableReader<'_>) -> Vec<Parameter> {
+    reader.tables("parameters", "write a list of tables: [{ name = \"days\", type = \"integer\" }]", |table| {
+        let mut plain = toml::Table::new();
+        for (key, value) in table {
+            let (name, value) = (key.get_ref().to_string(), value.get_ref());
+            let as_text = |value: &DeValue<'_>| match value {
+                DeValue::Integer(number) => Some(toml::Value::String(number.as_str().to_owned())),
+                DeValue::Boolean(boolean) => Some(toml::Value::String(boolean.to_string())),
+                DeValue::String(text) => Some(toml::Value::String(text.to_string())),
+                _ => None,
+            };
+            let read = match (name.as_str(), value) {
+                ("default", value) => as_text(value),
+                ("choices", DeValue::Array(items)) => {
+                    items.iter().map(|i| as_text(i.get_ref())).collect::<Option<_>>().map(toml::Value::Array)
+                }
+                (_, DeValue::String(text)) => Some(toml::Value::String(text.to_string())),
+                (_, DeValue::Boolean(boolean)) => Some(toml::Value::Boolean(*boolean)),
+                (_, DeValue::Integer(number)) => {
+                    i64::from_str_radix(number.as_str(), number.radix()).ok().map(toml::Value::Integer)
+                }
+                _ => None,
+            };
+            plain.insert(name.clone(), read.ok_or_else(|| format!("{name} can't be this"))?);
+        }
+        let parameter = toml::Value::Table(plain).try_into::<Parameter>();
+        parameter.map_err(|e| e.message().trim().to_owned())
+    })
 }
 
 fn file(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<ManagedFile> {

@@ -173,6 +173,29 @@ impl<'a> TableReader<'a> {
         map
     }
 
+    /// Reads a list of tables, each by `read`, which says what is wrong.
+    pub(super) fn tables<T>(
+        &mut self,
+        field: &'static str,
+        hint: &str,
+        read: impl Fn(&DeTable<'_>) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(value) = self.value(field) else { return Vec::new() };
+        let Some(array) = value.as_array() else {
+            self.wrong(field, &shown(value), hint);
+            return Vec::new();
+        };
+        let mut items = Vec::new();
+        for element in array {
+            match element.get_ref().as_table().map(&read) {
+                Some(Ok(item)) => items.push(item),
+                Some(Err(why)) => self.mistake_in(element, format!("{field}: {why}")),
+                None => self.mistake_in(element, wrong_value(field, &shown(element.get_ref()), hint)),
+            }
+        }
+        items
+    }
+
     /// Notes each field that this kind doesn't have.
     pub(super) fn refuse_unknown(&mut self, kind: Kind, fields: &[&'static str]) {
         for key in self.table.keys() {

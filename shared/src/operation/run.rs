@@ -1,0 +1,222 @@
+//! The run of an operation on one node: what the node is told, and what it says.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    TextError,
+    desired::ContentHash,
+    error::Fault,
+    host::{EnvName, UserName},
+    id::{OperationId, RunId},
+    time::UnixMs,
+};
+
+/// What a node is told to run. Complete: the node chooses nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOrder {
+    /// The run; a node starts each at most once.
+    pub run: RunId,
+    /// The operation that it is part of.
+    pub operation: OperationId,
+    /// The program and its arguments; the program by absolute path or by a name for the standard path.
+    pub argv: Vec<String>,
+    /// For a script: the hash of what must stand at the program's path.
+    pub expect: Option<ContentHash>,
+    /// Variables on top of the standard ones.
+    pub environment: BTreeMap<EnvName, String>,
+    /// As whom.
+    pub user: UserName,
+    /// Seconds until it is ended.
+    pub timeout_secs: u32,
+    /// Bytes of output to keep.
+    pub output_bytes: u64,
+    /// Only try, in a copy.
+    pub rehearse: bool,
+    /// Who asked, as the audit names it.
+    pub by: String,
+}
+
+/// What a node knows of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunStatus {
+    /// Nothing.
+    Unknown,
+    /// It is under way.
+    Running,
+    /// It is over.
+    Ended(Box<OperationRun>),
+}
+
+/// A run that is over, as the node recorded it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRun {
+    /// The run.
+    pub run: RunId,
+    /// The operation.
+    pub operation: OperationId,
+    /// When it began, by the node's clock.
+    pub started_at: UnixMs,
+    /// When it ended, by the node's clock.
+    pub ended_at: UnixMs,
+    /// How it ended.
+    pub end: RunEnd,
+    /// How many bytes it wrote in all.
+    pub output_bytes: u64,
+    /// A hash over all that it wrote, also what was not kept: equal outputs have equal ones.
+    pub output_hash: ContentHash,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunEnd {
+    /// The program exited with this status.
+    Exited(i32),
+    /// The program died of this signal.
+    Signalled(i32),
+    /// It was ended because its time was over.
+    TimedOut,
+    /// It was ended because somebody asked.
+    Cancelled,
+    /// It could not be started.
+    NotStarted(Fault),
+    /// What watched over it is gone: the machine was restarted, or somebody killed it.
+    Lost(String),
+}
+
+/// Where output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The agent, about the run: what a rehearsal would change, what was left running.
+    Agent,
+}
+
+/// A piece of output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OutputChunk {
+    /// How many bytes the run had written before; a step between two chunks is a gap.
+    pub offset: u64,
+    /// From where.
+    pub stream: OutputStream,
+    /// When it was written, in milliseconds since the run began.
+    pub after_ms: u64,
+    /// The bytes; at most [`OutputChunk::MAX_BYTES`].
+    pub bytes: Vec<u8>,
+}
+
+impl OutputChunk {
+    /// The most bytes of one.
+    pub const MAX_BYTES: usize = 32 << 10;
+}
+
+impl std::fmt::Debug for OutputChunk {
+    /// Leaves the bytes out: output never reaches a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OutputChunk({:?} {}+{} B)", self.stream, self.offset, self.bytes.len())
+    }
+}
+
+/// What comes on a stream of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputPart {
+    /// A piece.
+    Chunk(OutputChunk),
+    /// There is no more: the run is over and wrote this many bytes.
+    End(u64),
+}
+
+macro_rules! run_states {
+    ($($(#[$meta:meta])* $variant:ident = $text:literal,)*) => {
+        /// Where the run of one node is.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "snake_case")]
+        pub enum RunState {
+            $($(#[$meta])* $variant,)*
+        }
+
+        impl RunState {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Returns the word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+run_states! {
+    /// Waits for its turn, or for the node.
+    Queued = "queued",
+    /// The node was told.
+    Running = "running",
+    /// Exited with 0.
+    Succeeded = "succeeded",
+    /// Exited with something else, died of a signal, or could not be started.
+    Failed = "failed",
+    /// Was ended because its time was over.
+    TimedOut = "timed_out",
+    /// Was ended, or never begun, because somebody asked.
+    Cancelled = "cancelled",
+    /// Was passed over: the node was away, or the operation stopped before its turn.
+    Skipped = "skipped",
+    /// The node did not come back in time.
+    Expired = "expired",
+    /// The node refused it: its policy, or what it is.
+    Refused = "refused",
+    /// No result came in time. One that still comes is taken.
+    Lost = "lost",
+}
+
+impl RunState {
+    /// Returns whether nothing more is to be done. A lost one may still become what its node says.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+
+    /// Returns whether it counts against the failures that are allowed.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut | Self::Refused | Self::Lost)
+    }
+}
+
+impl std::str::FromStr for RunState {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let found = Self::ALL.iter().copied().find(|s| s.as_str() == text);
+        found.ok_or_else(|| TextError::new("state", text, "is no state of a run"))
+    }
+}
+
+impl RunEnd {
+    /// Returns the state that it means.
+    pub fn state(&self) -> RunState {
+        match self {
+            Self::Exited(0) => RunState::Succeeded,
+            Self::Exited(_) | Self::Signalled(_) | Self::NotStarted(_) => RunState::Failed,
+            Self::TimedOut => RunState::TimedOut,
+            Self::Cancelled => RunState::Cancelled,
+            Self::Lost(_) => RunState::Lost,
+        }
+    }
+
+    /// Returns what there is to say beyond the state; empty for a success.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Exited(0) | Self::TimedOut | Self::Cancelled => String::new(),
+            Self::Exited(status) => format!("exit status {status}"),
+            Self::Signalled(signal) => format!("signal {signal}"),
+            Self::NotStarted(fault) => fault.message.clone(),
+            Self::Lost(why) => why.clone(),
+        }
+    }
+}
