@@ -17,6 +17,12 @@ use super::{App, frame::Nonce, problem::Refusal};
 #[allow_missing = true]
 struct Dist;
 
+/// The policy of the worker that parses shell scripts as they are written. A worker has the policy of its own file, so
+/// that WebAssembly is allowed there alone, and the page's `script-src` stays without `wasm-unsafe-eval`. The worker
+/// sees no page, no cookies of a script's making and no other origin; it fetches its module and answers.
+const PARSER_POLICY: &str =
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; frame-ancestors 'none'";
+
 const WITHOUT: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>LAMPAS</title></head><body>\
 <h1>The dashboard is not in this build</h1>\
 <p>Build it with <code>cd controller/ui &amp;&amp; npm ci &amp;&amp; npm run build</code>, then build the controller again. \
@@ -38,7 +44,13 @@ pub(super) async fn serve(State(app): State<App>, nonce: Option<Extension<Nonce>
             let kept =
                 if name.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "public, max-age=300" };
             let headers = [(header::CONTENT_TYPE, kind.as_ref().to_owned()), (header::CACHE_CONTROL, kept.to_owned())];
-            (headers, file.data.into_owned()).into_response()
+            let mut response = (headers, file.data.into_owned()).into_response();
+            if is_parser(name) {
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PARSER_POLICY));
+            }
+            response
         }
         // A file that isn't there is not a page: a stale page must notice that its scripts are gone.
         None if name.starts_with("assets/") => {
@@ -46,6 +58,11 @@ pub(super) async fn serve(State(app): State<App>, nonce: Option<Extension<Nonce>
         }
         _ => page(&app, nonce.map(|Extension(n)| n.0).unwrap_or_default()),
     }
+}
+
+/// Returns whether a file is the worker's script, as the dashboard's build names it.
+fn is_parser(name: &str) -> bool {
+    name.starts_with("assets/shell.worker-") && name.ends_with(".js")
 }
 
 fn page(app: &App, nonce: String) -> Response {
@@ -71,6 +88,18 @@ fn dress(page: &str, nonce: &str, prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_file_alone_may_run_webassembly() {
+        for (name, is_it) in [
+            ("assets/shell.worker-Bk3x_9aQ.js", true),
+            ("assets/index-nwDDL4d3.js", false),
+            ("assets/shell.worker-Bk3x_9aQ.css", false),
+            ("shell.worker-Bk3x_9aQ.js", false),
+        ] {
+            assert_eq!(is_parser(name), is_it, "{name}");
+        }
+    }
 
     #[test]
     fn the_page_gets_nonce_and_prefix() {

@@ -10,7 +10,7 @@ import { sessionQuery } from '@/api/session';
 import type { Kind, Permission } from '@/api/schema';
 import { KINDS_OF_OBJECTS } from '@/components/kinds';
 import { Frame } from '@/frame/Frame';
-import { NotFound, PageError, PagePending } from '@/frame/PageStates';
+import { NoSuchPage, NotFound, PageError, PagePending } from '@/frame/PageStates';
 
 interface Context {
   client: QueryClient;
@@ -126,7 +126,7 @@ const object = createRoute({
 const changes = createRoute({
   getParentRoute: () => app,
   path: '/changes',
-  validateSearch: (search: Search) => texts(search, 'state', 'after'),
+  validateSearch: (search: Search) => texts(search, 'state', 'scope', 'kind', 'author', 'after'),
   component: lazyRouteComponent(() => import('@/features/change/ChangesPage')),
 });
 
@@ -181,10 +181,12 @@ function needs(permission: Permission) {
   };
 }
 
+const nothing = createRoute({ getParentRoute: () => app, path: '$', component: NoSuchPage });
+
 const tree = rootRoute.addChildren([
   setup,
   signIn,
-  app.addChildren([overview, nodes, node, roles, role, config, newObject, importManifest, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit]),
+  app.addChildren([overview, nodes, node, roles, role, config, newObject, importManifest, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -92,7 +92,15 @@ export const diffQuery = (id: string, from: number, to: number) =>
     staleTime: Infinity,
   });
 
-export const changesQuery = (filter: { state?: string | undefined; after?: string | undefined }) =>
+export interface ChangeFilter {
+  state?: string | undefined;
+  scope?: string | undefined;
+  kind?: string | undefined;
+  author?: string | undefined;
+  after?: string | undefined;
+}
+
+export const changesQuery = (filter: ChangeFilter) =>
   queryOptions({
     queryKey: ['changes', filter],
     queryFn: () => take(api.GET('/api/v1/changes', { params: { query: { ...defined(filter), limit: PAGE } } })),

@@ -1179,6 +1179,8 @@ export interface components {
         ApplyRequest: {
             /** @description Goes on although some nodes could not be asked. */
             allow_unplanned?: boolean;
+            /** @description Answers without the drafts and the plan. */
+            brief?: boolean;
             /** @description The plan that was seen; refused with `plan.moved` when anything moved since. */
             plan: string;
         };
@@ -1394,6 +1396,11 @@ export interface components {
             /** @description Deletes the object with this identity; nothing happens when there is none. */
             delete: components["schemas"]["ObjectKey"];
         };
+        /**
+         * @description What a draft does.
+         * @enum {string}
+         */
+        DraftVerb: "create" | "update" | "rename" | "delete" | "none" | "conflict";
         /** @description A draft as it is shown. */
         DraftView: {
             /**
@@ -1406,8 +1413,8 @@ export interface components {
             /** @description The object's identity. */
             key: components["schemas"]["ObjectKey"];
             object?: components["schemas"]["ObjectId"] | null;
-            /** @description `create`, `update`, `rename`, `delete` or `none`. */
-            verb: string;
+            /** @description What it does; `conflict` when something was saved since, so that it can't be applied as it is. */
+            verb: components["schemas"]["DraftVerb"];
         };
         /** @description A row of `GET /api/v1/drift?node&object&standing&after&limit`; `GET /api/v1/drift/{id}`. */
         Drift: {
@@ -1584,6 +1591,11 @@ export interface components {
         FileMode: string;
         /** @description One thing that a check found. */
         Finding: {
+            /**
+             * Format: int32
+             * @description The character within the line, from 1; the whole line when left out.
+             */
+            column?: number | null;
             /** @description The field: `schedule`, `content` … */
             field: string;
             /**
@@ -2603,6 +2615,7 @@ export type CronTable = components['schemas']['CronTable'];
 export type Directory = components['schemas']['Directory'];
 export type Draft = components['schemas']['Draft'];
 export type DraftAct = components['schemas']['DraftAct'];
+export type DraftVerb = components['schemas']['DraftVerb'];
 export type DraftView = components['schemas']['DraftView'];
 export type Drift = components['schemas']['Drift'];
 export type DriftId = components['schemas']['DriftId'];
@@ -2821,6 +2834,12 @@ export interface operations {
             query?: {
                 /** @description In this state. */
                 state?: string;
+                /** @description With a draft for exactly this scope: `fleet`, `role:app`, `node:web-1`. */
+                scope?: string;
+                /** @description With a draft of this kind; of this kind and scope in one draft when both are given. */
+                kind?: string;
+                /** @description By this user. */
+                author?: string;
                 /** @description With this plan, by a prefix of its id. */
                 plan?: string;
                 /** @description The `next` of the page before. */
@@ -2892,6 +2911,8 @@ export interface operations {
             query?: {
                 /** @description Waits until its progress differs from what it is, at most this many seconds (1 to 55). */
                 wait_secs?: number;
+                /** @description Leaves out the drafts and the plan, which name every node: for whoever has them and follows how it goes. */
+                brief?: boolean;
             };
             header?: never;
             path: {
@@ -2988,7 +3009,7 @@ export interface operations {
     get_changes_change_nodes: {
         parameters: {
             query?: {
-                /** @description In this state. */
+                /** @description In one of these states, joined with commas: `failed,unreachable`. */
                 state?: string;
                 /** @description The `next` of the page before. */
                 after?: string;

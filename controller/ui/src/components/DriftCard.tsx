@@ -44,11 +44,11 @@ export function DriftCard({ drift }: { drift: Drift }) {
   const isStanding = drift.outcome === 'standing';
   return (
     <article className="card" aria-label={`${drift.path} on ${drift.node.name}`}>
-      <div className="card-head">
+      <div className="card-head card-head-top">
         <StateBadge state={drift.outcome === 'standing' ? 'drifted' : drift.outcome} bare />
         <div className="grow">
           <h2 style={{ overflowWrap: 'anywhere' }}>
-            <Link to="/drift/$drift" params={{ drift: drift.id }} className="path" style={{ color: 'inherit' }}>{drift.path}</Link> on <Link to="/nodes/$node" params={{ node: drift.node.name }}>{drift.node.name}</Link>
+            <Link to="/drift/$drift" params={{ drift: drift.id }} className="path" style={{ color: 'inherit' }}>{drift.path}</Link> on <Link to="/nodes/$node" params={{ node: drift.node.name }} className="node-name">{drift.node.name}</Link>
           </h2>
           <div className="dim small">
             <Facts

@@ -26,13 +26,20 @@ export function PageError({ error, reset }: ErrorComponentProps) {
   );
 }
 
+/** An address within the dashboard that leads nowhere: the way around stays. */
+export function NoSuchPage() {
+  return (
+    <Empty title="There is no such page" action={<Link to="/">Go to the overview</Link>}>
+      The address may be of another version, or what it showed is gone.
+    </Empty>
+  );
+}
+
 export function NotFound() {
   useWithoutShell();
   return (
     <div className="page-alone">
-      <Empty title="There is no such page" action={<Link to="/">Go to the overview</Link>}>
-        The address may be of another version, or what it showed is gone.
-      </Empty>
+      <NoSuchPage />
     </div>
   );
 }

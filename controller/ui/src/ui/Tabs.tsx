@@ -1,4 +1,5 @@
 // Tabs as links: each has its own address.
+import { useEffect, useRef } from 'react';
 import { Link, type LinkProps } from '@tanstack/react-router';
 
 export interface Tab {
@@ -12,8 +13,17 @@ export interface Tab {
 const TAB = { exact: true, includeSearch: true, explicitUndefined: true } as const;
 
 export function Tabs({ label, tabs, active }: { label: string; tabs: readonly Tab[]; active: string }) {
+  const place = useRef<HTMLElement>(null);
+  // Where not all of them fit, the current one is in sight.
+  useEffect(() => {
+    const nav = place.current;
+    const current = nav?.querySelector<HTMLElement>('[data-active]');
+    if (nav === null || current === null || current === undefined) return;
+    const over = current.offsetLeft - nav.offsetLeft + current.offsetWidth - nav.clientWidth;
+    if (over > nav.scrollLeft) nav.scrollLeft = over + 24;
+  }, [active]);
   return (
-    <nav className="tabs" aria-label={label}>
+    <nav ref={place} className="tabs" aria-label={label}>
       {tabs.map((tab) => (
         <Link key={tab.id} {...tab.to} activeOptions={TAB} data-active={tab.id === active || undefined} aria-current={tab.id === active ? 'page' : undefined} replace>
           {tab.title}

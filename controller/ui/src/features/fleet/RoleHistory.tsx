@@ -1,87 +1,95 @@
-// The history of a role: the changes that made its desired state, newest first, each with the way back.
-import { useMutation, useQueries, useQuery, useQueryClient } from '@tanstack/react-query';
+// The history of a role: every change that edited its desired state, newest first, page after page, each with the way
+// back; also of objects that are gone.
+import { useState } from 'react';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { objectsQuery } from '@/api/queries';
+import { changeQuery, changesQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
-import type { ObjectSummary, Revision } from '@/api/schema';
+import type { ChangeSummary } from '@/api/schema';
+import { changeLook } from '@/components/ChangeRow';
+import { changeTitle } from '@/components/changeTitle';
+import { StateBadge } from '@/components/StateBadge';
 import { ActionButton } from '@/ui/ActionButton';
+import { Diff, DiffSize } from '@/ui/Diff';
 import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
+import { Pager } from '@/ui/Pager';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 import { toastFailure } from '@/ui/toast';
 
-// Each object's revisions are asked for by themselves.
-const MOST_OBJECTS = 40;
-const REVISIONS = 20;
-
-interface Row {
-  change: number;
-  at: string;
-  author: string;
-  reason: string;
-  parts: { object: ObjectSummary; revision: Revision }[];
+interface Props {
+  role: string;
+  after: string | undefined;
+  onGo: (after: string | undefined) => void;
 }
 
-export function RoleHistory({ role }: { role: string }) {
-  const objects = useQuery(objectsQuery({ scope: `role:${role}` }));
-  const asked = [...(objects.data?.items ?? [])].sort((a, b) => Date.parse(b.updated_at) - Date.parse(a.updated_at)).slice(0, MOST_OBJECTS);
-  const answers = useQueries({
-    queries: asked.map((object) => ({
-      queryKey: ['objects', 'last-revisions', object.id, object.revision],
-      queryFn: () => take(api.GET('/api/v1/objects/{object}/revisions', { params: { path: { object: object.id }, query: { limit: REVISIONS } } })),
-    })),
-  });
-  if (objects.data === undefined || answers.some((answer) => answer.isPending)) return objects.error === null ? <RowSkeletons /> : <Failure error={objects.error} />;
-  const byChange = new Map<number, Row>();
-  answers.forEach((answer, index) => {
-    const object = asked[index];
-    if (object === undefined) return;
-    for (const revision of answer.data?.items ?? []) {
-      const row = byChange.get(revision.change) ?? { change: revision.change, at: revision.at, author: revision.author, reason: revision.reason, parts: [] };
-      row.parts.push({ object, revision });
-      byChange.set(revision.change, row);
-    }
-  });
-  const rows = [...byChange.values()].sort((a, b) => b.change - a.change);
+export function RoleHistory({ role, after, onGo }: Props) {
+  const scope = `role:${role}`;
+  const changes = useQuery(changesQuery({ scope, after }));
+  if (changes.data === undefined) return changes.error === null ? <RowSkeletons /> : <Failure error={changes.error} />;
+  const { items, total, next } = changes.data;
   return (
-    <section className="card" aria-labelledby="role-history">
-      <div className="card-head"><h2 id="role-history">Changes of the role {role}</h2><span className="dim small">of the objects that it has now; reverting opens a plan first</span></div>
-      {rows.length === 0 && <p className="card-none">Nothing was ever set for this role. Objects that were deleted stand under <Link to="/changes">Changes</Link>.</p>}
-      <ol className="card-list">{rows.map((row) => <HistoryRow key={row.change} row={row} />)}</ol>
-    </section>
+    <>
+      <section className="card" aria-labelledby="role-history">
+        <div className="card-head"><h2 id="role-history">Changes of the role {role}</h2><span className="dim small">reverting opens a plan first</span><span className="grow" /><Link to="/changes" search={{ scope }} className="small">Filter them under Changes</Link></div>
+        {items.length === 0 && <p className="card-none">Nothing was ever set for this role. Objects for the fleet and for labels reach its nodes too.</p>}
+        <ol className="card-list">{items.map((change) => <HistoryRow key={change.id} change={change} scope={scope} />)}</ol>
+      </section>
+      <Pager shown={items.length} total={total} noun="changes" isFirst={after === undefined} next={next} onGo={onGo} />
+    </>
   );
 }
 
-function HistoryRow({ row }: { row: Row }) {
+function HistoryRow({ change, scope }: { change: ChangeSummary; scope: string }) {
+  const [isOpen, setOpen] = useState(false);
   const refusal = useRefusal('change');
   const client = useQueryClient();
   const navigate = useNavigate();
+  const number = String(change.number);
   const revert = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/changes/{change}/revert', { params: { path: { change: String(row.change) } } })),
+    mutationFn: () => take(api.POST('/api/v1/changes/{change}/revert', { params: { path: { change: number } } })),
     onSuccess: async (made) => {
       await client.invalidateQueries({ queryKey: ['changes'] });
       await navigate({ to: '/changes/$change', params: { change: String(made.number) } });
     },
     onError: toastFailure,
   });
+  const title = changeTitle(change);
   return (
     <li>
       <div className="history-row role-history">
-        <Link to="/changes/$change" params={{ change: String(row.change) }} className="mono">#{row.change}</Link>
-        <span className="grow">
-          <span className="row-wrap small dim">{row.author} · <Time at={row.at} /></span>
-          {row.reason !== '' && <span style={{ overflowWrap: 'anywhere', display: 'block' }}>{row.reason}</span>}
-          <span className="row-wrap">
-            {row.parts.slice(0, 6).map(({ object, revision }) => (
-              <Link key={object.id} to="/config/$object" params={{ object: object.id }} search={{ tab: 'history', from: String(revision.revision - 1), to: String(revision.revision) }} className="chip">{object.kind} {object.name} r{revision.revision}</Link>
-            ))}
-            {row.parts.length > 6 && <span className="dim small">and {row.parts.length - 6} more</span>}
-          </span>
-        </span>
-        <ActionButton size="compact-xs" variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" size={13} />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>
+        <Link to="/changes/$change" params={{ change: number }} className="mono">#{number}</Link>
+        <div className="grow">
+          <span style={{ overflowWrap: 'anywhere', display: 'block' }}>{title}{change.reason !== '' && title !== change.reason && <span className="dim"> · {change.reason}</span>}</span>
+          <span className="row-wrap small dim"><StateBadge state={changeLook(change)} /> {change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
+          <button type="button" className="link small" aria-expanded={isOpen} aria-label={`What change ${number} did to ${scope}`} onClick={() => { setOpen(!isOpen); }}>{isOpen ? 'Hide what it did' : 'What it did'}</button>
+          {isOpen && <Parts number={number} scope={scope} />}
+        </div>
+        {change.applied_at != null && <ActionButton size="compact-xs" variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" size={13} />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>}
       </div>
     </li>
+  );
+}
+
+/** What a change did to the objects of one scope. */
+function Parts({ number, scope }: { number: string; scope: string }) {
+  const change = useQuery(changeQuery(number));
+  if (change.data === undefined) return change.error === null ? <RowSkeletons rows={1} /> : <Failure error={change.error} />;
+  const parts = change.data.drafts.filter((draft) => draft.key.scope === scope);
+  return (
+    <div className="role-parts">
+      {parts.length === 0 && <span className="dim small">Nothing that still stands for this role: it was there already.</span>}
+      {parts.map((draft) => (
+        <div key={draft.key.kind + draft.key.name} className="stack-s">
+          <span className="row-wrap">
+            {draft.verb} {draft.key.kind} {draft.object == null ? <strong>{draft.key.name}</strong> : <Link to="/config/$object" params={{ object: draft.object }} search={{ tab: 'history' }}>{draft.key.name}</Link>}
+            <DiffSize text={draft.diff} />
+          </span>
+          {draft.diff !== '' && <Diff text={draft.diff} label={`What change ${number} did to ${draft.key.kind} ${draft.key.name}`} />}
+        </div>
+      ))}
+    </div>
   );
 }

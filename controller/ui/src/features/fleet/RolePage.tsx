@@ -46,7 +46,7 @@ export default function RolePage() {
       <Failure error={role.error} />
       <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }, { id: 'history', title: 'History', to: to('history') }]} />
       <Failure error={list.error} />
-      {tab === 'history' ? <RoleHistory role={name} /> : list.data === undefined ? (
+      {tab === 'history' ? <RoleHistory role={name} after={after} onGo={(next) => void navigate({ search: { tab, ...(next === undefined ? {} : { after: next }) } })} /> : list.data === undefined ? (
         list.error === null && <RowSkeletons />
       ) : tab === 'nodes' ? (
         nodes.data?.items.length === 0 ? (

@@ -13,11 +13,11 @@ export function CheckCard({ check, kind, isNamed }: { check: Check; kind: Kind; 
       <div className="card-body stack-s">
         <Failure error={check.error} />
         {answer === undefined && check.error === null && <p className="dim">{isNamed ? 'Asking the controller …' : 'The controller checks as soon as it has a name.'}</p>}
-        {answer?.problems.length === 0 && <p className="row"><ShapeMark shape="check" tone="green" /> It can be saved as it is.</p>}
+        {answer !== undefined && answer.problems.every((finding) => finding.severity === 'warning') && <p className="row"><ShapeMark shape="check" tone="green" /> It can be saved as it is{answer.problems.length > 0 && '; somebody should look at this'}.</p>}
         {answer?.problems.map((finding) => (
-          <p key={finding.field + finding.message} className="row" style={{ alignItems: 'flex-start' }}>
+          <p key={`${finding.field}:${finding.line ?? ''}:${finding.column ?? ''}:${finding.message}`} className="row" style={{ alignItems: 'flex-start' }}>
             <span style={{ marginTop: 4 }}><ShapeMark shape={finding.severity === 'error' ? 'square' : 'triangle'} tone={finding.severity === 'error' ? 'red' : 'amber'} size={10} /></span>
-            <span><span className="sr">{finding.severity}: </span>{!finding.message.startsWith(finding.field) && <strong>{finding.field} </strong>}{finding.line != null && `line ${finding.line}: `}{finding.message}</span>
+            <span><span className="sr">{finding.severity}: </span>{!finding.message.startsWith(finding.field) && <strong>{finding.field} </strong>}{finding.line != null && (finding.column == null ? `line ${finding.line}: ` : `line ${finding.line}, column ${finding.column}: `)}{finding.message}</span>
           </p>
         ))}
         {kind === 'cron' && answer !== undefined && answer.next_runs.length > 0 && <NextRuns runs={answer.next_runs} zone={answer.time_zone ?? undefined} />}

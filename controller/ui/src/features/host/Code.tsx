@@ -1,6 +1,8 @@
-// The editor, loaded when it is needed.
-import { lazy, Suspense, type ComponentProps } from 'react';
+// The editor, loaded when it is needed. What the shell's parser says of a script joins what the controller found.
+import { lazy, Suspense, useMemo, type ComponentProps } from 'react';
 import { BlockSkeleton } from '@/ui/Skeletons';
+import { dialectOf } from './shell';
+import { useShell } from './useShell';
 
 const CodeEditor = lazy(() => import('./CodeEditor'));
 
@@ -9,18 +11,27 @@ interface Props extends ComponentProps<typeof CodeEditor> {
   isListedElsewhere?: boolean;
 }
 
-export function Code({ isListedElsewhere = false, ...props }: Props) {
+export function Code({ isListedElsewhere = false, findings, ...props }: Props) {
+  const parsed = useShell(props.value, props.language === 'shell' ? dialectOf(props.value) : undefined);
+  const all = useMemo(() => [...(findings ?? []), ...parsed], [findings, parsed]);
   return (
     <div>
       <span className="label">{props.label}</span>
       <Suspense fallback={<BlockSkeleton height={240} />}>
-        <CodeEditor {...props} />
+        <CodeEditor {...props} findings={all} />
       </Suspense>
-      {!isListedElsewhere && props.findings?.map((finding) => (
-        <p key={finding.message} className={finding.severity === 'error' ? 'error-text' : 'hint'} style={{ marginTop: 4 }}>
-          {finding.line != null && `line ${finding.line}: `}{finding.message}
-        </p>
-      ))}
+      <div aria-live="polite">
+        {!isListedElsewhere && all.map((finding) => (
+          <p key={`${finding.line ?? ''}:${finding.column ?? ''}:${finding.message}`} className={finding.severity === 'error' ? 'error-text' : 'hint'} style={{ marginTop: 4 }}>
+            {place(finding)}{finding.message}
+          </p>
+        ))}
+      </div>
     </div>
   );
+}
+
+function place(finding: { line?: number | null; column?: number | null }): string {
+  if (finding.line == null) return '';
+  return finding.column == null ? `line ${finding.line}: ` : `line ${finding.line}, column ${finding.column}: `;
 }

@@ -119,7 +119,7 @@ export default function CodeEditor({ label, value, onChange, onSave, language, f
   useEffect(() => {
     const editor = view.current;
     if (editor === null) return;
-    editor.dispatch(setDiagnostics(editor.state, (findings ?? []).map((finding) => diagnostic(editor.state, finding))));
+    editor.dispatch(setDiagnostics(editor.state, (findings ?? []).map((finding) => diagnostic(editor.state, finding)).sort((a, b) => a.from - b.from)));
   }, [findings]);
 
   return <div ref={place} className={findings?.some((finding) => finding.severity === 'error') === true ? 'code code-bad' : 'code'} />;
@@ -131,5 +131,11 @@ function extensionOf(language: Language) {
 
 function diagnostic(state: EditorState, finding: Finding): Diagnostic {
   const line = state.doc.line(Math.min(Math.max(finding.line ?? 1, 1), state.doc.lines));
-  return { from: line.from, to: line.to, severity: finding.severity, message: finding.message };
+  const { severity, message } = finding;
+  if (finding.column == null) return { from: line.from, to: line.to, severity, message };
+  // The column counts characters; the text counts UTF-16 units. At least one character is marked, the last one at the end.
+  const before = Array.from(line.text).slice(0, finding.column - 1).join('').length;
+  const from = line.from + Math.max(0, Math.min(before, line.length - 1));
+  const word = /^[^\s;|&()<>"']+/u.exec(state.sliceDoc(from, line.to))?.[0].length ?? 1;
+  return { from, to: Math.min(from + word, line.to), severity, message };
 }

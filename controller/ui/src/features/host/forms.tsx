@@ -3,17 +3,20 @@ import { SegmentedControl, Select, Switch, TagsInput, Textarea, TextInput } from
 import type { Body } from '@/api/schema';
 import { Code } from './Code';
 import { languageOf } from './language';
+import { useShell } from './useShell';
 import { OwnerFields, PathField, ValidatorField, type FormProps } from './fields';
 
 export type BodyOf<K extends Body['kind']> = Extract<Body, { kind: K }>;
 
 export function CronForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'cron'>>) {
+  // As cron's line runs it: in /bin/sh, with \% read as %.
+  const [parsed] = useShell(body.command.replaceAll('\\%', '%'), 'posix');
   const environment = Object.entries(body.environment ?? {}).map(([key, value]) => `${key}=${value}`);
   return (
     <div className="fields">
       <TextInput label="Schedule" description="minute hour day month weekday, or @daily and the like" className="mono-input" value={body.schedule} readOnly={isReadOnly} onChange={(event) => { set({ schedule: event.currentTarget.value }); }} error={check.text('schedule')} spellCheck={false} />
       <TextInput label="Runs as" description="An account of the node" value={body.user ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ user: event.currentTarget.value }); }} error={check.text('user')} />
-      <Textarea className="wide mono-input" label="Command" description="One line for /bin/sh; % stands for itself" autosize minRows={2} maxRows={8} value={body.command} readOnly={isReadOnly} onChange={(event) => { set({ command: event.currentTarget.value.replace(/\r?\n/g, ' ') }); }} error={check.text('command')} spellCheck={false} />
+      <Textarea className="wide mono-input" label="Command" description="One line for /bin/sh; % stands for itself" autosize minRows={2} maxRows={8} value={body.command} readOnly={isReadOnly} onChange={(event) => { set({ command: event.currentTarget.value.replace(/\r?\n/g, ' ') }); }} error={check.text('command') ?? parsed?.message} spellCheck={false} />
       <TextInput label="Time zone" description="Empty: the node's own" placeholder="Europe/Berlin" value={body.time_zone ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ time_zone: orNothing(event.currentTarget.value) }); }} error={check.text('time_zone')} />
       <TextInput label="Mail output to" description="Empty: cron's default, the user" value={body.mailto ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ mailto: orNothing(event.currentTarget.value) }); }} error={check.text('mailto')} />
       <TextInput label="Time limit in seconds" description="Empty: none" inputMode="numeric" value={body.timeout_secs == null ? '' : String(body.timeout_secs)} readOnly={isReadOnly} onChange={(event) => { set({ timeout_secs: /^\d+$/.test(event.currentTarget.value) ? Number(event.currentTarget.value) : undefined }); }} error={check.text('timeout_secs')} />
