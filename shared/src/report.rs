@@ -249,6 +249,18 @@ pub struct JobRun {
     pub output_bytes: u64,
 }
 
+/// Reports that a node dropped because no controller took them and its outbox was full. A later one with the same `from`
+/// counts what an earlier one counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostReports {
+    /// How many.
+    pub count: u64,
+    /// The time of the oldest, by the node's clock.
+    pub from: UnixMs,
+    /// The time of the latest, by the node's clock.
+    pub until: UnixMs,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
