@@ -4,9 +4,10 @@ use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
     fleet::{NodeFacts, NodeName},
-    id::{ControllerId, FleetId, NodeId},
+    id::{ControllerId, FleetId, NodeId, RunId},
     object::Target,
-    report::{DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile},
+    operation::{OperationRun, OutputPart, RunOrder, RunStatus},
+    report::{DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
     time::UnixMs,
 };
@@ -77,6 +78,10 @@ kinds! {
     Report = 16, 4 << 20;
     /// Reports up to here are committed.
     Ack = 17, 64;
+    /// Reports that the outbox could not hold, in one report's place.
+    Lost = 18, 64;
+    /// The run of an operation that is over, in the outbox.
+    RunReport = 19, 16 << 10;
     /// What would you do for this state?
     PlanRequest = 32, 16 << 20;
     /// This; the limit holds 250 diffs of the greatest length.
@@ -91,6 +96,20 @@ kinds! {
     RetryRequest = 37, 64;
     /// Done, or why not.
     DoneReply = 38, 8 << 10;
+    /// Run this, once.
+    RunRequest = 40, 256 << 10;
+    /// What do you know of this run?
+    RunQuery = 41, 64;
+    /// This; also the answer to a request to run or to cancel.
+    RunReply = 42, 16 << 10;
+    /// End this run.
+    CancelRequest = 43, 64;
+    /// What did this run write from here on?
+    OutputRequest = 44, 64;
+    /// A piece of it, or its end; many on one stream.
+    OutputReply = 45, 36 << 10;
+    /// The output is stored: let go of it.
+    ForgetRequest = 46, 64;
     /// Content by its hash.
     BlobRequest = 48, 64;
     /// The content: at most 1 MiB, and what the encoding adds.
@@ -176,7 +195,11 @@ impl Message {
             Self::Goodbye(_) => Kind::Goodbye,
             Self::Fault(_) => Kind::Fault,
             Self::Trust(_) => Kind::Trust,
-            Self::Report { .. } => Kind::Report,
+            Self::Report { report, .. } => match **report {
+                Report::Lost(_) => Kind::Lost,
+                Report::Operation(_) => Kind::RunReport,
+                Report::Generation(_) | Report::Drift(_) | Report::Job(_) => Kind::Report,
+            },
             Self::Ack(_) => Kind::Ack,
             Self::Request(request) => match **request {
                 Request::Plan(_) => Kind::PlanRequest,
@@ -186,6 +209,11 @@ impl Message {
                 Request::Scan(_) => Kind::ScanRequest,
                 Request::Manage => Kind::ManageRequest,
                 Request::Eject => Kind::EjectRequest,
+                Request::Run(_) => Kind::RunRequest,
+                Request::RunStatus(_) => Kind::RunQuery,
+                Request::CancelRun(_) => Kind::CancelRequest,
+                Request::Output { .. } => Kind::OutputRequest,
+                Request::ForgetRun(_) => Kind::ForgetRequest,
             },
             Self::Reply(reply) => match **reply {
                 Reply::Plan(_) => Kind::PlanReply,
@@ -193,6 +221,8 @@ impl Message {
                 Reply::Done(_) => Kind::DoneReply,
                 Reply::Scan(_) => Kind::ScanReply,
                 Reply::Eject(_) => Kind::EjectReply,
+                Reply::Run(_) => Kind::RunReply,
+                Reply::Output(_) => Kind::OutputReply,
             },
             Self::BlobRequest(_) => Kind::BlobRequest,
             Self::BlobReply(_) => Kind::BlobReply,
@@ -327,6 +357,10 @@ pub enum Report {
     Drift(DriftReport),
     /// A run of a job.
     Job(JobRun),
+    /// Reports that are gone.
+    Lost(LostReports),
+    /// The run of an operation that is over.
+    Operation(OperationRun),
 }
 
 /// What a controller asks of an agent, one a stream.
@@ -346,6 +380,21 @@ pub enum Request {
     Manage,
     /// Leave plain files behind, forget the identity, and stop.
     Eject,
+    /// Run this, unless this run was begun before.
+    Run(RunOrder),
+    /// What do you know of this run?
+    RunStatus(RunId),
+    /// End this run; one that was never begun will not begin.
+    CancelRun(RunId),
+    /// What did this run write from this offset on? The answer is many parts, as they come.
+    Output {
+        /// The run.
+        run: RunId,
+        /// How many bytes are known already.
+        offset: u64,
+    },
+    /// Let go of the output of this run.
+    ForgetRun(RunId),
 }
 
 /// The agent's answer.
@@ -355,12 +404,16 @@ pub enum Reply {
     Plan(Result<NodePlan, Fault>),
     /// To [`Request::Read`]; nothing when there is no file.
     Read(Result<Option<ObservedFile>, Fault>),
-    /// To [`Request::Revert`], [`Request::Retry`] and [`Request::Manage`].
+    /// To [`Request::Revert`], [`Request::Retry`], [`Request::Manage`] and [`Request::ForgetRun`].
     Done(Result<(), Fault>),
     /// To [`Request::Scan`].
     Scan(Result<Scan, Fault>),
     /// To [`Request::Eject`].
     Eject(Result<Ejected, Fault>),
+    /// To [`Request::Run`], [`Request::RunStatus`] and [`Request::CancelRun`].
+    Run(Result<RunStatus, Fault>),
+    /// To [`Request::Output`], as often as there is something.
+    Output(Result<OutputPart, Fault>),
 }
 
 /// Asks for content.

@@ -8,6 +8,7 @@ mod enrol;
 mod hello;
 mod operation;
 mod report;
+mod run;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -30,11 +31,16 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
         Message::Goodbye(goodbye) => to_body(kind, &control::Goodbye::from(goodbye)),
         Message::Fault(fault) => to_body(kind, &Fault::from(fault)),
         Message::Trust(trust) => to_body(kind, &control::trust_to_wire(trust)),
-        Message::Report { seq, report } => to_body(kind, &(*seq, report::Report::from(&**report))),
+        Message::Report { seq, report } => report::encode(kind, *seq, report),
         Message::Request(request) => match &**request {
             Request::Plan(state) => to_body(kind, &desired::NodeDesired::from(state)),
             Request::Read(target) | Request::Revert(target) => to_body(kind, &Text::from(target.as_str())),
             Request::Retry | Request::Manage | Request::Eject => to_body(kind, &()),
+            Request::Run(order) => to_body(kind, &run::RunOrder::from(order)),
+            Request::RunStatus(run) | Request::CancelRun(run) | Request::ForgetRun(run) => {
+                to_body(kind, run.as_uuid().as_bytes())
+            }
+            Request::Output { run, offset } => to_body(kind, &(run.as_uuid().as_bytes(), *offset)),
             Request::Scan(request) => to_body(kind, &scan::request_to_wire(request)),
         },
         Message::Reply(reply) => operation::encode(kind, reply),
@@ -72,6 +78,14 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
             let (seq, report): (u64, report::Report) = from_body(kind, body)?;
             Message::Report { seq, report: Box::new(report.try_into().map_err(bad)?) }
         }
+        Kind::Lost => {
+            let (seq, lost): (u64, report::LostReports) = from_body(kind, body)?;
+            Message::Report { seq, report: Box::new(crate::message::Report::Lost(lost.try_into().map_err(bad)?)) }
+        }
+        Kind::RunReport => {
+            let (seq, run): (u64, run::OperationRun) = from_body(kind, body)?;
+            Message::Report { seq, report: Box::new(crate::message::Report::Operation(run.try_into().map_err(bad)?)) }
+        }
         Kind::PlanRequest => {
             let state = from_body::<desired::NodeDesired>(kind, body)?.try_into().map_err(bad)?;
             Message::Request(Box::new(Request::Plan(state)))
@@ -96,6 +110,10 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         }
         Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
+        Kind::RunReply | Kind::OutputReply => Message::Reply(Box::new(run::decode(kind, body)?)),
+        Kind::RunRequest | Kind::RunQuery | Kind::CancelRequest | Kind::OutputRequest | Kind::ForgetRequest => {
+            Message::Request(Box::new(run::decode_request(kind, body)?))
+        }
         Kind::BlobRequest => {
             let hash: [u8; 32] = from_body(kind, body)?;
             Message::BlobRequest(BlobRequest { hash: lampas_shared::desired::ContentHash::from_bytes(hash) })

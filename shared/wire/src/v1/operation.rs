@@ -32,6 +32,7 @@ pub(super) fn encode(kind: FrameKind, reply: &Reply) -> Result<Vec<u8>, EncodeEr
             to_body(kind, &file.as_ref().map(|f| f.as_ref().map(ObservedFile::from)).map_err(Fault::from))
         }
         Reply::Done(done) => to_body(kind, &done.as_ref().copied().map_err(Fault::from)),
+        Reply::Run(_) | Reply::Output(_) => super::run::encode(kind, reply),
         Reply::Scan(_) | Reply::Eject(_) => super::scan::encode(kind, reply),
     }
 }

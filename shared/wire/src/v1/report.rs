@@ -15,8 +15,12 @@ use uuid::Uuid;
 use super::{
     Fault, Text, bounded, cut, each,
     operation::{MAX_DIFF, MAX_PATH, ObservedFile, notes_from_wire, notes_to_wire},
+    run::OperationRun,
 };
-use crate::message;
+use crate::{
+    codec::{EncodeError, to_body},
+    message::{self, Kind},
+};
 
 /// The longest output of a run, in bytes. The agent keeps 64 KiB; replacing invalid UTF-8 can triple that.
 const MAX_OUTPUT: usize = 3 * (64 << 10);
@@ -28,13 +32,39 @@ pub(super) enum Report {
     Job(JobRun),
 }
 
-impl From<&message::Report> for Report {
-    fn from(report: &message::Report) -> Self {
-        match report {
-            message::Report::Generation(report) => Self::Generation(report.into()),
-            message::Report::Drift(report) => Self::Drift(report.into()),
-            message::Report::Job(run) => Self::Job(run.into()),
+/// Returns the body of a report: its number, and what it says. What was lost, and runs of operations, are
+/// kinds of their own, as the enumeration is frozen.
+pub(super) fn encode(kind: Kind, seq: u64, report: &message::Report) -> Result<Vec<u8>, EncodeError> {
+    let report = match report {
+        message::Report::Generation(report) => Report::Generation(report.into()),
+        message::Report::Drift(report) => Report::Drift(report.into()),
+        message::Report::Job(run) => Report::Job(run.into()),
+        message::Report::Lost(lost) => return to_body(kind, &(seq, LostReports::from(lost))),
+        message::Report::Operation(run) => return to_body(kind, &(seq, OperationRun::from(run))),
+    };
+    to_body(kind, &(seq, report))
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct LostReports {
+    count: u64,
+    from_ms: i64,
+    until_ms: i64,
+}
+
+impl From<&report::LostReports> for LostReports {
+    fn from(lost: &report::LostReports) -> Self {
+        Self { count: lost.count, from_ms: lost.from.0, until_ms: lost.until.0 }
+    }
+}
+
+impl TryFrom<LostReports> for report::LostReports {
+    type Error = TextError;
+    fn try_from(lost: LostReports) -> Result<Self, TextError> {
+        if lost.count == 0 {
+            return Err(TextError::new("lost reports", "0", "none is nothing to report"));
         }
+        Ok(Self { count: lost.count, from: UnixMs(lost.from_ms), until: UnixMs(lost.until_ms) })
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn encode(kind: FrameKind, reply: &Reply) -> Result<Vec<u8>, EncodeEr
     match reply {
         Reply::Scan(scan) => to_body(kind, &scan.as_ref().map(Scan::from).map_err(Fault::from)),
         Reply::Eject(ejected) => to_body(kind, &ejected.as_ref().map(Ejected::from).map_err(Fault::from)),
-        Reply::Plan(_) | Reply::Read(_) | Reply::Done(_) => super::operation::encode(kind, reply),
+        _ => super::operation::encode(kind, reply),
     }
 }
 

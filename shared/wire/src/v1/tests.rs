@@ -10,10 +10,11 @@ use lampas_shared::{
     host::{
         CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, TimeZoneName, UserName, Validator,
     },
-    id::{ControllerId, FleetId, NodeId, ObjectId, RunId},
+    id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId},
     object::{DriftPolicy, Kind as ObjectKind, ObjectName, Target},
+    operation::{OperationRun, OutputChunk, OutputPart, OutputStream, RunEnd, RunOrder, RunStatus},
     report::{
-        Action, DriftOutcome, DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile, Phase, ResourceReport,
+        Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase, ResourceReport,
         ResourceState, RunOutcome, Verb,
     },
     scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
@@ -154,6 +155,10 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("report_generation", report(1, Report::Generation(sample_generation_report(&fault)))),
         ("report_drift", report(2, Report::Drift(sample_drift()))),
         ("report_job", report(70_000, Report::Job(sample_run()))),
+        (
+            "report_lost",
+            report(70_001, Report::Lost(LostReports { count: 12, from: UnixMs(1_790_000_000_000), until: UnixMs(1_790_000_060_000) })),
+        ),
         ("ack", Message::Ack(70_000)),
         ("plan_request", Message::Request(Box::new(Request::Plan(sample_state())))),
         ("plan_reply", Message::Reply(Box::new(Reply::Plan(Ok(sample_plan(&fault)))))),
@@ -164,6 +169,24 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("revert_request", Message::Request(Box::new(Request::Revert(target)))),
         ("retry_request", Message::Request(Box::new(Request::Retry))),
         ("done_reply", Message::Reply(Box::new(Reply::Done(Ok(()))))),
+        ("run_request", Message::Request(Box::new(Request::Run(sample_order())))),
+        ("run_query", Message::Request(Box::new(Request::RunStatus(sample_order().run)))),
+        ("cancel_request", Message::Request(Box::new(Request::CancelRun(sample_order().run)))),
+        ("output_request", Message::Request(Box::new(Request::Output { run: sample_order().run, offset: 70_000 }))),
+        ("forget_request", Message::Request(Box::new(Request::ForgetRun(sample_order().run)))),
+        ("run_reply_unknown", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Unknown))))),
+        ("run_reply_running", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Running))))),
+        ("run_reply_ended", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Ended(Box::new(ended(RunEnd::TimedOut)))))))),
+        ("run_refused", Message::Reply(Box::new(Reply::Run(Err(fault.clone()))))),
+        ("output_chunk", Message::Reply(Box::new(Reply::Output(Ok(OutputPart::Chunk(OutputChunk {
+            offset: 300, stream: OutputStream::Stderr, after_ms: 1500, bytes: b"out\xff".to_vec(),
+        })))))),
+        ("output_end", Message::Reply(Box::new(Reply::Output(Ok(OutputPart::End(1 << 30)))))),
+        ("report_run_exited", report(3, Report::Operation(ended(RunEnd::Exited(-1))))),
+        ("report_run_signalled", report(3, Report::Operation(ended(RunEnd::Signalled(9))))),
+        ("report_run_cancelled", report(3, Report::Operation(ended(RunEnd::Cancelled)))),
+        ("report_run_not_started", report(3, Report::Operation(ended(RunEnd::NotStarted(fault.clone()))))),
+        ("report_run_lost", report(3, Report::Operation(ended(RunEnd::Lost("the node was restarted".into()))))),
         ("blob_request", Message::BlobRequest(BlobRequest { hash: ContentHash::of(b"blob") })),
         ("blob_reply", Message::BlobReply(Ok(b"blob".to_vec()))),
         ("blob_refused", Message::BlobReply(Err(fault.clone()))),
@@ -417,6 +440,33 @@ fn sample_run() -> JobRun {
         outcome: RunOutcome::Exited(-1),
         output: "done\n".into(),
         output_bytes: 5,
+    }
+}
+
+fn sample_order() -> RunOrder {
+    RunOrder {
+        run: RunId::from_uuid(Uuid::from_u128(8)),
+        operation: OperationId::from_uuid(Uuid::from_u128(9)),
+        argv: vec!["/usr/local/bin/rotate-keys".into(), "a\nb".into()],
+        expect: Some(ContentHash::of(b"script")),
+        environment: [(EnvName::parse("PARAM_DAYS").unwrap(), "30".to_owned())].into(),
+        user: UserName::parse("www-data").unwrap(),
+        timeout_secs: 600,
+        output_bytes: 1 << 20,
+        rehearse: true,
+        by: "user:admin".into(),
+    }
+}
+
+fn ended(end: RunEnd) -> OperationRun {
+    OperationRun {
+        run: sample_order().run,
+        operation: sample_order().operation,
+        started_at: UnixMs(4),
+        ended_at: UnixMs(9),
+        end,
+        output_bytes: 70_000,
+        output_hash: ContentHash::of(b"output"),
     }
 }
 
