@@ -103,6 +103,8 @@ struct Bench {
     looks: Looks,
     upstream: OnceLock<Arc<dyn Upstream>>,
     wake: Notify,
+    /// A pass did something: soon there is memory to give back.
+    settles: Notify,
 }
 
 /// Opens the reconciler over a journal. Blocking.
@@ -124,6 +126,7 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         looks: Looks::default(),
         upstream: OnceLock::new(),
         wake: Notify::new(),
+        settles: Notify::new(),
         paths,
     });
     // A few operators at once; more are told that the agent is busy.

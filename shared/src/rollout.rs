@@ -50,7 +50,7 @@ pub struct Rollout {
 
 /// How far a wave is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RolloutPhase))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Nodes are on their way.
@@ -63,7 +63,7 @@ pub enum Phase {
 
 /// How a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RolloutState))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It moves by itself.
@@ -137,7 +137,7 @@ pub enum Act {
 
 /// What somebody wants of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RolloutOrder))]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Release no further wave.

@@ -1,9 +1,8 @@
 //! `lampas-agent run`: everything that the agent is, joined and started; and its orderly end.
 
 use std::{
-    os::unix::process::CommandExt as _,
     path::Path,
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
@@ -21,7 +20,7 @@ use crate::{
     journal::{Journal, JournalError, Outbox},
     link::{Credentials, Endpoints, Link, LinkHandle},
     reconcile::{self, Settings, Upstream},
-    system::{Root, sandbox::Helper},
+    system::{Root, heap, sandbox::Helper},
 };
 
 /// How long the tasks may take to end: a pass writes what it is at.
@@ -32,12 +31,12 @@ const OPEN_AGAIN: Duration = Duration::from_secs(5);
 const COLLECT_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
-    share_one_heap();
+    heap::share_one();
     let config: Config = load_or_default(&paths.config())?;
     telemetry::init(config.log.format, &config.log.level);
-    // Two cores are enough for one connection and one file at a time; each thread costs memory.
+    // One connection and one file at a time keep no second core busy; each thread costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .max_blocking_threads(16)
         .thread_keep_alive(Duration::from_secs(2))
         .enable_all()
@@ -56,21 +55,6 @@ pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
         Ok(ExitCode::SUCCESS)
     } else {
         Ok(ExitCode::FAILURE)
-    }
-}
-
-/// Starts this process again with one heap for all threads. glibc gives each thread that allocates one of its own and keeps
-/// what a pass needed at its height in each of them: 4 MiB of the idle agent with 500 objects. It reads these settings
-/// when a process starts, and the calls that change them later are unsafe. Whoever sets them has them as they are.
-fn share_one_heap() {
-    const SETTINGS: [(&str, &str); 3] =
-        [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
-    if SETTINGS.iter().any(|(name, _)| std::env::var_os(name).is_some()) {
-        return;
-    }
-    // The same process id, so that whoever supervises it sees no change. When it can't be, the agent is larger.
-    if let Ok(program) = std::env::current_exe() {
-        let _ = Command::new(program).args(std::env::args_os().skip(1)).envs(SETTINGS).exec();
     }
 }
 

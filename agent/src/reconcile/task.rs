@@ -13,6 +13,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
@@ -22,8 +23,11 @@ use super::{
 use crate::{
     config, drift,
     journal::{Accepted, JournalError, Progress, Transaction},
+    system::heap,
 };
 
+/// After a pass, until what it left behind has been sent; then memory is given back.
+const SETTLES_IN: Duration = Duration::from_secs(3);
 /// The longest pause between attempts at what failed.
 const MAX_RETRY: Duration = Duration::from_secs(600);
 
@@ -59,6 +63,7 @@ impl Reconciler {
         // A second reconciler over one bench can't be made, so that this is the first upstream.
         let _ = self.bench.upstream.set(upstream.clone());
         self.watch(tasks);
+        tasks.spawn("heap", give_back(self.bench.clone(), tasks.stopping()));
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut is_thorough = true;
         let mut attempt: Option<BoxFuture<'static, Result<(), Fault>>> = None;
@@ -168,6 +173,7 @@ impl Reconciler {
         if outcome.is_skipped {
             return pending;
         }
+        self.bench.settles.notify_one();
         if outcome.should_retry {
             self.retry_later()
         } else {
@@ -299,6 +305,20 @@ fn tell_waiting(bench: &Bench, fault: &Fault) -> Result<(), JournalError> {
     book.journal.commit(transaction)?;
     book.current = Some(Arc::new(accepted));
     Ok(())
+}
+
+/// Gives memory back once a pass and its reports are through.
+async fn give_back(bench: Arc<Bench>, stopping: CancellationToken) {
+    let settled = async {
+        loop {
+            bench.settles.notified().await;
+            tokio::time::sleep(SETTLES_IN).await;
+            if let Err(error) = tokio::task::spawn_blocking(heap::give_back).await {
+                warn!(%error, "memory could not be given back");
+            }
+        }
+    };
+    stopping.run_until_cancelled(settled).await;
 }
 
 fn attempt_at(at: Instant, limit: Duration, upstream: Arc<dyn Upstream>) -> BoxFuture<'static, Result<(), Fault>> {

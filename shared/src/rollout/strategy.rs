@@ -13,7 +13,7 @@ use crate::{
 
 /// How a change reaches its nodes. The default is one wave with all of them and no gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RolloutStrategy))]
 #[serde(default, deny_unknown_fields)]
 pub struct Strategy {
     /// The waves in their order, at most 20; who is in none of them makes the last one. Empty: all nodes at once.
