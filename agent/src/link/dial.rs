@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, future::select_ok};
 use lampas_runtime::{
     identity::{CONTROLLER_DNS, PrivateKey},
     quic::{EndpointError, Purpose, dial_from},
@@ -21,6 +22,8 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 /// For a handshake with one address. QUIC repeats the first packet after one, three and seven seconds; a controller that is
 /// back takes the handshakes of 5,000 nodes in turn, for which 5 s were too few.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// When the name leads to other addresses, how long they are given before the last good one is dialled as well.
+const LAST_GOOD_AFTER: Duration = Duration::from_secs(2);
 /// For a certificate to be signed: the signer limits its rate.
 const RENEW_LIMIT: Duration = Duration::from_secs(30);
 /// The most addresses of one name that are tried.
@@ -181,11 +184,30 @@ impl Dialler {
             },
         };
         let config = self.credentials.client_config(purpose)?;
+        let named = self.dial_any(controller, &addresses, &config, endpoints);
+        // A name that leads elsewhere, by a managed hosts entry perhaps, must not keep a controller from being reached that
+        // is where it was.
+        let Some(last) = last.filter(|last| !addresses.contains(last)) else { return named.await };
+        let late = async {
+            tokio::time::sleep(LAST_GOOD_AFTER).await;
+            self.dial_any(controller, &[last], &config, endpoints).await
+        };
+        select_ok([named.boxed(), late.boxed()]).await.map(|(dialled, _)| dialled)
+    }
+
+    /// Dials addresses of one controller in turn.
+    async fn dial_any(
+        &self,
+        controller: &str,
+        addresses: &[SocketAddr],
+        config: &quinn::ClientConfig,
+        endpoints: &Endpoints,
+    ) -> Result<Dialled, DialError> {
         let mut failed = None;
         for address in addresses {
-            match connect(endpoints, address, config.clone()).await {
+            match connect(endpoints, *address, config.clone()).await {
                 Ok((endpoint, connection)) => {
-                    self.credentials.reached(controller, address);
+                    self.credentials.reached(controller, *address);
                     return Ok(Dialled { connection, endpoint, controller: controller.to_owned() });
                 }
                 Err(error) => failed = Some(error),
