@@ -179,7 +179,11 @@ pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Op
         (Ok(()), Put::GoneDirectory) => root.remove_directory(path, owner).map(drop),
         (written, _) => written,
     };
-    written.map_err(|e| e.to_fault())
+    written.map_err(|e| e.to_fault())?;
+    if path == super::hosts::PATH {
+        super::hosts::written(root);
+    }
+    Ok(())
 }
 
 fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> Result<(), PathError> {

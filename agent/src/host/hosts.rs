@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use lampas_render::hosts::{HostsLine, shadowed};
 use lampas_shared::{
     desired::{Resource, Spec},
-    error::Fault,
+    error::{Chain, Fault},
     host::HostName,
 };
+use tracing::warn;
 
 use super::plan::{Planner, Shared};
 use crate::system::{
@@ -18,6 +19,8 @@ use crate::system::{
 /// The file.
 pub(super) const PATH: &str = lampas_render::hosts::PATH;
 const GETENT: &str = "/usr/bin/getent";
+const NSCD: &str = "/usr/sbin/nscd";
+const NSCD_PID: &str = "/run/nscd/nscd.pid";
 
 pub(super) fn plan(planner: &mut Planner<'_>, resources: &[(&Resource, Option<Fault>)]) {
     let existing = match planner.root.look(PATH, 0) {
@@ -89,32 +92,62 @@ fn is_mounted(root: &Root) -> bool {
     stat.is_ok_and(|s| s.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// Has nscd forget what it cached of the file, where nscd runs: it may be told not to look at the file.
+pub(super) fn written(root: &Root) {
+    if root.is_system()
+        && nscd_runs(root)
+        && let Err(why) = forget_cached()
+    {
+        warn!(error = why, "nscd caches hosts and did not forget them");
+    }
+}
+
+fn nscd_runs(root: &Root) -> bool {
+    let pid = root.read(NSCD_PID, 64).ok().flatten();
+    let pid = pid.and_then(|text| String::from_utf8_lossy(&text).trim().parse::<u32>().ok());
+    // What a daemon that was killed left behind says nothing.
+    pid.is_some_and(|pid| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "nscd")
+    })
+}
+
+fn forget_cached() -> Result<(), String> {
+    match run::run(&Program::new(NSCD).args(["--invalidate=hosts"])) {
+        Ok(output) if output.is_success() => Ok(()),
+        Ok(output) => Err(output.describe()),
+        Err(error) => Err(Chain(&error).to_string()),
+    }
+}
+
+fn resolve(name: &HostName, is_v6: bool) -> Result<Vec<IpAddr>, Fault> {
+    let database = if is_v6 { "ahostsv6" } else { "ahostsv4" };
+    let output = run::run(&Program::new(GETENT).args([database, name.as_str()]));
+    let output = output.map_err(|e| Fault::passing("hosts.getent", format!("can't ask the resolver: {e}")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter_map(|l| l.split_whitespace().next()?.parse().ok()).collect())
+}
+
 /// Asks the node's resolver whether the names lead to the address. Nothing is said of another root.
 pub(super) fn prove(root: &Root, address: IpAddr, names: &[HostName]) -> Result<Vec<String>, Fault> {
     if !root.is_system() {
         return Ok(vec!["effect not proven under --root".to_owned()]);
     }
     let mut notes = Vec::new();
-    if root.read("/run/nscd/nscd.pid", 64).ok().flatten().is_some() {
-        let program = Program::new("/usr/sbin/nscd").args(["--invalidate=hosts"]);
-        if !run::run(&program).is_ok_and(|o| o.is_success()) {
-            notes.push(
-                "nscd caches hosts and did not forget them; names may take its time-to-live to change".to_owned(),
-            );
-        }
-    }
-    let database = if address.is_ipv4() { "ahostsv4" } else { "ahostsv6" };
     for name in names {
-        let output = run::run(&Program::new(GETENT).args([database, name.as_str()]));
-        let output = output.map_err(|e| Fault::passing("hosts.getent", format!("can't ask the resolver: {e}")))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let first = text.lines().next().and_then(|l| l.split_whitespace().next());
-        let found: Option<IpAddr> = first.and_then(|a| a.parse().ok());
-        let is_there = text.lines().any(|l| l.split_whitespace().next().and_then(|a| a.parse().ok()) == Some(address));
-        if is_there {
+        let mut found = resolve(name, address.is_ipv6())?;
+        // It may have been asked between the write and the moment in which nscd forgot.
+        if !found.contains(&address) && nscd_runs(root) {
+            match forget_cached() {
+                Ok(()) => found = resolve(name, address.is_ipv6())?,
+                Err(why) => notes.push(format!(
+                    "nscd caches hosts and did not forget them, so that {name} may take its time-to-live to change: {why}"
+                )),
+            }
+        }
+        if found.contains(&address) {
             continue;
         }
-        match found {
+        match found.first() {
             Some(other) => notes.push(format!(
                 "{name} resolves to {other} on this node: something before {PATH} or its first line for the name wins"
             )),
