@@ -17,6 +17,12 @@ use crate::db::{Db, DbError};
 
 /// Between two passes. Nothing here is urgent: a change that is done is settled where its last report is stored.
 const PERIOD: Duration = Duration::from_secs(60);
+
+/// How often a controller says to the others that it is alive.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// A controller that said nothing for so long is gone; its sessions end.
+const GONE_MS: i64 = 120_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// A draft or a plan that nobody touched for so long is given up.
@@ -39,6 +45,19 @@ pub struct Keep {
 /// When the store can't be written.
 pub async fn start(db: Db, controller: ControllerId, keep: Keep, tasks: &Tasks) -> Result<(), DbError> {
     begin(&db, controller).await?;
+    let (beating, stopping) = (db.clone(), tasks.stopping());
+    tasks.spawn("controller beat", async move {
+        // Cancel-safe: sleeping and waiting for the stop hold nothing; a beat is not in the select.
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(BEAT) => {}
+                () = stopping.cancelled() => return,
+            }
+            if let Err(error) = store::beat(&beating, controller).await {
+                warn!(error = %Chain(&error), "the other controllers could not be told that this one is alive");
+            }
+        }
+    });
     let stopping = tasks.stopping();
     tasks.spawn("background", async move {
         // Cancel-safe: sleeping and waiting for the stop hold nothing; a pass is not in the select.
@@ -62,6 +81,7 @@ async fn pass(db: &Db, keep: Keep) {
         ("drift", store::prune_drift(db, before(keep.drift_days)).await),
         ("contents", store::prune_contents(db, before(30)).await),
         ("outbox epochs", store::prune_epochs(db, before(90)).await),
+        ("controllers", store::lapse(db, now.plus_ms(-GONE_MS)).await),
         ("changes", store::settle(db, now).await),
         ("forgotten changes", store::abandon(db, before(ABANDON_DAYS), now).await),
     ];

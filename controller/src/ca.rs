@@ -14,6 +14,7 @@ use lampas_runtime::{
 };
 use lampas_shared::{
     desired::ContentHash,
+    fleet::NodeName,
     id::{ControllerId, FleetId},
     time::UnixMs,
 };
@@ -22,7 +23,11 @@ use thiserror::Error;
 
 pub use web::{WebTls, WebTlsError};
 
-use crate::signer::{AuthorityInfo, Signer, SignerError};
+use crate::{
+    db::{Db, DbError, Tx},
+    fleet,
+    signer::{AuthorityInfo, Signer, SignerError},
+};
 
 /// Why the authorities or the controller's own certificate can't be had.
 #[derive(Debug, Error)]
@@ -30,6 +35,9 @@ pub enum CaError {
     /// The signer.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] DbError),
     /// A key or certificate.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -109,6 +117,24 @@ impl Ca {
     /// When the signer can't be reached or refuses.
     pub async fn rotate(&self) -> Result<AuthorityInfo, CaError> {
         Ok(self.signer.rotate().await?)
+    }
+
+    /// Returns the nodes that would lose their connection if only the newest root were trusted: those that have not said
+    /// that they trust the set as it is, or have no certificate of the intermediate that signs.
+    ///
+    /// # Errors
+    /// When signer or store can't be reached.
+    pub async fn behind(&self, db: &Db) -> Result<Vec<NodeName>, CaError> {
+        let info = self.show().await?;
+        if info.roots.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let (trust, issuer) = (lampas_wire::Trust::new(info.roots).hash(), info.issuer.as_str());
+        let read = db.read(|mut tx: Tx| async move {
+            let behind = fleet::behind(&mut tx, trust, issuer).await?;
+            Ok::<_, DbError>(tx.done(behind))
+        });
+        Ok(read.await?)
     }
 
     /// Ends the trust in the old roots. Agents that have not reported the new set by then must enrol anew.

@@ -14,7 +14,7 @@ use lampas_runtime::{
     Tasks, files, lifecycle,
     telemetry::{self, LogFormat},
 };
-use lampas_shared::access::Preset;
+use lampas_shared::{access::Preset, fleet::NodeName};
 
 use crate::{
     access::Access,
@@ -138,8 +138,14 @@ enum CaCommand {
     Show(Common),
     /// Make a new root; both are trusted until the old one is retired.
     Rotate(Common),
-    /// End the trust in the old roots.
-    Retire(Common),
+    /// End the trust in the old roots, once every node has said that it trusts the new one.
+    Retire {
+        #[command(flatten)]
+        common: Common,
+        /// Go on although nodes are behind: they need a new enrolment token then.
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -283,13 +289,25 @@ async fn token(command: TokenCommand) -> anyhow::Result<()> {
 }
 
 async fn ca(command: CaCommand) -> anyhow::Result<()> {
-    let (CaCommand::Show(common) | CaCommand::Rotate(common) | CaCommand::Retire(common)) = &command;
+    let (CaCommand::Show(common) | CaCommand::Rotate(common) | CaCommand::Retire { common, .. }) = &command;
     let config = common.load()?;
-    let ca = serve::authorities(&config, &open(&config).await?).await?;
+    let db = open(&config).await?;
+    let ca = serve::authorities(&config, &db).await?;
     let info = match &command {
         CaCommand::Show(_) => ca.show().await,
         CaCommand::Rotate(_) => ca.rotate().await,
-        CaCommand::Retire(_) => ca.retire().await,
+        CaCommand::Retire { force, .. } => {
+            let behind = ca.behind(&db).await.context("look at which nodes trust the new root")?;
+            if !behind.is_empty() && !force {
+                bail!(
+                    "{} would lose their connection for good: they have not said yet that they trust the new root, or have no \
+                     certificate under it. Connected nodes say so within minutes of `ca rotate`; with --force those that \
+                     are left need a new enrolment token",
+                    some_names(&behind)
+                );
+            }
+            ca.retire().await
+        }
     };
     let info = info.context("the controller must be running: its signer holds the keys")?;
     for root in &info.roots {
@@ -301,6 +319,15 @@ async fn ca(command: CaCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The first names of a list and how many there are.
+fn some_names(names: &[NodeName]) -> String {
+    const SHOWN: usize = 20;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(NodeName::as_str).collect();
+    let rest = names.len().saturating_sub(SHOWN);
+    let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("{} node(s), {}{rest},", names.len(), shown.join(", "))
 }
 
 fn backup_command(command: &BackupCommand) -> anyhow::Result<()> {

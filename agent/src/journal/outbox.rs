@@ -4,8 +4,8 @@
 //! report may then arrive twice, under two epochs: what it says is the same, and runs of jobs carry their own id.
 //!
 //! The outbox is bounded. When it is full, reports that a later one has made stale (a *received*, a drift that was found
-//! again) go first, oldest first, and are counted. Results never go: then [`JournalError::Full`] tells the sender to keep
-//! them where they are.
+//! again) go first, oldest first. One report in their place says how many and of when, so that the controller knows of
+//! the gap. Results never go: then [`JournalError::Full`] tells the sender to keep them where they are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,10 @@ use std::{
 };
 
 use lampas_runtime::clock;
-use lampas_shared::report::Phase;
+use lampas_shared::{
+    report::{LostReports, Phase},
+    time::UnixMs,
+};
 use lampas_wire::Report;
 use tokio::sync::watch;
 use tracing::warn;
@@ -26,6 +29,8 @@ use super::{
 
 /// The most reports that wait. A node with a job every minute fills it in three days.
 const MAX_REPORTS: usize = 4096;
+/// Room for the report of what was dropped: three numbers.
+const LOST_BYTES: usize = 256;
 /// The most bytes that wait, so that reports with contents can't fill the disk.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -93,11 +98,29 @@ struct Waiting {
     bytes: usize,
     dropped: u64,
     next: u64,
+    /// What the report in the place of dropped ones says, and its number, while it waits.
+    lost: Option<(u64, LostReports)>,
 }
 
+#[derive(Clone)]
 struct Item {
     bytes: usize,
     topic: Topic,
+    /// When it was, by the node's clock.
+    at: UnixMs,
+}
+
+impl Item {
+    fn of(report: &Report, bytes: usize) -> Self {
+        let at = match report {
+            Report::Generation(r) => r.at,
+            Report::Drift(r) => r.at,
+            Report::Job(run) => run.started_at,
+            Report::Operation(run) => run.started_at,
+            Report::Lost(lost) => lost.until,
+        };
+        Self { bytes, topic: Topic::of(report), at }
+    }
 }
 
 /// What a report is about; of the same topic only the latest counts.
@@ -109,6 +132,8 @@ enum Topic {
     Received,
     /// The state of one drift.
     Drift(String),
+    /// What was dropped.
+    Lost,
 }
 
 impl Topic {
@@ -116,7 +141,8 @@ impl Topic {
         match report {
             Report::Generation(r) if r.phase == Phase::Received => Self::Received,
             Report::Drift(r) => Self::Drift(r.target.to_string()),
-            Report::Generation(_) | Report::Job(_) => Self::Result,
+            Report::Generation(_) | Report::Job(_) | Report::Operation(_) => Self::Result,
+            Report::Lost(_) => Self::Lost,
         }
     }
 }
@@ -134,7 +160,10 @@ impl State {
         for (old_key, value) in old {
             let report: Report = record::decode(&old_key, &value)?;
             let seq = waiting.next;
-            waiting.add(seq, value.len(), Topic::of(&report));
+            waiting.add(seq, Item::of(&report, value.len()));
+            if let Report::Lost(lost) = report {
+                waiting.lost = Some((seq, lost));
+            }
             if seq_of(&old_key) != seq {
                 batch.push((old_key, None));
                 kept.push((seq_key(seq), Some(value)));
@@ -162,21 +191,34 @@ impl State {
         let mut added = Vec::new();
         for (seq, report) in (waiting.next..).zip(reports) {
             let value = record::encode(report);
-            added.push((seq, value.len(), Topic::of(report)));
+            added.push((seq, Item::of(report, value.len())));
             batch.push((seq_key(seq), Some(value)));
         }
-        let dropped = waiting.make_room(&added)?;
+        let mut dropped = waiting.make_room(&added)?;
+        let lost = waiting.lost_with(&dropped);
+        if let Some(lost) = lost {
+            let seq = waiting.next + added.len() as u64;
+            let report = Report::Lost(lost);
+            let value = record::encode(&report);
+            added.push((seq, Item::of(&report, value.len())));
+            batch.push((seq_key(seq), Some(value)));
+            // The one before says less, and may be on its way: what comes after counts it again.
+            dropped.extend(waiting.lost.map(|(seq, _)| seq));
+        }
         batch.extend(dropped.iter().map(|seq| (seq_key(*seq), None)));
         store.commit(&batch)?;
         for seq in &dropped {
             waiting.remove(*seq);
         }
-        if !dropped.is_empty() {
-            waiting.dropped += dropped.len() as u64;
-            warn!(count = dropped.len(), total = waiting.dropped, "the outbox is full; stale reports were dropped");
+        for (seq, item) in added {
+            waiting.add(seq, item);
         }
-        for (seq, bytes, topic) in added {
-            waiting.add(seq, bytes, topic);
+        if let Some(lost) = lost {
+            let before = waiting.lost.map_or(0, |(_, before)| before.count);
+            let count = lost.count - before;
+            waiting.dropped += count;
+            waiting.lost = Some((waiting.next - 1, lost));
+            warn!(count, total = waiting.dropped, "the outbox is full; stale reports were dropped");
         }
         let last = waiting.next - 1;
         drop(waiting);
@@ -194,6 +236,7 @@ impl State {
         for seq in done {
             waiting.remove(seq);
         }
+        waiting.lost = waiting.lost.filter(|(lost, _)| *lost > seq);
         Ok(())
     }
 
@@ -204,17 +247,22 @@ impl State {
 
 impl Waiting {
     /// Returns which reports have to go so that the new ones fit.
-    fn make_room(&self, added: &[(u64, usize, Topic)]) -> Result<Vec<u64>, JournalError> {
+    fn make_room(&self, added: &[(u64, Item)]) -> Result<Vec<u64>, JournalError> {
         let mut len = self.items.len() + added.len();
-        let mut bytes = self.bytes + added.iter().map(|(_, b, _)| b).sum::<usize>();
+        let mut bytes = self.bytes + added.iter().map(|(_, item)| item.bytes).sum::<usize>();
         let fits = |len: usize, bytes: usize| len <= MAX_REPORTS && bytes <= MAX_BYTES;
         if fits(len, bytes) {
             return Ok(Vec::new());
         }
-        let mut later: BTreeSet<&Topic> = added.iter().map(|(_, _, t)| t).collect();
+        // What tells of the dropped ones needs a place too, unless it has one.
+        if self.lost.is_none() {
+            len += 1;
+            bytes += LOST_BYTES;
+        }
+        let mut later: BTreeSet<&Topic> = added.iter().map(|(_, item)| &item.topic).collect();
         let mut stale = Vec::new();
         for (seq, item) in self.items.iter().rev() {
-            let superseded = !later.insert(&item.topic) && item.topic != Topic::Result;
+            let superseded = !later.insert(&item.topic) && !matches!(item.topic, Topic::Result | Topic::Lost);
             if superseded || item.topic == Topic::Received {
                 stale.push(*seq);
             }
@@ -229,9 +277,20 @@ impl Waiting {
         Ok(dropped)
     }
 
-    fn add(&mut self, seq: u64, bytes: usize, topic: Topic) {
-        self.items.insert(seq, Item { bytes, topic });
-        self.bytes += bytes;
+    /// Returns what is to be told of reports that go, and of those that went before and were not told yet.
+    fn lost_with(&self, dropped: &[u64]) -> Option<LostReports> {
+        let times = || dropped.iter().filter_map(|seq| Some(self.items.get(seq)?.at));
+        let fresh = LostReports { count: dropped.len() as u64, from: times().min()?, until: times().max()? };
+        Some(self.lost.map_or(fresh, |(_, before)| LostReports {
+            count: before.count + fresh.count,
+            from: before.from.min(fresh.from),
+            until: before.until.max(fresh.until),
+        }))
+    }
+
+    fn add(&mut self, seq: u64, item: Item) {
+        self.bytes += item.bytes;
+        self.items.insert(seq, item);
         self.next = seq + 1;
     }
 

@@ -11,7 +11,7 @@ use lampas_runtime::{clock, random};
 use lampas_shared::{
     desired::Generation,
     id::NodeId,
-    report::{DriftOutcome, DriftReport, GenerationReport, JobRun, Phase, ResourceState, RunOutcome},
+    report::{DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, Phase, ResourceState, RunOutcome},
 };
 
 use super::*;
@@ -173,10 +173,18 @@ fn stale_reports_go_first_and_results_never() {
     (0..4091).for_each(|n| transaction.report(job_run(n)));
     journal.commit(transaction).expect("fits");
     assert_eq!(outbox.counts(), (4096, 0));
-    for n in 0..4 {
+    for n in 0..3 {
         outbox.push(job_run(5000 + n)).expect("something stale gives way");
     }
+    // The fourth gave its place to what tells of them.
     assert_eq!(outbox.counts(), (4096, 4));
+    let lost = |journal: &Journal| {
+        let all = journal.outbox().pending(0, usize::MAX).expect("read");
+        let lost = all.iter().filter_map(|(_, r)| if let Report::Lost(lost) = r { Some(*lost) } else { None });
+        lost.collect::<Vec<_>>()
+    };
+    let told = lost(&journal);
+    assert!(matches!(told[..], [LostReports { count: 4, from, until }] if from <= until), "{told:?}");
     let left = outbox.pending(0, 3).expect("read");
     assert!(
         matches!(&left[0].1, Report::Drift(d) if d.generation.counter == 2),
@@ -186,6 +194,13 @@ fn stale_reports_go_first_and_results_never() {
     assert!(matches!(error, JournalError::Full { len: 4096 }), "{error}");
     outbox.acked(left[0].0).expect("done");
     outbox.push(job_run(6000)).expect("there is room again");
+    drop((outbox, journal));
+    let journal = Journal::open(dir.path()).expect("opens again");
+    assert_eq!(lost(&journal), told, "it outlives the agent until it was told");
+    let last = journal.outbox().push(job_run(7000));
+    assert!(last.is_err(), "it is full");
+    journal.outbox().acked(4097).expect("all are told");
+    assert_eq!((journal.outbox().counts().0, lost(&journal)), (0, Vec::new()));
 }
 
 #[test]

@@ -152,6 +152,12 @@ impl Credentials {
         lampas_wire::Trust::new(trust.roots.iter().map(|r| r.to_vec()).collect()).hash()
     }
 
+    /// Returns whether every one of these authorities is trusted already.
+    pub fn trusts(&self, trust: &lampas_wire::Trust) -> bool {
+        let held = Arc::clone(&lock(&self.inner).trust);
+        trust.roots.iter().all(|root| held.roots.iter().any(|r| r.as_ref() == root.as_slice()))
+    }
+
     /// Returns whether the certificate may have expired: by the controllers' time for certain, by the node's own clock
     /// perhaps.
     pub fn may_be_expired(&self) -> bool {

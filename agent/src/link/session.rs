@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, fmt, future::pending, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use lampas_runtime::random;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
     error::{Chain, Fault},
@@ -24,13 +25,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    Dialled, Dialler, LinkStatus, Outbox, Reconciler,
+    Dialled, Dialler, LinkHandle, LinkStatus, Outbox, Reconciler,
     dial::{RenewError, renew},
     operation,
 };
+use crate::reconcile::Upstream as _;
 
 /// How often the certificate's age is looked at, and how soon a renewal that failed is tried again.
 const RENEWAL_LOOK: Duration = Duration::from_secs(3600);
+/// Over how long nodes spread their renewals when an authority is new.
+const REKEY_SPREAD: Duration = Duration::from_secs(10);
 /// Between attempts to journal a state when the journal says that it may pass (a full disk).
 const TAKE_RETRY: Duration = Duration::from_secs(5);
 /// For the last words to leave.
@@ -143,6 +147,7 @@ impl Session<'_> {
         let mut operations = FuturesUnordered::new();
         let mut renewal: Option<BoxFuture<'static, Result<(), RenewError>>> = None;
         let mut look_at: Option<Instant> = None;
+        let mut has_new_authority = false;
         let mut is_stopping = false;
 
         machine.handle_outbox(*reports.borrow_and_update());
@@ -166,7 +171,15 @@ impl Session<'_> {
                     }
                     Command::Acked(seq) => carried.ack = carried.ack.max(Some(seq)),
                     Command::Take(state) => carried.taking = Some(take(Arc::clone(self.reconciler), *state)),
-                    Command::Trust(trust) => self.trust(trust),
+                    Command::Trust(trust) => {
+                        if !self.dialler.credentials().trusts(&trust) {
+                            // The certificate shall follow before the old authority retires; not all nodes at once.
+                            has_new_authority = true;
+                            let [jitter] = random::bytes::<1>();
+                            look_at = Some(Instant::now() + REKEY_SPREAD * u32::from(jitter) / 255);
+                        }
+                        self.trust(trust);
+                    }
                     Command::Fault(fault) => warn!(fault.code, error = %fault, "the controller reported a fault"),
                     Command::Close(reason) => {
                         farewell(&mut control).await;
@@ -224,9 +237,17 @@ impl Session<'_> {
                 },
                 () = until(look_at) => {
                     look_at = Some(Instant::now() + RENEWAL_LOOK);
-                    if renewal.is_none() && self.is_renewal_due(welcomed.as_ref()) {
-                        let (credentials, connection) = (Arc::clone(self.dialler.credentials()), connection.clone());
-                        renewal = Some(Box::pin(async move { renew(&credentials, &connection).await }));
+                    if renewal.is_none() && (has_new_authority || self.is_renewal_due(welcomed.as_ref())) {
+                        let link = LinkHandle::new(Arc::clone(self.dialler));
+                        let (connection, tells) = (connection.clone(), std::mem::take(&mut has_new_authority));
+                        renewal = Some(Box::pin(async move {
+                            renew(link.credentials(), &connection).await?;
+                            // Whom a node trusts stands in its hello: one from a new socket tells it, and that it works.
+                            if tells && let Err(fault) = link.confirm().await {
+                                warn!(error = %fault, "the new authorities could not be told; the next connection does");
+                            }
+                            Ok(())
+                        }));
                     }
                 }
                 () = until(due) => machine.handle_timeout(self.start.elapsed()),

@@ -1,5 +1,6 @@
 //! The statements of the recurring work.
 
+use lampas_runtime::clock;
 use lampas_shared::{
     event::EventKind,
     id::{ChangeId, ControllerId},
@@ -9,7 +10,10 @@ use lampas_shared::{
 use crate::{
     audit::{Entry, Principal},
     change,
-    db::{Db, DbError, row::Reader},
+    db::{
+        Db, DbError, Tx,
+        row::{Reader, insert_many},
+    },
     event::{self, NewEvent},
     job,
 };
@@ -20,6 +24,7 @@ const SLICE: u32 = 900;
 /// Puts right what an earlier process of this controller left: its sessions ended with it.
 pub async fn begin(db: &Db, controller: ControllerId) -> Result<(), DbError> {
     db.write(|mut tx| async move {
+        seen(&mut tx, controller, clock::now()).await?;
         sqlx::query(
             "UPDATE node SET state = 'offline' WHERE state <> 'offline' AND (id IN \
              (SELECT s.node FROM node_session s WHERE s.controller = ?) OR id NOT IN (SELECT s.node FROM node_session s))",
@@ -35,6 +40,44 @@ pub async fn begin(db: &Db, controller: ControllerId) -> Result<(), DbError> {
         .execute(tx.conn())
         .await?;
         Ok(tx.done(()))
+    })
+    .await
+}
+
+/// Says that this controller is alive.
+pub(super) async fn beat(db: &Db, controller: ControllerId) -> Result<(), DbError> {
+    db.write(|mut tx| async move {
+        seen(&mut tx, controller, clock::now()).await?;
+        Ok(tx.done(()))
+    })
+    .await
+}
+
+async fn seen(tx: &mut Tx, controller: ControllerId, at: UnixMs) -> Result<(), DbError> {
+    let after = tx.dialect().on_conflict(&["id"], &["seen_ms"]);
+    insert_many(tx, "controller", &["id", "seen_ms"], &after, &[()], |b, ()| {
+        b.push_bind(controller.to_string()).push_bind(at.0);
+    })
+    .await
+}
+
+/// Ends the sessions of controllers that have not been heard since a time: nobody else would.
+pub(super) async fn lapse(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let of_silent = "s.closed_ms IS NULL AND s.controller IN (SELECT o.id FROM controller o WHERE o.seen_ms < ?)";
+        let nodes = format!(
+            "UPDATE node SET state = 'offline' WHERE state <> 'offline' AND id IN \
+             (SELECT s.node FROM node_session s WHERE {of_silent})"
+        );
+        let done = sqlx::query(sqlx::AssertSqlSafe(nodes)).bind(before.0).execute(tx.conn()).await?;
+        sqlx::query(
+            "UPDATE node_session SET closed_ms = opened_ms, reason = 'its controller is gone' \
+             WHERE closed_ms IS NULL AND controller IN (SELECT o.id FROM controller o WHERE o.seen_ms < ?)",
+        )
+        .bind(before.0)
+        .execute(tx.conn())
+        .await?;
+        Ok(tx.done(done.rows_affected()))
     })
     .await
 }

@@ -20,6 +20,23 @@ use crate::{
     },
 };
 
+/// The columns of `node_config` that say what a node was given.
+pub(crate) const ASSIGNED: &[&str] = &["epoch", "counter", "hash", "change_id", "assigned_ms"];
+
+/// The columns of `node_config` that say what a node told of it.
+pub(crate) const REPORTED: &[&str] = &[
+    "reported_epoch",
+    "reported_counter",
+    "reported_hash",
+    "phase",
+    "state",
+    "took_ms",
+    "converged",
+    "total",
+    "resources",
+    "reported_ms",
+];
+
 /// What each node was given last.
 pub(crate) type Assigned = HashMap<NodeId, (Generation, ContentHash)>;
 
@@ -60,35 +77,32 @@ pub(crate) async fn assign(
 ) -> Result<(Assigned, Vec<NodeId>), DbError> {
     let mut assigned = load(tx).await?;
     let epoch = epoch(tx).await?;
+    let given = give(tx, compiled, (&assigned, epoch), change).await?;
+    draw(tx, "state", 1).await?;
+    let moved = given.keys().copied().collect();
+    assigned.extend(given);
+    Ok((assigned, moved))
+}
+
+/// The same for who knows what was assigned, with the epoch, and draws the `state` counter itself. Returns what is new.
+pub(crate) async fn give(
+    tx: &mut Tx,
+    compiled: &Compiled,
+    (assigned, epoch): (&Assigned, u64),
+    change: Option<ChangeId>,
+) -> Result<BTreeMap<NodeId, (Generation, ContentHash)>, DbError> {
     let mut moved: BTreeMap<NodeId, (Generation, ContentHash, i64)> = BTreeMap::new();
     for class in compiled.classes() {
         for node in &class.nodes {
-            if let Some(generation) = next(&assigned, epoch, *node, class.hash) {
+            if let Some(generation) = next(assigned, epoch, *node, class.hash) {
                 moved.insert(*node, (generation, class.hash, class.resources.len() as i64));
-                assigned.insert(*node, (generation, class.hash));
             }
         }
     }
     let now = clock::now();
     let rows: Vec<_> = moved.iter().collect();
-    let columns = [
-        "node",
-        "epoch",
-        "counter",
-        "hash",
-        "change_id",
-        "assigned_ms",
-        "reported_epoch",
-        "reported_counter",
-        "reported_hash",
-        "phase",
-        "state",
-        "took_ms",
-        "converged",
-        "total",
-        "resources",
-    ];
-    let update = ["epoch", "counter", "hash", "change_id", "assigned_ms", "phase", "state", "converged", "total"];
+    let columns = [&["node"], ASSIGNED, REPORTED].concat();
+    let update = [ASSIGNED, &["phase", "state", "converged", "total"]].concat();
     let after = tx.dialect().on_conflict(&["node"], &update);
     insert_many(tx, "node_config", &columns, &after, &rows, |b, (node, (generation, hash, total))| {
         b.push_bind(node.to_string())
@@ -105,7 +119,8 @@ pub(crate) async fn assign(
             .push_bind(0_i64)
             .push_bind(0_i64)
             .push_bind(*total)
-            .push_bind("{}");
+            .push_bind("{}")
+            .push_bind(None::<i64>);
     })
     .await?;
     let ids: Vec<NodeId> = moved.keys().copied().collect();
@@ -148,7 +163,6 @@ pub(crate) async fn assign(
             .await?;
         }
     }
-    draw(tx, "state", 1).await?;
     super::progress::settle(tx, None, now).await?;
-    Ok((assigned, ids))
+    Ok(moved.into_iter().map(|(node, (generation, hash, _))| (node, (generation, hash))).collect())
 }

@@ -9,6 +9,7 @@
 
 mod write;
 
+pub(crate) use write::target_key;
 pub(super) use write::seen;
 
 use std::time::Duration;
@@ -39,6 +40,9 @@ pub enum IngestError {
     /// The controller is stopping.
     #[error("the controller is stopping")]
     Stopping,
+    /// A later session of the node is there.
+    #[error("a later connection of this node took over")]
+    Fenced,
     /// The store failed; it was logged where it happened.
     #[error("the store could not take the reports: {0}")]
     Store(String),
@@ -47,6 +51,8 @@ pub enum IngestError {
 #[derive(Debug)]
 pub(super) struct Submission {
     pub(super) node: NodeId,
+    /// The session that they came over; nothing for reports that no session fences.
+    pub(super) session: Option<u64>,
     pub(super) epoch: u64,
     pub(super) reports: Vec<(u64, Report)>,
     reply: oneshot::Sender<Result<u64, IngestError>>,
@@ -61,13 +67,36 @@ impl Ingest {
         Self { queue }
     }
 
-    /// Commits reports of one node, in the order of their sequence. Returns the last sequence that is committed.
+    /// Commits reports of one node, in the order of their sequence, unless a later session than the one that they came
+    /// over was recorded. Returns the last sequence that is committed.
     ///
     /// # Cancellation
     /// Dropping the future does not take the reports back; they may be committed all the same.
+    pub async fn submit_in(
+        &self,
+        session: u64,
+        node: NodeId,
+        epoch: u64,
+        reports: Vec<(u64, Report)>,
+    ) -> Result<u64, IngestError> {
+        self.queue(Some(session), node, epoch, reports).await
+    }
+
+    /// Commits reports that came over no session.
+    #[cfg(test)]
     pub async fn submit(&self, node: NodeId, epoch: u64, reports: Vec<(u64, Report)>) -> Result<u64, IngestError> {
+        self.queue(None, node, epoch, reports).await
+    }
+
+    async fn queue(
+        &self,
+        session: Option<u64>,
+        node: NodeId,
+        epoch: u64,
+        reports: Vec<(u64, Report)>,
+    ) -> Result<u64, IngestError> {
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { node, epoch, reports, reply };
+        let submission = Submission { node, session, epoch, reports, reply };
         self.queue.send(submission).await.map_err(|_| IngestError::Stopping)?;
         answer.await.map_err(|_| IngestError::Stopping)?
     }
@@ -103,14 +132,14 @@ async fn run(db: Db, mut queue: mpsc::Receiver<Submission>, stopping: tokio_util
 
 async fn commit(db: &Db, mut batch: Vec<Submission>) {
     match write::batch(db, &batch).await {
-        Ok(acked) => answer(batch, &acked),
+        Ok(written) => answer(batch, &written),
         Err(error) if batch.len() > 1 => {
             // One node's reports may be what the store can't take: the others must not wait for it.
             warn!(error = %Chain(&error), submissions = batch.len(), "a batch of reports failed; trying them one by one");
             for submission in batch.drain(..) {
                 let one = vec![submission];
                 match write::batch(db, &one).await {
-                    Ok(acked) => answer(one, &acked),
+                    Ok(written) => answer(one, &written),
                     Err(error) => refuse(one, &error),
                 }
             }
@@ -119,11 +148,12 @@ async fn commit(db: &Db, mut batch: Vec<Submission>) {
     }
 }
 
-fn answer(batch: Vec<Submission>, acked: &write::Acked) {
+fn answer(batch: Vec<Submission>, written: &write::Written) {
     for submission in batch {
-        let seq = acked.get(&(submission.node, submission.epoch)).copied().unwrap_or(0);
+        let seq = written.acked.get(&(submission.node, submission.epoch)).copied().unwrap_or(0);
+        let is_fenced = submission.session.is_some_and(|s| written.fenced.contains(&(submission.node, s)));
         // Whoever went away meanwhile gets the acknowledgement when its agent sends again.
-        drop(submission.reply.send(Ok(seq)));
+        drop(submission.reply.send(if is_fenced { Err(IngestError::Fenced) } else { Ok(seq) }));
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, NodeDesired},
     error::{Chain, Fault},
@@ -18,7 +19,11 @@ use lampas_wire::Report;
 use sqlx::{Any, QueryBuilder};
 use tracing::error;
 
-use super::{Desired, Ingest};
+use super::{
+    Desired, Ingest, IngestError,
+    holder::{Holder, holders},
+    refusal,
+};
 use crate::{
     db::{
         Db, DbError, Tx,
@@ -27,7 +32,7 @@ use crate::{
     },
     event::NewEvent,
     fleet,
-    link::{Member, Membership, Presence, StateSource},
+    link::{FENCED, Member, Membership, Presence, Recorded, StateSource},
 };
 
 /// Up to this many connections of a batch get an event each; more are told together.
@@ -88,10 +93,19 @@ impl StateSource for Members {
         Box::pin(async move { self.desired.blob(node, hash).await.map_err(|e| fault(&e)) })
     }
 
-    fn submit(&self, node: NodeId, epoch: u64, reports: Vec<(u64, Report)>) -> BoxFuture<'_, Result<u64, Fault>> {
+    fn submit(
+        &self,
+        node: NodeId,
+        session: u64,
+        epoch: u64,
+        reports: Vec<(u64, Report)>,
+    ) -> BoxFuture<'_, Result<u64, Fault>> {
         Box::pin(async move {
-            let done = self.ingest.submit(node, epoch, reports).await;
-            done.map_err(|e| Fault::passing("store.failed", e.to_string()))
+            let done = self.ingest.submit_in(session, node, epoch, reports).await;
+            done.map_err(|e| match e {
+                IngestError::Fenced => Fault::lasting(FENCED, e.to_string()),
+                IngestError::Stopping | IngestError::Store(_) => Fault::passing("store.failed", e.to_string()),
+            })
         })
     }
 
@@ -114,7 +128,7 @@ impl Membership for Members {
         Box::pin(self.members.ask((node, serial.to_owned()), move |questions| async move {
             let asked = &questions;
             let read = self.db().read(|mut tx| async move {
-                let found = members(&mut tx, asked).await?;
+                let found = members(&mut tx, self.controller, asked).await?;
                 Ok::<_, DbError>(tx.done(found))
             });
             let found = read.await.map(|found| move |q: &(NodeId, String)| found.get(q).cloned());
@@ -122,29 +136,49 @@ impl Membership for Members {
         }))
     }
 
-    fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<(), Fault>> {
+    fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<Vec<Recorded>, Fault>> {
         Box::pin(async move {
             let presence = &presence;
             let write = self.db().write(|mut tx| async move {
-                record(&mut tx, self.controller, presence).await?;
-                Ok::<_, DbError>(tx.done(()))
+                let recorded = record(&mut tx, self.controller, presence).await?;
+                Ok::<_, DbError>(tx.done(recorded))
             });
             write.await.map_err(|e| fault(&e))
         })
     }
 }
 
-async fn members(tx: &mut Tx, asked: &[(NodeId, String)]) -> Result<BTreeMap<(NodeId, String), Member>, DbError> {
+/// A controller that said nothing for so long is not alive: it says something every ten seconds.
+const CONTROLLER_SILENT_MS: i64 = 35_000;
+
+async fn members(
+    tx: &mut Tx,
+    controller: ControllerId,
+    asked: &[(NodeId, String)],
+) -> Result<BTreeMap<(NodeId, String), Member>, DbError> {
+    let alive = clock::now().plus_ms(-CONTROLLER_SILENT_MS);
     let (mut nodes, mut revoked) = (BTreeMap::new(), BTreeSet::new());
     for chunk in id_chunks(asked) {
         let ids: Vec<NodeId> = chunk.iter().map(|(node, _)| *node).collect();
-        let mut query =
-            QueryBuilder::<Any>::new("SELECT n.id, n.name, n.machine, n.revoked_ms FROM node n WHERE n.id IN ");
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT n.id, n.name, n.machine, n.revoked_ms, n.trust, s.controller, o.seen_ms FROM node n \
+             LEFT JOIN node_session s ON s.node = n.id AND s.closed_ms IS NULL \
+             LEFT JOIN controller o ON o.id = s.controller WHERE n.id IN ",
+        );
         push_ids(&mut query, &ids);
         for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
             let r = Reader::new("node", row);
             let is_revoked = r.maybe_int("revoked_ms")?.is_some();
-            let member = Member { name: r.parse("name")?, is_revoked, machine: r.text("machine")? };
+            let holder: Option<ControllerId> = r.maybe_parse("controller")?;
+            let is_elsewhere =
+                holder.is_some_and(|h| h != controller) && r.maybe_time("seen_ms")?.is_some_and(|seen| seen > alive);
+            let member = Member {
+                name: r.parse("name")?,
+                is_revoked,
+                machine: r.text("machine")?,
+                is_elsewhere,
+                trust: r.text("trust")?,
+            };
             nodes.insert(r.parse::<NodeId>("id")?, member);
         }
         let serials: Vec<&String> = chunk.iter().map(|(_, serial)| serial).collect();
@@ -168,16 +202,25 @@ async fn members(tx: &mut Tx, asked: &[(NodeId, String)]) -> Result<BTreeMap<(No
 }
 
 /// Records presence. What happened to one node stays in its order: the first of each node is recorded, then the second.
-async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) -> Result<(), DbError> {
+async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) -> Result<Vec<Recorded>, DbError> {
     let single = presence.len() <= SINGLE_EVENTS;
     let mut count: HashMap<NodeId, usize> = HashMap::new();
     let mut rounds: Vec<Vec<&Presence>> = Vec::new();
+    let (mut trusts, mut declined) = (BTreeMap::new(), BTreeMap::new());
     for one in presence {
         let round = match one {
             Presence::Connected { node, .. } | Presence::Disconnected { node, .. } | Presence::Heard { node, .. } => {
                 let count = count.entry(*node).or_default();
                 *count += 1;
                 *count - 1
+            }
+            Presence::Trusts { node, trust } => {
+                trusts.insert(*node, *trust);
+                continue;
+            }
+            Presence::Declined { node, fault, at } => {
+                declined.insert(*node, (fault, *at));
+                continue;
             }
             Presence::Refused { node, address, reason, .. } => {
                 let event = NewEvent::new(EventKind::NodeRefused).with("address", address).with("reason", reason);
@@ -193,11 +236,11 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
         }
         rounds[round].push(one);
     }
-    let (mut came, mut went) = (0, 0);
+    let (mut came, mut went, mut recorded) = (0, 0, Vec::new());
     for round in rounds {
-        came += connected(tx, controller, &round, single).await?;
+        came += connected(tx, controller, &round, single, &mut recorded).await?;
         went += disconnected(tx, controller, &round, single).await?;
-        heard(tx, &round, single).await?;
+        heard(tx, controller, &round, single).await?;
     }
     if !single && came > 0 {
         tx.event(NewEvent::new(EventKind::NodeConnected).with("nodes", came));
@@ -205,11 +248,14 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
     if !single && went > 0 {
         tx.event(NewEvent::new(EventKind::NodeDisconnected).with("nodes", went));
     }
-    Ok(())
+    fleet::set_trust(tx, &trusts).await?;
+    refusal::record(tx, &declined).await?;
+    Ok(recorded)
 }
 
 struct Came<'a> {
     node: NodeId,
+    connection: u64,
     address: String,
     facts: &'a NodeFacts,
     at: UnixMs,
@@ -220,11 +266,16 @@ async fn connected(
     controller: ControllerId,
     presence: &[&Presence],
     single: bool,
+    recorded: &mut Vec<Recorded>,
 ) -> Result<usize, DbError> {
     let came = presence.iter().filter_map(|p| match p {
-        Presence::Connected { node, address, facts, at } => {
-            Some(Came { node: *node, address: fleet::bounded(address, 64), facts, at: *at })
-        }
+        Presence::Connected { node, connection, address, facts, at } => Some(Came {
+            node: *node,
+            connection: *connection,
+            address: fleet::bounded(address, 64),
+            facts,
+            at: *at,
+        }),
         _ => None,
     });
     let mut came: Vec<Came<'_>> = came.collect();
@@ -260,7 +311,11 @@ async fn connected(
         push_ids(&mut query, chunk);
         query.build().persistent(false).execute(tx.conn()).await?;
     }
+    let held = holders(tx, &ids).await?;
     for one in &came {
+        if let Some(holder) = held.get(&one.node) {
+            recorded.push(Recorded { node: one.node, connection: one.connection, session: holder.epoch });
+        }
         // Most nodes say the same each time.
         if known[&one.node].as_ref() != Some(one.facts) {
             fleet::set_facts(tx, one.node, one.facts, one.at).await?;
@@ -280,8 +335,13 @@ async fn disconnected(
 ) -> Result<usize, DbError> {
     let mut by_reason: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
     let (mut went, mut latest) = (Vec::new(), 0);
+    let named = presence.iter().filter_map(|p| if let Presence::Disconnected { node, .. } = p { Some(*node) } else { None });
+    let held = holders(tx, &named.collect::<Vec<_>>()).await?;
     for one in presence {
-        if let Presence::Disconnected { node, reason, at } = one {
+        // The end of a session that a later one replaced says nothing of the node.
+        if let Presence::Disconnected { node, session, reason, at } = one
+            && is_held(held.get(node), controller, *session)
+        {
             by_reason.entry(fleet::bounded(reason, 255)).or_default().push(*node);
             went.push(*node);
             latest = latest.max(at.0);
@@ -308,12 +368,25 @@ async fn disconnected(
     Ok(went.len())
 }
 
-async fn heard(tx: &mut Tx, presence: &[&Presence], single: bool) -> Result<(), DbError> {
+/// Whether a session is its node's newest. One that ended before it was recorded is known by its controller alone.
+fn is_held(holder: Option<&Holder>, controller: ControllerId, session: Option<u64>) -> bool {
+    holder.is_some_and(|h| h.controller == controller && session.is_none_or(|s| s == h.epoch))
+}
+
+async fn heard(
+    tx: &mut Tx,
+    controller: ControllerId,
+    presence: &[&Presence],
+    single: bool,
+) -> Result<(), DbError> {
+    let named = presence.iter().filter_map(|p| if let Presence::Heard { node, .. } = p { Some(*node) } else { None });
+    let held = holders(tx, &named.collect::<Vec<_>>()).await?;
     for (wanted, state, word) in [(true, "stale", "silent"), (false, "online", "heard again")] {
         let (mut nodes, mut latest) = (Vec::new(), 0);
         for one in presence {
-            if let Presence::Heard { node, is_stale, at } = one
+            if let Presence::Heard { node, session, is_stale, at } = one
                 && *is_stale == wanted
+                && is_held(held.get(node), controller, Some(*session))
             {
                 nodes.push(*node);
                 latest = latest.max(at.0);

@@ -7,9 +7,11 @@ use lampas_shared::{
     error::Fault,
     id::{ChangeId, NodeId},
     object::Target,
-    report::{DriftReport, GenerationReport, JobRun, Phase, ResourceReport, ResourceState},
+    report::{DriftReport, GenerationReport, JobRun, LostReports, Phase, ResourceReport, ResourceState},
+    time::UnixMs,
 };
 use lampas_wire::Report;
+use serde::{Deserialize, Serialize};
 
 use super::progress::Step;
 
@@ -42,10 +44,43 @@ pub(crate) struct Outcome {
     pub(crate) runs: Vec<JobRun>,
     /// A generation that the node undid.
     pub(crate) quarantined: Option<Generation>,
+    /// Reports that the node dropped.
+    pub(crate) lost: Vec<LostReports>,
+}
+
+/// What `node_config.resources` says of one resource: its state, and since when in milliseconds. Rows of an earlier version
+/// have the state alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Told {
+    Since(ResourceState, i64),
+    State(ResourceState),
+}
+
+impl Told {
+    /// Returns the state.
+    pub(crate) fn state(self) -> ResourceState {
+        match self {
+            Self::Since(state, _) | Self::State(state) => state,
+        }
+    }
+
+    /// Returns since when it is so.
+    pub(crate) fn since(self) -> Option<UnixMs> {
+        match self {
+            Self::Since(_, ms) => Some(UnixMs(ms)),
+            Self::State(_) => None,
+        }
+    }
+}
+
+/// Reads `node_config.resources`.
+pub(crate) fn told(text: &str) -> BTreeMap<Target, Told> {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// Folds the reports of one node, in their order.
-pub(crate) fn fold(node: NodeId, current: Option<&Current>, reports: Vec<Report>) -> Outcome {
+pub(crate) fn fold(node: NodeId, current: Option<&Current>, reports: Vec<Report>, now: UnixMs) -> Outcome {
     let mut outcome = Outcome::default();
     let mut config = current.cloned();
     for report in reports {
@@ -55,7 +90,7 @@ pub(crate) fn fold(node: NodeId, current: Option<&Current>, reports: Vec<Report>
         match report {
             Report::Generation(report) => {
                 if let Some(config) = &mut config {
-                    generation(node, config, report, &mut outcome);
+                    generation(node, config, report, &mut outcome, now);
                 }
             }
             Report::Drift(mut report) => {
@@ -68,6 +103,7 @@ pub(crate) fn fold(node: NodeId, current: Option<&Current>, reports: Vec<Report>
                 cut(&mut run.user, 64);
                 outcome.runs.push(run);
             }
+            Report::Lost(lost) => outcome.lost.push(lost),
         }
     }
     outcome.config = config.filter(|c| Some(c) != current);
@@ -80,11 +116,17 @@ fn is_storable(report: &Report) -> bool {
     match report {
         Report::Generation(report) => fits(report.generation),
         Report::Drift(report) => fits(report.generation),
-        Report::Job(_) => true,
+        Report::Job(_) | Report::Lost(_) => true,
     }
 }
 
-fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outcome: &mut Outcome) {
+fn generation(
+    node: NodeId,
+    config: &mut Current,
+    report: GenerationReport,
+    outcome: &mut Outcome,
+    now: UnixMs,
+) {
     config.reported = (report.generation, report.hash.to_string());
     if report.phase == Phase::Quarantined {
         outcome.quarantined = Some(report.generation);
@@ -116,7 +158,7 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
             config.phase = if report.phase == Phase::Applied { "applied" } else { "confirmed" }.to_owned();
             config.state = state;
             if report.phase == Phase::Applied || !report.resources.is_empty() {
-                take_resources(config, &report.resources, outcome);
+                take_resources(config, &report.resources, outcome, now);
             }
             match state {
                 ResourceState::Failed | ResourceState::Blocked => "failed",
@@ -127,7 +169,7 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
         Phase::Quarantined => {
             config.phase = "quarantined".to_owned();
             config.state = ResourceState::Failed;
-            take_resources(config, &report.resources, outcome);
+            take_resources(config, &report.resources, outcome, now);
             fault = fault.or_else(|| {
                 Some(Fault::lasting(
                     "node.quarantined",
@@ -144,18 +186,31 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
     }
 }
 
-fn take_resources(config: &mut Current, resources: &[ResourceReport], outcome: &mut Outcome) {
+fn take_resources(config: &mut Current, resources: &[ResourceReport], outcome: &mut Outcome, now: UnixMs) {
+    let before = told(&config.resources);
+    let told_before = config.told_ms;
     config.told_ms = None;
     config.total = resources.len() as u64;
     config.converged = resources.iter().filter(|r| r.state == ResourceState::Converged).count() as u64;
-    config.resources = compact(resources);
+    config.resources = compact(resources, &before, told_before, now);
     let loud = |r: &&ResourceReport| r.state != ResourceState::Converged || r.fault.is_some() || !r.notes.is_empty();
     outcome.exceptions = Some(resources.iter().filter(loud).cloned().collect());
 }
 
 /// The quiet resources by target alone: what is said of the others stands in rows of their own.
-fn compact(resources: &[ResourceReport]) -> String {
-    let states: BTreeMap<&Target, &str> = resources.iter().map(|r| (&r.target, r.state.as_str())).collect();
+/// A state that did not change keeps its time.
+fn compact(
+    resources: &[ResourceReport],
+    before: &BTreeMap<Target, Told>,
+    told_before: Option<i64>,
+    now: UnixMs,
+) -> String {
+    let one = |r: &ResourceReport| {
+        let same = before.get(&r.target).filter(|b| b.state() == r.state);
+        let since = same.and_then(|b| b.since().map(|s| s.0).or(told_before));
+        Told::Since(r.state, since.unwrap_or(now.0))
+    };
+    let states: BTreeMap<&Target, Told> = resources.iter().map(|r| (&r.target, one(r))).collect();
     crate::db::row::to_json(&states)
 }
 

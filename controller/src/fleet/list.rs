@@ -16,9 +16,10 @@ use crate::db::{
     row::{Reader, id_chunks, push_ids},
 };
 
-const FROM: &str = " FROM node n LEFT JOIN node_config c ON c.node = n.id WHERE 1 = 1";
+const FROM: &str = " FROM node n LEFT JOIN node_config c ON c.node = n.id LEFT JOIN node_refusal u ON u.node = n.id \
+                    WHERE 1 = 1";
 const COLUMNS: &str = "n.id, n.name, n.address, n.state, n.seen_ms, n.revoked_ms, c.epoch, c.counter, c.reported_epoch, \
-                       c.reported_counter, c.phase, c.state AS config, c.converged, c.total";
+                       c.reported_counter, c.phase, c.state AS config, c.converged, c.total, u.code AS refusal";
 
 /// Which nodes are wanted.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,8 @@ pub struct NodeFilter {
     pub config: Option<ResourceState>,
     /// In this phase of their generation.
     pub phase: Option<&'static str>,
+    /// Only those that don't take the state that they shall have.
+    pub is_refusing: bool,
     /// Whether revoked ones are listed too.
     pub with_revoked: bool,
 }
@@ -68,6 +71,9 @@ impl NodeFilter {
         }
         if let Some(phase) = self.phase {
             query.push(" AND c.phase = ").push_bind(phase);
+        }
+        if self.is_refusing {
+            query.push(" AND u.node IS NOT NULL");
         }
         if let Some(config) = self.config {
             query.push(" AND COALESCE(c.state, 'waiting') = ").push_bind(config.as_str());
@@ -146,6 +152,12 @@ fn summary(row: &AnyRow, roles: Option<Vec<RoleName>>, labels: Option<Labels>) -
     let (converged, resources) = (count("converged")?, count("total")?);
     let phase = r.maybe_text("phase")?.unwrap_or_default();
     let is_revoked = r.maybe_int("revoked_ms")?.is_some();
+    let refusal = r.maybe_text("refusal")?;
+    let open = resources.saturating_sub(converged);
+    let attention = match refusal.filter(|_| !is_revoked) {
+        Some(code) => declined(&code).to_owned(),
+        None => attention(state, config, &phase, is_revoked, open),
+    };
     Ok(NodeSummary {
         id: r.parse("id")?,
         name: r.parse("name")?,
@@ -160,8 +172,31 @@ fn summary(row: &AnyRow, roles: Option<Vec<RoleName>>, labels: Option<Labels>) -
         last_seen_at: r.maybe_time("seen_ms")?,
         address: r.maybe_text("address")?,
         is_revoked,
-        attention: attention(state, config, &phase, is_revoked, resources.saturating_sub(converged)),
+        attention,
     })
+}
+
+/// The refusals of a state because the node holds a newer one.
+fn is_behind(code: &str) -> bool {
+    matches!(code, "desired.stale" | "desired.older" | "desired.generation_reused")
+}
+
+/// One phrase on why a node doesn't take its state.
+fn declined(code: &str) -> &'static str {
+    if is_behind(code) { "holds a newer state than this store has" } else { "does not take its state" }
+}
+
+/// What to do about a node that doesn't take its state.
+pub(super) fn remedy(code: &str) -> &'static str {
+    if is_behind(code) {
+        "An old store is in charge: the node was given a newer state by another one. If this store shall lead, restore \
+         its backup with `lampas-controller restore`, which opens a new epoch; else stop this controller and start the \
+         one that led the fleet last."
+    } else if code == "desired.too_large" {
+        "Its state is too large to be sent: give it fewer objects, or smaller ones."
+    } else {
+        "Look at the agent's log on the node; if it was restored from another machine's image, enrol it anew."
+    }
 }
 
 /// One phrase on what is wrong with a node; empty when nothing is.

@@ -10,7 +10,10 @@ use lampas_shared::{
     time::UnixMs,
 };
 
-use crate::db::{DbError, Tx, row::Reader};
+use crate::{
+    change,
+    db::{DbError, Tx, row::Reader},
+};
 
 /// One resource as its node reported it.
 #[derive(Debug, Clone)]
@@ -63,10 +66,34 @@ pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<ResourceStates
         let r = Reader::new("node_config", &row);
         let since = r.maybe_time("reported_ms")?.unwrap_or_default();
         (told_at, is_received) = (since, r.text("phase")? == "received");
-        let text = r.text("resources")?;
-        let all: BTreeMap<Target, ResourceState> = if text.is_empty() { BTreeMap::new() } else { r.json("resources")? };
-        let row = |state| ResourceRow { state, fault: None, notes: Vec::new(), since };
-        states.extend(all.into_iter().map(|(target, state)| (target, row(state))));
+        let all = change::told(&r.text("resources")?);
+        let row = |told: change::Told| ResourceRow {
+            state: told.state(),
+            fault: None,
+            notes: Vec::new(),
+            since: told.since().unwrap_or(since),
+        };
+        states.extend(all.into_iter().map(|(target, told)| (target, row(told))));
+    }
+    // A drift that ended since then ended a state too.
+    let ended = sqlx::query(
+        "SELECT d.target_key, MAX(d.ended_ms) AS last_ms FROM drift d WHERE d.node = ? AND d.ended_ms IS NOT NULL \
+         GROUP BY d.target_key",
+    )
+    .bind(node.to_string())
+    .fetch_all(tx.conn())
+    .await?;
+    let ended = ended.iter().map(|row| {
+        let r = Reader::new("drift", row);
+        Ok::<_, DbError>((r.text("target_key")?, r.time("last_ms")?))
+    });
+    let ended: BTreeMap<String, UnixMs> = ended.collect::<Result<_, _>>()?;
+    if !ended.is_empty() {
+        for (target, row) in &mut states {
+            if let Some(last) = ended.get(&change::target_key(target)) {
+                row.since = row.since.max(*last);
+            }
+        }
     }
     // What is not quietly in force says more, in a row of its own.
     let rows = sqlx::query("SELECT s.report, s.at_ms FROM resource_state s WHERE s.node = ?")
@@ -76,8 +103,13 @@ pub async fn resource_states(tx: &mut Tx, node: NodeId) -> Result<ResourceStates
     for row in &rows {
         let r = Reader::new("resource_state", row);
         let report: ResourceReport = r.json("report")?;
-        let row =
-            ResourceRow { state: report.state, fault: report.fault, notes: report.notes, since: r.time("at_ms")? };
+        let quiet = states.get(&report.target).filter(|q| q.state == report.state);
+        let since = match quiet.filter(|q| q.state == ResourceState::Converged) {
+            // In force with a note: since when it is in force, not since when the note is there.
+            Some(quiet) => quiet.since,
+            None => r.time("at_ms")?,
+        };
+        let row = ResourceRow { state: report.state, fault: report.fault, notes: report.notes, since };
         states.insert(report.target, row);
     }
     Ok(ResourceStates { told: states, told_at, is_received })

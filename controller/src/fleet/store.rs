@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use lampas_api::{Node, NodeUpdate};
+use lampas_api::{Node, NodeRefusal, NodeUpdate};
 use lampas_runtime::clock;
 use lampas_shared::{
     TextError,
+    desired::ContentHash,
     event::EventKind,
     fleet::{Labels, NodeFacts, NodeName, RoleName},
     id::NodeId,
@@ -83,8 +84,10 @@ pub async fn find(tx: &mut Tx, id_or_name: &str) -> Result<Node, FleetError> {
 pub async fn get(tx: &mut Tx, id: NodeId) -> Result<Option<Node>, DbError> {
     let Some(row) = sqlx::query(
         "SELECT n.observed_address, n.enrolled_ms, n.revision, c.reported_epoch, c.reported_counter, c.phase, f.facts, \
+         u.code, u.message, u.at_ms, \
          (SELECT MAX(x.not_after_ms) FROM certificate x WHERE x.node = n.id AND x.revoked_ms IS NULL) AS expires_ms \
-         FROM node n LEFT JOIN node_config c ON c.node = n.id LEFT JOIN node_facts f ON f.node = n.id WHERE n.id = ?",
+         FROM node n LEFT JOIN node_config c ON c.node = n.id LEFT JOIN node_facts f ON f.node = n.id \
+         LEFT JOIN node_refusal u ON u.node = n.id WHERE n.id = ?",
     )
     .bind(id.to_string())
     .fetch_optional(tx.conn())
@@ -99,6 +102,12 @@ pub async fn get(tx: &mut Tx, id: NodeId) -> Result<Option<Node>, DbError> {
     let enrolled_at = r.time("enrolled_ms")?;
     let certificate_expires_at = r.maybe_time("expires_ms")?;
     let revision = r.count("revision")?;
+    let refusal = match (r.maybe_text("code")?, r.maybe_text("message")?, r.maybe_time("at_ms")?) {
+        (Some(code), Some(message), Some(since)) => {
+            Some(NodeRefusal { remedy: list::remedy(&code).to_owned(), code, message, since })
+        }
+        _ => None,
+    };
     let facts = r.maybe_json::<NodeFacts>("facts")?.unwrap_or_default();
     let Some(summary) = list::summaries(tx, &[id]).await?.pop() else { return Ok(None) };
     Ok(Some(Node {
@@ -113,6 +122,7 @@ pub async fn get(tx: &mut Tx, id: NodeId) -> Result<Option<Node>, DbError> {
             _ => None,
         },
         quarantined: reported.filter(|_| phase == "quarantined"),
+        refusal,
         revision,
     }))
 }
@@ -219,6 +229,7 @@ pub async fn remove(tx: &mut Tx, id: NodeId, by: &Principal, reason: &str) -> Re
         "DELETE FROM node_role WHERE node = ?",
         "DELETE FROM node_label WHERE node = ?",
         "DELETE FROM node_session WHERE node = ?",
+        "DELETE FROM node_refusal WHERE node = ?",
         "DELETE FROM node_config WHERE node = ?",
         "DELETE FROM resource_state WHERE node = ?",
         "DELETE FROM drift WHERE node = ?",
@@ -273,6 +284,37 @@ pub async fn said(tx: &mut Tx, ids: &[NodeId]) -> Result<BTreeMap<NodeId, Option
         }
     }
     Ok(found)
+}
+
+/// Stores whom nodes say that they trust.
+pub async fn set_trust(tx: &mut Tx, trusts: &BTreeMap<NodeId, ContentHash>) -> Result<(), DbError> {
+    let mut by_set: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
+    for (node, trust) in trusts {
+        by_set.entry(trust.to_string()).or_default().push(*node);
+    }
+    for (trust, nodes) in by_set {
+        for chunk in crate::db::row::id_chunks(&nodes) {
+            let mut query = QueryBuilder::<Any>::new("UPDATE node SET trust = ");
+            query.push_bind(trust.clone()).push(" WHERE id IN ");
+            crate::db::row::push_ids(&mut query, chunk);
+            query.build().persistent(false).execute(tx.conn()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the nodes that could not connect if only the newest authority were trusted: those that have not said that they
+/// trust this set, and those whose certificate another intermediate signed. Revoked ones don't count.
+pub async fn behind(tx: &mut Tx, trust: ContentHash, issuer: &str) -> Result<Vec<NodeName>, DbError> {
+    let rows = sqlx::query(
+        "SELECT n.name FROM node n WHERE n.revoked_ms IS NULL AND (n.trust <> ? OR NOT EXISTS (SELECT 1 FROM certificate x \
+         WHERE x.node = n.id AND x.revoked_ms IS NULL AND x.issuer = ?)) ORDER BY n.name",
+    )
+    .bind(trust.to_string())
+    .bind(bounded(issuer, 255))
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter().map(|row| Reader::new("node", row).parse("name")).collect()
 }
 
 /// Stores the hash of a node's machine-id.

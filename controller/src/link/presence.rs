@@ -11,7 +11,10 @@ use lampas_shared::{id::NodeId, time::UnixMs};
 use tokio::{sync::Notify, time::sleep};
 use tracing::{error, warn};
 
-use super::source::{Membership, Presence};
+use super::{
+    operation::Gate,
+    source::{Membership, Presence},
+};
 
 /// How long changes are gathered. Shorter than a person notices.
 const GATHER: Duration = Duration::from_millis(50);
@@ -39,6 +42,9 @@ pub(super) struct Board {
 struct Waiting {
     nodes: BTreeMap<NodeId, Vec<Presence>>,
     refused: Vec<Presence>,
+    /// The last of what each node said of whom it trusts, and of a state that it doesn't take.
+    trusts: BTreeMap<NodeId, Presence>,
+    declined: BTreeMap<NodeId, Presence>,
     /// When each node's refusal was put here last.
     told: BTreeMap<NodeId, UnixMs>,
 }
@@ -55,6 +61,8 @@ impl Board {
                 }
                 of_node.push(presence);
             }
+            Presence::Trusts { node, .. } => drop(waiting.trusts.insert(*node, presence)),
+            Presence::Declined { node, .. } => drop(waiting.declined.insert(*node, presence)),
             // Strangers stay out of the store, where they could write without end; they are logged.
             Presence::Refused { node: Some(node), at, .. } => {
                 let last = waiting.told.get(node).copied();
@@ -77,6 +85,8 @@ impl Board {
     fn take(&self) -> Vec<Presence> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch: Vec<_> = std::mem::take(&mut waiting.refused);
+        batch.extend(std::mem::take(&mut waiting.trusts).into_values());
+        batch.extend(std::mem::take(&mut waiting.declined).into_values());
         while batch.len() < BATCH
             && let Some((_, of_node)) = waiting.nodes.pop_first()
         {
@@ -87,7 +97,7 @@ impl Board {
 }
 
 /// Records what is on the board until the tasks stop, and then what is left.
-pub(super) fn record(tasks: &Tasks, board: Arc<Board>, members: Arc<dyn Membership>) {
+pub(super) fn record(tasks: &Tasks, board: Arc<Board>, members: Arc<dyn Membership>, gate: Gate) {
     let stopping = tasks.stopping();
     tasks.spawn("presence", async move {
         loop {
@@ -103,7 +113,7 @@ pub(super) fn record(tasks: &Tasks, board: Arc<Board>, members: Arc<dyn Membersh
                 if batch.is_empty() {
                     break;
                 }
-                write(members.as_ref(), batch).await;
+                write(members.as_ref(), &gate, batch).await;
             }
             if is_last {
                 return;
@@ -112,17 +122,26 @@ pub(super) fn record(tasks: &Tasks, board: Arc<Board>, members: Arc<dyn Membersh
     });
 }
 
-async fn write(members: &dyn Membership, batch: Vec<Presence>) {
+async fn write(members: &dyn Membership, gate: &Gate, batch: Vec<Presence>) {
     for pause_ms in [100, 1000, 5000] {
         match members.record(batch.clone()).await {
-            Ok(()) => return,
+            Ok(recorded) => return recorded.iter().for_each(|r| gate.registry.recorded(r)),
             Err(fault) => {
                 warn!(error = %fault, changes = batch.len(), "who is connected could not be recorded; trying again");
                 sleep(Duration::from_millis(pause_ms)).await;
             }
         }
     }
-    if let Err(fault) = members.record(batch).await {
-        error!(error = %fault, "who is connected was not recorded");
+    match members.record(batch.clone()).await {
+        Ok(recorded) => recorded.iter().for_each(|r| gate.registry.recorded(r)),
+        Err(fault) => {
+            error!(error = %fault, "who is connected was not recorded");
+            // Reports of a session that isn't recorded can't be committed: its agent comes again.
+            for presence in &batch {
+                if let Presence::Connected { node, connection, .. } = presence {
+                    gate.registry.unrecorded(*node, *connection);
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,6 +17,8 @@ use tokio::{
     sync::{Notify, watch},
     time::{Duration, Instant},
 };
+
+use super::source::Recorded;
 
 /// How long a close is remembered against handshakes that were judged before it: longer than any of them may take.
 const CLOSED_MEMORY: Duration = Duration::from_secs(60);
@@ -38,6 +40,10 @@ struct Inner {
 /// One session as the others see it. It outlives the connection harmlessly.
 #[derive(Debug)]
 pub(super) struct Handle {
+    /// Its number within this process, from 1.
+    pub(super) number: u64,
+    /// The number that the store gave the session; 0 until it is recorded.
+    session: AtomicU64,
     pub(super) connection: Connection,
     inbox: Mutex<Inbox>,
     pub(super) called: Notify,
@@ -54,6 +60,8 @@ pub(super) struct Inbox {
     pub(super) wake: bool,
     /// The trusted authorities changed.
     pub(super) trust: bool,
+    /// The session was recorded.
+    pub(super) recorded: bool,
     /// Operations that began and ended.
     pub(super) began: usize,
     pub(super) ended: usize,
@@ -89,14 +97,22 @@ pub(super) enum Entry {
 
 impl Handle {
     pub(super) fn new(connection: Connection) -> Arc<Self> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         let stale = watch::Sender::new(false);
         Arc::new(Self {
+            number: LAST.fetch_add(1, Ordering::Relaxed) + 1,
+            session: AtomicU64::new(0),
             connection,
             inbox: Mutex::default(),
             called: Notify::new(),
             stale,
             closing: AtomicBool::new(false),
         })
+    }
+
+    /// Returns the number that the store gave the session; nothing until it is recorded.
+    pub(super) fn session(&self) -> Option<u64> {
+        Some(self.session.load(Ordering::Relaxed)).filter(|s| *s > 0)
     }
 
     /// Asks the session's task for something.
@@ -155,6 +171,22 @@ impl Registry {
             lock(&claims.0).remove(&node);
         }
         is_its
+    }
+
+    /// Tells a session the number that the store gave it: from here on its reports may be committed.
+    pub(super) fn recorded(&self, recorded: &Recorded) {
+        if let Some(handle) = self.get(recorded.node).filter(|h| h.number == recorded.connection) {
+            handle.session.store(recorded.session, Ordering::Relaxed);
+            handle.call(|inbox| inbox.recorded = true);
+        }
+    }
+
+    /// Ends a session that could not be recorded.
+    pub(super) fn unrecorded(&self, node: NodeId, connection: u64) {
+        if let Some(handle) = self.get(node).filter(|h| h.number == connection) {
+            let message = "the controller's store does not answer".to_owned();
+            handle.call(|inbox| inbox.close = Some(Goodbye { reason: GoodbyeReason::Stopping, message }));
+        }
     }
 
     /// Returns a node's session.

@@ -155,7 +155,7 @@ impl Link {
         let server = quic::server_config(&credentials.identity, &credentials.trust)?;
         let endpoint = quic::listen(config.listen, server, &config.reset_key)?;
         let board = Arc::<Board>::default();
-        presence::record(tasks, Arc::clone(&board), Arc::clone(&parts.members));
+        presence::record(tasks, Arc::clone(&board), Arc::clone(&parts.members), gate.clone());
         let shared = Arc::new(Shared {
             gate,
             parts,

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use super::{
     registry::{Claim, Entry, Handle},
     server::Shared,
-    source::{Member, Presence, Shown},
+    source::{FENCED, Member, Presence, Shown},
     stream::{CHUNK_BYTES, StreamError, read_kind, read_message, write_message},
 };
 
@@ -71,7 +71,7 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, node: Nod
     drop(driver);
     if is_session && shared.gate.registry.leave(&shared.gate.claims, node, &handle) {
         info!(node.id = %node, reason, "a node disconnected");
-        shared.board.add(Presence::Disconnected { node, reason, at: clock::now() });
+        shared.board.add(Presence::Disconnected { node, session: handle.session(), reason, at: clock::now() });
     }
 }
 
@@ -245,12 +245,13 @@ impl Driver {
                 Command::Commit(seq, report) => self.reports.push((seq, *report)),
                 Command::Silent(is_stale) => {
                     self.handle.stale.send_replace(is_stale);
-                    if self.is_session {
-                        self.shared.board.add(Presence::Heard { node: self.node, is_stale, at: clock::now() });
-                    }
+                    self.heard(is_stale);
                 }
                 Command::Fault(fault) => {
                     warn!(node.id = %self.node, fault.code, "a node refused what it was sent: {fault}");
+                    if self.is_session && fault.code.starts_with("desired.") {
+                        self.shared.board.add(Presence::Declined { node: self.node, fault, at: clock::now() });
+                    }
                 }
                 Command::Close(reason) => return Some(reason),
             }
@@ -259,11 +260,15 @@ impl Driver {
     }
 
     fn start_work(&mut self) {
-        if self.submitting.is_none() && !self.reports.is_empty() {
+        // Until the session is recorded, reports wait: nobody could tell them from those of an older session.
+        if self.submitting.is_none()
+            && !self.reports.is_empty()
+            && let Some(session) = self.handle.session()
+        {
             let reports = std::mem::take(&mut self.reports);
             let (source, node) = (Arc::clone(&self.shared.parts.source), self.node);
             let epoch = self.hello.as_ref().map_or(0, |h| h.outbox_epoch);
-            self.submitting = Some(async move { source.submit(node, epoch, reports).await }.boxed());
+            self.submitting = Some(async move { source.submit(node, session, epoch, reports).await }.boxed());
         }
     }
 
@@ -299,12 +304,20 @@ impl Driver {
                 return self.machine.handle_close(now, bye(GoodbyeReason::Stopping, message));
             }
         };
+        if hello.trust.to_string() != member.trust {
+            self.shared.board.add(Presence::Trusts { node: self.node, trust: hello.trust });
+        }
         if hello.role == Role::Session {
             let claim = Claim {
                 epoch: hello.outbox_epoch,
                 session: hello.session,
                 machine: hello.facts.machine.chars().take(128).collect(),
             };
+            if member.is_elsewhere && !member.machine.is_empty() && member.machine != claim.machine {
+                self.refused("another machine with the same identity is connected to another controller: one of them is a clone");
+                let message = "another machine with this identity is connected; enrol this one by itself";
+                return self.machine.handle_close(now, bye(GoodbyeReason::Misbehaved, message));
+            }
             let gate = &self.shared.gate;
             match gate.registry.enter(&gate.claims, self.node, claim, &self.handle, judged.began) {
                 Entry::In => {}
@@ -325,7 +338,8 @@ impl Driver {
             let facts = Box::new(bounded(&hello.facts));
             let address = self.handle.connection.remote_address().to_string();
             info!(node.id = %self.node, node.name = %member.name, peer = address, "a node connected");
-            self.shared.board.add(Presence::Connected { node: self.node, address, facts, at: clock::now() });
+            let connection = self.handle.number;
+            self.shared.board.add(Presence::Connected { node: self.node, connection, address, facts, at: clock::now() });
             self.fetch_at = Some(Instant::now());
         }
         let welcome = Welcome {
@@ -338,6 +352,13 @@ impl Driver {
             controllers: self.shared.controllers.clone(),
         };
         self.machine.handle_welcome(now, welcome, &self.shared.trust());
+    }
+
+    /// Records whether the node is silent; before the session is recorded there is nothing to put that to.
+    fn heard(&self, is_stale: bool) {
+        if let Some(session) = self.handle.session().filter(|_| self.is_session) {
+            self.shared.board.add(Presence::Heard { node: self.node, session, is_stale, at: clock::now() });
+        }
     }
 
     fn refused(&self, reason: &str) {
@@ -357,6 +378,9 @@ impl Driver {
         (0..inbox.ended).for_each(|_| self.machine.handle_operation_ended());
         if inbox.wake {
             self.fetch_at = Some(Instant::now());
+        }
+        if inbox.recorded && *self.handle.stale.borrow() {
+            self.heard(true);
         }
         if inbox.trust {
             self.machine.handle_trust(now, &self.shared.trust());
@@ -404,6 +428,10 @@ impl Driver {
         let now = self.shared.now();
         match submitted {
             Ok(seq) => self.machine.handle_committed(now, seq),
+            Err(fault) if fault.code == FENCED => {
+                let message = "a later connection of this node took over".to_owned();
+                self.machine.handle_close(now, Goodbye { reason: GoodbyeReason::Replaced, message });
+            }
             Err(fault) => {
                 // What was not acknowledged comes again with the next connection, in order.
                 warn!(node.id = %self.node, error = %fault, "reports could not be committed");
@@ -460,7 +488,7 @@ async fn serve_stream(
 ) -> Result<(), StreamError> {
     let (kind, head) = read_kind(&mut recv, REQUEST_LIMIT).await?;
     match Kind::from_u16(kind) {
-        Some(Kind::Report) => {
+        Some(Kind::Report | Kind::Lost | Kind::RunReport) => {
             handle.call(|inbox| inbox.outbox = Some((send, recv, head)));
             Ok(())
         }

@@ -13,6 +13,9 @@ use lampas_shared::{
 };
 use lampas_wire::{EnrolReply, EnrolRequest, RenewReply, Report};
 
+/// The code of what is refused because a later session of the node is there.
+pub const FENCED: &str = "session.fenced";
+
 /// Where desired states and contents come from, and where reports go.
 pub trait StateSource: Send + Sync + 'static {
     /// Returns what a node shall be; nothing when nothing was ever assigned to it.
@@ -21,8 +24,15 @@ pub trait StateSource: Send + Sync + 'static {
     /// Returns a content that a state of this node names, by its hash; nothing when there is none, or none for it.
     fn blob(&self, node: NodeId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>>;
 
-    /// Commits reports of one node's outbox, and returns the last sequence that is committed.
-    fn submit(&self, node: NodeId, epoch: u64, reports: Vec<(u64, Report)>) -> BoxFuture<'_, Result<u64, Fault>>;
+    /// Commits reports of one node's outbox that came over a session, and returns the last sequence that is committed.
+    /// The fault [`FENCED`] says that a later session of the node is there.
+    fn submit(
+        &self,
+        node: NodeId,
+        session: u64,
+        epoch: u64,
+        reports: Vec<(u64, Report)>,
+    ) -> BoxFuture<'_, Result<u64, Fault>>;
 
     /// Returns the last sequence of a node's outbox epoch that is committed; 0 when there is none.
     fn acked(&self, node: NodeId, epoch: u64) -> BoxFuture<'_, Result<u64, Fault>>;
@@ -37,6 +47,21 @@ pub struct Member {
     pub is_revoked: bool,
     /// The machine that it last connected from; empty when it never did.
     pub machine: String,
+    /// Whether it is connected to another controller that is alive.
+    pub is_elsewhere: bool,
+    /// The hash of the authorities that it last said it trusts; empty before it said any.
+    pub trust: String,
+}
+
+/// A session that was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The node.
+    pub node: NodeId,
+    /// The connection, as [`Presence::Connected`] named it.
+    pub connection: u64,
+    /// The session's number: greater than that of every earlier session of the node, on any controller.
+    pub session: u64,
 }
 
 /// One change of who is connected, in the order in which it happened to its node.
@@ -46,6 +71,8 @@ pub enum Presence {
     Connected {
         /// The node.
         node: NodeId,
+        /// The connection's number within this process.
+        connection: u64,
         /// From where, as the controller sees it.
         address: String,
         /// What the node says of itself, bounded.
@@ -57,6 +84,8 @@ pub enum Presence {
     Disconnected {
         /// The node.
         node: NodeId,
+        /// The session's number; absent when it ended before it was recorded.
+        session: Option<u64>,
         /// Why, in a sentence.
         reason: String,
         /// When.
@@ -66,8 +95,26 @@ pub enum Presence {
     Heard {
         /// The node.
         node: NodeId,
+        /// The session's number.
+        session: u64,
         /// Whether it is silent.
         is_stale: bool,
+        /// When.
+        at: UnixMs,
+    },
+    /// A node says that it trusts other authorities than the store knew of it.
+    Trusts {
+        /// The node.
+        node: NodeId,
+        /// [`lampas_wire::Trust::hash`] of them.
+        trust: ContentHash,
+    },
+    /// A node does not take the state that it shall have.
+    Declined {
+        /// The node.
+        node: NodeId,
+        /// Why.
+        fault: Fault,
         /// When.
         at: UnixMs,
     },
@@ -89,8 +136,8 @@ pub trait Membership: Send + Sync + 'static {
     /// Returns a node by its id, if its certificate with this serial may still connect.
     fn member(&self, node: NodeId, serial: &str) -> BoxFuture<'_, Result<Option<Member>, Fault>>;
 
-    /// Records presence of many nodes in one transaction.
-    fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<(), Fault>>;
+    /// Records presence of many nodes in one transaction. Returns the sessions that began.
+    fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<Vec<Recorded>, Fault>>;
 }
 
 /// What a node showed of itself in the handshake, which has verified it.

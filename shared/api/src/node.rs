@@ -65,8 +65,23 @@ pub struct Node {
     pub is_confirmed: Option<bool>,
     /// The generation that it undid because it was cut off.
     pub quarantined: Option<Generation>,
+    /// Why it doesn't take the state that it shall have; absent when it does.
+    pub refusal: Option<NodeRefusal>,
     /// The number of the row's revision, as in the ETag.
     pub revision: u64,
+}
+
+/// Why a node doesn't take the state that it shall have.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NodeRefusal {
+    /// The reason as a code: `desired.stale` …
+    pub code: String,
+    /// The reason as the node says it.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Since when.
+    pub since: UnixMs,
 }
 
 /// `PATCH /api/v1/nodes/{id}`: what is left out stays.

@@ -140,6 +140,11 @@ async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {
     if node.is_confirmed == Some(false) {
         output::line("  confirmed    not yet: the agent has not reached a controller since its last change");
     }
+    if let Some(refusal) = &node.refusal {
+        let since = ago(Some(refusal.since), now());
+        output::line(format!("  attention    does not take its state since {since}: {} ({})", refusal.message, refusal.code));
+        output::line(format!("               {}", refusal.remedy));
+    }
     if let Some(generation) = node.quarantined {
         output::line(format!(
             "  quarantined  generation {generation} cut the node off and was undone; lampasctl node retry {name}"

@@ -17,7 +17,9 @@ use sqlx::{Any, QueryBuilder};
 use super::Submission;
 use crate::{
     change::{
-        progress,
+        assign::{ASSIGNED, REPORTED},
+        holder::holders,
+        progress, refusal,
         reports::{Current, Outcome, fold},
     },
     db::{
@@ -33,22 +35,38 @@ pub(crate) type Acked = BTreeMap<(NodeId, u64), u64>;
 /// Up to this many nodes or runs of a batch get an event each; more are told together.
 const SINGLE_EVENTS: usize = 20;
 
-pub(super) async fn batch(db: &Db, batch: &[Submission]) -> Result<Acked, DbError> {
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// The last committed sequence by node and outbox epoch.
+    pub(super) acked: Acked,
+    /// The sessions that are no longer their nodes' newest: nothing of theirs was written.
+    pub(super) fenced: BTreeSet<(NodeId, u64)>,
+}
+
+pub(super) async fn batch(db: &Db, batch: &[Submission]) -> Result<Written, DbError> {
     db.write(|mut tx| async move {
-        let acked = write(&mut tx, batch).await?;
-        Ok::<_, DbError>(tx.done(acked))
+        let written = write(&mut tx, batch).await?;
+        Ok::<_, DbError>(tx.done(written))
     })
     .await
 }
 
-async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Acked, DbError> {
+async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     let now = clock::now();
     let nodes: Vec<NodeId> = batch.iter().map(|s| s.node).collect::<BTreeSet<_>>().into_iter().collect();
+    let held = holders(tx, &nodes).await?;
+    let is_fenced = |node, session| held.get(&node).is_some_and(|h| h.epoch != session);
+    let sessions = batch.iter().filter_map(|s| Some((s.node, s.session?)));
+    let fenced: BTreeSet<_> = sessions.filter(|(node, session)| is_fenced(*node, *session)).collect();
     let current = current(tx, &nodes).await?;
     let mut acked = seen(tx, &nodes).await?;
     let mut fresh: BTreeMap<NodeId, Vec<Report>> = BTreeMap::new();
     let mut moved: BTreeSet<(NodeId, u64)> = BTreeSet::new();
     for submission in batch {
+        if submission.session.is_some_and(|s| fenced.contains(&(submission.node, s))) {
+            continue;
+        }
         let last = acked.entry((submission.node, submission.epoch)).or_insert(0);
         for (seq, report) in &submission.reports {
             if *seq > *last {
@@ -62,9 +80,11 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Acked, DbError> {
     let outcomes: BTreeMap<NodeId, Outcome> = fresh
         .into_iter()
         .filter(|(node, _)| known.contains(node))
-        .map(|(node, reports)| (node, fold(node, current.get(&node), reports)))
+        .map(|(node, reports)| (node, fold(node, current.get(&node), reports, now)))
         .collect();
     configs(tx, &outcomes, now).await?;
+    let takes = |o: &Outcome| o.config.as_ref().is_some_and(|c| c.reported.0 == c.generation && !c.phase.is_empty());
+    refusal::clear(tx, &outcomes.iter().filter(|(_, o)| takes(o)).map(|(n, _)| *n).collect::<Vec<_>>()).await?;
     exceptions(tx, &outcomes, now).await?;
     let steps: Vec<_> = outcomes.values().filter_map(|o| o.step.clone()).collect();
     progress::advance(tx, &steps, now).await?;
@@ -79,7 +99,7 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Acked, DbError> {
         b.push_bind(node.to_string()).push_bind(*epoch as i64).push_bind(*seq as i64).push_bind(now.0);
     })
     .await?;
-    Ok(acked)
+    Ok(Written { acked, fenced })
 }
 
 /// Who is of this fleet: reports of a node that was removed meanwhile are acknowledged and dropped.
@@ -134,37 +154,8 @@ pub(crate) async fn seen(tx: &mut Tx, nodes: &[NodeId]) -> Result<Acked, DbError
 
 async fn configs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
     let rows: Vec<_> = outcomes.iter().filter_map(|(node, o)| Some((node, o.config.as_ref()?))).collect();
-    let columns = [
-        "node",
-        "epoch",
-        "counter",
-        "hash",
-        "change_id",
-        "assigned_ms",
-        "reported_epoch",
-        "reported_counter",
-        "reported_hash",
-        "phase",
-        "state",
-        "took_ms",
-        "converged",
-        "total",
-        "reported_ms",
-        "resources",
-    ];
-    let update = [
-        "reported_epoch",
-        "reported_counter",
-        "reported_hash",
-        "phase",
-        "state",
-        "took_ms",
-        "converged",
-        "total",
-        "reported_ms",
-        "resources",
-    ];
-    let after = tx.dialect().on_conflict(&["node"], &update);
+    let columns = [&["node"], ASSIGNED, REPORTED].concat();
+    let after = tx.dialect().on_conflict(&["node"], REPORTED);
     insert_many(tx, "node_config", &columns, &after, &rows, |b, (node, c)| {
         b.push_bind(node.to_string())
             .push_bind(c.generation.epoch as i64)
@@ -180,14 +171,15 @@ async fn configs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs)
             .push_bind(c.took_ms.min(i64::MAX as u64) as i64)
             .push_bind(c.converged as i64)
             .push_bind(c.total as i64)
-            .push_bind(c.told_ms.unwrap_or(now.0))
-            .push_bind(c.resources.clone());
+            .push_bind(c.resources.clone())
+            .push_bind(c.told_ms.unwrap_or(now.0));
     })
     .await
 }
 
 async fn exceptions(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
     let told: Vec<NodeId> = outcomes.iter().filter(|(_, o)| o.exceptions.is_some()).map(|(n, _)| *n).collect();
+    let before = states(tx, &told).await?;
     for chunk in id_chunks(&told) {
         let mut query = QueryBuilder::<Any>::new("DELETE FROM resource_state WHERE node IN ");
         push_ids(&mut query, chunk);
@@ -199,21 +191,50 @@ async fn exceptions(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: Unix
             rows.insert((*node, target_key(&report.target)), report);
         }
     }
-    let rows: Vec<_> = rows.into_iter().collect();
-    put_states(tx, &rows, now).await
+    let since = |key: &(NodeId, String), report: &ResourceReport| {
+        before.get(key).filter(|(old, _)| is_same(old, report)).map_or(now, |(_, since)| *since)
+    };
+    let rows: Vec<_> = rows.into_iter().map(|(key, report)| (since(&key, report), key, report)).collect();
+    put_states(tx, &rows.into_iter().map(|(since, key, report)| (key, report, since)).collect::<Vec<_>>()).await
 }
 
-async fn put_states(tx: &mut Tx, rows: &[((NodeId, String), &ResourceReport)], now: UnixMs) -> Result<(), DbError> {
+/// Whether a resource stands as it stood: state and message are the same. What is drifted has one message.
+fn is_same(old: &ResourceReport, new: &ResourceReport) -> bool {
+    old.state == new.state && (old.fault == new.fault || new.state == ResourceState::Drifted)
+}
+
+/// The resources of these nodes that are not quietly in force, and since when.
+async fn states(
+    tx: &mut Tx,
+    nodes: &[NodeId],
+) -> Result<BTreeMap<(NodeId, String), (ResourceReport, UnixMs)>, DbError> {
+    let mut found = BTreeMap::new();
+    for chunk in id_chunks(nodes) {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT r.node, r.target_key, r.report, r.at_ms FROM resource_state r WHERE r.node IN ",
+        );
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("resource_state", row);
+            found.insert((r.parse("node")?, r.text("target_key")?), (r.json("report")?, r.time("at_ms")?));
+        }
+    }
+    Ok(found)
+}
+
+type State<'a> = ((NodeId, String), &'a ResourceReport, UnixMs);
+
+async fn put_states(tx: &mut Tx, rows: &[State<'_>]) -> Result<(), DbError> {
     let after = tx.dialect().on_conflict(&["node", "target_key"], &["object", "state", "report", "at_ms"]);
     let columns = ["node", "target_key", "target", "object", "state", "report", "at_ms"];
-    insert_many(tx, "resource_state", &columns, &after, rows, |b, ((node, key), report)| {
+    insert_many(tx, "resource_state", &columns, &after, rows, |b, ((node, key), report, since)| {
         b.push_bind(node.to_string())
             .push_bind(key.clone())
             .push_bind(report.target.as_str().to_owned())
             .push_bind(report.object.to_string())
             .push_bind(report.state.as_str())
             .push_bind(to_json(report))
-            .push_bind(now.0);
+            .push_bind(since.0);
     })
     .await
 }
@@ -227,6 +248,7 @@ struct Open {
     id: DriftId,
     node: NodeId,
     key: String,
+    found: UnixMs,
 }
 
 async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
@@ -235,12 +257,13 @@ async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) 
     let mut open: Vec<Open> = Vec::new();
     for chunk in id_chunks(&concerned) {
         let mut query = QueryBuilder::<Any>::new(
-            "SELECT d.id, d.node, d.target_key FROM drift d WHERE d.outcome = 'standing' AND d.node IN ",
+            "SELECT d.id, d.node, d.target_key, d.found_ms FROM drift d WHERE d.outcome = 'standing' AND d.node IN ",
         );
         push_ids(&mut query, chunk);
         for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
             let r = Reader::new("drift", row);
-            open.push(Open { id: r.parse("id")?, node: r.parse("node")?, key: r.text("target_key")? });
+            let found = r.time("found_ms")?;
+            open.push(Open { id: r.parse("id")?, node: r.parse("node")?, key: r.text("target_key")?, found });
         }
     }
     // A generation that is in force ends the drifts which it doesn't mention.
@@ -270,13 +293,13 @@ async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) 
             };
             match (report.outcome, held) {
                 (DriftOutcome::Standing, held) => {
-                    let id = match held {
-                        Some(at) => open[at].id,
+                    let (id, since) = match held {
+                        Some(at) => (open[at].id, open[at].found),
                         None => {
                             let id = random::new_id();
-                            open.push(Open { id, node: *node, key: key.clone() });
+                            open.push(Open { id, node: *node, key: key.clone(), found: now });
                             tx.event(event(EventKind::DriftFound));
-                            id
+                            (id, now)
                         }
                     };
                     put_drift(tx, id, *node, &key, report, now).await?;
@@ -287,7 +310,7 @@ async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) 
                         fault: None,
                         notes: Vec::new(),
                     };
-                    put_states(tx, &[((*node, key), &state)], now).await?;
+                    put_states(tx, &[((*node, key), &state, since)]).await?;
                     over.insert(*node);
                 }
                 (ended, Some(at)) => {
@@ -464,6 +487,10 @@ async fn runs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) ->
 
 fn events(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, before: &BTreeMap<NodeId, Current>) {
     let moved: Vec<_> = outcomes.iter().filter_map(|(n, o)| Some((n, o.config.as_ref()?, o))).collect();
+    for (node, lost) in outcomes.iter().flat_map(|(n, o)| o.lost.iter().map(move |l| (n, l))) {
+        let event = NewEvent::new(EventKind::ReportsLost).node(*node).with("count", lost.count);
+        tx.event(event.with("from", lost.from).with("until", lost.until));
+    }
     let single = moved.len() <= SINGLE_EVENTS;
     if !single {
         let converged = moved.iter().filter(|(_, c, _)| c.state == ResourceState::Converged).count();

@@ -11,6 +11,8 @@ const looks: [prefix: string, tone: Tone, shape: Shape][] = [
   ['host.generation.quarantined', 'red', 'square'],
   ['fleet.node.disconnected', 'grey', 'ring'],
   ['fleet.node.refused', 'red', 'cross'],
+  ['fleet.node.declined', 'red', 'cross'],
+  ['host.report.lost', 'yellow', 'square'],
   ['fleet.node.revoked', 'red', 'cross'],
   ['fleet.node', 'green', 'disc'],
   ['host.node', 'green', 'disc'],

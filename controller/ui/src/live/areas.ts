@@ -9,6 +9,8 @@ const areas: Record<EventKind, readonly string[]> = {
   'fleet.node.revoked': ['nodes', 'fleet-map', 'overview', 'activity', 'audit'],
   'fleet.node.removed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'activity', 'audit'],
   'fleet.node.refused': ['overview', 'activity'],
+  'fleet.node.declined': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
+  'host.report.lost': ['overview', 'activity'],
   'fleet.token.changed': ['enrol', 'tokens', 'audit'],
   'host.node.reported': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
   'host.generation.quarantined': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],

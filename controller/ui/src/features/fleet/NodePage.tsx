@@ -93,7 +93,8 @@ export default function NodePage() {
       />
       {it.is_revoked && <Notice tone="bad" title="Its certificate is revoked">The node can't connect, and keeps what was last in force. It comes back with a new enrolment token.</Notice>}
       {it.quarantined != null && <Notice tone="bad" title={`Generation ${it.quarantined} cut it off and was undone by the node itself`}>It stands as quarantined until a newer one, or until you let it try again.</Notice>}
-      {it.attention !== '' && it.attention !== it.config && it.quarantined == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
+      {it.refusal != null && !it.is_revoked && <Notice tone="bad" title="It does not take its state">{it.refusal.message} ({it.refusal.code}). {it.refusal.remedy}</Notice>}
+      {it.attention !== '' && it.attention !== it.config && it.quarantined == null && it.refusal == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
       <Tabs
         label="About this node"
         active={tab}

@@ -126,7 +126,7 @@ function Legend({ tiles }: { tiles: readonly FleetMapTile[] }) {
 }
 
 /** The states that the kinds of attention look like. */
-const attentionLooks: Record<string, string> = { certificate_expiring: 'degraded', plan_waiting: 'planned' };
+const attentionLooks: Record<string, string> = { certificate_expiring: 'degraded', declined: 'failed', plan_waiting: 'planned' };
 
 function AttentionCard({ overview }: { overview: Overview }) {
   return (
