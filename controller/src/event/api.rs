@@ -121,6 +121,10 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::NodeRevoked => format!("{node} was revoked"),
         EventKind::NodeRemoved => format!("{node} was taken out of the fleet"),
         EventKind::NodeRefused => format!("{node} was refused{}", because(detail("reason"))),
+        EventKind::NodeDeclined => format!("{node} does not take its state{}", because(detail("reason"))),
+        EventKind::ReportsLost => {
+            format!("{} reports of {node} were lost between {} and {}", detail("count"), detail("from"), detail("until"))
+        }
         EventKind::TokenChanged => format!("an enrolment token is {}", detail("state")),
         EventKind::NodeReported => format!("{node} is {}", detail("state")),
         EventKind::GenerationQuarantined => {
@@ -179,6 +183,11 @@ async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>>
         let what = node.desired.map_or_else(String::new, |g| format!(" {g}"));
         let text = format!("{} undid generation{what}, which cut it off", node.name);
         found.push(item("quarantined", text, format!("/nodes/{}", node.name), None, 1));
+    }
+    let filter = NodeFilter { is_refusing: true, ..NodeFilter::default() };
+    for node in nodes(app, &filter, 5).await? {
+        let text = format!("{} {}", node.name, node.attention);
+        found.push(item("declined", text, format!("/nodes/{}", node.name), None, 1));
     }
     for (state, kind) in [(ResourceState::Failed, "failed"), (ResourceState::Blocked, "blocked")] {
         let filter = NodeFilter { config: Some(state), ..NodeFilter::default() };
