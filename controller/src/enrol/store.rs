@@ -264,6 +264,7 @@ pub(super) async fn supersede(tx: &mut Tx, node: NodeId, at: UnixMs) -> Result<(
     .bind(node.to_string())
     .execute(tx.conn())
     .await?;
+    sqlx::query("DELETE FROM node_refusal WHERE node = ?").bind(node.to_string()).execute(tx.conn()).await?;
     sqlx::query("UPDATE node SET revoked_ms = NULL, machine = '' WHERE id = ?")
         .bind(node.to_string())
         .execute(tx.conn())
