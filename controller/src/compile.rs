@@ -57,6 +57,8 @@ pub struct Compiled {
     pub blobs: BTreeMap<ContentHash, Arc<Vec<u8>>>,
     /// Targets that two objects of one level claim.
     pub ties: Vec<Tie>,
+    /// Whether some nodes don't have everything yet: then a class says less of a newcomer than its scopes do.
+    pub is_held: bool,
 }
 
 /// Nodes that are the same.
@@ -165,6 +167,25 @@ impl Compiled {
         let names = |r: &Arc<Resource>| matches!(&r.spec, Spec::File { content, .. } if content.hash == hash);
         let class = self.class(node)?;
         class.resources.iter().any(names).then(|| self.blobs.get(&hash))?.map(|b| b.as_ref().clone())
+    }
+
+    /// Takes a node in that is in the same scopes as one of `nodes`, which this was made of with `objects`: with thousands
+    /// of them, compiling all for each newcomer would take most of an enrolment. Returns whether it could; otherwise all
+    /// is to be compiled anew, as for a node that has an address, which generated lines may name.
+    pub fn join(&mut self, node: &NodeInput, nodes: &[NodeInput], objects: &[ObjectInput]) -> bool {
+        if self.is_held || node.address.is_some() || self.class_of.contains_key(&node.id) {
+            return false;
+        }
+        let scopes = Scopes::build(objects);
+        let wanted = scopes.of(node);
+        let alike = nodes.iter().find(|n| n.roles == node.roles && n.labels == node.labels && scopes.of(n) == wanted);
+        let alike = alike.or_else(|| nodes.iter().find(|n| scopes.of(n) == wanted));
+        let Some(class) = alike.and_then(|n| self.class_of.get(&n.id).copied()) else { return false };
+        let members = &mut self.classes[class].nodes;
+        let at = members.partition_point(|n| *n < node.id);
+        members.insert(at, node.id);
+        self.class_of.insert(node.id, class);
+        true
     }
 
     /// Returns all nodes with the hash of what they must be.

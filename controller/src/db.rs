@@ -136,6 +136,8 @@ pub struct Tx {
     is_open: bool,
     /// The events and audit entries that this transaction appends, with the sequence drawn for them.
     pub(crate) pending: Pending,
+    /// What is done right after the commit, before another writer begins (SQLite).
+    after: Vec<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Drop for Tx {
@@ -167,6 +169,11 @@ impl Tx {
     /// Returns what SQL differs in.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Does something once this transaction is committed; nothing when it is not. It must be quick: writers wait for it.
+    pub(crate) fn after_commit(&mut self, act: impl FnOnce() + Send + Sync + 'static) {
+        self.after.push(Box::new(act));
     }
 
     async fn rollback(mut self) {
@@ -289,6 +296,7 @@ impl Db {
             return Err(DbError::from(error).into());
         }
         tx.is_open = false;
+        tx.after.drain(..).for_each(|act| act());
         if let Some(seq) = tx.pending.last_seq() {
             self.inner.committed.send_if_modified(|last| {
                 let grew = seq > *last;
@@ -333,7 +341,7 @@ impl Db {
     async fn begin(&self, pool: &sqlx::AnyPool, statement: &'static str) -> Result<Tx, DbError> {
         let conn = pool.acquire().await?;
         // Open from here on: a cancelled BEGIN may have taken effect.
-        let mut tx = Tx { conn, dialect: self.inner.dialect, is_open: true, pending: Pending::default() };
+        let mut tx = Tx { conn, dialect: self.inner.dialect, is_open: true, pending: Pending::default(), after: Vec::new() };
         sqlx::raw_sql(statement).execute(&mut *tx.conn).await?;
         Ok(tx)
     }

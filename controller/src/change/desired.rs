@@ -1,7 +1,9 @@
 //! What nodes shall be, held in memory: thousands of agents are served without asking the store for each.
 //!
 //! The compiled fleet is kept with the number of the `state` counter that it was made from. Each transaction that moves
-//! objects or members draws that counter, so a look at one row tells whether the copy still holds.
+//! objects or members draws that counter, so a look at one row tells whether the copy still holds. While nodes enrol it
+//! moves many times a second: what this process knows of each such [`Step`] is laid over the copy instead of reading
+//! and compiling the whole fleet for whoever connects.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +14,17 @@ use std::{
 };
 
 use lampas_shared::{
-    desired::{ContentHash, NodeDesired},
+    desired::{ContentHash, Generation, NodeDesired},
     id::NodeId,
 };
 
 use super::assign::{self, Assigned};
 use crate::{
-    compile::{Compiled, compile},
-    db::{Db, DbError, Tx, row::Reader},
+    compile::{Compiled, NodeInput, compile},
+    db::{
+        Db, DbError, Tx,
+        row::{Reader, draw},
+    },
     fleet,
     host::{self, All, Stored},
 };
@@ -38,6 +43,20 @@ pub struct Desired {
     assigning: Arc<tokio::sync::Mutex<()>>,
     /// What is being planned: its contents are served too.
     pinned: Arc<Mutex<Vec<Arc<Compiled>>>>,
+    /// What moved the counter to each number, as far as the copy can follow it.
+    steps: Arc<Mutex<BTreeMap<u64, Step>>>,
+}
+
+/// The most steps that wait for the next look. The copy is made anew when one is missing.
+const STEPS_MAX: usize = 8192;
+
+/// What moved the `state` counter by one.
+#[derive(Debug)]
+enum Step {
+    /// A node joined that was never here before.
+    Joined(NodeInput),
+    /// Nodes were given states that the copy holds.
+    Given(BTreeMap<NodeId, (Generation, ContentHash)>),
 }
 
 /// Serves the contents of a planned state until it is dropped.
@@ -56,16 +75,43 @@ impl Drop for Pin {
 }
 
 /// The compiled fleet as of one moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// The `state` counter that it was made from.
     pub(crate) state: u64,
     /// The objects and the names of the nodes.
     pub all: All,
+    /// The nodes that are not revoked.
+    members: Vec<NodeInput>,
     /// What they compile to.
     pub compiled: Compiled,
     /// What each node was given.
     pub(crate) assigned: Assigned,
+    /// The epoch of generations.
+    epoch: u64,
+}
+
+impl View {
+    /// Lays a step over the view. Returns whether that could be done; the view is of no use otherwise.
+    fn follow(&mut self, step: &Step) -> bool {
+        self.state += 1;
+        match step {
+            Step::Joined(node) => {
+                let inputs: Vec<_> = self.all.objects.values().map(Stored::input).collect();
+                if !self.compiled.join(node, &self.members, &inputs) {
+                    return false;
+                }
+                self.all.names.insert(node.id, node.name.clone());
+                self.members.push(node.clone());
+            }
+            Step::Given(given) => self.assigned.extend(given),
+        }
+        true
+    }
+
+    fn is_settled(&self) -> bool {
+        self.compiled.hashes().all(|(node, hash)| assign::next(&self.assigned, self.epoch, node, hash).is_none())
+    }
 }
 
 impl Desired {
@@ -78,6 +124,7 @@ impl Desired {
             looked: Arc::default(),
             assigning: Arc::default(),
             pinned: Arc::default(),
+            steps: Arc::default(),
         }
     }
 
@@ -94,14 +141,12 @@ impl Desired {
             if view.compiled.class(node).is_none() {
                 return Ok(None);
             }
-            let _turn = self.assigning.lock().await;
+            self.assign().await?;
             view = self.view().await?;
-            if !view.assigned.contains_key(&node) {
-                self.assign().await?;
-                view = self.view().await?;
-            }
         }
-        let Some((generation, hash)) = view.assigned.get(&node) else { return Ok(None) };
+        let Some((generation, hash)) = view.assigned.get(&node) else {
+            return Ok(None);
+        };
         let desired = view.compiled.desired(node, *generation);
         // A copy whose hashes don't match the store's would be refused by every agent: better none than a wrong one.
         Ok(desired.filter(|d| d.hash == *hash))
@@ -137,11 +182,20 @@ impl Desired {
         }
         let before = self.asked.load(Ordering::SeqCst);
         let state = self.state().await?;
-        let view = match self.copy().filter(|v| v.state == state) {
-            Some(view) => view,
-            None => {
-                let view = self.db.read(|mut tx| async move { Self::load(&mut tx).await.map(|v| tx.done(v)) }).await?;
-                let view = Arc::new(view);
+        let view = match self.copy() {
+            Some(view) if view.state == state => view,
+            copy => {
+                // Nobody else makes a copy while this one looks. Without it here, whoever holds none lets it be changed in
+                // place.
+                *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                let view = match copy.and_then(|copy| self.followed(copy, state)) {
+                    Some(view) => view,
+                    None => {
+                        let read = self.db.read(|mut tx| async move { Self::load(&mut tx).await.map(|v| tx.done(v)) });
+                        Arc::new(read.await?)
+                    }
+                };
+                self.steps.lock().unwrap_or_else(PoisonError::into_inner).retain(|step, _| *step > view.state);
                 *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
                 view
             }
@@ -150,12 +204,52 @@ impl Desired {
         Ok(view)
     }
 
+    /// Lays all steps up to a number over a view; nothing when one isn't known or can't be laid over it.
+    fn followed(&self, mut view: Arc<View>, state: u64) -> Option<Arc<View>> {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if state < view.state || steps.range(view.state + 1..=state).count() as u64 != state - view.state {
+            return None;
+        }
+        let changed = Arc::make_mut(&mut view);
+        let followed = steps.range(changed.state + 1..=state).all(|(_, step)| changed.follow(step));
+        followed.then_some(view)
+    }
+
+    /// Takes note that a node which was never here joined, by the committed transaction that drew this number of the
+    /// counter.
+    pub(crate) fn joined(&self, state: u64, node: NodeInput) {
+        self.note(state, Step::Joined(node));
+    }
+
+    fn note(&self, state: u64, step: Step) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.insert(state, step);
+        if steps.len() > STEPS_MAX {
+            steps.pop_first();
+        }
+    }
+
     /// Compiles the fleet and gives nodes their generations: after members changed outside of a change. Returns who
     /// moved, for the link to be woken.
     pub async fn assign(&self) -> Result<Vec<NodeId>, DbError> {
+        let _turn = self.assigning.lock().await;
+        let view = self.view().await?;
+        if view.is_settled() {
+            return Ok(Vec::new());
+        }
+        let view = &view;
         self.db
             .write(|mut tx| async move {
-                let moved = reassign(&mut tx).await?;
+                // Drawn first: others that move the fleet wait from here on, and who moved it before is known.
+                let state = draw(&mut tx, "state", 1).await?;
+                let view = match self.followed(view.clone(), state - 1) {
+                    Some(view) => view,
+                    None => Arc::new(Self::load(&mut tx).await?),
+                };
+                let given = assign::give(&mut tx, &view.compiled, (&view.assigned, view.epoch), None).await?;
+                let moved = given.keys().copied().collect();
+                let this = self.clone();
+                tx.after_commit(move || this.note(state, Step::Given(given)));
                 Ok::<_, DbError>(tx.done(moved))
             })
             .await
@@ -166,9 +260,10 @@ impl Desired {
         let all = host::all(tx).await?;
         let members = fleet::members(tx).await?;
         let assigned = assign::load(tx).await?;
+        let epoch = assign::epoch(tx).await?;
         let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
         let compiled = compile(&members, &inputs);
-        Ok(View { state, all, compiled, assigned })
+        Ok(View { state, all, members, compiled, assigned, epoch })
     }
 
     async fn state(&self) -> Result<u64, DbError> {
@@ -178,13 +273,6 @@ impl Desired {
     fn copy(&self) -> Option<Arc<View>> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// Compiles what stands in this transaction and assigns it.
-pub(crate) async fn reassign(tx: &mut Tx) -> Result<Vec<NodeId>, DbError> {
-    let view = Desired::load(tx).await?;
-    let (_, moved) = assign::assign(tx, &view.compiled, None).await?;
-    Ok(moved)
 }
 
 async fn state_of(tx: &mut Tx) -> Result<u64, DbError> {

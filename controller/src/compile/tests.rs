@@ -170,6 +170,31 @@ proptest! {
     }
 
     #[test]
+    fn who_joins_gets_what_compiling_all_would_give((nodes, objects) in any_fleet()) {
+        for (index, newcomer) in nodes.iter().enumerate() {
+            let newcomer = &NodeInput { address: None, ..newcomer.clone() };
+            let mut nodes = nodes.clone();
+            nodes[index] = newcomer.clone();
+            let mut others = nodes.clone();
+            others.remove(index);
+            let mut joined = compile(&others, &objects);
+            let is_alike = |n: &NodeInput| n.roles == newcomer.roles && n.labels == newcomer.labels;
+            if !joined.join(newcomer, &others, &objects) {
+                let by_name = objects.iter().any(|o| o.spec.scope.to_string().starts_with("node:"));
+                prop_assert!(newcomer.address.is_some() || by_name || !others.iter().any(is_alike));
+                continue;
+            }
+            let whole = compile(&nodes, &objects);
+            prop_assert!(!joined.join(newcomer, &others, &objects), "once");
+            for node in &nodes {
+                prop_assert_eq!(desired(&joined, node), desired(&whole, node));
+                prop_assert_eq!(&joined.class(node.id).expect("a class").lost, &whole.class(node.id).expect("a class").lost);
+                prop_assert_eq!(&joined.class(node.id).expect("a class").nodes, &whole.class(node.id).expect("a class").nodes);
+            }
+        }
+    }
+
+    #[test]
     fn each_target_goes_to_a_most_specific_claim((nodes, objects) in any_fleet()) {
         let compiled = compile(&nodes, &objects);
         for node in &nodes {

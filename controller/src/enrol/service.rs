@@ -35,6 +35,7 @@ use crate::{
     audit::{Entry, Principal},
     ca::{Credentials, wire_trust},
     change::Desired,
+    compile::NodeInput,
     db::{DbError, Tx, row::draw},
     event::NewEvent,
     fleet::{self, FleetError, NewNode},
@@ -300,8 +301,15 @@ impl Enrolments {
                     }
                 };
                 store::insert_certificate(&mut tx, node, issued, now).await?;
-                // The compiled fleet has one more member: whoever holds a copy of it makes it anew.
-                draw(&mut tx, "state", 1).await?;
+                // The compiled fleet has one more member, which is all that this process has to add to its copy.
+                let state = draw(&mut tx, "state", 1).await?;
+                if !is_anew {
+                    let desired = self.inner.desired.clone();
+                    let (roles, labels) = (reserved.grant.roles.iter().cloned(), reserved.grant.labels.clone());
+                    let joined =
+                        NodeInput { id: node, name: name.clone(), roles: roles.collect(), labels, address: None };
+                    tx.after_commit(move || desired.joined(state, joined));
+                }
                 let by = Principal::new(format!("node:{name}"), from.to_string());
                 let details = serde_json::json!({ "token": reserved.grant.id, "serial": issued.serial });
                 tx.audit(Entry::done(&by, "node.enrol", name.to_string()).with_details(&details));
