@@ -27,8 +27,8 @@ pub use list::{NodeFilter, list};
 pub use resource::{ResourceRow, resource_states};
 pub use role::{ensure as ensure_role, list as list_roles};
 pub use store::{
-    behind, create, find, get, id_of, is_revoked, members, names, note_renewal, parse_address, remove, revoke, said, set_facts,
-    set_machine, set_trust, time_zones, update,
+    behind, create, find, get, id_of, is_revoked, members, names, note_renewal, parse_address, remove, revoke, said,
+    set_facts, set_machine, set_trust, size, time_zones, update,
 };
 
 use crate::db::DbError;

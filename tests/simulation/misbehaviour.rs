@@ -16,6 +16,7 @@ use lampas_wire::{
         CloseReason, Stream, WINDOW,
         agent::{AgentLink, Command as AgentCommand},
         controller::{Command as ControllerCommand, ControllerLink},
+        heartbeat,
     },
 };
 
@@ -148,7 +149,7 @@ fn silence_is_noticed_on_both_sides() {
     let mut agent = agent();
     let at = START + Duration::from_secs(15);
     agent.handle_timeout(at);
-    assert_eq!(agent_closed(&mut agent), CloseReason::Stalled("silent for three heartbeats"));
+    assert_eq!(agent_closed(&mut agent), CloseReason::Stalled("silent for longer than it should be"));
 
     let mut waiting = AgentLink::new(node(), None);
     waiting.handle_connected(START, hello(node(), 1, 1));
@@ -159,7 +160,7 @@ fn silence_is_noticed_on_both_sides() {
     controller.handle_timeout(START + Duration::from_secs(15));
     assert_eq!(controller.poll_command(), Some(ControllerCommand::Silent(true)), "named within 15 s when idle");
     controller.handle_timeout(START + Duration::from_secs(20));
-    assert_eq!(controller_closed(&mut controller), CloseReason::Stalled("silent for four heartbeats"));
+    assert_eq!(controller_closed(&mut controller), CloseReason::Stalled("silent for longer than it should be"));
 }
 
 #[test]
@@ -204,6 +205,49 @@ fn older_generations_and_false_hashes_are_refused_with_a_fault() {
     false_hash.hash = current.hash;
     assert!(refused(&mut agent, false_hash), "another content than its hash");
     assert_eq!(agent.current(), Some((current.generation, current.hash)));
+}
+
+#[test]
+fn each_heartbeat_of_a_fleet_names_a_hung_peer_as_soon() {
+    for nodes in [0, 10, 500, 700, 1250, 5000, 100_000] {
+        let beat = heartbeat(nodes);
+        assert!((Duration::from_secs(2)..=Duration::from_secs(5)).contains(&beat), "{nodes} nodes: {beat:?}");
+        let mut welcome = welcome(0);
+        welcome.heartbeat_ms = beat.as_millis() as u32;
+        let mut agent = AgentLink::new(node(), None);
+        agent.handle_connected(START, hello(node(), 1, 1));
+        tell(&mut agent, Stream::Control, &Message::Welcome(Box::new(welcome.clone())));
+        let mut controller = ControllerLink::new(START, node());
+        say(&mut controller, Stream::Control, &Message::Hello(Box::new(hello(node(), 1, 1))));
+        controller.handle_welcome(START, welcome, &Trust::new(vec![vec![1]]));
+        while controller.poll_command().is_some() {}
+
+        // Neither hears the other from here on. The agent asks at each heartbeat, and each names the other in time.
+        let (mut asked, mut now) = (Vec::new(), START);
+        let closed = loop {
+            now = agent.poll_timeout().expect("is due");
+            agent.handle_timeout(now);
+            let said: Vec<_> = std::iter::from_fn(|| agent.poll_command()).collect();
+            if let Some(AgentCommand::Close(reason)) = said.last() {
+                break reason.clone();
+            }
+            asked.extend(said.iter().filter(|c| matches!(c, AgentCommand::Send(..))).map(|_| now));
+        };
+        assert!(matches!(closed, CloseReason::Stalled(_)), "{closed:?}");
+        assert_eq!(now, START + Duration::from_secs(15));
+        assert!(asked[0] <= START + beat, "a killed controller's answer comes after a heartbeat at most");
+        assert!(asked.windows(2).all(|w| w[1] - w[0] <= beat));
+
+        let mut named = None;
+        while !controller.is_closed() {
+            now = controller.poll_timeout().expect("is due");
+            controller.handle_timeout(now);
+            if std::iter::from_fn(|| controller.poll_command()).any(|c| c == ControllerCommand::Silent(true)) {
+                named = Some(now);
+            }
+        }
+        assert_eq!(named, Some(START + Duration::from_secs(15)), "named when idle");
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -52,12 +55,14 @@ pub struct Members {
     controller: ControllerId,
     members: Gathered<String, Option<Member>>,
     acked: Gathered<u64, u64>,
+    /// How many nodes the fleet had when somebody connected last.
+    size: Arc<AtomicUsize>,
 }
 
 impl Members {
     /// Answers from the compiled fleet and the store, and gives reports to the ingest.
     pub fn new(desired: Desired, ingest: Ingest, controller: ControllerId) -> Self {
-        Self { desired, ingest, controller, members: Arc::default(), acked: Arc::default() }
+        Self { desired, ingest, controller, members: Arc::default(), acked: Arc::default(), size: Arc::default() }
     }
 
     fn db(&self) -> &Db {
@@ -128,12 +133,17 @@ impl Membership for Members {
         Box::pin(self.members.ask((node, serial.to_owned()), move |questions| async move {
             let asked = &questions;
             let read = self.db().read(|mut tx| async move {
+                self.size.store(fleet::size(&mut tx).await?, Ordering::Relaxed);
                 let found = members(&mut tx, self.controller, asked).await?;
                 Ok::<_, DbError>(tx.done(found))
             });
             let found = read.await.map(|found| move |q: &(NodeId, String)| found.get(q).cloned());
             each(questions, found)
         }))
+    }
+
+    fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
     }
 
     fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<Vec<Recorded>, Fault>> {

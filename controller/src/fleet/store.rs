@@ -358,6 +358,12 @@ pub async fn names(tx: &mut Tx, ids: Option<&[NodeId]>) -> Result<BTreeMap<NodeI
     Ok(found)
 }
 
+/// Returns how many nodes there are.
+pub async fn size(tx: &mut Tx) -> Result<usize, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS nodes FROM node n").fetch_one(tx.conn()).await?;
+    Ok(Reader::new("node", &row).count("nodes")? as usize)
+}
+
 /// Returns the nodes as the compiler wants them: all that are not revoked.
 pub async fn members(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
     let rows = sqlx::query("SELECT n.id, n.name, n.address FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id")

@@ -18,6 +18,7 @@ use lampas_wire::{
     link::{
         CloseReason, Stream,
         controller::{Command, ControllerLink},
+        heartbeat,
     },
 };
 use quinn::{Chunk, Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
@@ -30,9 +31,6 @@ use super::{
     source::{FENCED, Member, Presence, Shown},
     stream::{CHUNK_BYTES, StreamError, read_kind, read_message, write_message},
 };
-
-/// A node that says nothing for three of these counts as silent.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Blobs and renewals, one request and one answer.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
@@ -314,7 +312,9 @@ impl Driver {
                 machine: hello.facts.machine.chars().take(128).collect(),
             };
             if member.is_elsewhere && !member.machine.is_empty() && member.machine != claim.machine {
-                self.refused("another machine with the same identity is connected to another controller: one of them is a clone");
+                self.refused(
+                    "another machine with the same identity is connected to another controller: one of them is a clone",
+                );
                 let message = "another machine with this identity is connected; enrol this one by itself";
                 return self.machine.handle_close(now, bye(GoodbyeReason::Misbehaved, message));
             }
@@ -339,7 +339,13 @@ impl Driver {
             let address = self.handle.connection.remote_address().to_string();
             info!(node.id = %self.node, node.name = %member.name, peer = address, "a node connected");
             let connection = self.handle.number;
-            self.shared.board.add(Presence::Connected { node: self.node, connection, address, facts, at: clock::now() });
+            self.shared.board.add(Presence::Connected {
+                node: self.node,
+                connection,
+                address,
+                facts,
+                at: clock::now(),
+            });
             self.fetch_at = Some(Instant::now());
         }
         let welcome = Welcome {
@@ -347,7 +353,7 @@ impl Driver {
             fleet: self.shared.fleet,
             name: member.name,
             time: clock::now(),
-            heartbeat_ms: HEARTBEAT.as_millis() as u32,
+            heartbeat_ms: heartbeat(self.shared.parts.members.size()).as_millis() as u32,
             acked,
             controllers: self.shared.controllers.clone(),
         };

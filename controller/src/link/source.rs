@@ -136,6 +136,9 @@ pub trait Membership: Send + Sync + 'static {
     /// Returns a node by its id, if its certificate with this serial may still connect.
     fn member(&self, node: NodeId, serial: &str) -> BoxFuture<'_, Result<Option<Member>, Fault>>;
 
+    /// Returns about how many nodes the fleet has, without asking the store.
+    fn size(&self) -> usize;
+
     /// Records presence of many nodes in one transaction. Returns the sessions that began.
     fn record(&self, presence: Vec<Presence>) -> BoxFuture<'_, Result<Vec<Recorded>, Fault>>;
 }

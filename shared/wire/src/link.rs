@@ -13,7 +13,8 @@
 //! one that it has, and refuses an older one or one whose hash is not its content's.
 //!
 //! The agent pings when it has said nothing for a heartbeat, the controller answers; so each side hears the other at
-//! least once a heartbeat. The controller pings by itself only while an operation is under way, so that a hung node is
+//! least once a heartbeat. The `Welcome` says how long that is, by the size of the fleet ([`heartbeat`]); who is silent
+//! for [`patience`] has stalled. The controller pings by itself only while an operation is under way, so that a hung node is
 //! named within three seconds. Who floods, stalls or lies is disconnected, with the reason for the record.
 //!
 //! Operations and blobs have streams of their own with one request and one answer each; what bounds those are the
@@ -43,7 +44,31 @@ pub const WINDOW_BYTES: usize = 1 << 20;
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 
 /// How many heartbeats may be missed before the peer counts as stalled.
-pub const MISSED_HEARTBEATS: u32 = 3;
+const MISSED_HEARTBEATS: u32 = 3;
+
+/// Silence that is borne in any case: a busy machine or a lossy network is no hung peer because its heartbeat is short.
+const SILENCE_MIN: Duration = Duration::from_secs(15);
+
+/// The shortest heartbeat that a controller asks for. What a ping and its answer cost an agent is a tenth of a
+/// millisecond.
+const HEARTBEAT_MIN: Duration = Duration::from_secs(2);
+
+/// The longest: it decides how soon an agent notices that its controller was killed and is back.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(5);
+
+/// How many pings a controller wants to answer in a second, until the longest heartbeat is reached.
+const PINGS_PER_SECOND: u64 = 250;
+
+/// Returns the heartbeat that suits a fleet of so many nodes: an agent notices at its next ping that its controller was
+/// killed and is back, so a small fleet pings more often; a large one needs seconds for its handshakes anyway.
+pub fn heartbeat(nodes: usize) -> Duration {
+    Duration::from_millis(1000 * nodes as u64 / PINGS_PER_SECOND).clamp(HEARTBEAT_MIN, HEARTBEAT_MAX)
+}
+
+/// Returns the silence after which a peer counts as stalled.
+pub fn patience(heartbeat: Duration) -> Duration {
+    (heartbeat * MISSED_HEARTBEATS).max(SILENCE_MIN)
+}
 
 /// How long reports may stay unacknowledged without any progress. A controller whose store is busy may take long; one
 /// that never answers is left for another.

@@ -9,7 +9,7 @@ use lampas_shared::{
 };
 
 use super::{
-    ACK_LIMIT, CloseReason, HANDSHAKE_LIMIT, Inbound, MISSED_HEARTBEATS, Stream, WINDOW, WINDOW_BYTES, inbound::Item,
+    ACK_LIMIT, CloseReason, HANDSHAKE_LIMIT, Inbound, Stream, WINDOW, WINDOW_BYTES, inbound::Item, patience,
 };
 use crate::{
     codec::encode,
@@ -210,8 +210,8 @@ impl AgentLink {
             }
             return;
         };
-        if now >= connection.heard + heartbeat * MISSED_HEARTBEATS {
-            self.close(now, CloseReason::Stalled("silent for three heartbeats"));
+        if now >= connection.heard + patience(heartbeat) {
+            self.close(now, CloseReason::Stalled("silent for longer than it should be"));
         } else if !connection.in_flight.is_empty() && now >= connection.progress + ACK_LIMIT {
             self.close(now, CloseReason::Stalled("reports were not acknowledged"));
         } else if now >= connection.said + heartbeat {
@@ -227,7 +227,7 @@ impl AgentLink {
     pub fn poll_timeout(&self) -> Option<Duration> {
         let connection = self.connection.as_ref()?;
         let Some(heartbeat) = connection.heartbeat else { return Some(connection.since + HANDSHAKE_LIMIT) };
-        let due = (connection.heard + heartbeat * MISSED_HEARTBEATS).min(connection.said + heartbeat);
+        let due = (connection.heard + patience(heartbeat)).min(connection.said + heartbeat);
         Some(if connection.in_flight.is_empty() { due } else { due.min(connection.progress + ACK_LIMIT) })
     }
 

@@ -9,8 +9,8 @@ use lampas_shared::{
 };
 
 use super::{
-    CloseReason, HANDSHAKE_LIMIT, Inbound, MISSED_HEARTBEATS, OPERATION_PING, OPERATION_SILENCE, PROBE_LIMIT, Stream,
-    WINDOW, inbound::Item,
+    CloseReason, HANDSHAKE_LIMIT, Inbound, OPERATION_PING, OPERATION_SILENCE, PROBE_LIMIT, Stream, WINDOW,
+    inbound::Item, patience,
 };
 use crate::{
     codec::encode,
@@ -224,8 +224,8 @@ impl ControllerLink {
                 self.close(now, CloseReason::Asked(Goodbye { reason: GoodbyeReason::Done, message }));
             }
             State::Open(session) => {
-                if now >= self.heard + session.heartbeat * (MISSED_HEARTBEATS + 1) {
-                    self.close(now, CloseReason::Stalled("silent for four heartbeats"));
+                if now >= self.heard + patience(session.heartbeat) + session.heartbeat {
+                    self.close(now, CloseReason::Stalled("silent for longer than it should be"));
                     return;
                 }
                 if !self.is_silent && now >= self.silent_at(session) {
@@ -248,7 +248,7 @@ impl ControllerLink {
             State::Judging(_) => Some(self.since + HANDSHAKE_LIMIT * 2),
             State::Probed => Some(self.since + PROBE_LIMIT),
             State::Open(session) => {
-                let mut due = self.heard + session.heartbeat * (MISSED_HEARTBEATS + 1);
+                let mut due = self.heard + patience(session.heartbeat) + session.heartbeat;
                 if !self.is_silent {
                     due = due.min(self.silent_at(session));
                 }
@@ -285,7 +285,7 @@ impl ControllerLink {
 
     /// With an operation under way, silence counts from its beginning, and briefly; else by heartbeats.
     fn silent_at(&self, session: &Session) -> Duration {
-        let idle = self.heard + session.heartbeat * MISSED_HEARTBEATS;
+        let idle = self.heard + patience(session.heartbeat);
         if self.operations > 0 { idle.min(self.heard.max(self.asked) + OPERATION_SILENCE) } else { idle }
     }
 
