@@ -39,3 +39,6 @@ pub(crate) async fn holders(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<No
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,3 +228,6 @@ fn cut(text: &mut String, max: usize) {
         text.truncate(end);
     }
 }
+
+#[cfg(test)]
+mod tests;

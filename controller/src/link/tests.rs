@@ -146,3 +146,39 @@ async fn a_controller_that_stops_says_goodbye() {
     assert_eq!(session.find(goodbye).await, GoodbyeReason::Stopping);
     assert!(world.tasks.finish(LONG).await, "all tasks end");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_is_found_across_controllers_and_a_fenced_session_ends() {
+    let world = World::start().await;
+    let node = world.node("web-1").await;
+    let other: lampas_shared::id::ControllerId = lampas_runtime::random::new_id();
+    crate::background::begin(&world.db, other).await.expect("another controller is alive");
+    let mut session = world.connect(&node, "m1", 1).await;
+    session.welcomed().await;
+    wait_for("the session", async || world.events().await.iter().any(|e| e == "fleet.node.connected")).await;
+
+    // The node is with the other controller from here on, as far as the store knows.
+    let id = node.id;
+    let moved = world.db.write(|mut tx| async move {
+        let update = sqlx::query("UPDATE node_session SET controller = ?, epoch = epoch + 1 WHERE node = ?");
+        update.bind(other.to_string()).bind(id.to_string()).execute(tx.conn()).await?;
+        Ok::<_, crate::db::DbError>(tx.done(()))
+    });
+    moved.await.expect("moved");
+    let lost = lampas_shared::report::LostReports {
+        count: 1,
+        from: lampas_shared::time::UnixMs(1),
+        until: lampas_shared::time::UnixMs(2),
+    };
+    let report = Message::Report { seq: 1, report: Box::new(lampas_wire::Report::Lost(lost)) };
+    let (mut send, _recv) = session.connection.open_bi().await.expect("a stream");
+    write_message(&mut send, &report, LONG).await.expect("sent");
+    assert_eq!(session.find(goodbye).await, GoodbyeReason::Replaced);
+    assert!(!world.events().await.iter().any(|e| e == "host.report.lost"), "nothing was written");
+
+    let mut clone = world.connect(&node, "m2", 1).await;
+    assert_eq!(clone.find(goodbye).await, GoodbyeReason::Misbehaved);
+    wait_for("the event", async || world.events().await.iter().any(|e| e == "fleet.node.refused")).await;
+    let mut same = world.connect(&node, "m1", 2).await;
+    same.welcomed().await;
+}

@@ -1,0 +1,59 @@
+//! Tests of what a batch of reports means.
+
+use lampas_runtime::random;
+
+use super::*;
+
+fn current() -> Current {
+    Current {
+        generation: Generation { epoch: 1, counter: 4 },
+        hash: ContentHash::of(b"state"),
+        change: None,
+        state: ResourceState::Waiting,
+        phase: String::new(),
+        reported: (Generation { epoch: 0, counter: 0 }, String::new()),
+        took_ms: 0,
+        converged: 0,
+        total: 2,
+        resources: "{}".to_owned(),
+        told_ms: None,
+    }
+}
+
+fn applied(states: &[(&str, ResourceState)]) -> Report {
+    let resource = |(path, state): &(&str, ResourceState)| ResourceReport {
+        target: Target::path(path),
+        object: random::new_id(),
+        state: *state,
+        fault: None,
+        notes: Vec::new(),
+    };
+    Report::Generation(GenerationReport {
+        generation: Generation { epoch: 1, counter: 4 },
+        hash: ContentHash::of(b"state"),
+        phase: Phase::Applied,
+        state: states.iter().map(|(_, s)| *s).max().expect("some"),
+        took_ms: 3,
+        resources: states.iter().map(resource).collect(),
+        at: UnixMs(1),
+    })
+}
+
+#[test]
+fn a_state_that_stays_keeps_its_time() {
+    use ResourceState::{Converged, Failed};
+    let since = |config: &Current, path: &str| told(&config.resources)[&Target::path(path)].since().map(|s| s.0);
+    let next = |before: &Current, states: &[(&str, ResourceState)], now: i64| {
+        let outcome = fold(random::new_id(), Some(before), vec![applied(states)], UnixMs(now));
+        outcome.config.expect("a report changes the row")
+    };
+    let first = next(&current(), &[("/etc/a", Converged), ("/etc/b", Failed)], 100);
+    assert_eq!((since(&first, "/etc/a"), since(&first, "/etc/b")), (Some(100), Some(100)));
+    let second = next(&first, &[("/etc/a", Converged), ("/etc/b", Converged)], 200);
+    assert_eq!((since(&second, "/etc/a"), since(&second, "/etc/b")), (Some(100), Some(200)));
+
+    // A row of an earlier version has one time for all.
+    let old = Current { resources: r#"{"path:/etc/a":"converged"}"#.to_owned(), told_ms: Some(50), ..current() };
+    let third = next(&old, &[("/etc/a", Converged), ("/etc/b", Converged)], 300);
+    assert_eq!((since(&third, "/etc/a"), since(&third, "/etc/b")), (Some(50), Some(300)));
+}
