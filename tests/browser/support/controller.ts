@@ -1,7 +1,7 @@
 // A controller for a single test: started in a directory of its own, stopped and started again by the test.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -13,10 +13,20 @@ export class Controller {
 
   private constructor(readonly directory: string, private readonly port: number) {}
 
-  static async start(): Promise<Controller> {
+  /** Starts one, with these lines in its configuration. */
+  static async start(configuration = ''): Promise<Controller> {
     const controller = new Controller(await mkdtemp(path.join(tmpdir(), 'lampas-browser-')), await freePort());
+    await writeFile(controller.configuration, configuration);
     await controller.start();
     return controller;
+  }
+
+  get data(): string {
+    return path.join(this.directory, 'data');
+  }
+
+  private get configuration(): string {
+    return path.join(this.directory, 'controller.toml');
   }
 
   get url(): string {
@@ -26,7 +36,7 @@ export class Controller {
   /** Starts it, or starts it again on the same port, and waits until it is ready. */
   async start(): Promise<void> {
     const log = openSync(path.join(this.directory, 'log'), 'a');
-    this.process = spawn(controllerProgram, ['serve', '--data-dir', path.join(this.directory, 'data'), '--listen', `127.0.0.1:${this.port}`], { stdio: ['ignore', log, log] });
+    this.process = spawn(controllerProgram, ['serve', '--config', this.configuration, '--data-dir', path.join(this.directory, 'data'), '--listen', `127.0.0.1:${this.port}`], { stdio: ['ignore', log, log] });
     closeSync(log);
     const context = await request.newContext({ ignoreHTTPSErrors: true });
     const isReady = async (): Promise<boolean> => {
@@ -57,7 +67,7 @@ export class Controller {
   }
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);
