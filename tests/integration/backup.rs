@@ -94,10 +94,18 @@ fn round(store: &Store, stores: [Store; 2]) -> Result<()> {
     node.resume()?;
     controller.wait_online("web-1");
     assert_eq!(node.read("/etc/motd")?, "in the backup\n", "no node takes an old state for a new one");
-    wait_for("the refusal in the controller's log", || {
-        let log = controller.process().log_tail();
-        if log.contains("refused what it was sent") { Ok(()) } else { Err(log) }
+    let refusal = wait_for("the refusal to be shown", || {
+        let shown = controller.json(&["node", "show", "web-1"]).map_err(|e| e.to_string())?;
+        if shown["refusal"].is_object() { Ok(shown["refusal"].clone()) } else { Err(shown.to_string()) }
     });
+    assert!(refusal["code"].as_str().is_some_and(|c| c.starts_with("desired.")), "{refusal}");
+    assert!(refusal["remedy"].as_str().is_some_and(|r| r.contains("lampas-controller restore")), "{refusal}");
+    let said = controller.ctl_ok(&["node", "show", "web-1"])?.out;
+    assert!(said.contains("does not take its state") && said.contains("restore"), "{said}");
+    let listed = controller.ctl_ok(&["node", "list"])?.out;
+    assert!(listed.contains("holds a newer state than this store has"), "{listed}");
+    let overview = controller.json(&["overview"])?;
+    assert!(overview["attention"].to_string().contains("declined"), "{overview}");
     let (_, status) = node.agent(&["status"])?;
     assert!(status.contains(&format!("{newest}.")), "it stays with what the last restore gave it: {status}");
     Ok(())

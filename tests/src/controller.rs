@@ -31,7 +31,10 @@ pub struct Controller {
     /// Its data directory within `directory`.
     data: String,
     log_level: String,
+    listen: String,
     process: Option<Process>,
+    /// By how many days its clock is off.
+    days_off: Option<i32>,
 }
 
 /// What an HTTPS call gave.
@@ -72,7 +75,8 @@ impl Controller {
     pub fn prepare(store: Store) -> Result<Self> {
         let (directory, port) = (tempfile::tempdir()?, free_port()?);
         let (data, log_level) = ("data".to_owned(), "info".to_owned());
-        Ok(Self { directory, port, store, data, log_level, process: None })
+        let listen = "127.0.0.1".to_owned();
+        Ok(Self { directory, port, store, data, log_level, listen, process: None, days_off: None })
     }
 
     /// Makes the first administrator of a controller that was just started.
@@ -91,6 +95,16 @@ impl Controller {
         level.clone_into(&mut self.log_level);
     }
 
+    /// Listens on another address, when the process is started the next time; `lampasctl` goes on asking 127.0.0.1.
+    pub fn listen_on(&mut self, address: &str) {
+        address.clone_into(&mut self.listen);
+    }
+
+    /// Lets the process, and the signer that it starts, see a clock that is off by days, when it is started the next time.
+    pub fn set_clock_off(&mut self, days: i32) {
+        self.days_off = Some(days);
+    }
+
     /// Goes on with another data directory and store, when the process is started the next time.
     pub fn switch_to(&mut self, data: &str, store: Store) {
         data.clone_into(&mut self.data);
@@ -100,7 +114,7 @@ impl Controller {
     /// Starts the process again on the same data and port; returns once it answers.
     pub fn resume(&mut self) -> Result<()> {
         let data = self.data().display().to_string();
-        let listen = format!("127.0.0.1:{}", self.port);
+        let listen = format!("{}:{}", self.listen, self.port);
         let mut args = vec!["serve", "--data-dir", &data, "--listen", &listen];
         let file;
         if let Store::Database(path) = &self.store {
@@ -108,7 +122,7 @@ impl Controller {
             args.extend(["--database-file", &file]);
         }
         let log = self.path("controller.log");
-        let mut process = Process::start_logging("lampas-controller", &args, &log, &self.log_level)?;
+        let mut process = Process::start_at("lampas-controller", &args, &log, &self.log_level, self.days_off)?;
         wait_for("the controller's port", || {
             if process.is_running() {
                 std::net::TcpStream::connect(("127.0.0.1", self.port)).map(drop).map_err(|e| e.to_string())

@@ -11,21 +11,26 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
-use crate::{Process, binary};
+use crate::{Process, binary, process::set_clock_off};
 
 /// An enrolled node, its agent running or not.
 #[derive(Debug)]
 pub struct Node {
     /// Its name.
     pub name: String,
+    /// The agent's program.
+    agent: PathBuf,
     directory: TempDir,
     process: Option<Process>,
+    /// By how many days its clock is off.
+    days_off: Option<i32>,
 }
 
 impl Node {
     /// Makes the root directory: as much of a Debian system as the agent looks at.
     pub fn prepare(name: &str) -> Result<Self> {
-        let node = Self { name: name.to_owned(), directory: tempfile::tempdir()?, process: None };
+        let (agent, directory) = (binary("lampas-agent")?, tempfile::tempdir()?);
+        let node = Self { name: name.to_owned(), agent, directory, process: None, days_off: None };
         for directory in ["etc/cron.d", "usr/local/bin", "usr/bin", "var/log", "var/spool/cron/crontabs", "run", "srv"]
         {
             fs::create_dir_all(node.root().join(directory))?;
@@ -47,11 +52,28 @@ impl Node {
         Ok(node)
     }
 
+    /// Goes on with another build of the agent.
+    pub fn use_agent(&mut self, program: PathBuf) {
+        self.agent = program;
+    }
+
+    /// Has its agent see a clock that is off by days, from the next call or start on.
+    pub fn set_clock_off(&mut self, days: i32) {
+        self.days_off = Some(days);
+    }
+
     /// Enrols it, with the token on standard input.
     pub fn enrol(&self, port: u16, token: &str) -> Result<()> {
+        self.enrol_with(port, token, &[])
+    }
+
+    /// Enrols it with more arguments.
+    pub fn enrol_with(&self, port: u16, token: &str, more: &[&str]) -> Result<()> {
         let controller = format!("127.0.0.1:{port}");
-        let mut child = Command::new(binary("lampas-agent")?)
-            .args(["--root", &self.root_text(), "enrol", "--controller", &controller, "--token-file", "-"])
+        let mut child = self
+            .command()?
+            .args(["enrol", "--controller", &controller, "--token-file", "-"])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -66,7 +88,8 @@ impl Node {
     /// Starts the agent.
     pub fn resume(&mut self) -> Result<()> {
         let log = self.directory.path().join("agent.log");
-        self.process = Some(Process::start("lampas-agent", &["--root", &self.root_text(), "run"], &log)?);
+        let (agent, root) = (self.agent.display().to_string(), self.root_text());
+        self.process = Some(Process::start_at(&agent, &["--root", &root, "run"], &log, "info", self.days_off)?);
         Ok(())
     }
 
@@ -87,9 +110,18 @@ impl Node {
 
     /// Calls the agent's command line; returns its exit code and what it printed.
     pub fn agent(&self, args: &[&str]) -> Result<(i32, String)> {
-        let output = Command::new(binary("lampas-agent")?).arg("--root").arg(self.root()).args(args).output()?;
+        let output = self.command()?.args(args).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         Ok((output.status.code().unwrap_or(-1), text))
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(&self.agent);
+        if let Some(days) = self.days_off {
+            set_clock_off(&mut command, days)?;
+        }
+        command.arg("--root").arg(self.root());
+        Ok(command)
     }
 
     /// Returns the root directory.

@@ -30,8 +30,17 @@ impl Process {
 
     /// Starts a program that logs from this level on.
     pub fn start_logging(name: &str, args: &[&str], log: &Path, level: &str) -> Result<Self> {
+        Self::start_at(name, args, log, level, None)
+    }
+
+    /// Starts a program whose clock is off by this many days. The machine's own clock stays as it is.
+    pub fn start_at(name: &str, args: &[&str], log: &Path, level: &str, days_off: Option<i32>) -> Result<Self> {
         let file = File::options().create(true).append(true).open(log)?;
-        let child = Command::new(binary(name)?)
+        let mut command = Command::new(binary(name)?);
+        if let Some(days) = days_off {
+            set_clock_off(&mut command, days)?;
+        }
+        let child = command
             .args(args)
             .env_remove("NOTIFY_SOCKET")
             .env("LAMPAS_LOG", level)
@@ -90,6 +99,19 @@ impl Drop for Process {
             eprintln!("--- {}\n{}", self.log.display(), self.log_tail());
         }
     }
+}
+
+/// Debian's library that shows a program another time (package `faketime`).
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
+
+/// Has a program and what it starts see a clock that is off by days. Its measure of passing time stays true, and so do
+/// the times of files.
+pub(crate) fn set_clock_off(command: &mut Command, days: i32) -> Result<()> {
+    let found = std::fs::read_dir("/usr/lib")?.filter_map(|e| Some(e.ok()?.path().join(FAKETIME))).find(|p| p.exists());
+    let library = found.context("Debian's package faketime is missing")?;
+    command.env("LD_PRELOAD", library).env("FAKETIME", format!("{days:+}d"));
+    command.env("DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+    Ok(())
 }
 
 /// Returns the path of a binary of this workspace: beside this program, or beside the directory of a test.
