@@ -14,7 +14,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use lampas_runtime::{Tasks, config::load_or_default, lifecycle, telemetry};
-use lampas_shared::id::ObjectId;
+use lampas_shared::id::{ObjectId, RunId};
 
 use crate::{
     check,
@@ -88,6 +88,18 @@ enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Watch over a run of an operation; the agent calls this.
+    #[command(hide = true)]
+    RunShim {
+        /// The run.
+        run: RunId,
+    },
+    /// Become the program of a run; the shim calls this.
+    #[command(hide = true)]
+    RunStep {
+        /// The run.
+        run: RunId,
+    },
     /// Become a checker without any power; the agent calls this.
     #[command(hide = true)]
     Sandbox {
@@ -143,6 +155,13 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
             eprintln!("{}", crate::system::sandbox::enter(&checker));
             Ok(ExitCode::from(crate::system::sandbox::NOT_MADE))
         }
+        Command::RunShim { run } => {
+            crate::operation::watch_over(paths, run).context("watching over a run")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::RunStep { run } => {
+            Ok(ExitCode::from(u8::try_from(crate::operation::become_program(paths, run)).unwrap_or(1)))
+        }
         Command::Config(command) => config(command, paths),
         Command::Run => run::run(paths),
         Command::Status => ask::status(paths, output),
@@ -169,6 +188,9 @@ fn join_fleet(paths: &Paths, args: &enrol::Args) -> anyhow::Result<ExitCode> {
     println!("enrolled as {}; the certificate is good until {} and renews itself", outcome.name, outcome.until);
     if outcome.wrote_config {
         println!("wrote {}", paths.config().display());
+    }
+    if outcome.observe {
+        println!("this node observes: nothing is written until an operator takes it over");
     }
     println!("start the agent with: systemctl enable --now lampas-agent");
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,8 @@
 //! - [`reconcile`] is the one task that changes the node: observe, plan, validate, apply, prove, report, confirm.
 //! - [`drift`] notices changes by hand; [`policy`] is the node's own word over any controller.
 //! - [`system`] is the only way to the disk and to programs, below a root; [`host`] plans and applies each kind on it.
+//! - [`observe`] holds that nothing is written yet; [`scan`] looks at what others put on the node, to take it over.
+//! - [`operation`] runs commands and scripts that a controller asks for, each in a process that outlives the agent.
 //! - [`job`] is what cron runs: a wrapper that needs neither agent nor controller.
 //! - [`control`] is the agent's Unix socket, [`cli`] what an operator types on the node.
 
@@ -20,7 +22,10 @@ pub mod host;
 pub mod job;
 pub mod journal;
 pub mod link;
+pub mod operation;
+pub mod observe;
 pub mod policy;
 pub mod reconcile;
+pub mod scan;
 pub mod simulate;
 pub mod system;

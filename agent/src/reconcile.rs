@@ -14,6 +14,7 @@
 mod book;
 mod pass;
 mod snapshot;
+mod takeover;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use lampas_shared::{
     id::NodeId,
     object::Target,
     report::{NodePlan, ObservedFile},
+    scan::{Ejected, Scan, ScanRequest},
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::info;
@@ -102,6 +104,7 @@ struct Bench {
     last_observed: Mutex<Option<ContentHash>>,
     looks: Looks,
     upstream: OnceLock<Arc<dyn Upstream>>,
+    runs: OnceLock<Arc<crate::operation::Runs>>,
     wake: Notify,
     /// A pass did something: soon there is memory to give back.
     settles: Notify,
@@ -125,6 +128,7 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         last_observed: Mutex::default(),
         looks: Looks::default(),
         upstream: OnceLock::new(),
+        runs: OnceLock::new(),
         wake: Notify::new(),
         settles: Notify::new(),
         paths,
@@ -341,6 +345,11 @@ impl Handle {
         self.blocking(|bench| Ok(snapshot::take(bench))).await
     }
 
+    /// Says who looks after runs of operations. Once.
+    pub fn set_runs(&self, runs: Arc<crate::operation::Runs>) {
+        let _ = self.bench.runs.set(runs);
+    }
+
     /// Asks for a pass without saying why: something may have changed.
     pub fn wake(&self) {
         self.bench.wake.notify_one();
@@ -398,6 +407,29 @@ impl link::Reconciler for Handle {
     fn current(&self) -> Option<(Generation, ContentHash)> {
         Self::current(self)
     }
+
+    fn features(&self) -> u32 {
+        Self::features(self)
+    }
+
+    fn runs(&self) -> Option<Arc<crate::operation::Runs>> {
+        self.bench.runs.get().cloned()
+    }
+
+    fn scan(&self, ask: ScanRequest) -> BoxFuture<'static, Result<Scan, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::scan(&handle, ask).await })
+    }
+
+    fn manage(&self) -> BoxFuture<'static, Result<(), Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::manage(&handle).await })
+    }
+
+    fn eject(&self) -> BoxFuture<'static, Result<Ejected, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::eject(&handle).await })
+    }
 }
 
 impl std::fmt::Debug for Handle {
@@ -420,7 +452,7 @@ impl Bench {
     }
 
     fn ruling(&self) -> Ruling {
-        Ruling::read(&self.paths.policy())
+        Ruling::of(&self.paths)
     }
 
     fn facts(&self) -> Facts {

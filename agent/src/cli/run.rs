@@ -19,6 +19,7 @@ use crate::{
     job,
     journal::{Journal, JournalError, Outbox},
     link::{Credentials, Endpoints, Link, LinkHandle},
+    operation,
     reconcile::{self, Settings, Upstream},
     system::{Root, heap, sandbox::Helper},
 };
@@ -86,6 +87,10 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     let gather = Box::new(move || facts::gather(&fact_paths));
     let outbox = journal.outbox();
     let dialling = Link::new(&link, gather, Arc::new(handle.clone()), Arc::new(outbox.clone()));
+    let starter = operation::Starter::new(std::env::current_exe().context("finding the agent's own binary")?, paths);
+    let runs = operation::Runs::new(paths.clone(), starter, outbox.clone());
+    handle.set_runs(Arc::clone(&runs));
+    tasks.spawn("runs", runs.keep(tasks.stopping()));
     let status = link.status();
     let service = control::Service {
         handle,

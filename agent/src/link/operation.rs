@@ -20,6 +20,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Serves one operation to its end. Ends early when the controller resets the stream.
 pub(super) async fn serve(reconciler: Arc<dyn Reconciler>, mut send: SendStream, mut recv: RecvStream) {
     let answer = match timeout(REQUEST_LIMIT, read_message(&mut recv)).await {
+        Ok(Ok(Message::Request(request))) if crate::operation::is_of_runs(&request) => {
+            return crate::operation::serve(reconciler.runs(), *request, send).await;
+        }
         Ok(Ok(Message::Request(request))) => {
             let stopped = send.stopped();
             // Both arms are cancel-safe: an answer that nobody waits for is dropped with its work.
@@ -58,6 +61,12 @@ async fn work(reconciler: &dyn Reconciler, request: Request) -> Reply {
         Request::Scan(ask) => Reply::Scan(limited(reconciler.scan(ask)).await),
         Request::Manage => Reply::Done(limited(reconciler.manage()).await),
         Request::Eject => Reply::Eject(limited(reconciler.eject()).await),
+        // Served before; see [`crate::operation::serve`].
+        Request::Run(_)
+        | Request::RunStatus(_)
+        | Request::CancelRun(_)
+        | Request::Output { .. }
+        | Request::ForgetRun(_) => Reply::Done(Err(Fault::lasting("unsupported", "this agent runs no operations"))),
     }
 }
 

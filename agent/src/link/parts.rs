@@ -43,6 +43,10 @@ pub trait Reconciler: Send + Sync + 'static {
     fn eject(&self) -> BoxFuture<'static, Result<Ejected, Fault>> {
         Box::pin(async { Err(unknown("ejecting")) })
     }
+    /// Returns what looks after runs of operations.
+    fn runs(&self) -> Option<std::sync::Arc<crate::operation::Runs>> {
+        None
+    }
 }
 
 fn unknown(what: &str) -> Fault {

@@ -80,6 +80,29 @@ impl Accounts {
         Some(group.gid.as_raw())
     }
 
+    /// Returns the users of the files, by name.
+    pub fn users(&self) -> impl Iterator<Item = (&str, &Account)> {
+        self.users.iter().map(|(name, account)| (name.as_str(), account))
+    }
+
+    /// Returns the names of a user's groups, the primary one first.
+    pub fn groups_of(&self, user: &str, primary: u32) -> Vec<String> {
+        let is_member = |(gid, members): &(u32, Vec<String>)| *gid != primary && members.iter().any(|m| m == user);
+        let others = self.groups.iter().filter(|(_, group)| is_member(group)).map(|(name, _)| name.clone());
+        std::iter::once(self.group_name(primary)).chain(others).collect()
+    }
+
+    /// Returns the groups that a user is in, by name and number, the primary one with them.
+    pub fn memberships(&self, name: &str, primary: u32) -> Vec<(String, u32)> {
+        let is_in = |gid: u32, members: &[String]| gid == primary || members.iter().any(|m| m == name);
+        let named = self.groups.iter().filter(|(_, (gid, members))| is_in(*gid, members));
+        let mut groups: Vec<(String, u32)> = named.map(|(n, (gid, _))| (n.clone(), *gid)).collect();
+        if groups.iter().all(|(_, gid)| *gid != primary) {
+            groups.push((primary.to_string(), primary));
+        }
+        groups
+    }
+
     /// Returns a user's name, or the number when it has none.
     pub fn user_name(&self, uid: u32) -> String {
         self.users.iter().find(|(_, a)| a.uid == uid).map_or_else(|| uid.to_string(), |(n, _)| n.clone())
