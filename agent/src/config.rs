@@ -24,6 +24,17 @@ pub struct Config {
     pub reconcile: Reconcile,
     /// What is logged.
     pub log: Log,
+    /// Where a scan looks besides the usual places.
+    pub scan: Scan,
+}
+
+/// `[scan]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scan {
+    /// Directories whose files are shown to operators who compare servers or take one over; none by default. Nothing below
+    /// them is looked at. It is read at each scan.
+    pub directories: Vec<String>,
 }
 
 /// `[link]`.
@@ -105,6 +116,14 @@ impl Section for Config {
                 mistakes.add(key, format!("{value} is not in {} to {}", range.start(), range.end()));
             }
         }
+        if self.scan.directories.len() > 64 {
+            mistakes.add("scan.directories", "has over 64 directories");
+        }
+        for path in &self.scan.directories {
+            if lampas_shared::host::ManagedPath::parse(path.trim_end_matches('/')).is_err() {
+                mistakes.add("scan.directories", format!("{path:?} is not an absolute path that LAMPAS may look at"));
+            }
+        }
         if self.log.level.is_empty() || self.log.level.len() > 500 {
             mistakes.add("log.level", "is empty or over 500 bytes");
         }
@@ -156,6 +175,16 @@ impl Paths {
     /// The journal's directory.
     pub fn journal(&self) -> PathBuf {
         self.data().join("journal")
+    }
+
+    /// The file that says that nothing is written yet.
+    pub fn observe(&self) -> PathBuf {
+        self.data().join("observe")
+    }
+
+    /// Where manifests are left when the node is ejected.
+    pub fn ejected(&self) -> PathBuf {
+        self.below("/var/lib/lampas/ejected")
     }
 
     /// The directory of the key, the certificate and the trusted authorities.

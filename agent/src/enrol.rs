@@ -116,6 +116,8 @@ pub struct Outcome {
     pub until: UnixMs,
     /// Whether `agent.toml` was written.
     pub wrote_config: bool,
+    /// Whether the node only observes.
+    pub observe: bool,
 }
 
 /// Enrols this node and writes its files.
@@ -144,9 +146,13 @@ pub async fn run(args: &Args, paths: &Paths) -> Result<Outcome, EnrolError> {
     };
     trust.store(&dir.join(TRUST_FILE))?;
     write_memory(&dir, &memory).map_err(|source| EnrolError::Write { path: dir.display().to_string(), source })?;
+    // Before the identity too: a node that is enrolled to observe never runs without knowing it.
+    let observe = enrolled.observe;
+    let held = if observe { crate::observe::begin(paths) } else { crate::observe::end(paths) };
+    held.map_err(|source| EnrolError::Write { path: paths.observe().display().to_string(), source })?;
     identity.store(&identity_path)?;
     let wrote_config = write_config(&paths.config(), &args.controller)?;
-    Ok(Outcome { name: enrolled.name, until: identity.info().not_after, wrote_config })
+    Ok(Outcome { name: enrolled.name, until: identity.info().not_after, wrote_config, observe })
 }
 
 /// Asks a controller for an identity. Writes nothing.

@@ -72,6 +72,9 @@ pub enum Ruling {
     Known(Policy),
     /// There is a file, and it can't be trusted or understood.
     Malformed(String),
+    /// The node was enrolled to observe: whatever the policy allows, nothing is written. Plans go by the policy, so that
+    /// they show what taking over would do.
+    Observing(Box<Self>),
 }
 
 impl Ruling {
@@ -87,15 +90,40 @@ impl Ruling {
         }
     }
 
+    /// Reads the policy, and whether the node observes. Blocking.
+    pub fn of(paths: &crate::config::Paths) -> Self {
+        let ruling = Self::read(&paths.policy());
+        if crate::observe::is_on(paths) { Self::Observing(Box::new(ruling)) } else { ruling }
+    }
+
     /// Returns whether nothing may be written at all.
     pub fn observes(&self) -> bool {
-        matches!(self, Self::Known(policy) if policy.observe)
+        matches!(self, Self::Observing(_)) || self.owner_observes()
+    }
+
+    /// Returns whether the node's owner forbids every write, which no controller can end.
+    pub fn owner_observes(&self) -> bool {
+        match self {
+            Self::Known(policy) => policy.observe,
+            Self::Malformed(_) => false,
+            Self::Observing(inner) => inner.owner_observes(),
+        }
+    }
+
+    /// Returns the denied path that a path is, or is below.
+    pub fn denied(&self, path: &str) -> Option<&str> {
+        match self {
+            Self::Known(policy) => policy.deny_paths.iter().find(|d| is_below(path, d)).map(String::as_str),
+            Self::Malformed(_) => None,
+            Self::Observing(inner) => inner.denied(path),
+        }
     }
 
     /// Returns why a resource is refused, if it is.
     pub fn judge(&self, resource: &Resource) -> Option<Fault> {
         let policy = match self {
             Self::Known(policy) => policy,
+            Self::Observing(inner) => return inner.judge(resource),
             Self::Malformed(why) => {
                 let effect = root_code(resource)?;
                 return Some(Fault::lasting(
@@ -129,6 +157,7 @@ impl Ruling {
         let effect = || removed_root_code(removal);
         let policy = match self {
             Self::Known(policy) => policy,
+            Self::Observing(inner) => return inner.judge_removal(removal),
             Self::Malformed(why) => {
                 let text = |e| {
                     format!(

@@ -167,6 +167,7 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::host::api::calls());
     calls.extend(crate::change::api::calls());
     calls.extend(crate::enrol::api::calls());
+    calls.extend(crate::takeover::api::calls());
     calls.extend(crate::drift::api::calls());
     calls.extend(crate::job::api::calls());
     calls.extend(crate::event::api::calls());

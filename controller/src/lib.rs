@@ -22,3 +22,4 @@ pub mod live;
 pub mod serve;
 pub mod setup;
 pub mod signer;
+pub mod takeover;

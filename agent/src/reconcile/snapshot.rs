@@ -206,6 +206,11 @@ pub(super) fn write(bench: &Bench) {
 fn policy(ruling: &Ruling) -> String {
     match ruling {
         Ruling::Malformed(why) => format!("malformed, root code is stopped: {why}"),
+        Ruling::Observing(inner) => {
+            let own = self::policy(inner);
+            let rest = if own.is_empty() { String::new() } else { format!("; {own}") };
+            format!("observing: nothing is written until an operator takes this node over{rest}")
+        }
         Ruling::Known(policy) if policy.observe => "observe: nothing is written".to_owned(),
         Ruling::Known(policy) => {
             let mut rules = Vec::new();

@@ -98,6 +98,13 @@ impl Program {
         self
     }
 
+    /// Keeps this much of its output.
+    #[must_use]
+    pub fn max_output(mut self, bytes: usize) -> Self {
+        self.max_output = bytes;
+        self
+    }
+
     /// Gives it this long.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {

@@ -300,6 +300,7 @@ impl Enrolments {
                         name
                     }
                 };
+                crate::takeover::enrolled(&mut tx, node, reserved.grant.observe).await?;
                 store::insert_certificate(&mut tx, node, issued, now).await?;
                 // The compiled fleet has one more member, which is all that this process has to add to its copy.
                 let state = draw(&mut tx, "state", 1).await?;

@@ -1,7 +1,13 @@
 //! The fleet in numbers: what Overview and the fleet map show.
 
-use lampas_api::{FleetMapTile, OverviewCounts};
-use lampas_shared::{fleet::NodeName, report::ResourceState, time::UnixMs};
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use lampas_api::{FleetMapGroup, OverviewCounts};
+use lampas_shared::{
+    fleet::{NodeName, RoleName},
+    report::ResourceState,
+    time::UnixMs,
+};
 
 use super::list::parse_state;
 use crate::db::{DbError, Tx, row::Reader};
@@ -10,8 +16,9 @@ use crate::db::{DbError, Tx, row::Reader};
 pub async fn counts(tx: &mut Tx) -> Result<OverviewCounts, DbError> {
     let mut counts = OverviewCounts::default();
     let rows = sqlx::query(
-        "SELECT n.state, COALESCE(c.state, 'waiting') AS config, COUNT(*) AS nodes FROM node n \
-         LEFT JOIN node_config c ON c.node = n.id WHERE n.revoked_ms IS NULL GROUP BY n.state, COALESCE(c.state, 'waiting')",
+        "SELECT n.state, n.observe, COALESCE(c.state, 'waiting') AS config, COUNT(*) AS nodes FROM node n \
+         LEFT JOIN node_config c ON c.node = n.id WHERE n.revoked_ms IS NULL \
+         GROUP BY n.state, n.observe, COALESCE(c.state, 'waiting')",
     )
     .fetch_all(tx.conn())
     .await?;
@@ -19,6 +26,9 @@ pub async fn counts(tx: &mut Tx) -> Result<OverviewCounts, DbError> {
         let r = Reader::new("node", row);
         let nodes = r.count("nodes")? as u32;
         counts.nodes += nodes;
+        if r.count("observe")? != 0 {
+            counts.observing += nodes;
+        }
         match r.text("state")?.as_str() {
             "online" => counts.online += nodes,
             "stale" => counts.stale += nodes,
@@ -58,24 +68,33 @@ pub async fn expiring(tx: &mut Tx, before: UnixMs, limit: u32) -> Result<Vec<(No
 }
 
 /// Returns a small row for each node, by first role and name.
-pub async fn map(tx: &mut Tx) -> Result<Vec<FleetMapTile>, DbError> {
+pub async fn map(tx: &mut Tx) -> Result<Vec<FleetMapGroup>, DbError> {
     let rows = sqlx::query(
-        "SELECT n.id, n.name, n.state, COALESCE(c.state, 'waiting') AS config, \
-         (SELECT MIN(r.role) FROM node_role r WHERE r.node = n.id) AS role \
-         FROM node n LEFT JOIN node_config c ON c.node = n.id WHERE n.revoked_ms IS NULL ORDER BY role, n.name",
+        "SELECT n.name, n.state, COALESCE(c.state, 'waiting') AS config, f.role FROM node n \
+         LEFT JOIN node_config c ON c.node = n.id \
+         LEFT JOIN (SELECT r.node, MIN(r.role) AS role FROM node_role r GROUP BY r.node) f ON f.node = n.id \
+         WHERE n.revoked_ms IS NULL ORDER BY n.name",
     )
     .fetch_all(tx.conn())
     .await?;
-    rows.iter()
-        .map(|row| {
-            let r = Reader::new("node", row);
-            Ok(FleetMapTile {
-                id: r.parse("id")?,
-                name: r.parse("name")?,
-                role: r.maybe_parse("role")?,
-                state: parse_state(&r.text("state")?).ok_or_else(|| r.wrong("state", "is not a state of a node"))?,
-                config: r.parse("config")?,
-            })
-        })
-        .collect()
+    let mut groups: BTreeMap<(Option<RoleName>, String, String), FleetMapGroup> = BTreeMap::new();
+    for row in &rows {
+        let r = Reader::new("node", row);
+        let (role, state, config) = (r.maybe_parse("role")?, r.text("state")?, r.text("config")?);
+        let name = r.parse("name")?;
+        match groups.entry((role, state, config)) {
+            Entry::Occupied(mut group) => group.get_mut().nodes.push(name),
+            Entry::Vacant(place) => {
+                let (role, state, config) = place.key();
+                let group = FleetMapGroup {
+                    role: role.clone(),
+                    state: parse_state(state).ok_or_else(|| r.wrong("state", "is not a state of a node"))?,
+                    config: config.parse().map_err(|_| r.wrong("config", "is not a state of a resource"))?,
+                    nodes: vec![name],
+                };
+                place.insert(group);
+            }
+        }
+    }
+    Ok(groups.into_values().collect())
 }

@@ -18,7 +18,7 @@ use crate::db::{
 
 const FROM: &str = " FROM node n LEFT JOIN node_config c ON c.node = n.id LEFT JOIN node_refusal u ON u.node = n.id \
                     WHERE 1 = 1";
-const COLUMNS: &str = "n.id, n.name, n.address, n.state, n.seen_ms, n.revoked_ms, c.epoch, c.counter, c.reported_epoch, \
+const COLUMNS: &str = "n.id, n.observe, n.ejected_ms, n.name, n.address, n.state, n.seen_ms, n.revoked_ms, c.epoch, c.counter, c.reported_epoch, \
                        c.reported_counter, c.phase, c.state AS config, c.converged, c.total, u.code AS refusal";
 
 /// Which nodes are wanted.
@@ -172,6 +172,8 @@ fn summary(row: &AnyRow, roles: Option<Vec<RoleName>>, labels: Option<Labels>) -
         last_seen_at: r.maybe_time("seen_ms")?,
         address: r.maybe_text("address")?,
         is_revoked,
+        is_observing: r.count("observe")? != 0,
+        ejected_at: r.maybe_time("ejected_ms")?,
         attention,
     })
 }

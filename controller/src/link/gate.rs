@@ -10,6 +10,7 @@ use lampas_shared::{
     id::NodeId,
     object::Target,
     report::{NodePlan, ObservedFile},
+    scan::{Ejected, Scan, ScanRequest},
 };
 
 /// What can be asked of connected nodes. Every wait is bounded; a node that isn't connected is a passing fault with
@@ -36,6 +37,27 @@ pub trait NodeGate: Send + Sync + 'static {
     /// Asks to try again what failed or is quarantined.
     fn retry(&self, node: NodeId) -> BoxFuture<'_, Result<(), Fault>>;
 
+    /// Asks what stands unmanaged on a node. Agents that know nothing of it are a lasting fault, `node.too_old`.
+    fn scan(&self, _: NodeId, _: ScanRequest) -> BoxFuture<'_, Result<Scan, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Asks a node to observe no more.
+    fn manage(&self, _: NodeId) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Asks a node to make plain files of what it manages and to forget who it is.
+    fn eject(&self, _: NodeId) -> BoxFuture<'_, Result<Ejected, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
     /// Ends the connections of a node whose certificate was revoked or that was removed, at once.
     fn close(&self, node: NodeId, reason: &str);
+}
+
+/// What is said of an agent that does not know an operation.
+pub(super) fn too_old() -> Fault {
+    let text = "the agent on this node is too old for this; install the agent of this controller's version there";
+    Fault::lasting("node.too_old", text)
 }

@@ -10,6 +10,7 @@ use lampas_shared::{
     id::NodeId,
     object::Target,
     report::{NodePlan, ObservedFile},
+    scan::{Ejected, Scan, ScanRequest},
 };
 use lampas_wire::{Kind, Message, Reply, Request};
 use tokio::{sync::Semaphore, time::timeout};
@@ -25,6 +26,8 @@ use super::{
 const PLAN_LIMIT: Duration = Duration::from_secs(30);
 const READ_LIMIT: Duration = Duration::from_secs(10);
 const REVERT_LIMIT: Duration = Duration::from_secs(60);
+const SCAN_LIMIT: Duration = Duration::from_secs(60);
+const EJECT_LIMIT: Duration = Duration::from_secs(90);
 
 /// A state of the greatest size at a window a round trip.
 const WRITE_LIMIT: Duration = Duration::from_secs(15);
@@ -138,6 +141,30 @@ impl NodeGate for Gate {
         self.done(node, Request::Retry).boxed()
     }
 
+    fn scan(&self, node: NodeId, ask: ScanRequest) -> BoxFuture<'_, Result<Scan, Fault>> {
+        async move {
+            match self.ask(node, Request::Scan(ask), Kind::ScanReply, SCAN_LIMIT).await.map_err(known)? {
+                Reply::Scan(scan) => scan.map_err(known),
+                _ => Err(hung()),
+            }
+        }
+        .boxed()
+    }
+
+    fn manage(&self, node: NodeId) -> BoxFuture<'_, Result<(), Fault>> {
+        async move { self.done(node, Request::Manage).await.map_err(known) }.boxed()
+    }
+
+    fn eject(&self, node: NodeId) -> BoxFuture<'_, Result<Ejected, Fault>> {
+        async move {
+            match self.ask(node, Request::Eject, Kind::EjectReply, EJECT_LIMIT).await.map_err(known)? {
+                Reply::Eject(ejected) => ejected.map_err(known),
+                _ => Err(hung()),
+            }
+        }
+        .boxed()
+    }
+
     fn close(&self, node: NodeId, reason: &str) {
         self.registry.close(node, reason);
     }
@@ -157,6 +184,11 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.call(|inbox| inbox.ended += 1);
     }
+}
+
+/// An agent that does not know a request says so in the words of the wire.
+fn known(fault: Fault) -> Fault {
+    if fault.code == "wire.unknown" { super::gate::too_old() } else { fault }
 }
 
 fn offline() -> Fault {

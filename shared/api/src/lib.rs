@@ -17,6 +17,7 @@ mod page;
 mod problem;
 mod query;
 mod role;
+mod takeover;
 
 pub use access::*;
 pub use audit::*;
@@ -31,3 +32,4 @@ pub use page::*;
 pub use problem::*;
 pub use query::*;
 pub use role::*;
+pub use takeover::*;

@@ -43,6 +43,12 @@ pub struct NodeSummary {
     pub address: Option<String>,
     /// Whether its certificate is revoked.
     pub is_revoked: bool,
+    /// Whether it only observes: it is told what it shall be, and writes nothing until an operator takes it over.
+    #[serde(default)]
+    pub is_observing: bool,
+    /// When it was ejected: what LAMPAS wrote stands there as plain files, and it does not come back by itself.
+    #[serde(default)]
+    pub ejected_at: Option<UnixMs>,
     /// One line on what needs attention: the first drifted or failed target; empty when there is nothing.
     pub attention: String,
 }

@@ -143,14 +143,14 @@ impl super::Line {
 }
 
 /// A command that calls the wrapper.
-struct Call<'a> {
-    object: ObjectId,
+pub(super) struct Call<'a> {
+    pub(super) object: ObjectId,
     /// What stands behind the call.
     rest: &'a str,
 }
 
 /// Reads `…/lampas-agent [--root R] job run ID`.
-fn call(command: &str) -> Option<Call<'_>> {
+pub(super) fn call(command: &str) -> Option<Call<'_>> {
     let (program, rest) = command.split_once(" job run ")?;
     if !program.split([' ', '\'']).any(|word| word.ends_with("/lampas-agent")) {
         return None;
@@ -215,7 +215,7 @@ fn take_command(
 }
 
 /// Returns the command without blanks at its end, but with one that a backslash keeps.
-fn command_end(command: &str) -> &str {
+pub(super) fn command_end(command: &str) -> &str {
     let trimmed = command.trim_end_matches([' ', '\t']);
     if trimmed.ends_with('\\') && trimmed.len() < command.len() { &command[..=trimmed.len()] } else { trimmed }
 }

@@ -180,7 +180,7 @@ pub(super) fn excerpt(job: &CronJob, room: usize) -> Option<String> {
 }
 
 /// Returns `NAME=value` as `load_env` reads it back; `None` when it can't be written.
-fn variable_line(name: &str, value: &str) -> Option<String> {
+pub(super) fn variable_line(name: &str, value: &str) -> Option<String> {
     let is_plain = !value.is_empty() && value.trim_matches([' ', '\t']) == value && !value.starts_with(['"', '\'']);
     let line = if is_plain {
         format!("{name}={value}\n")

@@ -1,0 +1,58 @@
+//! The columns of a node that say whether it observes, and whether it was ejected.
+
+use std::collections::BTreeSet;
+
+use lampas_shared::{event::EventKind, id::NodeId, time::UnixMs};
+
+use crate::{
+    audit::{Entry, Principal},
+    db::{DbError, Tx, row::Reader},
+    event::NewEvent,
+};
+
+/// Notes that a node enrolled, to observe or not. One that was ejected is back.
+pub(crate) async fn enrolled(tx: &mut Tx, node: NodeId, observe: bool) -> Result<(), DbError> {
+    sqlx::query("UPDATE node SET observe = ?, ejected_ms = NULL WHERE id = ?")
+        .bind(i64::from(observe))
+        .bind(node.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Returns the nodes that observe.
+pub(crate) async fn observing(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> {
+    let rows = sqlx::query("SELECT n.id FROM node n WHERE n.observe <> 0").fetch_all(tx.conn()).await?;
+    rows.iter().map(|row| Reader::new("node", row).parse("id")).collect()
+}
+
+/// Notes that a node was taken over.
+pub(super) async fn managed(
+    tx: &mut Tx,
+    node: NodeId,
+    name: &str,
+    reason: &str,
+    details: &serde_json::Value,
+    by: &Principal,
+) -> Result<(), DbError> {
+    sqlx::query("UPDATE node SET observe = 0, revision = revision + 1 WHERE id = ?")
+        .bind(node.to_string())
+        .execute(tx.conn())
+        .await?;
+    // A change that ended for this node because it only observed is under way there from here on.
+    tx.event(NewEvent::new(EventKind::NodeChanged).node(node).with("name", name).with("mode", "managed"));
+    tx.audit(Entry::done(by, "node.manage", name).because(reason).with_details(details));
+    Ok(())
+}
+
+/// Notes that a node was ejected. Its certificate is revoked by the caller.
+pub(super) async fn ejected(tx: &mut Tx, node: NodeId, name: &str, at: UnixMs, by: &Principal) -> Result<(), DbError> {
+    sqlx::query("UPDATE node SET ejected_ms = ?, observe = 0, revision = revision + 1 WHERE id = ?")
+        .bind(at.0)
+        .bind(node.to_string())
+        .execute(tx.conn())
+        .await?;
+    tx.event(NewEvent::new(EventKind::NodeChanged).node(node).with("name", name).with("mode", "ejected"));
+    tx.audit(Entry::done(by, "node.eject", name));
+    Ok(())
+}
