@@ -9,25 +9,30 @@ use serde_json::Value;
 /// Cron looks at its tables once a minute and starts jobs at its beginning; three of them, and time for a busy machine.
 const MINUTES: Duration = Duration::from_secs(240);
 
-fn enrol(controller: &Controller, machine: &Machine, name: &str) -> Result<()> {
+pub(crate) fn enrol(controller: &Controller, machine: &Machine, name: &str) -> Result<()> {
+    enrol_at(controller, machine, name, "127.0.0.1")
+}
+
+/// Enrols a machine that reaches the controller at a host of its own.
+pub(crate) fn enrol_at(controller: &Controller, machine: &Machine, name: &str, host: &str) -> Result<()> {
     let token = controller.ctl_ok(&["token", "create", "--node", name, "--role", "app", "--quiet"])?.out;
-    let address = format!("127.0.0.1:{}", controller.port());
+    let address = format!("{host}:{}", controller.port());
     let call = ["/usr/bin/lampas-agent", "enrol", "--controller", &address, "--token-file", "-"];
     machine.run_ok(&call, &token).map(drop)
 }
 
-fn start_agent(machine: &Machine) -> Result<Service> {
+pub(crate) fn start_agent(machine: &Machine) -> Result<Service> {
     machine.start("agent", &["/usr/bin/lampas-agent", "run"])
 }
 
 /// Returns what the controller shows of a resource of the node.
-fn resource(controller: &Controller, name: &str) -> Result<Value, String> {
+pub(crate) fn resource(controller: &Controller, name: &str) -> Result<Value, String> {
     let node = controller.json(&["node", "show", "real-1"]).map_err(|e| e.to_string())?;
     let list = node["resource_list"].as_array().cloned().unwrap_or_default();
     list.into_iter().find(|r| r["name"] == name).ok_or_else(|| node.to_string())
 }
 
-fn wait_state(controller: &Controller, name: &str, state: &str) -> Value {
+pub(crate) fn wait_state(controller: &Controller, name: &str, state: &str) -> Value {
     wait_for(&format!("{name} to be {state}"), || {
         let found = resource(controller, name)?;
         if found["state"] == state { Ok(found) } else { Err(found.to_string()) }
@@ -209,7 +214,7 @@ fn pictures(machine: &Machine) -> Result<BTreeSet<String>> {
     Ok(all)
 }
 
-fn wait_state_within(controller: &Controller, name: &str, state: &str) {
+pub(crate) fn wait_state_within(controller: &Controller, name: &str, state: &str) {
     wait_within(MINUTES, &format!("{name} to be {state}"), || {
         let found = resource(controller, name)?;
         if found["state"] == state { Ok(()) } else { Err(found.to_string()) }
@@ -332,7 +337,7 @@ fn real_a_corrupt_journal_costs_nothing_that_stood_before() -> Result<()> {
 }
 
 /// Returns what the agent says of itself, whether all is well or not.
-fn status(machine: &Machine) -> Result<String> {
+pub(crate) fn status(machine: &Machine) -> Result<String> {
     Ok(String::from_utf8_lossy(&machine.run(&["/usr/bin/lampas-agent", "status"], "")?.stdout).into_owned())
 }
 

@@ -1,7 +1,7 @@
 //! A machine of its own: mount, process and host-name namespaces with a copy-on-write copy of this system as `/`.
 //!
 //! What runs in there sees the real `/`, manages it without `--root`, and leaves nothing behind: all writes go to a file
-//! system in memory. The network is this machine's.
+//! system in memory. The network is this machine's, or one of its own that nothing but a test's cable leads into.
 
 use std::{
     ffi::OsStr,
@@ -16,6 +16,8 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{binary, wait_for};
+
+const IP: &str = "/usr/sbin/ip";
 
 /// Makes the new root and becomes its first process, which reaps and waits. The machine's own cron tables are taken
 /// away, so that nothing but what a test puts there runs.
@@ -59,6 +61,7 @@ pub struct Machine {
     unshare: Child,
     /// Its first process, as this system numbers it.
     init: u32,
+    has_network: bool,
 }
 
 /// A program that was left running in a machine.
@@ -71,6 +74,38 @@ pub struct Service {
 impl Machine {
     /// Boots a machine; `None`, with a loud line, where that takes more power than the tests have.
     pub fn boot(name: &str) -> Result<Option<Self>> {
+        Self::boot_with(name, &[])
+    }
+
+    /// Moves the calling thread, and what it starts from now on, into a network of its own (`10.77.0.1`), and boots a
+    /// machine with another (`10.77.0.2`, on the device `cable`) that a cable leads to. Nobody else's network is touched.
+    pub fn boot_apart(name: &str) -> Result<Option<Self>> {
+        if !nix::unistd::geteuid().is_root() {
+            return Self::boot(name);
+        }
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let Some(machine) = Self::boot_with(name, &["--net"])? else { return Ok(None) };
+        let init = machine.init.to_string();
+        for line in [
+            &["link", "set", "lo", "up"][..],
+            &["link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", &init],
+            &["address", "add", "10.77.0.1/24", "dev", "cable"],
+            &["link", "set", "cable", "up"],
+        ] {
+            let output = Command::new(IP).args(line).output()?;
+            ensure!(output.status.success(), "ip {line:?} gave {output:?}");
+        }
+        for line in [
+            &[IP, "link", "set", "lo", "up"][..],
+            &[IP, "address", "add", "10.77.0.2/24", "dev", "cable"],
+            &[IP, "link", "set", "cable", "up"],
+        ] {
+            machine.run_ok(line, "")?;
+        }
+        Ok(Some(machine))
+    }
+
+    fn boot_with(name: &str, more: &[&str]) -> Result<Option<Self>> {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("SKIP: a machine in namespaces of its own needs root; nothing was tested");
             return Ok(None);
@@ -80,7 +115,9 @@ impl Machine {
         let top = directory.path().join("top");
         fs::create_dir(&top)?;
         let mut unshare = Command::new("/usr/bin/unshare")
-            .args(["--mount", "--pid", "--uts", "--fork", "--kill-child", "/bin/sh", "-c", BOOT, "sh"])
+            .args(["--mount", "--pid", "--uts", "--fork", "--kill-child"])
+            .args(more)
+            .args(["/bin/sh", "-c", BOOT, "sh"])
             .arg(&top)
             .arg(binary("lampas-agent")?)
             .arg(name)
@@ -99,7 +136,7 @@ impl Machine {
             if is_up { Ok(Some(init)) } else { Err(said()) }
         });
         let init = init.with_context(|| format!("the machine did not boot: {}", said()))?;
-        Ok(Some(Self { directory, unshare, init }))
+        Ok(Some(Self { directory, unshare, init, has_network: more.contains(&"--net") }))
     }
 
     /// Returns where a file of the machine is seen from outside.
@@ -124,7 +161,8 @@ impl Machine {
 
     fn command(&self, argv: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("/usr/bin/nsenter");
-        command.args(["--mount", "--pid", "--uts", "--root", "--wd", "--target", &self.init.to_string(), "--"]);
+        command.args(["--mount", "--pid", "--uts", "--root", "--wd", "--target", &self.init.to_string()]);
+        command.args(self.has_network.then_some("--net")).arg("--");
         command.args(argv).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
         command
     }

@@ -1,0 +1,117 @@
+//! A change that cuts a node off undoes itself: two networks of their own, with a cable that a managed file pulls.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use lampas_tests::{Controller, Machine, Service, Store, wait_for, wait_within};
+
+use crate::real_host::{enrol_at, start_agent, status};
+
+/// Confirmed within five seconds, or undone.
+const HASTY: &str = "[reconcile]\nconfirm_secs = 5\n";
+/// Attempts to reach a controller take up to ten seconds each, and links that lie still are given up after thirty.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A service of the machine that does what a managed file says, as those that set up networks do.
+const NETWORK: &str = "while :; do case $(cat /srv/network 2>/dev/null) in down) ip link set cable down ;; \
+                       *) ip link set cable up ;; esac; sleep 0.1; done";
+
+fn boot() -> Result<Option<(Machine, Controller)>> {
+    let Some(machine) = Machine::boot_apart("real-1")? else { return Ok(None) };
+    let mut controller = Controller::prepare(Store::Sqlite)?;
+    controller.listen_on("0.0.0.0");
+    controller.resume()?;
+    controller.set_up()?;
+    machine.run_ok(&["/bin/mkdir", "-p", "/etc/lampas"], "")?;
+    machine.write("/etc/lampas/agent.toml", HASTY)?;
+    Ok(Some((machine, controller)))
+}
+
+fn network(text: &str) -> String {
+    format!("[[file]]\nname = \"network\"\nscope = \"role:app\"\npath = \"/srv/network\"\ncontent = \"{text}\\n\"\n")
+}
+
+fn wait_status(machine: &Machine, parts: &[&str]) {
+    wait_within(PATIENCE, &format!("the agent to say {parts:?}"), || {
+        let said = status(machine).map_err(|e| e.to_string())?;
+        if parts.iter().all(|p| said.contains(p)) { Ok(()) } else { Err(said) }
+    });
+}
+
+/// Applies what pulls the cable; returns once the agent has found that out and undone it.
+fn cut_off(machine: &Machine, controller: &Controller, good: &str) -> Result<()> {
+    let applied = controller.ctl_with(&["apply", "-f", "-"], &network("down"))?;
+    assert!(matches!(applied.code, 0 | 2), "{applied:#?}");
+    wait_for("the node to be cut off", || {
+        let device = machine.run_ok(&["/usr/sbin/ip", "link", "show", "cable"], "").map_err(|e| e.to_string())?;
+        if device.contains("state DOWN") { Ok(()) } else { Err(device) }
+    });
+    wait_status(machine, &["quarantined since", "no controller could be reached for 5 s after generation"]);
+    assert_eq!(machine.read("/srv/network")?, good, "the last good state is back");
+    wait_within(PATIENCE, "the controller to be told", || {
+        let node = controller.json(&["node", "show", "real-1"]).map_err(|e| e.to_string())?;
+        if node["quarantined"].is_null() { Err(node.to_string()) } else { Ok(()) }
+    });
+    let shown = controller.ctl_ok(&["node", "show", "real-1"])?.out;
+    assert!(shown.contains("cut the node off and was undone; lampasctl node retry real-1"), "{shown}");
+    Ok(())
+}
+
+fn wait_settled(machine: &Machine, controller: &Controller, text: &str) {
+    wait_within(PATIENCE, "the node to be as desired and out of quarantine", || {
+        let node = controller.json(&["node", "show", "real-1"]).map_err(|e| e.to_string())?;
+        let is_settled = node["quarantined"].is_null() && node["config"] == "converged";
+        let found = machine.read("/srv/network").map_err(|e| e.to_string())?;
+        if is_settled && found == text { Ok(()) } else { Err(format!("{found:?}: {node}")) }
+    });
+    let said = status(machine).unwrap_or_default();
+    assert!(!said.contains("quarantined"), "{said}");
+}
+
+#[test]
+fn real_a_generation_that_cuts_the_node_off_is_undone_and_quarantined() -> Result<()> {
+    let Some((machine, controller)) = boot()? else { return Ok(()) };
+    enrol_at(&controller, &machine, "real-1", "10.77.0.1")?;
+    let _agent = start_agent(&machine)?;
+    controller.wait_online("real-1");
+    let service: Service = machine.start("network", &["/bin/sh", "-c", NETWORK])?;
+    controller.apply(&network("up"))?;
+
+    // A newer generation ends the quarantine.
+    cut_off(&machine, &controller, "up\n")?;
+    controller.apply(&network("up again"))?;
+    wait_settled(&machine, &controller, "up again\n");
+
+    // So does who asks to try again, once what is to blame is out of the way.
+    cut_off(&machine, &controller, "up again\n")?;
+    machine.kill(service)?;
+    controller.ctl_ok(&["node", "retry", "real-1"])?;
+    wait_settled(&machine, &controller, "down\n");
+    Ok(())
+}
+
+#[test]
+fn real_a_hosts_entry_that_sends_the_controllers_name_elsewhere_cuts_nobody_off() -> Result<()> {
+    let Some((machine, controller)) = boot()? else { return Ok(()) };
+    let foreign = machine.read("/etc/hosts")?;
+    machine.write("/etc/hosts", &format!("{foreign}10.77.0.1 controller.lampas.test\n"))?;
+    enrol_at(&controller, &machine, "real-1", "controller.lampas.test")?;
+    let agent = start_agent(&machine)?;
+    controller.wait_online("real-1");
+    // The only line for the name is LAMPAS's own from here on.
+    machine.write("/etc/hosts", &foreign)?;
+    controller.apply(
+        "[[hosts]]\nname = \"wrong\"\nscope = \"role:app\"\naddress = \"10.77.0.99\"\n\
+         names = [\"controller.lampas.test\"]\n",
+    )?;
+    let resolved = machine.run_ok(&["/usr/bin/getent", "hosts", "controller.lampas.test"], "")?;
+    assert!(resolved.contains("10.77.0.99"), "{resolved}");
+    wait_status(&machine, &["confirmed", "connected with"]);
+    // Nor after a start, when the name is all that was configured.
+    machine.kill(agent)?;
+    let _agent = start_agent(&machine)?;
+    wait_status(&machine, &["connected with"]);
+    let said = status(&machine)?;
+    assert!(!said.contains("quarantined"), "{said}");
+    Ok(())
+}
