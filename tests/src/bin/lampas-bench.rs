@@ -138,6 +138,9 @@ fn apply(controller: &Controller, round: u32) -> Result<f64> {
 fn idle_agent() -> Result<Vec<Figure>> {
     let controller = Controller::start()?;
     let mut node = Node::prepare("idle-1")?;
+    if let Some(agent) = std::env::var_os("LAMPAS_BENCH_AGENT") {
+        node.use_agent(agent.into());
+    }
     controller.enrol(&node, "app")?;
     let config = node.root().join("etc/lampas/agent.toml");
     fs::create_dir_all(config.parent().context("a directory")?)?;
