@@ -7,6 +7,7 @@ use lampas_shared::{
     error::Fault,
     id::{ChangeId, NodeId},
     object::Target,
+    operation::OperationRun,
     report::{DriftReport, GenerationReport, JobRun, LostReports, Phase, ResourceReport, ResourceState},
     time::UnixMs,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) runs: Vec<JobRun>,
     /// A generation that the node undid.
     pub(crate) quarantined: Option<Generation>,
+    /// Runs of operations that ended.
+    pub(crate) operations: Vec<OperationRun>,
     /// Reports that the node dropped.
     pub(crate) lost: Vec<LostReports>,
 }
@@ -103,6 +106,7 @@ pub(crate) fn fold(node: NodeId, current: Option<&Current>, reports: Vec<Report>
                 cut(&mut run.user, 64);
                 outcome.runs.push(run);
             }
+            Report::Operation(run) => outcome.operations.push(run),
             Report::Lost(lost) => outcome.lost.push(lost),
         }
     }
@@ -116,7 +120,7 @@ fn is_storable(report: &Report) -> bool {
     match report {
         Report::Generation(report) => fits(report.generation),
         Report::Drift(report) => fits(report.generation),
-        Report::Job(_) | Report::Lost(_) => true,
+        Report::Job(_) | Report::Operation(_) | Report::Lost(_) => true,
     }
 }
 
