@@ -7,8 +7,9 @@ use lampas_shared::{
     desired::NodeDesired,
     error::Fault,
     fleet::NodeState,
-    id::NodeId,
+    id::{NodeId, RunId},
     object::Target,
+    operation::{OutputPart, RunOrder, RunStatus},
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
 };
@@ -49,6 +50,38 @@ pub trait NodeGate: Send + Sync + 'static {
 
     /// Asks a node to make plain files of what it manages and to forget who it is.
     fn eject(&self, _: NodeId) -> BoxFuture<'_, Result<Ejected, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Tells a node to run something, once. A run that it was told of before is not begun again.
+    fn run(&self, _: NodeId, _: RunOrder) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Asks what a node knows of a run.
+    fn run_status(&self, _: NodeId, _: RunId) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Asks a node to end a run.
+    fn cancel_run(&self, _: NodeId, _: RunId) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Lets a node let go of a run's output.
+    fn forget_run(&self, _: NodeId, _: RunId) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Listens to a run's output from an offset on, until its end or the connection's. What the receiver does not take,
+    /// the node does not send.
+    fn output(
+        &self,
+        _: NodeId,
+        _: RunId,
+        _: u64,
+        _: tokio::sync::mpsc::Sender<OutputPart>,
+    ) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async { Err(too_old()) })
     }
 

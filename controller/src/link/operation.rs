@@ -7,24 +7,30 @@ use lampas_shared::{
     desired::NodeDesired,
     error::{Chain, Fault},
     fleet::NodeState,
-    id::NodeId,
+    id::{NodeId, RunId},
     object::Target,
+    operation::{OutputPart, RunOrder, RunStatus},
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
 };
-use lampas_wire::{Kind, Message, Reply, Request};
-use tokio::{sync::Semaphore, time::timeout};
+use lampas_wire::{Kind, Message, Reply, Request, decode, frame::Decoder};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
     gate::NodeGate,
     registry::{Claims, Handle, Registry},
-    stream::{StreamError, read_message, write_message},
+    stream::{CHUNK_BYTES, StreamError, read_message, write_message},
 };
 
 /// A plan looks at the disk and runs checks; a node that is alive says so meanwhile. Silence ends the wait much sooner.
 const PLAN_LIMIT: Duration = Duration::from_secs(30);
 const READ_LIMIT: Duration = Duration::from_secs(10);
+/// A process is started, or one is asked to end; neither waits for it.
+const RUN_LIMIT: Duration = Duration::from_secs(20);
 const REVERT_LIMIT: Duration = Duration::from_secs(60);
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
 const EJECT_LIMIT: Duration = Duration::from_secs(90);
@@ -84,6 +90,54 @@ impl Gate {
                     Some(_) => offline(),
                     None => Fault::passing("link.failed", Chain(&error).to_string()),
                 })
+            }
+        }
+    }
+
+    async fn told(&self, node: NodeId, request: Request) -> Result<RunStatus, Fault> {
+        match self.ask(node, request, Kind::RunReply, RUN_LIMIT).await? {
+            Reply::Run(status) => status,
+            _ => Err(hung()),
+        }
+    }
+
+    /// Listens to output. Dropping the future stops the node's sending.
+    async fn listen(
+        &self,
+        node: NodeId,
+        run: RunId,
+        offset: u64,
+        sink: mpsc::Sender<OutputPart>,
+    ) -> Result<(), Fault> {
+        let handle = self.registry.get(node).ok_or_else(offline)?;
+        let failed = |error: &dyn std::error::Error| Fault::passing("link.failed", Chain(error).to_string());
+        let (mut send, mut recv) = match timeout(WRITE_LIMIT, handle.connection.open_bi()).await {
+            Ok(Ok(streams)) => streams,
+            Ok(Err(_)) => return Err(offline()),
+            Err(_) => return Err(hung()),
+        };
+        let request = Message::Request(Box::new(Request::Output { run, offset }));
+        write_message(&mut send, &request, WRITE_LIMIT).await.map_err(|e| failed(&e))?;
+        let mut decoder = Decoder::new();
+        loop {
+            while let Some(frame) = decoder.next_frame().map_err(|e| failed(&e))? {
+                let part = match decode(&frame).map_err(|e| failed(&e))? {
+                    Message::Reply(reply) => match *reply {
+                        Reply::Output(part) => part?,
+                        _ => return Err(confused()),
+                    },
+                    Message::Fault(fault) => return Err(fault),
+                    _ => return Err(confused()),
+                };
+                let is_end = matches!(part, OutputPart::End(_));
+                if sink.send(part).await.is_err() || is_end {
+                    return Ok(());
+                }
+            }
+            match recv.read_chunk(CHUNK_BYTES, true).await {
+                Ok(Some(chunk)) => decoder.push(&chunk.bytes),
+                Ok(None) => return Err(Fault::passing("link.failed", "the output ended early")),
+                Err(_) => return Err(offline()),
             }
         }
     }
@@ -168,6 +222,32 @@ impl NodeGate for Gate {
     fn close(&self, node: NodeId, reason: &str) {
         self.registry.close(node, reason);
     }
+
+    fn run(&self, node: NodeId, order: RunOrder) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        self.told(node, Request::Run(order)).boxed()
+    }
+
+    fn run_status(&self, node: NodeId, run: RunId) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        self.told(node, Request::RunStatus(run)).boxed()
+    }
+
+    fn cancel_run(&self, node: NodeId, run: RunId) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        self.told(node, Request::CancelRun(run)).boxed()
+    }
+
+    fn forget_run(&self, node: NodeId, run: RunId) -> BoxFuture<'_, Result<(), Fault>> {
+        self.done(node, Request::ForgetRun(run)).boxed()
+    }
+
+    fn output(
+        &self,
+        node: NodeId,
+        run: RunId,
+        offset: u64,
+        sink: mpsc::Sender<OutputPart>,
+    ) -> BoxFuture<'_, Result<(), Fault>> {
+        self.listen(node, run, offset, sink).boxed()
+    }
 }
 
 /// While it lives, the session counts an operation and watches the node more closely.
@@ -189,6 +269,10 @@ impl Drop for Counted<'_> {
 /// An agent that does not know a request says so in the words of the wire.
 fn known(fault: Fault) -> Fault {
     if fault.code == "wire.unknown" { super::gate::too_old() } else { fault }
+}
+
+fn confused() -> Fault {
+    Fault::lasting("link.confused", "the node answered something that was not asked")
 }
 
 fn offline() -> Fault {

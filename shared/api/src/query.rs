@@ -51,6 +51,22 @@ queries! {
     }
     /// `GET /api/v1/nodes/{node}/resources` and other plain lists.
     PageQuery {}
+    /// `GET /api/v1/operations`.
+    OperationQuery {
+        /// Those that are here: `running`, `succeeded`, `failed`, `cancelled`.
+        state: String,
+        /// Those that ran on this node, by id or name.
+        node: String,
+    }
+    /// `GET /api/v1/operations/{operation}/output`; `after` is the `next` of the answer before.
+    OutputQuery {
+        /// Only of this run.
+        run: String,
+        /// When nothing moved since `seen`: wait for so many seconds, 0 to 25; 0 by default.
+        wait: u32,
+        /// The `seen` of the answer before.
+        seen: u64,
+    }
     /// `GET /api/v1/activity`.
     ActivityQuery {
         /// Of this node, by id or name.
@@ -75,6 +91,12 @@ queries! {
     ChangeQuery {
         /// In this state.
         state: String,
+        /// With a draft for exactly this scope: `fleet`, `role:app`, `node:web-1`.
+        scope: String,
+        /// With a draft of this kind; of this kind and scope in one draft when both are given.
+        kind: String,
+        /// By this user.
+        author: String,
         /// With this plan, by a prefix of its id.
         plan: String,
     }

@@ -1,0 +1,25 @@
+-- The runs of operations: one for each node of the selection.
+CREATE TABLE operation_run (
+    run VARCHAR(36) NOT NULL,
+    operation VARCHAR(36) NOT NULL,
+    place BIGINT NOT NULL,
+    node VARCHAR(36) NOT NULL,
+    node_name VARCHAR(253) NOT NULL,
+    state VARCHAR(16) NOT NULL,
+    detail LONGTEXT NOT NULL,
+    work LONGTEXT NOT NULL,
+    told_ms BIGINT,
+    has_begun BIGINT NOT NULL,
+    has_result BIGINT NOT NULL,
+    started_ms BIGINT,
+    ended_ms BIGINT,
+    exit_status BIGINT,
+    output_bytes BIGINT NOT NULL,
+    output_hash VARCHAR(64),
+    output_state VARCHAR(16) NOT NULL,
+    PRIMARY KEY (run),
+    UNIQUE KEY operation_run_operation_place (operation, place),
+    KEY operation_run_state (state),
+    KEY operation_run_output_state (output_state),
+    KEY operation_run_node (node)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
