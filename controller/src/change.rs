@@ -17,6 +17,7 @@ mod plan;
 mod progress;
 mod refusal;
 mod reports;
+pub(crate) mod rollout;
 mod service;
 mod store;
 
@@ -111,6 +112,20 @@ pub enum ChangeError {
     /// The client used one idempotency key for two different requests.
     #[error("the idempotency key was used for another change ({0})")]
     KeyReused(u64),
+    /// An object of the change is on its way with another one.
+    #[error("{key} is rolling out with change {number}; wait for it, or abort or revert that rollout")]
+    Rolling {
+        /// The object.
+        key: ObjectKey,
+        /// The other change.
+        number: u64,
+    },
+    /// A rollout can't be told so.
+    #[error(transparent)]
+    Order(lampas_shared::rollout::Refused),
+    /// A strategy says what can't be.
+    #[error(transparent)]
+    Strategy(TextError),
     /// There is nothing that could be reverted or adopted.
     #[error("{0}")]
     Nothing(String),

@@ -109,17 +109,71 @@ impl std::fmt::Display for Tie {
     }
 }
 
-/// Compiles. The order of the input doesn't matter.
+/// What some nodes don't have yet of a change that rolls out: on them these objects are as they were before it.
+///
+/// No object stands in two of them: a change of an object that is rolling out is refused, and one after an aborted
+/// rollout takes the object out of its hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// Who waits for the change.
+    pub nodes: BTreeSet<NodeId>,
+    /// What they have instead; nothing where the change made the object.
+    pub before: BTreeMap<ObjectId, Option<ObjectInput>>,
+}
+
+/// Compiles a fleet in which no change is rolling out. The order of the input doesn't matter.
 pub fn compile(nodes: &[NodeInput], objects: &[ObjectInput]) -> Compiled {
-    let units = unit::Units::build(nodes, objects);
+    compile_held(nodes, objects, &[])
+}
+
+/// Compiles a fleet in which some nodes don't have everything yet.
+pub fn compile_held(nodes: &[NodeInput], objects: &[ObjectInput], holds: &[Hold]) -> Compiled {
+    let mut compiled = Compiled { is_held: !holds.is_empty(), ..Compiled::default() };
+    let mut ties = Vec::new();
+    // Nodes that wait for the same changes see the same objects.
+    let mut waiting: BTreeMap<Vec<usize>, Vec<&NodeInput>> = BTreeMap::new();
+    for node in nodes {
+        let held = holds.iter().zip(0..).filter(|(h, _)| h.nodes.contains(&node.id)).map(|(_, index)| index);
+        waiting.entry(held.collect()).or_default().push(node);
+    }
+    // Also without any node: ties between objects show all the same.
+    waiting.entry(Vec::new()).or_default();
+    for (held, members) in waiting {
+        let before: BTreeMap<ObjectId, &Option<ObjectInput>> =
+            held.iter().flat_map(|h| &holds[*h].before).map(|(id, before)| (*id, before)).collect();
+        if before.is_empty() {
+            compile_alike(nodes, &members, objects, &mut compiled, &mut ties);
+            continue;
+        }
+        let standing = objects.iter().filter(|o| !before.contains_key(&o.id)).cloned();
+        let seen: Vec<ObjectInput> = standing.chain(before.values().filter_map(|b| b.as_ref()).cloned()).collect();
+        compile_alike(nodes, &members, &seen, &mut compiled, &mut ties);
+    }
+    // One pair of objects is told once, with a node where there is one.
+    let mut told = BTreeSet::new();
+    ties.sort_by(|a, b| (b.node.is_some(), a).cmp(&(a.node.is_some(), b)));
+    ties.retain(|t| told.insert((t.first.0, t.second.0)));
+    compiled.ties = ties;
+    compiled
+}
+
+/// Compiles nodes that see the same objects. Generated lines come from all nodes.
+fn compile_alike(
+    all: &[NodeInput],
+    members: &[&NodeInput],
+    objects: &[ObjectInput],
+    compiled: &mut Compiled,
+    ties: &mut Vec<Tie>,
+) {
+    let units = unit::Units::build(all, objects);
     let scopes = Scopes::build(objects);
     let mut classes: BTreeMap<Vec<usize>, Vec<&NodeInput>> = BTreeMap::new();
-    for node in nodes {
+    for node in members {
         classes.entry(scopes.of(node)).or_default().push(node);
     }
-    let mut compiled = Compiled { blobs: units.blobs.clone(), ..Compiled::default() };
+    compiled.blobs.extend(units.blobs.iter().map(|(hash, bytes)| (*hash, bytes.clone())));
     let mut resolver = resolve::Resolver::new(&units);
-    let mut ties = resolve::static_ties(&units);
+    ties.extend(resolve::static_ties(&units));
     for (scopes, mut members) in classes {
         members.sort_by_key(|n| n.id);
         let scopes: BTreeSet<usize> = scopes.into_iter().collect();
@@ -130,12 +184,6 @@ pub fn compile(nodes: &[NodeInput], objects: &[ObjectInput]) -> Compiled {
         compiled.classes.push(class);
         ties.extend(found);
     }
-    // One pair of objects is told once, with a node where there is one.
-    let mut told = BTreeSet::new();
-    ties.sort_by(|a, b| (b.node.is_some(), a).cmp(&(a.node.is_some(), b)));
-    ties.retain(|t| told.insert((t.first.0, t.second.0)));
-    compiled.ties = ties;
-    compiled
 }
 
 impl Compiled {

@@ -17,7 +17,7 @@ use crate::{
     api::{App, Services, server::Listener},
     background::{self, Keep},
     ca::{Ca, Credentials},
-    change::{Changes, Desired, Ingest, Members},
+    change::{Changes, Desired, Ingest, Members, rollout},
     config::Config,
     db::{Db, DbError, Tx, row::Reader},
     enrol::Enrolments,
@@ -95,6 +95,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let keep = &config.retention;
     let keep = Keep { events_days: keep.events_days, runs_days: keep.runs_days, drift_days: keep.drift_days };
     background::start(db.clone(), controller, keep, tasks).await?;
+    rollout::driver::start(changes.clone(), Arc::new(rollout::driver::NoGates), tasks);
     let members = Arc::new(Members::new(desired.clone(), ingest, controller));
     let parts = Parts { source: members.clone(), members, admission: Arc::new(enrolments.clone()) };
     let link = LinkConfig {

@@ -3,14 +3,17 @@
 mod access;
 mod change;
 mod fleet;
+mod takeover;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use access::{ApiTokenCommand, AuditArgs, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
-pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, ObjectCommand};
+pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, ObjectCommand,
+    RolloutCommand, RolloutOrderArgs};
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
+pub(crate) use takeover::{EjectArgs, ImportArgs};
 
 /// Runs a fleet of application servers from the command line.
 #[derive(Debug, Parser)]
@@ -81,6 +84,13 @@ pub(crate) enum Command {
     /// Changes: list, show, apply, abandon, revert, wait
     #[command(subcommand)]
     Change(ChangeCommand),
+    /// Rollouts: list, show, pause, resume, promote, abort, revert
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Take over what stands on a node, a directory of crontabs, or an Ansible inventory
+    Import(ImportArgs),
+    /// Leave plain files and manifests on nodes, and take LAMPAS off them
+    Eject(EjectArgs),
     /// Changes by hand: list, show, revert, adopt
     #[command(subcommand)]
     Drift(DriftCommand),

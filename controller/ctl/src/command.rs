@@ -1,16 +1,20 @@
 //! The commands, one file a noun.
 
 mod access;
+mod ansible;
 mod apply;
 mod audit;
 mod change;
+mod crontab;
 mod drift;
 mod job;
 mod node;
 mod object;
 mod plan;
 mod progress;
+mod rollout;
 mod session;
+mod takeover;
 mod token;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -92,6 +96,9 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Export(args) => apply::export(context, args).await,
         Command::Object(command) => object::run(context, command).await,
         Command::Change(command) => change::run(context, command).await,
+        Command::Rollout(command) => rollout::run(context, command).await,
+        Command::Import(args) => takeover::import(context, args).await,
+        Command::Eject(args) => takeover::eject(context, &args).await,
         Command::Drift(command) => drift::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::User(command) => access::user(context, command).await,

@@ -56,6 +56,8 @@ const CODES: &[(&str, u16, &str)] = &[
     ("internal", 500, "Something went wrong in the controller"),
     ("plan.moved", 409, "Something moved since the plan was made"),
     ("plan.unplanned", 409, "Some nodes could not be asked"),
+    ("change.rolling", 409, "An object is on its way with another change"),
+    ("rollout.state", 409, "The rollout can't be told so"),
     ("node.unreachable", 503, "The node is not connected"),
 ];
 

@@ -9,9 +9,11 @@ use axum::{
 };
 use lampas_api::{
     ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeNodeState, ChangeQuery, ChangeSummary,
-    FieldProblem, Page, Reason, WaitQuery,
+    DraftVerb, FieldProblem, Page, Reason, RolloutRequest, WaitQuery,
 };
-use lampas_shared::{access::Permission, change::ChangeState, check_line, id::ObjectId};
+use lampas_shared::{
+    TextError, access::Permission, change::ChangeState, check_line, fleet::Scope, id::ObjectId, object::Kind,
+};
 
 use super::{Apply, ChangeError, ChangeRow, Listing, NewChange};
 use crate::{
@@ -51,6 +53,9 @@ pub(crate) fn calls() -> Vec<Call> {
         act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)
             .takes::<ApplyRequest>()
             .gives::<Change>(),
+        act("POST", "/api/v1/changes/{change}/rollout", CHANGE, "change.rollout", "Pause, resume, promote, abort or revert a rollout", order)
+            .takes::<RolloutRequest>()
+            .gives::<Change>(),
         act(
             "POST",
             "/api/v1/changes/{change}/abandon",
@@ -83,9 +88,13 @@ pub(crate) fn calls() -> Vec<Call> {
 }
 
 async fn list(State(app): State<App>, Query(query): Query<ChangeQuery>) -> Answer<axum::Json<Page<ChangeSummary>>> {
+    let wrong = |pointer: &'static str| move |e: TextError| Refusal::text(pointer, &e);
     let state = query.state.as_deref().map(str::parse::<ChangeState>).transpose();
     let listing = Listing {
-        state: state.map_err(|e| Refusal::text("/state", &e))?,
+        state: state.map_err(wrong("/state"))?,
+        scope: query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?,
+        kind: query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?,
+        author: query.author.clone(),
         before: query.after.as_deref().map(|a| param("change", a)).transpose()?,
         limit: limit(query.limit)?,
     };
@@ -115,7 +124,8 @@ async fn create(
     };
     let new = NewChange { drafts: wanted.drafts, reason: reason(&wanted.reason)?, request_key, reverts: None };
     let row = if wanted.apply {
-        app.changes.save(&new, wanted.allow_unplanned, &by).await?
+        let how = Apply { plan: None, allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout };
+        app.changes.save(&new, &how, &by).await?
     } else {
         planned(&app, app.changes.create(&new, &by).await?, &by).await?
     };
@@ -188,9 +198,20 @@ async fn apply(
     Json(wanted): Json<ApplyRequest>,
 ) -> Answer<axum::Json<Change>> {
     let row = app.changes.find(&which).await?;
-    let how = Apply { plan: Some(wanted.plan), allow_unplanned: wanted.allow_unplanned };
+    let how = Apply { plan: Some(wanted.plan), allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout };
     let row = app.changes.apply(row.id, &how, &caller.as_principal()).await?;
     Ok(axum::Json(seen(&app, &caller, &row, wanted.brief).await?))
+}
+
+async fn order(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    Json(wanted): Json<RolloutRequest>,
+) -> Answer<axum::Json<Change>> {
+    let row = app.changes.find(&which).await?;
+    app.changes.order(row.id, wanted.order, &reason(&wanted.reason)?, &caller.as_principal()).await?;
+    Ok(axum::Json(shown(&app, &caller, &row).await?))
 }
 
 async fn abandon(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
@@ -251,7 +272,7 @@ pub(crate) async fn shown(app: &App, caller: &Caller, row: &ChangeRow) -> Answer
 fn veil(view: &View, change: &mut Change) {
     let is_public = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| mask::is_public(&o.spec));
     for draft in &mut change.drafts {
-        if !draft.object.as_ref().is_some_and(is_public) || draft.verb != "delete" {
+        if !draft.object.as_ref().is_some_and(is_public) || draft.verb != DraftVerb::Delete {
             draft.diff = veiled(&draft.diff);
         }
     }
@@ -298,6 +319,9 @@ impl From<ChangeError> for Refusal {
             ChangeError::Unplanned { .. } => Self::new("plan.unplanned", text),
             ChangeError::Blocked(_) => Self::new("plan.blocked", text),
             ChangeError::State { .. } => Self::new("change.state", text),
+            ChangeError::Rolling { .. } => Self::new("change.rolling", text),
+            ChangeError::Order(_) => Self::new("rollout.state", text),
+            ChangeError::Strategy(inner) => Self::text("/rollout", inner),
             ChangeError::KeyReused(_) => Self::new("idempotency.reused", text),
             ChangeError::Fleet(_) => match error {
                 ChangeError::Fleet(inner) => inner.into(),

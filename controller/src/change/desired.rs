@@ -6,7 +6,7 @@
 //! and compiling the whole fleet for whoever connects.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,12 +15,12 @@ use std::{
 
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
-    id::NodeId,
+    id::{ChangeId, NodeId},
 };
 
 use super::assign::{self, Assigned};
 use crate::{
-    compile::{Compiled, NodeInput, compile},
+    compile::{Compiled, NodeInput, compile_held},
     db::{
         Db, DbError, Tx,
         row::{Reader, draw},
@@ -144,9 +144,7 @@ impl Desired {
             self.assign().await?;
             view = self.view().await?;
         }
-        let Some((generation, hash)) = view.assigned.get(&node) else {
-            return Ok(None);
-        };
+        let Some((generation, hash)) = view.assigned.get(&node) else { return Ok(None) };
         let desired = view.compiled.desired(node, *generation);
         // A copy whose hashes don't match the store's would be refused by every agent: better none than a wrong one.
         Ok(desired.filter(|d| d.hash == *hash))
@@ -265,7 +263,8 @@ impl Desired {
         let assigned = assign::load(tx).await?;
         let epoch = assign::epoch(tx).await?;
         let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
-        let compiled = compile(&members, &inputs);
+        let holds = super::rollout::store::holds(tx, &BTreeSet::new()).await?;
+        let compiled = compile_held(&members, &inputs, &holds);
         Ok(View { state, all, members, compiled, assigned, epoch })
     }
 
@@ -276,6 +275,13 @@ impl Desired {
     fn copy(&self) -> Option<Arc<View>> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Compiles what stands in this transaction and assigns it in the name of a change.
+pub(crate) async fn assign_for(tx: &mut Tx, change: ChangeId) -> Result<Vec<NodeId>, DbError> {
+    let view = Desired::load(tx).await?;
+    let (_, moved) = assign::assign(tx, &view.compiled, Some(change)).await?;
+    Ok(moved)
 }
 
 async fn state_of(tx: &mut Tx) -> Result<u64, DbError> {

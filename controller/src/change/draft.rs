@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lampas_api::{Draft, DraftAct, DraftView};
+use lampas_api::{Draft, DraftAct, DraftVerb, DraftView};
 use lampas_shared::{
     desired::Provenance,
     fleet::Scope,
@@ -57,6 +57,17 @@ impl Verb {
             Self::None => "none",
         }
     }
+
+    /// Returns it as the API shows it.
+    pub(crate) fn shown(self) -> DraftVerb {
+        match self {
+            Self::Create => DraftVerb::Create,
+            Self::Update => DraftVerb::Update,
+            Self::Rename => DraftVerb::Rename,
+            Self::Delete => DraftVerb::Delete,
+            Self::None => DraftVerb::None,
+        }
+    }
 }
 
 /// A draft beside what stands.
@@ -82,7 +93,7 @@ impl Edit {
         DraftView {
             key: self.key.clone(),
             object: self.before.as_ref().map(|b| b.id),
-            verb: self.verb.as_str().to_owned(),
+            verb: self.verb.shown(),
             base: self.before.as_ref().map(|b| b.revision),
             diff: host::diff(self.before.as_ref().map(|b| &*b.spec), self.after.as_deref()),
         }

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     audit::Principal,
-    compile::{Compiled, NodeInput, compile},
+    compile::{Compiled, NodeInput, compile_held},
     db::Tx,
     event::NewEvent,
     fleet,
@@ -102,7 +102,9 @@ impl Prospect {
             change: row.number,
         };
         let borrowed: Vec<(ObjectId, &Edit)> = named.iter().map(|(id, e)| (*id, e)).collect();
-        let compiled = compile(&members, &draft::overlay(&all, &borrowed, &provenance));
+        let edited = named.iter().map(|(id, _)| *id).collect();
+        let holds = super::rollout::store::holds(tx, &edited).await?;
+        let compiled = compile_held(&members, &draft::overlay(&all, &borrowed, &provenance), &holds);
         let mine = |id: ObjectId| named.iter().any(|(edited, e)| *edited == id && e.verb != Verb::None);
         if let Some(tie) = compiled.ties.iter().find(|t| mine(t.first.0) || mine(t.second.0)) {
             return Err(ChangeError::Tie(Box::new(tie.clone())));

@@ -37,16 +37,43 @@ pub(crate) async fn progress(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<C
         let r = Reader::new("change_node", row);
         let nodes = r.count("nodes")? as u32;
         let progress = found.entry(r.parse("change_id")?).or_default();
-        match state(&r.text("state")?, &r.text("heard")?) {
-            ChangeNodeState::Waiting => progress.waiting += nodes,
-            ChangeNodeState::Applying => progress.applying += nodes,
-            ChangeNodeState::Converged => progress.converged += nodes,
-            ChangeNodeState::Failed => progress.failed += nodes,
-            ChangeNodeState::Unreachable => progress.unreachable += nodes,
-            ChangeNodeState::Superseded => progress.superseded += nodes,
-        }
+        count(progress, state(&r.text("state")?, &r.text("heard")?), nodes);
     }
     Ok(found)
+}
+
+/// Counts nodes that stand so.
+pub(crate) fn count(progress: &mut Progress, state: ChangeNodeState, nodes: u32) {
+    let counter = match state {
+        ChangeNodeState::Waiting => &mut progress.waiting,
+        ChangeNodeState::Applying => &mut progress.applying,
+        ChangeNodeState::Converged => &mut progress.converged,
+        ChangeNodeState::Failed => &mut progress.failed,
+        ChangeNodeState::Unreachable => &mut progress.unreachable,
+        ChangeNodeState::Superseded => &mut progress.superseded,
+        ChangeNodeState::Held => &mut progress.held,
+    };
+    *counter += nodes;
+}
+
+/// Returns how each node of a change stands, with its name.
+pub(crate) async fn states(
+    tx: &mut Tx,
+    change: ChangeId,
+) -> Result<BTreeMap<NodeId, (String, ChangeNodeState)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT p.node, COALESCE(n.name, p.node) AS name, COALESCE(n.state, 'offline') AS heard, p.state \
+         FROM change_node p LEFT JOIN node n ON n.id = p.node WHERE p.change_id = ?",
+    )
+    .bind(change.to_string())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("change_node", row);
+            Ok((r.parse("node")?, (r.text("name")?, state(&r.text("state")?, &r.text("heard")?))))
+        })
+        .collect()
 }
 
 /// What stands in the row, with what only shows beside the node: who is not connected can't be waited for.
@@ -57,6 +84,7 @@ fn state(word: &str, heard: &str) -> ChangeNodeState {
         "applying" => ChangeNodeState::Applying,
         "converged" => ChangeNodeState::Converged,
         "superseded" => ChangeNodeState::Superseded,
+        "held" => ChangeNodeState::Held,
         _ => ChangeNodeState::Failed,
     }
 }
@@ -67,11 +95,12 @@ fn condition(state: ChangeNodeState) -> &'static str {
         ChangeNodeState::Waiting => "(p.state = 'waiting' AND COALESCE(n.state, 'offline') <> 'offline')",
         ChangeNodeState::Applying => "(p.state = 'applying' AND COALESCE(n.state, 'offline') <> 'offline')",
         ChangeNodeState::Converged => "p.state = 'converged'",
-        ChangeNodeState::Failed => "p.state NOT IN ('waiting', 'applying', 'converged', 'superseded')",
+        ChangeNodeState::Failed => "p.state NOT IN ('waiting', 'applying', 'converged', 'superseded', 'held')",
         ChangeNodeState::Unreachable => {
             "(p.state IN ('waiting', 'applying') AND COALESCE(n.state, 'offline') = 'offline')"
         }
         ChangeNodeState::Superseded => "p.state = 'superseded'",
+        ChangeNodeState::Held => "p.state = 'held'",
     }
 }
 
@@ -178,7 +207,8 @@ pub(crate) async fn settle(
     }
     let mut query = QueryBuilder::<Any>::new(
         "SELECT c.id, c.number FROM changes c WHERE c.state = 'rolling' AND NOT EXISTS (SELECT 1 FROM change_node p \
-         WHERE p.change_id = c.id AND p.state IN ('waiting', 'applying'))",
+         WHERE p.change_id = c.id AND p.state IN ('waiting', 'applying')) AND NOT EXISTS (SELECT 1 FROM rollout r \
+         WHERE r.change_id = c.id AND r.state IN ('running', 'paused'))",
     );
     if let Some(only) = only {
         query.push(" AND c.id IN ");

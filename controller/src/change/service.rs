@@ -1,22 +1,27 @@
 //! The service behind changes: what handlers call.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, Draft, DraftAct, Node, NodeUpdate, Page};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
     change::ChangeState,
     event::EventKind,
+    fleet::Scope,
     id::{ChangeId, NodeId, ObjectId},
-    object::ObjectKey,
+    object::{Kind, ObjectKey},
+    rollout::Strategy,
 };
 
 use super::{
-    ChangeError, ChangeRow, Desired, assign,
+    ChangeError, ChangeRow, Desired, assign, desired,
     draft::{self, StoredDraft, Verb},
     fold,
     plan::Prospect,
-    progress, store,
+    progress, rollout, store,
 };
 use crate::{
     audit::{Entry, Principal},
@@ -54,6 +59,8 @@ pub struct Apply {
     pub plan: Option<String>,
     /// Whether to go on although some nodes could not be asked.
     pub allow_unplanned: bool,
+    /// In which waves; all nodes at once by default.
+    pub rollout: Strategy,
 }
 
 /// Which changes are wanted, newest first.
@@ -61,6 +68,12 @@ pub struct Apply {
 pub struct Listing {
     /// In this state.
     pub state: Option<ChangeState>,
+    /// With a draft for this scope.
+    pub scope: Option<Scope>,
+    /// With a draft of this kind.
+    pub kind: Option<Kind>,
+    /// By this user.
+    pub author: Option<String>,
     /// Only those before this number.
     pub before: Option<u64>,
     /// How many at most.
@@ -110,6 +123,7 @@ impl Changes {
     /// # Errors
     /// When the plan holds no more, nodes are in the way, or the change was applied or abandoned before.
     pub async fn apply(&self, id: ChangeId, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        how.rollout.check().map_err(ChangeError::Strategy)?;
         if how.plan.is_some() {
             self.look_again(id).await?;
         }
@@ -128,14 +142,15 @@ impl Changes {
     ///
     /// # Errors
     /// Those of the three; the change stays as a draft or a plan then.
-    pub async fn save(&self, new: &NewChange, allow_unplanned: bool, by: &Principal) -> Result<ChangeRow, ChangeError> {
+    pub async fn save(&self, new: &NewChange, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        how.rollout.check().map_err(ChangeError::Strategy)?;
         let row = self.create(new, by).await?;
         if !row.state.is_open() {
             // The same request came before.
             return Ok(row);
         }
         let plan = self.plan(row.id, by).await?;
-        self.apply(row.id, &Apply { plan: Some(plan.id), allow_unplanned }, by).await
+        self.apply(row.id, &Apply { plan: Some(plan.id), ..how.clone() }, by).await
     }
 
     /// Makes the change that undoes an applied one. Objects that were changed again since are a conflict.
@@ -212,7 +227,8 @@ impl Changes {
                     Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
                     None => None,
                 };
-                let change = Change { summary: row.summary(title, standing), drafts, plan, reverts };
+                let rollout = rollout::view(&mut tx, id).await?;
+                let change = Change { summary: row.summary(title, standing), drafts, plan, reverts, rollout };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
@@ -230,7 +246,9 @@ impl Changes {
                     Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
                     None => None,
                 };
-                let change = Change { summary: row.summary(title, standing), drafts: Vec::new(), plan: None, reverts };
+                let rollout = rollout::view(&mut tx, id).await?;
+                let summary = row.summary(title, standing);
+                let change = Change { summary, drafts: Vec::new(), plan: None, reverts, rollout };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
@@ -240,13 +258,20 @@ impl Changes {
     pub async fn list(&self, listing: &Listing) -> Result<Page<ChangeSummary>, ChangeError> {
         self.db()
             .read(|mut tx| async move {
-                let mut rows = store::list(&mut tx, listing.state, listing.before, listing.limit + 1).await?;
+                let scope = match &listing.scope {
+                    // A node that isn't there: no draft has its name as a scope.
+                    Some(scope) => Some(host::stored_scope(&mut tx, scope).await?.unwrap_or_else(|| scope.to_string())),
+                    None => None,
+                };
+                let filter =
+                    store::Filter { state: listing.state, scope, kind: listing.kind, author: listing.author.clone() };
+                let mut rows = store::list(&mut tx, &filter, listing.before, listing.limit + 1).await?;
                 let has_more = rows.len() > listing.limit as usize;
                 rows.truncate(listing.limit as usize);
                 let ids: Vec<_> = rows.iter().map(|r| r.id).collect();
                 let mut titles = store::titles(&mut tx, &ids).await?;
                 let mut standing = progress::progress(&mut tx, &ids).await?;
-                let total = Some(store::count(&mut tx, listing.state).await?);
+                let total = Some(store::count(&mut tx, &filter).await?);
                 let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
                 let mut summary = |r: &ChangeRow| {
                     r.summary(titles.remove(&r.id).unwrap_or_default(), standing.remove(&r.id).unwrap_or_default())
@@ -336,7 +361,8 @@ async fn recompile(tx: &mut Tx, changed: Option<NodeId>) -> Result<Vec<NodeId>, 
     let members = fleet::members(tx).await?;
     let all = host::all(tx).await?;
     let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
-    let compiled = crate::compile::compile(&members, &inputs);
+    let holds = rollout::store::holds(tx, &BTreeSet::new()).await?;
+    let compiled = crate::compile::compile_held(&members, &inputs, &holds);
     if let Some(node) = changed.and_then(|id| members.iter().find(|m| m.id == id)) {
         // Compiled by itself, so that a tie is told for this node and not for another that has it too.
         let alone = crate::compile::compile(std::slice::from_ref(node), &inputs);
@@ -421,12 +447,24 @@ async fn apply(
     if let Some(given) = &how.plan {
         hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
     }
+    let rolling = rollout::store::rolling(tx).await?;
+    if let Some((number, edit)) = prospect.edits.iter().find_map(|(id, e)| Some((*rolling.get(id)?, e))) {
+        return Err(ChangeError::Rolling { key: edit.key.clone(), number });
+    }
     let rows: Vec<RevisionRow> = prospect.edits.iter().filter_map(|(object, e)| e.row(*object, now)).collect();
     host::put(tx, &rows, &prospect.all.names, (row.id, row.number), &row.author, &row.reason, now).await?;
     store::set_state(tx, id, ChangeState::Rolling, now).await?;
     store::set_author(tx, id, &author(by)).await?;
+    let edited: Vec<ObjectId> = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).map(|(o, _)| *o).collect();
+    rollout::store::forget(tx, &edited, now).await?;
     // Settles the change at once when no node moves.
-    let (_, moved) = assign::assign(tx, &prospect.compiled, Some(id)).await?;
+    let moved = if how.rollout.is_plain() {
+        assign::assign(tx, &prospect.compiled, Some(id)).await?.1
+    } else {
+        let affected = prospect.affected().into_keys().collect();
+        rollout::begin(tx, id, &how.rollout, &prospect.edits, &affected, &prospect.members).await?;
+        desired::assign_for(tx, id).await?
+    };
     for (object, edit) in prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).take(100) {
         let event = NewEvent::new(EventKind::ObjectChanged).change(id).object(*object);
         tx.event(event.with("object", &edit.key).with("verb", edit.verb.as_str()));
@@ -468,6 +506,23 @@ async fn hold(
         return Err(ChangeError::Unplanned { nodes: plan.shown.unplanned.len() });
     }
     Ok(())
+}
+
+/// Returns the number of a change.
+pub(crate) async fn number(tx: &mut Tx, id: ChangeId) -> Result<u64, ChangeError> {
+    let row = store::get(tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+    Ok(row.number)
+}
+
+/// Undoes a change everywhere and at once, also on nodes that can't be asked: who doesn't have it stays as it is.
+pub(crate) async fn revert_at_once(
+    tx: &mut Tx,
+    id: ChangeId,
+    reason: &str,
+    by: &Principal,
+) -> Result<(ChangeRow, Vec<NodeId>), ChangeError> {
+    let row = inverse(tx, id, reason, by).await?;
+    apply(tx, row.id, &Apply::default(), by).await
 }
 
 async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
@@ -513,7 +568,7 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
                 .map(|d| lampas_api::DraftView {
                     key: draft::key_of(&d.draft),
                     object: d.object,
-                    verb: "conflict".to_owned(),
+                    verb: lampas_api::DraftVerb::Conflict,
                     base: Some(d.base),
                     diff: String::new(),
                 })
@@ -536,7 +591,7 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
         views.push(lampas_api::DraftView {
             key: made.spec.key(),
             object: Some(made.object),
-            verb: verb.as_str().to_owned(),
+            verb: verb.shown(),
             base: before.as_ref().map(|b| b.revision),
             diff: host::diff(before.as_ref().map(|b| &b.spec), after),
         });

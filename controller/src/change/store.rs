@@ -8,7 +8,7 @@ use lampas_shared::{
     desired::ContentHash,
     fleet::Scope,
     id::{ChangeId, NodeId},
-    object::ObjectKey,
+    object::{Kind, ObjectKey},
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -167,16 +167,45 @@ pub(crate) async fn by_request_key(tx: &mut Tx, key: &str) -> Result<Option<Chan
     row.map(|r| change(&r)).transpose()
 }
 
+/// Which changes are wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) state: Option<ChangeState>,
+    /// As it is stored: nodes by their ids.
+    pub(crate) scope: Option<String>,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) author: Option<String>,
+}
+
+impl Filter {
+    fn push(&self, query: &mut QueryBuilder<Any>) {
+        if let Some(state) = self.state {
+            query.push(" AND c.state = ").push_bind(state.as_str());
+        }
+        if let Some(author) = &self.author {
+            query.push(" AND c.author = ").push_bind(author.clone());
+        }
+        if self.scope.is_some() || self.kind.is_some() {
+            query.push(" AND EXISTS (SELECT 1 FROM change_draft d WHERE d.change_id = c.id");
+            if let Some(scope) = &self.scope {
+                query.push(" AND d.scope = ").push_bind(scope.clone());
+            }
+            if let Some(kind) = self.kind {
+                query.push(" AND d.kind = ").push_bind(kind.as_str());
+            }
+            query.push(")");
+        }
+    }
+}
+
 pub(crate) async fn list(
     tx: &mut Tx,
-    state: Option<ChangeState>,
+    filter: &Filter,
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<ChangeRow>, DbError> {
     let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM changes c WHERE 1 = 1"));
-    if let Some(state) = state {
-        query.push(" AND c.state = ").push_bind(state.as_str());
-    }
+    filter.push(&mut query);
     if let Some(before) = before {
         query.push(" AND c.number < ").push_bind(before as i64);
     }
@@ -185,11 +214,9 @@ pub(crate) async fn list(
     rows.iter().map(change).collect()
 }
 
-pub(crate) async fn count(tx: &mut Tx, state: Option<ChangeState>) -> Result<u64, DbError> {
+pub(crate) async fn count(tx: &mut Tx, filter: &Filter) -> Result<u64, DbError> {
     let mut query = QueryBuilder::<Any>::new("SELECT COUNT(*) AS total FROM changes c WHERE 1 = 1");
-    if let Some(state) = state {
-        query.push(" AND c.state = ").push_bind(state.as_str());
-    }
+    filter.push(&mut query);
     let row = query.build().fetch_one(tx.conn()).await?;
     Reader::new("changes", &row).count("total")
 }

@@ -34,6 +34,8 @@ use crate::{
     link::NodeGate,
 };
 
+mod rollout;
+
 testing::on_both!(
     a_change_lands_and_is_done,
     two_editors_conflict,
@@ -123,6 +125,7 @@ impl World {
         self.db
             .write(|mut tx| async move {
                 fleet::create(&mut tx, new_ref).await?;
+                crate::db::row::draw(&mut tx, "state", 1).await?;
                 if is_online {
                     sqlx::query("UPDATE node SET state = 'online' WHERE id = ?")
                         .bind(new_ref.id.to_string())
@@ -143,7 +146,7 @@ impl World {
 
     async fn save(&self, drafts: Vec<Draft>) -> Result<ChangeRow, ChangeError> {
         let new = NewChange { drafts, reason: "because".into(), ..NewChange::default() };
-        self.changes.save(&new, true, &admin()).await
+        self.changes.save(&new, &Apply { allow_unplanned: true, ..Apply::default() }, &admin()).await
     }
 
     async fn desired(&self, node: NodeId) -> NodeDesired {
@@ -227,7 +230,7 @@ async fn a_change_lands_and_is_done(db: Db) {
     assert_eq!(plan.groups.len(), 1, "equal plans are folded");
     assert_eq!(plan.groups[0].nodes[0].name, "web-1");
     assert_eq!(plan.unplanned[0].node.name, "web-2");
-    let how = Apply { plan: Some(plan.id.clone()), allow_unplanned: false };
+    let how = Apply { plan: Some(plan.id.clone()), ..Apply::default() };
     let refused = world.changes.apply(row.id, &how, &admin()).await.expect_err("a node could not be asked");
     assert!(matches!(refused, ChangeError::Unplanned { nodes: 1 }), "{refused}");
     let row = world.changes.apply(row.id, &Apply { allow_unplanned: true, ..how }, &admin()).await.expect("applied");
@@ -332,13 +335,13 @@ async fn plans_bind(db: Db) {
     let plan = world.changes.plan(row.id, &admin()).await.expect("a plan");
     assert_eq!(world.changes.find(&plan.id).await.expect("found by its plan").id, row.id);
     world.save(vec![put(file("role:app", "issue", "b"))]).await.expect("another change in between");
-    let how = Apply { plan: Some(plan.id), allow_unplanned: false };
+    let how = Apply { plan: Some(plan.id), ..Apply::default() };
     let moved = world.changes.apply(row.id, &how, &admin()).await.expect_err("the plan is old");
     assert!(matches!(moved, ChangeError::Moved { .. }), "{moved}");
     let plan = world.changes.plan(row.id, &admin()).await.expect("planned again");
-    let wrong = Apply { plan: Some("0000-0000".into()), allow_unplanned: false };
+    let wrong = Apply { plan: Some("0000-0000".into()), ..Apply::default() };
     assert!(matches!(world.changes.apply(row.id, &wrong, &admin()).await, Err(ChangeError::Moved { .. })));
-    let how = Apply { plan: Some(plan.id), allow_unplanned: false };
+    let how = Apply { plan: Some(plan.id), ..Apply::default() };
     world.changes.apply(row.id, &how, &admin()).await.expect("applied");
     world.end().await;
 }
@@ -474,8 +477,8 @@ async fn the_same_request_is_the_same_change(db: Db) {
         request_key: Some("admin/k1".into()),
         ..NewChange::default()
     };
-    let first = world.changes.save(&new, false, &admin()).await.expect("made");
-    let second = world.changes.save(&new, false, &admin()).await.expect("the same");
+    let first = world.changes.save(&new, &Apply::default(), &admin()).await.expect("made");
+    let second = world.changes.save(&new, &Apply::default(), &admin()).await.expect("the same");
     assert_eq!((first.id, first.state), (second.id, ChangeState::Done), "no node moves, so it is done at once");
     assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 1);
     world.end().await;

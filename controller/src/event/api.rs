@@ -138,7 +138,22 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
             format!("{} was {}d", first(&detail("object"), &object), first(&detail("verb"), "change"))
         }
         EventKind::ChangeMoved => format!("change {} is {}", detail("number"), detail("state")),
+        EventKind::RolloutMoved if !detail("reverts").is_empty() => {
+            format!("a change that reverts change {} was applied", detail("reverts"))
+        }
+        EventKind::RolloutMoved => format!(
+            "the rollout of change {} is {}, wave {} of {}{}",
+            detail("number"),
+            detail("state"),
+            detail("wave"),
+            detail("waves"),
+            because(detail("reason"))
+        ),
         EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),
+        EventKind::OperationStarted => format!("operation {} began: {}", detail("number"), detail("title")),
+        EventKind::OperationCancelled => format!("operation {} was cancelled", detail("number")),
+        EventKind::OperationMoved => format!("operation {} on {node} is {}", detail("number"), detail("state")),
+        EventKind::OperationEnded => format!("operation {} is over: {}", detail("number"), detail("state")),
         EventKind::UserChanged => format!("user {} was changed", detail("login")),
         EventKind::SessionOpened => format!("{} signed in from {}", detail("login"), detail("from")),
         EventKind::SessionRefused => format!("a sign-in as {} from {} failed", detail("login"), detail("from")),
@@ -160,7 +175,7 @@ async fn overview(State(app): State<App>) -> Answer<axum::Json<Overview>> {
             Ok::<_, DbError>(tx.done(counts))
         })
         .await?;
-    let changes = app.changes.list(&Listing { state: None, before: None, limit: 5 }).await?.items;
+    let changes = app.changes.list(&Listing { limit: 5, ..Listing::default() }).await?.items;
     let activity = page(&app, Filter::default(), 10).await?.items;
     let attention = attention(&app, &counts).await?;
     let next_runs = upcoming(&view, now);
@@ -200,6 +215,10 @@ async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>>
             }
         }
     }
+    for (number, why, until) in app.changes.paused().await? {
+        let text = format!("the rollout of change {number} waits for a decision: {why}");
+        found.push(item("rollout_paused", text, format!("/changes/{number}"), Some(until), 0));
+    }
     for (name, ends) in expiring(app, now).await? {
         let text = if ends < now {
             format!("the certificate of {name} ended; it renews it when it connects, or enrol it anew")
@@ -221,7 +240,7 @@ async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>>
         found.push(item("offline", format!("{} is not connected", node.name), link, node.last_seen_at, 1));
     }
     // One that waits for longer than a day is forgotten, not urgent; after a week it is given up.
-    let planned = Listing { state: Some(ChangeState::Planned), before: None, limit: 5 };
+    let planned = Listing { state: Some(ChangeState::Planned), limit: 5, ..Listing::default() };
     let planned = app.changes.list(&planned).await?.items;
     for change in planned.iter().filter(|c| now.since(c.created_at) < DAY_MS) {
         let text = format!("change {} waits to be applied: {}", change.number, change.title);

@@ -240,6 +240,7 @@ pub(crate) fn ask() -> EnrolTokenCreate {
         cidr: None,
         ttl_secs: 3600,
         uses: 1,
+        observe: false,
     }
 }
 

@@ -6,6 +6,7 @@ use lampas_shared::{
     id::{ChangeId, ObjectId},
     object::{ObjectKey, ObjectName, ObjectSpec},
     report::{Action, ResourceState},
+    rollout::{Order, Phase, State, Strategy},
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,9 @@ pub struct ChangeCreate {
     /// With `apply`: goes on although some nodes could not be asked.
     #[serde(default)]
     pub allow_unplanned: bool,
+    /// With `apply`: in which waves; all nodes at once by default.
+    #[serde(default)]
+    pub rollout: Strategy,
 }
 
 /// `POST /api/v1/changes/{id or number}/apply`.
@@ -95,6 +99,50 @@ pub struct ApplyRequest {
     /// Answers without the drafts and the plan.
     #[serde(default)]
     pub brief: bool,
+    /// In which waves; all nodes at once by default.
+    #[serde(default)]
+    pub rollout: Strategy,
+}
+
+/// `POST /api/v1/changes/{id or number}/rollout`: what somebody wants of a rollout.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutRequest {
+    /// What.
+    pub order: Order,
+    /// Why, up to 500 characters.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// How a rollout stands.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RolloutView {
+    /// As a whole.
+    pub state: State,
+    /// The wave that is under way, from 1.
+    pub wave: u32,
+    /// How far that wave is.
+    pub phase: Phase,
+    /// When the phase began.
+    pub since: UnixMs,
+    /// When the phase must be over; of a paused rollout, when it is aborted.
+    pub deadline: UnixMs,
+    /// Why it stands so, in words; empty while it runs.
+    pub reason: String,
+    /// How it was asked for.
+    pub strategy: Strategy,
+    /// The waves in their order.
+    pub waves: Vec<RolloutWave>,
+}
+
+/// One wave of a rollout.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RolloutWave {
+    /// How its nodes stand.
+    pub progress: Progress,
+    /// Its nodes, by name; the first 200.
+    pub nodes: Vec<NodeRef>,
 }
 
 /// A row of `GET /api/v1/changes?state&plan&after&limit` (newest first); `plan` finds a change by a prefix of its plan's id.
@@ -137,6 +185,9 @@ pub struct Progress {
     pub unreachable: u32,
     /// Overtaken by a later change before they had it.
     pub superseded: u32,
+    /// In a later wave, or left out by a rollout that was aborted.
+    #[serde(default)]
+    pub held: u32,
 }
 
 /// `GET /api/v1/changes/{id or number}`.
@@ -151,6 +202,9 @@ pub struct Change {
     pub plan: Option<Plan>,
     /// The change that this one reverts.
     pub reverts: Option<u64>,
+    /// How it reaches its nodes; absent when all get it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutView>,
 }
 
 /// A draft as it is shown.
@@ -160,12 +214,44 @@ pub struct DraftView {
     pub key: ObjectKey,
     /// The object, when there is one already.
     pub object: Option<ObjectId>,
-    /// `create`, `update`, `rename`, `delete` or `none`.
-    pub verb: String,
+    /// What it does; `conflict` when something was saved since, so that it can't be applied as it is.
+    pub verb: DraftVerb,
     /// The revision that it was made from.
     pub base: Option<u64>,
     /// A unified diff of the object, as manifests.
     pub diff: String,
+}
+
+/// What a draft does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DraftVerb {
+    /// Makes an object.
+    Create,
+    /// Changes it.
+    Update,
+    /// Changes its name, and perhaps more.
+    Rename,
+    /// Deletes it.
+    Delete,
+    /// Nothing: the object is so already.
+    None,
+    /// Something was saved since the draft was made: plan again, or abandon.
+    Conflict,
+}
+
+impl DraftVerb {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Rename => "rename",
+            Self::Delete => "delete",
+            Self::None => "none",
+            Self::Conflict => "conflict",
+        }
+    }
 }
 
 /// What would happen, folded: nodes with equal actions stand together.
@@ -249,6 +335,8 @@ pub enum ChangeNodeState {
     Unreachable,
     /// Overtaken by a later change before it had this one.
     Superseded,
+    /// In a later wave, or left out by a rollout that was aborted.
+    Held,
 }
 
 /// Why something is done, for calls that take nothing else.

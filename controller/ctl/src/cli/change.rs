@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use lampas_shared::rollout::{Amount, Gate, OnFailure, Strategy, Wave};
 
 use super::{ListArgs, Sure, WaitArgs, duration_secs};
 
@@ -24,7 +25,120 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     pub(crate) allow_unplanned: bool,
     #[command(flatten)]
+    pub(crate) rollout: RolloutArgs,
+    #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+/// How a change reaches its nodes; all at once by default.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Rollout")]
+pub(crate) struct RolloutArgs {
+    /// Waves: so many more nodes, up to a share of all, or by label: 1,25%,label:zone=a; who is left comes last
+    #[arg(long, value_delimiter = ',', value_name = "WAVE,…")]
+    pub(crate) waves: Vec<Wave>,
+    /// First on so many nodes
+    #[arg(long, value_name = "N", conflicts_with = "waves")]
+    pub(crate) canary: Option<Amount>,
+    /// After the canary, wave by wave so many or such a share
+    #[arg(long, value_name = "AMOUNT", requires = "canary")]
+    pub(crate) then: Option<Amount>,
+    /// How many nodes may fail or be away: 2, 5%  [default: 0]
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) max_failures: Option<Amount>,
+    /// A command that must exit with 0 on each node of a wave, by absolute path; repeat for several
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) gate: Vec<String>,
+    /// Whom the gates run as  [default: nobody]
+    #[arg(long, value_name = "USER", requires = "gate")]
+    pub(crate) gate_user: Option<String>,
+    /// How long a wave must stay well before the next one
+    #[arg(long, value_name = "TIME", value_parser = duration_secs)]
+    pub(crate) soak: Option<u64>,
+    /// How long a wave may take  [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = duration_secs)]
+    pub(crate) stage_deadline: Option<u64>,
+    /// When a wave fails  [default: revert]
+    #[arg(long, value_enum)]
+    pub(crate) on_failure: Option<OnFailureArg>,
+}
+
+/// What happens when a wave fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OnFailureArg {
+    /// Put back what stood before
+    Revert,
+    /// Wait for somebody
+    Pause,
+    /// Go on
+    Promote,
+}
+
+impl RolloutArgs {
+    /// Returns the strategy that was asked for.
+    pub(crate) fn strategy(&self) -> Result<Strategy, String> {
+        let mut strategy = Strategy { waves: self.waves.clone(), ..Strategy::default() };
+        if let Some(canary) = self.canary {
+            strategy.waves = vec![Wave::Next(canary)];
+            strategy.waves.extend(match self.then {
+                Some(Amount::Percent(percent)) if percent > 0 => {
+                    (1..).map(|n| n * u32::from(percent)).take_while(|p| *p < 100).map(|p| Wave::Next(Amount::Percent(p as u8))).take(19).collect()
+                }
+                Some(Amount::Count(count)) if count > 0 => vec![Wave::Next(Amount::Count(count)); 19],
+                _ => Vec::new(),
+            });
+        }
+        for gate in &self.gate {
+            let command = shlex::split(gate).ok_or_else(|| format!("--gate {gate:?}: a quote is not closed"))?;
+            let user = self.gate_user.as_deref().unwrap_or("nobody");
+            let user = user.parse().map_err(|e| format!("--gate-user: {e}"))?;
+            strategy.gates.push(Gate { command, user, timeout_secs: 60 });
+        }
+        let secs = |time: Option<u64>, default: u32| time.map_or(default, |t| u32::try_from(t).unwrap_or(u32::MAX));
+        strategy.soak_secs = secs(self.soak, strategy.soak_secs);
+        strategy.deadline_secs = secs(self.stage_deadline, strategy.deadline_secs);
+        strategy.max_failures = self.max_failures.unwrap_or(strategy.max_failures);
+        strategy.on_failure = match self.on_failure {
+            Some(OnFailureArg::Pause) => OnFailure::Pause,
+            Some(OnFailureArg::Promote) => OnFailure::Promote,
+            Some(OnFailureArg::Revert) | None => OnFailure::Revert,
+        };
+        strategy.check().map_err(|e| e.to_string())?;
+        Ok(strategy)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// List the changes that are rolling out
+    List {
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show the waves of a change
+    Show {
+        /// The change's number or id
+        change: String,
+    },
+    /// Release no further wave
+    Pause(RolloutOrderArgs),
+    /// Go on: the wave's time begins anew and its gates are asked again
+    Resume(RolloutOrderArgs),
+    /// Take the wave as it is and begin the next
+    Promote(RolloutOrderArgs),
+    /// End it here: who has the change keeps it, nobody else gets it
+    Abort(RolloutOrderArgs),
+    /// Put back what stood before, on all nodes at once
+    Revert(RolloutOrderArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RolloutOrderArgs {
+    /// The change's number or id
+    pub(crate) change: String,
+    /// Why
+    #[arg(long, short = 'm', default_value = "")]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +263,8 @@ pub(crate) enum ChangeCommand {
         /// Go on although some nodes could not be asked
         #[arg(long)]
         allow_unplanned: bool,
+        #[command(flatten)]
+        rollout: RolloutArgs,
         #[command(flatten)]
         wait: WaitArgs,
     },

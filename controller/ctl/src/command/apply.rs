@@ -9,7 +9,10 @@ use std::{
 
 use lampas_api::{Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ObjectSummary};
 use lampas_manifest::{ManifestEntry, ManifestFile};
-use lampas_shared::object::{Kind, ObjectKey};
+use lampas_shared::{
+    object::{Kind, ObjectKey},
+    rollout::Strategy,
+};
 
 use super::{CommandError, Context, change, plan, progress};
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
 
 /// Runs `lampasctl apply`.
 pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, CommandError> {
+    let strategy = args.rollout.strategy().map_err(CommandError::Usage)?;
     match (args.file.is_empty(), args.plan.as_deref()) {
         (true, None | Some("")) => Err(CommandError::Usage(
             "give manifests with -f FILE, or a plan that was made before with --plan ID".into(),
@@ -26,7 +30,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
         (true, Some(id)) => {
             let found = context.client.pages::<ChangeSummary>("/changes", &[("plan", Some(id))], Some(2)).await?.items;
             match found.as_slice() {
-                [one] => progress::apply(context, &one.number.to_string(), id, args.allow_unplanned, &args.wait).await,
+                [one] => progress::apply(context, &one.number.to_string(), id, (args.allow_unplanned, strategy), &args.wait).await,
                 [] => Err(CommandError::Usage(format!(
                     "there is no plan {id}; plans end when anything moves: plan again"
                 ))),
@@ -61,7 +65,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
                 }
                 return Ok(2);
             }
-            progress::apply(context, &made.summary.number.to_string(), &current.id, args.allow_unplanned, &args.wait)
+            progress::apply(context, &made.summary.number.to_string(), &current.id, (args.allow_unplanned, strategy), &args.wait)
                 .await
         }
     }
@@ -105,7 +109,7 @@ async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: Strin
     if drafts.is_empty() {
         return Err(CommandError::Usage("the manifests hold no objects".into()));
     }
-    let request = ChangeCreate { drafts, reason, apply: false, allow_unplanned: false };
+    let request = ChangeCreate { drafts, reason, apply: false, allow_unplanned: false, rollout: Strategy::default() };
     let key = uuid::Uuid::new_v4().to_string();
     Ok(context.client.post_once("/changes", &key, &request).await?)
 }

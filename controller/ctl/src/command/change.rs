@@ -1,6 +1,7 @@
 //! Changes.
 
 use lampas_api::{Change, ChangeNode, ChangeSummary};
+use lampas_shared::rollout::Strategy;
 use reqwest::Method;
 
 use super::{CommandError, Context, plan, progress, show};
@@ -68,7 +69,8 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                 client.send_json(Method::POST, &format!("/changes/{}/plan", encode(&change)), &()).await?;
             shown_plan(context, &planned)
         }
-        ChangeCommand::Apply { change, plan, allow_unplanned, wait } => {
+        ChangeCommand::Apply { change, plan, allow_unplanned, rollout, wait } => {
+            let rollout = rollout.strategy().map_err(CommandError::Usage)?;
             let plan = match plan {
                 Some(plan) => plan,
                 None => {
@@ -81,7 +83,7 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                     plan.id
                 }
             };
-            progress::apply(context, &change, &plan, allow_unplanned, &wait).await
+            progress::apply(context, &change, &plan, (allow_unplanned, rollout), &wait).await
         }
         ChangeCommand::Abandon { change } => {
             client.act(Method::POST, &format!("/changes/{}/abandon", encode(&change))).await?;
@@ -104,7 +106,7 @@ async fn revert(context: &Context, change: &str, reason: &str, wait: &WaitArgs) 
     if !context.is_json() {
         plan::print(&made);
     }
-    progress::apply(context, &made.summary.number.to_string(), &current.id, true, wait).await
+    progress::apply(context, &made.summary.number.to_string(), &current.id, (true, Strategy::default()), wait).await
 }
 
 /// Prints a change with its plan and how to apply it; returns 10 when it would do something.
@@ -133,7 +135,7 @@ pub(super) fn shown_compared(context: &Context, change: &Change) -> Result<u8, C
 pub(super) fn changes(items: &[ChangeSummary]) {
     let row = |c: &ChangeSummary| {
         let p = c.progress;
-        let total = p.waiting + p.applying + p.converged + p.failed + p.unreachable + p.superseded;
+        let total = p.waiting + p.applying + p.converged + p.failed + p.unreachable + p.superseded + p.held;
         let nodes = match total {
             0 => String::new(),
             _ if p.failed + p.unreachable > 0 => format!("{}/{total}, {} not", p.converged, p.failed + p.unreachable),

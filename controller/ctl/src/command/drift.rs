@@ -1,7 +1,7 @@
 //! Changes by hand: revert or adopt.
 
 use lampas_api::{AdoptRequest, Adopted, Change, Drift};
-use lampas_shared::{id::DriftId, report::DriftOutcome};
+use lampas_shared::{id::DriftId, report::DriftOutcome, rollout::Strategy};
 use reqwest::Method;
 
 use super::{CommandError, Context, plan, progress, show};
@@ -101,7 +101,7 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                     if !context.is_json() {
                         plan::print(&change);
                     }
-                    progress::apply(context, &adopted.number.to_string(), &current.id, true, &wait).await
+                    progress::apply(context, &adopted.number.to_string(), &current.id, (true, Strategy::default()), &wait).await
                 }
                 _ => super::change::shown_plan(context, &change),
             }

@@ -8,7 +8,12 @@ use std::{
 
 use futures_util::StreamExt as _;
 use lampas_api::{Change, ChangeNode, ChangeNodeState, Progress};
-use lampas_shared::{change::ChangeState, event::EventKind, id::ChangeId};
+use lampas_shared::{
+    change::ChangeState,
+    event::EventKind,
+    id::ChangeId,
+    rollout::{State, Strategy},
+};
 use reqwest::Method;
 
 use super::{CommandError, Context};
@@ -36,13 +41,13 @@ pub(super) async fn apply(
     context: &Context,
     change: &str,
     plan: &str,
-    allow_unplanned: bool,
+    (allow_unplanned, rollout): (bool, Strategy),
     wait: &WaitArgs,
 ) -> Result<u8, CommandError> {
     let events = if wait.wait { context.client.events(None).await.ok() } else { None };
     // Who waits, or prints a line, needs neither the drafts nor the names of the plan.
     let brief = wait.wait || !context.is_json();
-    let request = lampas_api::ApplyRequest { plan: plan.to_owned(), allow_unplanned, brief };
+    let request = lampas_api::ApplyRequest { plan: plan.to_owned(), allow_unplanned, brief, rollout };
     let path = format!("/changes/{}/apply", encode(change));
     let applied: Change = context.client.send_json(Method::POST, &path, &request).await?;
     after_apply(context, applied, wait, events).await
@@ -98,7 +103,7 @@ where
     let started = Instant::now();
     let path = format!("/changes/{}", encode(change));
     let mut shown = BTreeSet::new();
-    let mut told = 0;
+    let (mut told, mut wave) = (0, 0);
     let bar = indicatif::ProgressBar::hidden();
     loop {
         let change: Change = match known.take() {
@@ -111,14 +116,21 @@ where
             + progress.converged
             + progress.failed
             + progress.unreachable
-            + progress.superseded;
+            + progress.superseded
+            + progress.held;
         let is_bar = total as usize > LINES;
         if is_bar && !context.is_json() && std::io::stderr().is_terminal() && bar.is_hidden() {
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
             bar.set_length(u64::from(total));
         }
-        bar.set_position(u64::from(total - progress.waiting - progress.applying));
-        let is_over = progress.waiting + progress.applying == 0 && change.summary.state != ChangeState::Approved;
+        bar.set_position(u64::from(total - progress.waiting - progress.applying - progress.held));
+        let rolling = change.rollout.as_ref().filter(|r| r.state == State::Running);
+        if let Some(rollout) = rolling.filter(|r| !context.is_json() && r.wave > wave) {
+            wave = rollout.wave;
+            bar.suspend(|| super::rollout::wave_line(rollout));
+        }
+        let is_settled = progress.waiting + progress.applying == 0 && rolling.is_none();
+        let is_over = is_settled && change.summary.state != ChangeState::Approved;
         let timed_out = started.elapsed().as_secs() >= timeout_secs;
         let is_end = is_over || timed_out;
         if !context.is_json() {
@@ -196,6 +208,7 @@ fn line(node: &ChangeNode) {
         ChangeNodeState::Unreachable => "○ not connected; it gets this when it returns".to_owned(),
         ChangeNodeState::Superseded => "– overtaken by a later change".to_owned(),
         ChangeNodeState::Waiting => "◌ has not answered yet".to_owned(),
+        ChangeNodeState::Held => "◌ in a later wave".to_owned(),
         ChangeNodeState::Applying => "◐ received, not in force yet".to_owned(),
     };
     output::line(format!("  {}  {text}", node.node.name));
@@ -204,14 +217,21 @@ fn line(node: &ChangeNode) {
 fn conclude(context: &Context, change: &Change, is_over: bool) -> u8 {
     let summary = &change.summary;
     let progress = summary.progress;
+    let stopped = change.rollout.as_ref().filter(|r| !matches!(r.state, State::Done | State::Running));
     let code = if !is_over {
         3
+    } else if stopped.is_some() {
+        2
     } else if progress.failed + progress.unreachable > 0 {
         2
     } else {
         0
     };
     if context.is_json() {
+        return code;
+    }
+    if let Some(rollout) = stopped.filter(|_| is_over) {
+        super::rollout::stopped_lines(context, summary.number, rollout);
         return code;
     }
     let took = match (summary.applied_at, summary.done_at) {

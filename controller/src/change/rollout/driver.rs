@@ -1,0 +1,196 @@
+//! What makes rollouts move: looks at each that is not over, whenever something was committed and when time alone makes
+//! something due.
+//!
+//! A pass is idempotent and its writes are conditional on what it read, so that two controllers may drive one rollout.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use lampas_runtime::{Tasks, clock};
+use lampas_shared::{
+    error::{Chain, Fault},
+    id::{ChangeId, NodeId},
+    rollout::{Act, Gate, Phase, Rollout, State, Verdict},
+};
+use tracing::{info, warn};
+
+use super::{settle, store};
+use crate::{
+    audit::Principal,
+    change::{ChangeError, Changes},
+};
+
+/// Between two looks while a rollout is under way: deadlines are whole seconds.
+const BUSY: Duration = Duration::from_millis(500);
+/// Between two looks while none is: a commit wakes the driver, this is for those of other controllers.
+const IDLE: Duration = Duration::from_secs(15);
+/// After a commit, to take what others of the same burst commit in one look.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// One question to the gates: what is asked on which nodes. The same question has the same key, so that it is asked
+/// once however often the driver comes to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    /// The change, its number, the wave and the attempt.
+    pub(crate) key: String,
+    /// The number of the change, for people.
+    pub(crate) number: u64,
+    /// What must hold.
+    pub(crate) gates: Vec<Gate>,
+    /// Where: the nodes of the wave that are proven.
+    pub(crate) nodes: Vec<NodeId>,
+}
+
+/// Who asks the gates: the operations.
+pub(crate) trait Gates: Send + Sync + 'static {
+    /// Asks, unless this was asked already, and returns what is known.
+    fn ask(&self, question: Question) -> BoxFuture<'_, Result<Verdict, Fault>>;
+}
+
+/// Where nothing can run a gate: the rollout stops at its deadline and says so.
+#[derive(Debug)]
+pub(crate) struct NoGates;
+
+impl Gates for NoGates {
+    fn ask(&self, _: Question) -> BoxFuture<'_, Result<Verdict, Fault>> {
+        Box::pin(async { Err(Fault::lasting("gates.unavailable", "no operations here")) })
+    }
+}
+
+/// Starts the task.
+pub(crate) fn start(changes: Changes, gates: Arc<dyn Gates>, tasks: &Tasks) {
+    let stopping = tasks.stopping();
+    let mut committed = changes.db().committed();
+    tasks.spawn("rollouts", async move {
+        loop {
+            committed.borrow_and_update();
+            let is_busy = match pass(&changes, &*gates).await {
+                Ok(is_busy) => is_busy,
+                Err(error) => {
+                    warn!(error = %Chain(&error), "the rollouts could not be looked at; they will be again");
+                    true
+                }
+            };
+            let pause = if is_busy { BUSY } else { IDLE };
+            // All arms are cancel-safe: nothing is taken that would be lost.
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+                _ = committed.changed() => tokio::time::sleep(GATHER).await,
+            }
+        }
+    });
+}
+
+/// Looks at every rollout that is not over. Returns whether there is one.
+pub(crate) async fn pass(changes: &Changes, gates: &dyn Gates) -> Result<bool, ChangeError> {
+    let active = changes
+        .db()
+        .read(|mut tx| async move {
+            let active = store::active(&mut tx).await?;
+            Ok::<_, ChangeError>(tx.done(active))
+        })
+        .await?;
+    for (id, number) in &active {
+        if let Err(error) = drive(changes, gates, *id, *number).await {
+            warn!(change = number, error = %Chain(&error), "the rollout could not be moved; it will be tried again");
+        }
+    }
+    Ok(!active.is_empty())
+}
+
+/// Moves one rollout as far as it goes.
+async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) -> Result<(), ChangeError> {
+    loop {
+        let look = changes
+            .db()
+            .read(|mut tx| async move {
+                let rollout = store::get(&mut tx, id, false).await?;
+                let seen = store::seen(&mut tx, id).await?;
+                Ok::<_, ChangeError>(tx.done((rollout, seen)))
+            })
+            .await?;
+        let (Some(rollout), seen) = look else { return Ok(()) };
+        let verdict = match ask(gates, id, number, &rollout, &seen).await {
+            Ok(verdict) => verdict,
+            Err(fault) => {
+                warn!(change = number, error = %fault, "the gates can't be asked; the deadline stands");
+                Verdict::Open
+            }
+        };
+        let now = clock::now();
+        let mut next = rollout.clone();
+        let acts = next.step(&seen, &verdict, now);
+        if next == rollout && acts.is_empty() {
+            return Ok(());
+        }
+        let (before, after, acts) = (&rollout, &next, &acts);
+        let written = changes
+            .db()
+            .write(|mut tx| async move {
+                if store::get(&mut tx, id, true).await?.as_ref() != Some(before) {
+                    // Somebody else moved it; look again.
+                    return Ok(tx.done(Vec::new()));
+                }
+                let by = Principal::system();
+                let moved = settle(&mut tx, (id, number), after, acts, &by, now).await?;
+                Ok::<_, ChangeError>(tx.done(moved))
+            })
+            .await;
+        match written {
+            Ok(moved) => {
+                info!(change = number, wave = next.stage + 1, state = next.state.as_str(), "the rollout moved");
+                changes.gate().wake(&moved);
+            }
+            Err(error) if acts.iter().any(|a| matches!(a, Act::Revert(_))) => {
+                stuck(changes, id, number, next, &error).await?;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        if next.state.is_final() {
+            return Ok(());
+        }
+    }
+}
+
+async fn ask(
+    gates: &dyn Gates,
+    id: ChangeId,
+    number: u64,
+    rollout: &Rollout,
+    seen: &std::collections::BTreeMap<NodeId, lampas_shared::rollout::NodeSeen>,
+) -> Result<Verdict, Fault> {
+    if rollout.state != State::Running || rollout.phase != Phase::Gating {
+        return Ok(Verdict::Open);
+    }
+    let is_proven = |n: &&NodeId| seen.get(n) == Some(&lampas_shared::rollout::NodeSeen::Proven);
+    let question = Question {
+        key: format!("gate:{id}:{}:{}", rollout.stage, rollout.attempt),
+        number,
+        gates: rollout.strategy.gates.clone(),
+        nodes: rollout.waves[rollout.stage].iter().filter(is_proven).copied().collect(),
+    };
+    gates.ask(question).await
+}
+
+/// What stood before can't be put back by itself: the rollout waits for somebody.
+async fn stuck(
+    changes: &Changes,
+    id: ChangeId,
+    number: u64,
+    mut rollout: Rollout,
+    error: &ChangeError,
+) -> Result<(), ChangeError> {
+    warn!(change = number, error = %Chain(error), "what stood before can't be put back; the rollout pauses");
+    let now = clock::now();
+    rollout.revert_failed(&Chain(error).to_string(), now);
+    let rollout = &rollout;
+    changes
+        .db()
+        .write(|mut tx| async move {
+            settle(&mut tx, (id, number), rollout, &[], &Principal::system(), now).await?;
+            Ok::<_, ChangeError>(tx.done(()))
+        })
+        .await
+}

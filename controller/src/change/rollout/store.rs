@@ -1,0 +1,230 @@
+//! The tables of rollouts: how each stands, who waits, and what they have instead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use lampas_shared::{
+    desired::Provenance,
+    id::{ChangeId, NodeId, ObjectId},
+    rollout::{NodeSeen, Rollout},
+    time::UnixMs,
+};
+use sqlx::{Any, QueryBuilder};
+
+use crate::{
+    compile::{Hold, ObjectInput},
+    db::{
+        DbError, Tx,
+        row::{Reader, id_chunks, insert_many, push_ids, to_json},
+    },
+    host,
+};
+
+/// Stores a rollout that begins: who waits, and what each object was before.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    change: ChangeId,
+    rollout: &Rollout,
+    before: &[(ObjectId, u64)],
+    now: UnixMs,
+) -> Result<(), DbError> {
+    sqlx::query("INSERT INTO rollout (change_id, state, body, updated_ms) VALUES (?, ?, ?, ?)")
+        .bind(change.to_string())
+        .bind(rollout.state.as_str())
+        .bind(to_json(rollout))
+        .bind(now.0)
+        .execute(tx.conn())
+        .await?;
+    let waiting: Vec<NodeId> = rollout.waves[1..].iter().flatten().copied().collect();
+    insert_many(tx, "rollout_hold", &["change_id", "node"], "", &waiting, |b, node| {
+        b.push_bind(change.to_string()).push_bind(node.to_string());
+    })
+    .await?;
+    insert_many(tx, "rollout_before", &["change_id", "object", "revision"], "", before, |b, (object, revision)| {
+        b.push_bind(change.to_string()).push_bind(object.to_string()).push_bind(*revision as i64);
+    })
+    .await?;
+    // They stand in the change's list from the start; a wave that begins takes its rows out of it and puts new ones in.
+    let columns = ["change_id", "node", "epoch", "counter", "hash", "state", "message", "updated_ms"];
+    insert_many(tx, "change_node", &columns, "", &waiting, |b, node| {
+        b.push_bind(change.to_string())
+            .push_bind(node.to_string())
+            .push_bind(0_i64)
+            .push_bind(0_i64)
+            .push_bind("")
+            .push_bind("held")
+            .push_bind("")
+            .push_bind(now.0);
+    })
+    .await
+}
+
+/// Stores how a rollout stands.
+pub(crate) async fn save(tx: &mut Tx, change: ChangeId, rollout: &Rollout, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE rollout SET state = ?, body = ?, updated_ms = ? WHERE change_id = ?")
+        .bind(rollout.state.as_str())
+        .bind(to_json(rollout))
+        .bind(now.0)
+        .bind(change.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Reads how a rollout stands.
+pub(crate) async fn get(tx: &mut Tx, change: ChangeId, for_update: bool) -> Result<Option<Rollout>, DbError> {
+    let lock = if for_update { tx.dialect().for_update() } else { "" };
+    let mut query = QueryBuilder::<Any>::new("SELECT r.body FROM rollout r WHERE r.change_id = ");
+    query.push_bind(change.to_string()).push(lock);
+    let row = query.build().fetch_optional(tx.conn()).await?;
+    row.map(|row| Reader::new("rollout", &row).json("body")).transpose()
+}
+
+/// Returns the changes whose rollouts are not over, with their numbers.
+pub(crate) async fn active(tx: &mut Tx) -> Result<Vec<(ChangeId, u64)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT r.change_id, c.number FROM rollout r JOIN changes c ON c.id = r.change_id \
+         WHERE r.state IN ('running', 'paused') ORDER BY c.number",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("rollout", row);
+            Ok((r.parse("change_id")?, r.count("number")?))
+        })
+        .collect()
+}
+
+/// Returns the objects that are rolling out, each with the number of its change.
+pub(crate) async fn rolling(tx: &mut Tx) -> Result<BTreeMap<ObjectId, u64>, DbError> {
+    let rows = sqlx::query(
+        "SELECT b.object, c.number FROM rollout_before b JOIN rollout r ON r.change_id = b.change_id \
+         JOIN changes c ON c.id = b.change_id WHERE r.state IN ('running', 'paused')",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("rollout_before", row);
+            Ok((r.parse("object")?, r.count("number")?))
+        })
+        .collect()
+}
+
+/// Returns who waits for what, without these objects: they are about to get a revision for everybody.
+pub(crate) async fn holds(tx: &mut Tx, without: &BTreeSet<ObjectId>) -> Result<Vec<Hold>, DbError> {
+    let rows = sqlx::query("SELECT h.change_id, h.node FROM rollout_hold h").fetch_all(tx.conn()).await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut holds: BTreeMap<ChangeId, Hold> = BTreeMap::new();
+    for row in &rows {
+        let r = Reader::new("rollout_hold", row);
+        holds.entry(r.parse("change_id")?).or_default().nodes.insert(r.parse("node")?);
+    }
+    let rows =
+        sqlx::query("SELECT b.change_id, b.object, b.revision FROM rollout_before b").fetch_all(tx.conn()).await?;
+    for row in &rows {
+        let r = Reader::new("rollout_before", row);
+        let object: ObjectId = r.parse("object")?;
+        let Some(hold) = holds.get_mut(&r.parse::<ChangeId>("change_id")?) else { continue };
+        if without.contains(&object) {
+            continue;
+        }
+        let before = match r.count("revision")? {
+            0 => None,
+            number => host::revision(tx, object, number).await?.filter(|found| !found.is_deletion).map(input),
+        };
+        hold.before.insert(object, before);
+    }
+    Ok(holds.into_values().filter(|h| !h.before.is_empty()).collect())
+}
+
+fn input(revision: host::StoredRevision) -> ObjectInput {
+    let provenance = Provenance {
+        revision: revision.revision,
+        author: revision.author,
+        at: revision.at,
+        reason: revision.reason,
+        change: revision.change_number,
+    };
+    ObjectInput { id: revision.object, spec: Arc::new(revision.spec), provenance }
+}
+
+/// Lets nodes have the change.
+pub(crate) async fn release(tx: &mut Tx, change: ChangeId, nodes: &[NodeId]) -> Result<(), DbError> {
+    for chunk in id_chunks(nodes) {
+        for (table, more) in [("rollout_hold", ""), ("change_node", " AND state = 'held'")] {
+            let mut query = QueryBuilder::<Any>::new(format!("DELETE FROM {table} WHERE change_id = "));
+            query.push_bind(change.to_string()).push(more).push(" AND node IN ");
+            push_ids(&mut query, chunk);
+            query.build().persistent(false).execute(tx.conn()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes objects out of every hold: they have a revision that is for everybody. Who waited for nothing else waits no
+/// longer.
+pub(crate) async fn forget(tx: &mut Tx, objects: &[ObjectId], now: UnixMs) -> Result<(), DbError> {
+    for chunk in id_chunks(objects) {
+        let mut query = QueryBuilder::<Any>::new("DELETE FROM rollout_before WHERE object IN ");
+        push_ids(&mut query, chunk);
+        let deleted = query.build().persistent(false).execute(tx.conn()).await?;
+        if deleted.rows_affected() == 0 {
+            continue;
+        }
+        sqlx::query("DELETE FROM rollout_hold WHERE change_id NOT IN (SELECT b.change_id FROM rollout_before b)")
+            .execute(tx.conn())
+            .await?;
+        sqlx::query(
+            "UPDATE change_node SET state = 'superseded', updated_ms = ? WHERE state = 'held' \
+             AND change_id NOT IN (SELECT b.change_id FROM rollout_before b)",
+        )
+        .bind(now.0)
+        .execute(tx.conn())
+        .await?;
+    }
+    Ok(())
+}
+
+/// Forgets what was before, when nobody waits any more.
+pub(crate) async fn clear(tx: &mut Tx, change: ChangeId) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM rollout_before WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Returns how the nodes stand that a rollout has reached. Who is proven and not connected any more is away: whether the
+/// change is in force there is what nobody knows.
+pub(crate) async fn seen(tx: &mut Tx, change: ChangeId) -> Result<BTreeMap<NodeId, NodeSeen>, DbError> {
+    let rows = sqlx::query(
+        "SELECT p.node, p.state, n.state AS heard FROM change_node p JOIN node n ON n.id = p.node \
+         WHERE p.change_id = ? AND p.state <> 'held' AND n.revoked_ms IS NULL",
+    )
+    .bind(change.to_string())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("change_node", row);
+            let is_away = r.text("heard")? == "offline";
+            let seen = match r.text("state")?.as_str() {
+                "superseded" => NodeSeen::Gone,
+                "failed" => NodeSeen::Failed,
+                _ if is_away => NodeSeen::Away,
+                "converged" => NodeSeen::Proven,
+                _ => NodeSeen::Moving,
+            };
+            Ok((r.parse("node")?, seen))
+        })
+        .collect()
+}
+
+/// Returns who is connected.
+pub(crate) async fn online(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> {
+    let rows = sqlx::query("SELECT n.id FROM node n WHERE n.state <> 'offline'").fetch_all(tx.conn()).await?;
+    rows.iter().map(|row| Reader::new("node", row).parse("id")).collect()
+}

@@ -1,0 +1,220 @@
+//! Rollouts through the store: who has which revision while one is under way, whoever drives it.
+
+use std::sync::Mutex as StdMutex;
+
+use futures_util::future::BoxFuture;
+use lampas_shared::rollout::{Order, State, Strategy, Verdict};
+
+use super::{super::rollout::driver, *};
+
+testing::on_both!(
+    waves_get_a_change_one_after_the_other,
+    a_failing_canary_brings_back_what_stood_before,
+    gates_decide_and_are_asked_once,
+    an_aborted_rollout_keeps_both_sides_until_a_later_change,
+    an_object_rolls_out_with_one_change_at_a_time,
+    a_deletion_rolls_out_too,
+);
+
+/// Gates that say what they are told to, and remember the questions.
+#[derive(Default)]
+struct Told {
+    verdict: StdMutex<Option<Verdict>>,
+    asked: StdMutex<Vec<(String, Vec<NodeId>)>>,
+}
+
+impl driver::Gates for Told {
+    fn ask(&self, question: driver::Question) -> BoxFuture<'_, Result<Verdict, Fault>> {
+        self.asked.lock().expect("not poisoned").push((question.key, question.nodes));
+        let verdict = self.verdict.lock().expect("not poisoned").clone().unwrap_or(Verdict::Open);
+        Box::pin(async move { Ok(verdict) })
+    }
+}
+
+fn strategy(json: serde_json::Value) -> Strategy {
+    serde_json::from_value(json).expect("a strategy")
+}
+
+impl World {
+    /// Applies with a strategy.
+    async fn roll(&self, drafts: Vec<Draft>, strategy: Strategy) -> Result<ChangeRow, ChangeError> {
+        let new = NewChange { drafts, reason: "because".into(), ..NewChange::default() };
+        let how = Apply { allow_unplanned: true, rollout: strategy, ..Apply::default() };
+        self.changes.save(&new, &how, &admin()).await
+    }
+
+    /// Drives all rollouts, as a controller that was started just now.
+    async fn drive(&self, gates: &Told) {
+        let fresh = Changes::new(Desired::new(self.db.clone()), self.nodes.clone());
+        driver::pass(&fresh, gates).await.expect("driven");
+    }
+
+    /// Returns the contents of the only file of a node; empty when it has none.
+    async fn motd(&self, node: NodeId) -> String {
+        let desired = self.desired(node).await;
+        let content = desired.resources().find_map(|r| match &r.spec {
+            lampas_shared::desired::Spec::File { content, .. } => content.inline.clone(),
+            _ => None,
+        });
+        String::from_utf8(content.unwrap_or_default()).expect("text")
+    }
+
+    async fn motds(&self, nodes: &[NodeId]) -> Vec<String> {
+        let mut found = Vec::new();
+        for node in nodes {
+            found.push(self.motd(*node).await);
+        }
+        found
+    }
+
+    async fn rollout(&self, row: &ChangeRow) -> lampas_api::RolloutView {
+        self.changes.show(row.id).await.expect("a change").rollout.expect("a rollout")
+    }
+
+    async fn three(&self) -> [NodeId; 3] {
+        [
+            self.node("web-1", &["app"], true).await,
+            self.node("web-2", &["app"], true).await,
+            self.node("web-3", &["app"], true).await,
+        ]
+    }
+}
+
+async fn waves_get_a_change_one_after_the_other(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    world.save(vec![put(file("role:app", "motd", "old"))]).await.expect("made");
+    let row = world
+        .roll(vec![put(file("role:app", "motd", "new"))], strategy(serde_json::json!({ "waves": ["1"] })))
+        .await
+        .expect("applied");
+    assert_eq!(world.motds(&nodes).await, ["new", "old", "old"]);
+    let (state, progress) = world.state(&row).await;
+    assert_eq!((state, progress.waiting, progress.held), (ChangeState::Rolling, 1, 2));
+    let late = world.node("web-4", &["app"], true).await;
+    assert_eq!(world.motd(late).await, "new", "who joins meanwhile gets the newest");
+
+    let gates = Told::default();
+    world.drive(&gates).await;
+    assert_eq!(world.motds(&nodes).await, ["new", "old", "old"], "the canary is not proven yet");
+    world.land(nodes[0], 7, 1, ResourceState::Converged).await;
+    assert_eq!(world.state(&row).await.0, ChangeState::Rolling, "its waves are not through");
+    world.drive(&gates).await;
+    assert_eq!(world.motds(&nodes).await, ["new", "new", "new"]);
+    let shown = world.rollout(&row).await;
+    assert_eq!((shown.state, shown.wave, shown.waves.len()), (State::Running, 2, 2));
+    assert_eq!((shown.waves[0].progress.converged, shown.waves[1].progress.waiting), (1, 2));
+    world.land(nodes[1], 8, 1, ResourceState::Converged).await;
+    world.land(nodes[2], 9, 1, ResourceState::Converged).await;
+    world.drive(&gates).await;
+    assert_eq!(world.rollout(&row).await.state, State::Done);
+    let (state, progress) = world.state(&row).await;
+    assert_eq!((state, progress.converged, progress.held), (ChangeState::Done, 3, 0));
+    let refused = world.changes.order(row.id, Order::Pause, "", &admin()).await.expect_err("it is over");
+    assert!(matches!(refused, ChangeError::Order(_)), "{refused}");
+    world.end().await;
+}
+
+async fn a_failing_canary_brings_back_what_stood_before(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    world.save(vec![put(file("role:app", "motd", "old"))]).await.expect("made");
+    let generations = [world.desired(nodes[1]).await.generation, world.desired(nodes[2]).await.generation];
+    let drafts = vec![put(file("role:app", "motd", "bad"))];
+    let row = world.roll(drafts, strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+    world.land(nodes[0], 7, 1, ResourceState::Failed).await;
+    world.drive(&Told::default()).await;
+    let shown = world.rollout(&row).await;
+    assert_eq!((shown.state, shown.reason.as_str()), (State::Reverted, "wave 1 of 2: 1 node failed, 0 may"));
+    assert_eq!(world.motds(&nodes).await, ["old", "old", "old"]);
+    let now = [world.desired(nodes[1]).await.generation, world.desired(nodes[2]).await.generation];
+    assert_eq!(now, generations, "who never had it is not touched");
+    let latest = world.changes.list(&Listing { limit: 1, ..Listing::default() }).await.expect("listed").items.remove(0);
+    assert_eq!(latest.reason, format!("revert change {}: wave 1 of 2: 1 node failed, 0 may", row.number));
+    world.land(nodes[0], 7, 4, ResourceState::Converged).await;
+    world.drive(&Told::default()).await;
+    assert_eq!(world.state(&row).await.0, ChangeState::Done);
+    world.save(vec![put(file("role:app", "motd", "newer"))]).await.expect("the object is free again");
+    assert_eq!(world.motds(&nodes).await, ["newer", "newer", "newer"]);
+    world.end().await;
+}
+
+async fn gates_decide_and_are_asked_once(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    let gated = serde_json::json!({ "waves": ["1"], "gates": [{ "command": ["/bin/true"] }], "on_failure": "pause" });
+    let row = world.roll(vec![put(file("role:app", "motd", "new"))], strategy(gated)).await.expect("applied");
+    let gates = Told::default();
+    world.land(nodes[0], 7, 1, ResourceState::Converged).await;
+    world.drive(&gates).await;
+    world.drive(&gates).await;
+    let questions: BTreeSet<_> = gates.asked.lock().expect("not poisoned").iter().cloned().collect();
+    assert_eq!(questions, [(format!("gate:{}:0:1", row.id), vec![nodes[0]])].into(), "one question, by its key");
+    *gates.verdict.lock().expect("not poisoned") = Some(Verdict::Fail("exit 3".into()));
+    world.drive(&gates).await;
+    let shown = world.rollout(&row).await;
+    assert_eq!((shown.state, shown.reason.as_str()), (State::Paused, "wave 1 of 2: a gate says no: exit 3"));
+    assert_eq!(world.motds(&nodes).await, ["new", "", ""], "nothing moves while it waits for somebody");
+    world.changes.order(row.id, Order::Resume, "mended", &admin()).await.expect("resumed");
+    *gates.verdict.lock().expect("not poisoned") = Some(Verdict::Pass);
+    world.drive(&gates).await;
+    assert_eq!(world.motds(&nodes).await, ["new", "new", "new"]);
+    assert!(gates.asked.lock().expect("not poisoned").iter().any(|(key, _)| key.ends_with(":0:2")), "asked anew");
+    world.end().await;
+}
+
+async fn an_aborted_rollout_keeps_both_sides_until_a_later_change(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    world.save(vec![put(file("role:app", "motd", "old"))]).await.expect("made");
+    let drafts = vec![put(file("role:app", "motd", "new"))];
+    let row = world.roll(drafts, strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+    world.changes.order(row.id, Order::Abort, "enough", &admin()).await.expect("aborted");
+    world.land(nodes[0], 7, 1, ResourceState::Converged).await;
+    world.drive(&Told::default()).await;
+    assert_eq!(world.motds(&nodes).await, ["new", "old", "old"]);
+    let (state, progress) = world.state(&row).await;
+    assert_eq!((state, progress.converged, progress.held), (ChangeState::Done, 1, 2));
+    world.save(vec![put(file("role:app", "other", "x"))]).await.expect("something else");
+    assert_eq!(world.state(&row).await.1.held, 2, "another object's change doesn't end it");
+    world.save(vec![put(file("role:app", "motd", "newer"))]).await.expect("made");
+    let later = [world.desired(nodes[0]).await, world.desired(nodes[2]).await];
+    assert_eq!(later[0].hash, later[1].hash, "all are the same again");
+    assert_eq!(world.state(&row).await.1.held, 0);
+    world.end().await;
+}
+
+async fn an_object_rolls_out_with_one_change_at_a_time(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    let drafts = vec![put(file("role:app", "motd", "one"))];
+    let row = world.roll(drafts, strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+    let refused = world.save(vec![put(file("role:app", "motd", "two"))]).await.expect_err("it is on its way");
+    assert!(matches!(refused, ChangeError::Rolling { number, .. } if number == row.number), "{refused}");
+    // Other objects of the same nodes may move at the same time.
+    let other = world
+        .roll(vec![put(file("role:app", "issue", "x"))], strategy(serde_json::json!({ "waves": ["2"] })))
+        .await
+        .expect("another object");
+    let names = |desired: &NodeDesired| desired.resources().map(|r| r.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&world.desired(nodes[0]).await), ["issue", "motd"]);
+    assert_eq!(names(&world.desired(nodes[1]).await), ["issue"]);
+    assert!(names(&world.desired(nodes[2]).await).is_empty());
+    world.changes.order(row.id, Order::Revert, "", &admin()).await.expect("reverted");
+    assert_eq!(names(&world.desired(nodes[0]).await), ["issue"]);
+    assert_eq!(world.rollout(&other).await.state, State::Running);
+    world.end().await;
+}
+
+async fn a_deletion_rolls_out_too(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    world.save(vec![put(file("role:app", "motd", "old"))]).await.expect("made");
+    let key = file("role:app", "motd", "").key();
+    let draft = Draft { act: DraftAct::Delete(key), base: None, previous_name: None };
+    let row = world.roll(vec![draft], strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+    assert_eq!(world.motds(&nodes).await, ["", "old", "old"]);
+    world.changes.order(row.id, Order::Promote, "", &admin()).await.expect("promoted");
+    assert_eq!(world.motds(&nodes).await, ["", "", ""]);
+    world.end().await;
+}
