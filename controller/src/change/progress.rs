@@ -120,8 +120,11 @@ pub(crate) async fn nodes(
     );
     query.push_bind(change.to_string());
     if let Some(states) = states {
-        let conditions: Vec<&str> = states.iter().map(|s| condition(*s)).collect();
-        query.push(" AND (1 = 0 OR ").push(conditions.join(" OR ")).push(")");
+        query.push(" AND (1 = 0");
+        for state in states {
+            query.push(" OR ").push(condition(*state));
+        }
+        query.push(")");
     }
     if let Some(after) = after {
         query.push(" AND COALESCE(n.name, p.node) > ").push_bind(after.to_owned());
