@@ -1,20 +1,20 @@
 //! A change that cuts a node off undoes itself: two networks of their own, with a cable that a managed file pulls.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use lampas_tests::{Controller, Machine, Service, Store, wait_for, wait_within};
 
 use crate::real_host::{enrol_at, start_agent, status};
 
-/// Confirmed within five seconds, or undone.
-const HASTY: &str = "[reconcile]\nconfirm_secs = 5\n";
+/// Confirmed within ten seconds, or undone.
+const HASTY: &str = "[reconcile]\nconfirm_secs = 10\n";
 /// Attempts to reach a controller take up to ten seconds each, and links that lie still are given up after thirty.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A service of the machine that does what a managed file says, as those that set up networks do.
 const NETWORK: &str = "while :; do case $(cat /srv/network 2>/dev/null) in down) ip link set cable down ;; \
-                       *) ip link set cable up ;; esac; sleep 0.1; done";
+                       *) ip link set cable up ;; esac; sleep 0.05; done";
 
 fn boot() -> Result<Option<(Machine, Controller)>> {
     let Some(machine) = Machine::boot_apart("real-1")? else { return Ok(None) };
@@ -38,6 +38,16 @@ fn wait_status(machine: &Machine, parts: &[&str]) {
     });
 }
 
+/// Makes a handshake take a second or so, as over a modem: it comes to its end long after the cable was pulled.
+fn slow_down(machine: &Machine) -> Result<()> {
+    let line = ["/usr/sbin/tc", "qdisc", "add", "dev", "cable", "root", "tbf", "rate", "64kbit", "burst", "1600"];
+    let line = [&line[..], &["latency", "10s"]].concat();
+    machine.run_ok(&line, "")?;
+    let here = Command::new(line[0]).args(&line[1..]).output()?;
+    ensure!(here.status.success(), "{here:?}");
+    Ok(())
+}
+
 /// Applies what pulls the cable; returns once the agent has found that out and undone it.
 fn cut_off(machine: &Machine, controller: &Controller, good: &str) -> Result<()> {
     let applied = controller.ctl_with(&["apply", "-f", "-"], &network("down"))?;
@@ -46,7 +56,7 @@ fn cut_off(machine: &Machine, controller: &Controller, good: &str) -> Result<()>
         let device = machine.run_ok(&["/usr/sbin/ip", "link", "show", "cable"], "").map_err(|e| e.to_string())?;
         if device.contains("state DOWN") { Ok(()) } else { Err(device) }
     });
-    wait_status(machine, &["quarantined since", "no controller could be reached for 5 s after generation"]);
+    wait_status(machine, &["quarantined since", "no controller could be reached for 10 s after generation"]);
     assert_eq!(machine.read("/srv/network")?, good, "the last good state is back");
     wait_within(PATIENCE, "the controller to be told", || {
         let node = controller.json(&["node", "show", "real-1"]).map_err(|e| e.to_string())?;
@@ -76,6 +86,7 @@ fn real_a_generation_that_cuts_the_node_off_is_undone_and_quarantined() -> Resul
     controller.wait_online("real-1");
     let service: Service = machine.start("network", &["/bin/sh", "-c", NETWORK])?;
     controller.apply(&network("up"))?;
+    slow_down(&machine)?;
 
     // A newer generation ends the quarantine.
     cut_off(&machine, &controller, "up\n")?;
