@@ -207,7 +207,7 @@ fn policy(ruling: &Ruling) -> String {
     match ruling {
         Ruling::Malformed(why) => format!("malformed, root code is stopped: {why}"),
         Ruling::Observing(inner) => {
-            let own = self::policy(inner);
+            let own = policy(inner);
             let rest = if own.is_empty() { String::new() } else { format!("; {own}") };
             format!("observing: nothing is written until an operator takes this node over{rest}")
         }

@@ -143,6 +143,16 @@ impl Client {
         self.json(response).await
     }
 
+    /// Calls with a body, ignoring what the answer holds.
+    pub(crate) async fn send_empty<B: Serialize + ?Sized>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<(), CallError> {
+        self.send(self.request(method, path).json(body)).await.map(drop)
+    }
+
     /// Calls without a body, ignoring what the answer holds.
     pub(crate) async fn act(&self, method: Method, path: &str) -> Result<(), CallError> {
         self.send(self.request(method, path)).await.map(drop)

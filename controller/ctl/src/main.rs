@@ -7,6 +7,7 @@
 mod cli;
 mod client;
 mod command;
+mod inventory;
 mod output;
 mod profile;
 

@@ -73,6 +73,8 @@ pub(crate) fn state(word: &str) -> String {
         "stale" | "blocked" | "unreachable" => '▲',
         "failed" => '■',
         "paused" => '‖',
+        "observing" => '◎',
+        "ejected" => '⏏',
         _ => '○',
     };
     format!("{shape} {word}")

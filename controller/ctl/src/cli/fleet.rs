@@ -60,6 +60,19 @@ pub(crate) enum NodeCommand {
         /// Name or id
         node: String,
     },
+    /// Take over a node that observes: shows its plan first
+    Manage {
+        /// Name or id
+        node: String,
+        /// Show what would be written, and stop
+        #[arg(long)]
+        plan: bool,
+        /// Why, for the history
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
     /// Revoke a node's certificate; its connection ends at once
     Revoke {
         /// Name or id
@@ -88,6 +101,14 @@ pub(crate) enum RoleCommand {
         /// Its name
         role: RoleName,
     },
+    /// Put its nodes beside each other: what stands there that nobody manages; exit code 10 when they differ
+    Compare {
+        /// Its name
+        role: RoleName,
+        /// Show also what is equal on all nodes
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,6 +133,9 @@ pub(crate) enum TokenCommand {
         /// How many nodes may use it
         #[arg(long, default_value_t = 1)]
         uses: u32,
+        /// The node only observes until you take it over: nothing is written there
+        #[arg(long)]
+        observe: bool,
         /// Print the token alone, for scripts
         #[arg(long)]
         quiet: bool,

@@ -94,6 +94,9 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
             output::note(format!("{node} tries again; follow it with: lampasctl node show {node}"));
             Ok(0)
         }
+        NodeCommand::Manage { node, plan, reason, sure } => {
+            super::takeover::manage(context, &node, plan, &reason, &sure).await
+        }
         NodeCommand::Revoke { node, sure } => {
             confirm(&sure, &format!("revoke the certificate of {node}? It can come back only with a new token"))?;
             client.act(Method::POST, &format!("/nodes/{}/revoke", encode(&node))).await?;
@@ -187,6 +190,7 @@ pub(super) async fn role(context: &Context, command: RoleCommand) -> Result<u8, 
             })
             .await
         }
+        RoleCommand::Compare { role, all } => super::takeover::compare(context, &role, all).await,
         RoleCommand::Show { role } => {
             let shown: Role = client.get(&format!("/roles/{role}"), &[]).await?;
             let members = client.pages::<NodeSummary>("/nodes", &[("role", Some(role.as_str()))], None).await?.items;
@@ -248,7 +252,9 @@ fn nodes(items: &[NodeSummary]) {
         let roles = n.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
         let labels: BTreeMap<_, _> = n.labels.iter().collect();
         let labels = labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
-        let connection = if n.is_revoked {
+        let connection = if n.ejected_at.is_some() {
+            "ejected"
+        } else if n.is_revoked {
             "revoked"
         } else {
             match n.state {
@@ -268,7 +274,11 @@ fn nodes(items: &[NodeSummary]) {
             ResourceState::Applying => format!("applying {}/{}", n.converged, n.resources),
             other => other.as_str().to_owned(),
         };
-        let config = if n.resources == 0 { "–".into() } else { state(&config) };
+        let config = match (n.is_observing, n.resources) {
+            (true, _) => state("observing"),
+            (false, 0) => "–".into(),
+            (false, _) => state(&config),
+        };
         vec![n.name.to_string(), state(connection), config, roles, generation, seen, labels, n.attention.clone()]
     };
     output::table(

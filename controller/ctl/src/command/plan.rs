@@ -73,6 +73,11 @@ pub(super) fn has_work(change: &Change) -> bool {
         || change.plan.as_ref().is_some_and(|p| !p.groups.is_empty() || !p.unplanned.is_empty())
 }
 
+/// Prints what one node would do.
+pub(super) fn actions(actions: &[Action]) {
+    actions.iter().for_each(action);
+}
+
 fn affected(plan: &Plan, name: &str) -> u64 {
     let concerned = plan.groups.iter().filter(|g| g.actions.iter().any(|a| a.name.as_str() == name));
     concerned.map(|g| g.nodes.len() as u64).sum()

@@ -16,13 +16,13 @@ use crate::{
 /// Runs `lampasctl token …`.
 pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, CommandError> {
     match command {
-        TokenCommand::Create { role, node, label, cidr, ttl, uses, quiet, wait } => {
+        TokenCommand::Create { role, node, label, cidr, ttl, uses, observe, quiet, wait } => {
             let labels = label.iter().map(|term| match term.split_once('=') {
                 Some((key, value)) => Ok((LabelKey::parse(key)?, LabelValue::parse(value)?)),
                 None => Err(CommandError::Usage(format!("label {term:?}: write key=value"))),
             });
             let labels = labels.collect::<Result<_, _>>()?;
-            let request = EnrolTokenCreate { roles: role, labels, node, cidr, ttl_secs: ttl, uses };
+            let request = EnrolTokenCreate { roles: role, labels, node, cidr, ttl_secs: ttl, uses, observe };
             let created: EnrolTokenCreated =
                 context.client.send_json(Method::POST, "/enrolment-tokens", &request).await?;
             if context.is_json() {
@@ -34,6 +34,10 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
                 output::line(format!("  {}", created.command.replace('\n', "\n  ")));
                 output::note("then paste the token, which is shown this once:");
                 output::line(format!("  {}", created.secret));
+                if observe {
+                    output::note("The node will only observe. Compare it, import from it, then take it over:");
+                    output::note("  lampasctl role compare ROLE · lampasctl import node:NAME · lampasctl node manage NAME");
+                }
                 output::note(format!(
                     "The token ends {}. See the node arrive: lampasctl node list --watch",
                     ago(Some(created.token.expires_at), now())
