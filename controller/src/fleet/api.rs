@@ -1,7 +1,7 @@
 //! The calls of nodes and roles.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use lampas_api::{FleetMapTile, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role};
+use lampas_api::{FleetMapGroup, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role};
 use lampas_shared::{
     access::Permission,
     fleet::{NodeState, RoleName, Selector},
@@ -57,7 +57,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .gives_page::<NodeResource>(),
         get("/api/v1/roles", VIEW, "Roles, by name", roles).gives_page::<Role>(),
         get("/api/v1/roles/{role}", VIEW, "One role", role).gives::<Role>(),
-        get("/api/v1/fleet-map", VIEW, "One small row for each node", map).gives_list::<FleetMapTile>(),
+        get("/api/v1/fleet-map", VIEW, "Every node's name, grouped by how it stands", map).gives_list::<FleetMapGroup>(),
     ]
 }
 
@@ -220,7 +220,7 @@ async fn list_roles(app: &App, only: Option<&RoleName>) -> Answer<Vec<Role>> {
     Ok(roles)
 }
 
-async fn map(State(app): State<App>) -> Answer<axum::Json<Vec<FleetMapTile>>> {
+async fn map(State(app): State<App>) -> Answer<axum::Json<Vec<FleetMapGroup>>> {
     let tiles = app
         .db
         .read(|mut tx: Tx| async move {

@@ -2,6 +2,7 @@
 // name when something of it changed (`live/areas.ts`).
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
 import { api, take } from './client';
+import type { FleetMapGroup } from './schema';
 
 /** The rows of a list's page. */
 export const PAGE = 100;
@@ -22,7 +23,21 @@ export const setupQuery = queryOptions({ queryKey: ['setup'], queryFn: () => tak
 
 export const overviewQuery = queryOptions({ queryKey: ['overview'], queryFn: () => take(api.GET('/api/v1/overview')) });
 
-export const fleetMapQuery = queryOptions({ queryKey: ['fleet-map'], queryFn: () => take(api.GET('/api/v1/fleet-map')) });
+/** A node on the fleet map; its name is all that is known of it there. */
+export interface MapTile {
+  name: string;
+  role: string | null;
+  state: FleetMapGroup['state'];
+  config: FleetMapGroup['config'];
+}
+
+export const fleetMapQuery = queryOptions({ queryKey: ['fleet-map'], queryFn: async () => tilesOf(await take(api.GET('/api/v1/fleet-map'))) });
+
+/** Takes the groups apart: nodes stand by name, whatever state they are in, so that a change of state moves none. */
+export function tilesOf(groups: readonly FleetMapGroup[]): MapTile[] {
+  const tiles = groups.flatMap(({ role = null, state, config, nodes }) => nodes.map((name): MapTile => ({ name, role, state, config })));
+  return tiles.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
 
 export const nodesQuery = (filter: NodeFilter) =>
   queryOptions({

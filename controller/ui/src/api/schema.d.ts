@@ -208,6 +208,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/changes/{change}/rollout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause, resume, promote, abort or revert a rollout
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_changes_change_rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/check/manifest": {
         parameters: {
             query?: never;
@@ -424,7 +444,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One small row for each node
+         * Every node's name, grouped by how it stands
          * @description Needs the permission `view`.
          */
         get: operations["get_fleet_map"];
@@ -498,6 +518,90 @@ export interface paths {
         get: operations["get_nodes_node_activity"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/eject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Leave plain files on a node and take it out of the fleet
+         * @description Needs the permission `manage_nodes`.
+         */
+        post: operations["post_nodes_node_eject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/foreign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What stands on a node that nobody manages, as it is now
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_nodes_node_foreign"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a planned change of what stands on a node
+         * @description Needs the permission `change`.
+         */
+        post: operations["post_nodes_node_import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/manage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What taking a node over would do, as it says itself
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_nodes_node_manage"];
+        put?: never;
+        /**
+         * Take a node over: it observes no more
+         * @description Needs the permission `manage_nodes`.
+         */
+        post: operations["post_nodes_node_manage"];
         delete?: never;
         options?: never;
         head?: never;
@@ -756,6 +860,26 @@ export interface paths {
          * @description Needs the permission `view`.
          */
         get: operations["get_roles_role"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/roles/{role}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What stands unmanaged on the nodes of a role, folded
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_roles_role_compare"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1136,6 +1260,8 @@ export interface components {
              */
             number: number;
         };
+        /** @example 25% */
+        Amount: string;
         /** @description An API token: `GET /api/v1/tokens` (one's own; everybody's with `?all=true` and the permission). */
         ApiToken: {
             /** @description The network that it may be used from (CIDR); any when absent. */
@@ -1183,10 +1309,12 @@ export interface components {
             brief?: boolean;
             /** @description The plan that was seen; refused with `plan.moved` when anything moved since. */
             plan: string;
+            /** @description In which waves; all nodes at once by default. */
+            rollout?: components["schemas"]["RolloutStrategy"];
         };
         /** @description Something that needs somebody. */
         Attention: {
-            /** @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `certificate_expiring`, `plan_waiting`. */
+            /** @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`, `plan_waiting`. */
             kind: string;
             /** @description The page that shows the cause and the remedy, relative to the dashboard's root. */
             link: string;
@@ -1268,6 +1396,7 @@ export interface components {
              * @description The change that this one reverts.
              */
             reverts?: number | null;
+            rollout?: components["schemas"]["RolloutView"] | null;
         };
         /** @description `POST /api/v1/changes`: makes a change and plans it. With `Idempotency-Key`, the same key gives the same change. */
         ChangeCreate: {
@@ -1279,6 +1408,8 @@ export interface components {
             drafts: components["schemas"]["Draft"][];
             /** @description Why, in the author's words, up to 500 characters. */
             reason?: string;
+            /** @description With `apply`: in which waves; all nodes at once by default. */
+            rollout?: components["schemas"]["RolloutStrategy"];
         };
         /** @description Names a change. */
         ChangeId: string;
@@ -1305,7 +1436,7 @@ export interface components {
          * @description How a node of a change stands.
          * @enum {string}
          */
-        ChangeNodeState: "waiting" | "applying" | "converged" | "failed" | "unreachable" | "superseded";
+        ChangeNodeState: "waiting" | "applying" | "converged" | "failed" | "unreachable" | "superseded" | "held";
         /**
          * @description The way of a change.
          * @enum {string}
@@ -1334,6 +1465,39 @@ export interface components {
             state: components["schemas"]["ChangeState"];
             /** @description One line on what it does: `cron hello (role:app)`, `3 objects`. */
             title: string;
+        };
+        /** @description One thing that stands on some nodes. */
+        ComparedItem: {
+            /**
+             * Format: int32
+             * @description How many things it holds: jobs of a crontab, else 1.
+             */
+            count: number;
+            /** @description Whether every node that answered has the same. */
+            is_equal: boolean;
+            /** @description What it is: a place of files (`cron`, `hosts` …), `package` or `user`. */
+            kind: string;
+            /** @description The nodes that don't have it. */
+            missing: components["schemas"]["NodeRef"][];
+            /** @description The path, the line's names, the package's or the user's name. */
+            name: string;
+            /** @description Its versions, the one of most nodes first. */
+            versions: components["schemas"]["ComparedVersion"][];
+        };
+        /** @description One version of a thing. */
+        ComparedVersion: {
+            /** @description Owner, mode and size, or the version, in words. */
+            about: string;
+            /** @description The content, of the first version and where it may be read; shortened. */
+            content?: string | null;
+            /** @description A unified diff from the first version; empty for the first, and where contents may not be read. */
+            diff: string;
+            /** @description What [`ImportRequest::items`] takes to import it. */
+            item: string;
+            /** @description The nodes that have it, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description Why it can't be imported; empty when it can. */
+            refusal: string;
         };
         /** @description A job under the node's cron. The object's name is the job's: `[A-Za-z0-9_-]+`, since cron ignores other files. */
         CronJob: {
@@ -1468,6 +1632,31 @@ export interface components {
          * @enum {string}
          */
         DriftPolicy: "hold" | "report" | "repair";
+        /** @description `POST /api/v1/nodes/{id or name}/eject`: leaves plain files on the node, and takes it out of the fleet. */
+        EjectRequest: {
+            /** @description The node's name, once more. */
+            confirm: string;
+            /** @description Why, in the principal's words. */
+            reason?: string;
+        };
+        /** @description What an ejected node has left. */
+        EjectedNode: {
+            /** @description The manifests on the node. */
+            manifests: string[];
+            /** @description Its name. */
+            name: string;
+            /** @description The node. */
+            node: components["schemas"]["NodeId"];
+            /** @description Each place with what stands there. */
+            places: components["schemas"]["EjectedPlace"][];
+        };
+        /** @description One place of an ejected node. */
+        EjectedPlace: {
+            /** @description Where. */
+            path: string;
+            /** @description What stands there, in words: `a file, as it was`, `2 jobs, without lampas-agent`. */
+            what: string;
+        };
         /**
          * @description How a content stands in JSON and TOML.
          * @enum {string}
@@ -1488,6 +1677,8 @@ export interface components {
             /** @description The token's id; not its secret. */
             id: components["schemas"]["TokenId"];
             node?: components["schemas"]["NodeName"] | null;
+            /** @description Whether its nodes only observe at first. */
+            observe?: boolean;
             /** @description The roles that it gives. */
             roles: components["schemas"]["RoleName"][];
             /** @description `waiting`, `used`, `expired` or `withdrawn`. */
@@ -1507,6 +1698,8 @@ export interface components {
                 [key: string]: string;
             };
             node?: components["schemas"]["NodeName"] | null;
+            /** @description The node only observes until an operator takes it over: nothing is written there. */
+            observe?: boolean;
             /** @description The roles of the node. */
             roles?: components["schemas"]["RoleName"][];
             /**
@@ -1560,7 +1753,7 @@ export interface components {
             seq: number;
         };
         /** @enum {string} */
-        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "job.run.recorded" | "access.user.changed" | "access.session.opened" | "access.session.refused";
+        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.session.opened" | "access.session.refused";
         /** @description `GET /api/v1/export?scope&kind`: manifests that `apply` reads. */
         Export: {
             /** @description The TOML text. */
@@ -1608,17 +1801,75 @@ export interface components {
             /** @description `error` (can't be saved) or `warning`. */
             severity: components["schemas"]["Severity"];
         };
-        /** @description `GET /api/v1/fleet-map`: one small row a node, for the map; the whole fleet in one answer. */
-        FleetMapTile: {
-            /** @description The worst state of its resources. */
+        /**
+         * @description `GET /api/v1/fleet-map`: the whole fleet in one answer, nodes that look alike together. A name is all that the map
+         *     needs of a node, so that 5,000 of them are some 60 KiB of JSON and a few KiB compressed.
+         */
+        FleetMapGroup: {
+            /** @description The worst state of their resources. */
             config: components["schemas"]["ResourceState"];
-            /** @description The node. */
-            id: components["schemas"]["NodeId"];
-            /** @description Its name. */
-            name: components["schemas"]["NodeName"];
+            /** @description Their names, in order. */
+            nodes: components["schemas"]["NodeName"][];
             role?: components["schemas"]["RoleName"] | null;
-            /** @description Whether it is heard. */
+            /** @description Whether they are heard. */
             state: components["schemas"]["NodeState"];
+        };
+        /** @description `GET /api/v1/nodes/{id or name}/foreign`: what stands on a node that nobody manages, as it is now. */
+        Foreign: {
+            /** @description When it looked, by its clock. */
+            at: components["schemas"]["UnixMs"];
+            /** @description The files, by path. */
+            files: components["schemas"]["ForeignItem"][];
+            /**
+             * Format: int32
+             * @description How many places LAMPAS manages there; they are left out.
+             */
+            managed: number;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description What could not be looked at, and what was left off. */
+            notes: string[];
+            /** @description The packages that somebody asked for. */
+            packages: components["schemas"]["ForeignPackage"][];
+            /** @description The users that people sign in as. */
+            users: components["schemas"]["HumanUser"][];
+        };
+        /** @description One file that nobody manages. */
+        ForeignItem: {
+            /** @description Owner, group, mode and size in words; what a link points to. */
+            about: string;
+            /** @description The content, where it may be read: what is no text, or can't be seen, is written as `\xff` and `\u{…}`. */
+            content?: string | null;
+            /**
+             * Format: int32
+             * @description How many things it holds: jobs of a crontab, lines of `/etc/hosts`, else 1.
+             */
+            count: number;
+            /** @description Where it stands. Characters that can't be seen are written as `\u{…}`. */
+            path: string;
+            /** @description What it is there for. */
+            place: components["schemas"]["Place"];
+            /** @description Why it can't be imported; empty when it can. */
+            refusal: string;
+        };
+        /** @description A package that somebody asked for. */
+        ForeignPackage: {
+            /** @description Its name. */
+            name: string;
+            /** @description Its version. */
+            version: string;
+        };
+        /** @description A command that must exit with 0 on each node of a wave: a check, or a support script by its path. */
+        Gate: {
+            /** @description The program by absolute path, with its arguments; no shell reads it. 1 to 64 of them, 4 KiB in all. */
+            command: string[];
+            /**
+             * Format: int32
+             * @description How long it may run, in seconds, 1 to 3,600; 60 by default. The stage's deadline ends it as well.
+             */
+            timeout_secs?: number;
+            /** @description Whom it runs as; `nobody` by default. */
+            user?: components["schemas"]["UserName"];
         };
         /** @example 1.118 */
         Generation: string;
@@ -1640,11 +1891,62 @@ export interface components {
             names?: components["schemas"]["HostName"][];
             nodes?: components["schemas"]["Scope"] | null;
         };
+        /** @description A user that a person signs in as. */
+        HumanUser: {
+            /** @description The groups by name, the primary one first. */
+            groups: string[];
+            /** @description The home directory. */
+            home: string;
+            /** @description The name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description The number.
+             */
+            uid: number;
+        };
+        /** @description `POST /api/v1/nodes/{id or name}/import`: makes a planned change of what stands on a node. */
+        ImportRequest: {
+            /**
+             * @description Makes cron jobs of the lines of crontabs, whose lines go from their files in the same change. Otherwise the file as it
+             *     stands becomes an object.
+             */
+            as_jobs?: boolean;
+            /**
+             * @description What is wanted: paths, kinds (`cron`, `cron_script`, `crontab`, `hosts`, `script`, `sudoers`, `file`), or `hosts:NAME` for
+             *     one line; everything when empty. At most 1,000.
+             */
+            items?: string[];
+            /** @description Why, in the author's words; says where it came from when left out. */
+            reason?: string;
+            /** @description The scope of the objects: `role:app`. */
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description What an import made. */
+        Imported: {
+            change?: components["schemas"]["ChangeId"] | null;
+            /** @description What did not. */
+            left: components["schemas"]["LeftItem"][];
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            number?: number | null;
+            /** @description What became an object. */
+            taken: components["schemas"]["TakenItem"][];
+        };
         /**
          * @description The kinds of objects; also the names of the tables in a manifest.
          * @enum {string}
          */
         Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link";
+        /** @description Something that did not become an object. */
+        LeftItem: {
+            /** @description What. */
+            item: string;
+            /** @description Why not. */
+            reason: string;
+        };
         /** @description A symbolic link. */
         Link: {
             /** @description Where the link stands on the node. */
@@ -1654,6 +1956,13 @@ export interface components {
         };
         /** @description The name that a user signs in with: 1 to 64 of `a-z 0-9 . _ @ -`, starting with a letter. */
         Login: string;
+        /** @description `POST /api/v1/nodes/{id or name}/manage`: the node observes no more. */
+        ManageRequest: {
+            /** @description The plan that was seen. */
+            plan: string;
+            /** @description Why, in the principal's words. */
+            reason?: string;
+        };
         /** @description A file with its whole content. */
         ManagedFile: {
             /** @description The content, at most 1 MiB decoded. */
@@ -1720,6 +2029,7 @@ export interface components {
             /** @description Where it connects from. */
             observed_address?: string | null;
             quarantined?: components["schemas"]["Generation"] | null;
+            refusal?: components["schemas"]["NodeRefusal"] | null;
             /**
              * Format: int64
              * @description The number of the row's revision, as in the ETag.
@@ -1767,6 +2077,17 @@ export interface components {
             id: components["schemas"]["NodeId"];
             /** @description Its name. */
             name: string;
+        };
+        /** @description Why a node doesn't take the state that it shall have. */
+        NodeRefusal: {
+            /** @description The reason as a code: `desired.stale` … */
+            code: string;
+            /** @description The reason as the node says it. */
+            message: string;
+            /** @description What to do about it. */
+            remedy: string;
+            /** @description Since when. */
+            since: components["schemas"]["UnixMs"];
         };
         /** @description A row of `GET /api/v1/nodes/{id}/resources`: what is in force on the node. */
         NodeResource: {
@@ -1818,8 +2139,11 @@ export interface components {
              */
             converged: number;
             desired?: components["schemas"]["Generation"] | null;
+            ejected_at?: components["schemas"]["UnixMs"] | null;
             /** @description The node. */
             id: components["schemas"]["NodeId"];
+            /** @description Whether it only observes: it is told what it shall be, and writes nothing until an operator takes it over. */
+            is_observing?: boolean;
             /** @description Whether its certificate is revoked. */
             is_revoked: boolean;
             /** @description Its labels. */
@@ -1916,6 +2240,11 @@ export interface components {
             /** @description When it was saved. */
             updated_at: components["schemas"]["UnixMs"];
         };
+        /**
+         * @description What happens when a wave fails: its budget is spent, a gate says no, or its deadline passes.
+         * @enum {string}
+         */
+        OnFailure: "revert" | "pause" | "promote";
         /** @description A row of `GET /api/v1/sessions`: one's own open sessions; `DELETE /api/v1/sessions/{id}` ends one. */
         OpenSession: {
             /** @description The browser, as it names itself. */
@@ -1987,6 +2316,11 @@ export interface components {
              * @description Objects.
              */
             objects: number;
+            /**
+             * Format: int32
+             * @description Nodes that only observe.
+             */
+            observing?: number;
             /**
              * Format: int32
              * @description Not connected.
@@ -2183,6 +2517,43 @@ export interface components {
              */
             total?: number | null;
         };
+        /** @description One parameter as a script declares it. */
+        Parameter: {
+            /** @description For a choice: the values there are. */
+            choices?: string[];
+            /** @description The value when none is given. */
+            default?: string | null;
+            /** @description What it is for. */
+            help?: string;
+            /**
+             * Format: int64
+             * @description For an integer: the greatest.
+             */
+            max?: number | null;
+            /**
+             * Format: int64
+             * @description For an integer: the smallest.
+             */
+            min?: number | null;
+            /** @description Its name. */
+            name: components["schemas"]["ParameterName"];
+            /** @description For text: a regular expression that the whole value must match. */
+            pattern?: string | null;
+            /** @description Whether it must be given; `false` by default. One that is neither given nor has a default is not set. */
+            required?: boolean;
+            /** @description What a value may be; `text` by default. */
+            type?: components["schemas"]["ParameterKind"];
+        };
+        /**
+         * @description What a value may be.
+         * @enum {string}
+         */
+        ParameterKind: "text" | "integer" | "boolean" | "choice";
+        /**
+         * @description A parameter's name: 1 to 32 of `a-z 0-9 _`, starting with a letter. The script reads it as `PARAM_` and the name
+         *     in capitals.
+         */
+        ParameterName: string;
         /** @description `PUT /api/v1/session/password`: changes one's own password; ends all other sessions. */
         PasswordChange: {
             /** @description The current password. */
@@ -2194,7 +2565,12 @@ export interface components {
          * @description What a call needs. A closed list: the table of calls names one for each call.
          * @enum {string}
          */
-        Permission: "view" | "read_content" | "change" | "manage_nodes" | "manage_users" | "view_audit" | "own_account";
+        Permission: "view" | "read_content" | "change" | "run" | "manage_nodes" | "manage_users" | "view_audit" | "own_account";
+        /**
+         * @description Which kind of place a file stands in.
+         * @enum {string}
+         */
+        Place: "cron" | "cron_script" | "crontab" | "hosts" | "script" | "sudoers" | "file";
         /** @description What would happen, folded: nodes with equal actions stand together. */
         Plan: {
             /** @description When it was made. */
@@ -2275,6 +2651,11 @@ export interface components {
             failed: number;
             /**
              * Format: int32
+             * @description In a later wave, or left out by a rollout that was aborted.
+             */
+            held?: number;
+            /**
+             * Format: int32
              * @description Overtaken by a later change before they had it.
              */
             superseded: number;
@@ -2289,6 +2670,11 @@ export interface components {
              */
             waiting: number;
         };
+        /**
+         * @description What is proven of something that is taken over.
+         * @enum {string}
+         */
+        Proof: "unchanged" | "changes" | "unproven";
         /** @description Why something is done, for calls that take nothing else. */
         Reason: {
             /** @description In the principal's words, up to 500 characters. */
@@ -2371,8 +2757,111 @@ export interface components {
              */
             online: number;
         };
+        /** @description `GET /api/v1/roles/{role}/compare`: what stands unmanaged on the nodes of a role, folded. */
+        RoleComparison: {
+            /** @description What was found, by kind and name. */
+            items: components["schemas"]["ComparedItem"][];
+            /**
+             * Format: int32
+             * @description How many places LAMPAS manages on the nodes, in all; they are left out.
+             */
+            managed: number;
+            /** @description The nodes that answered, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description What could not be looked at, and what was left off, by node. */
+            notes: string[];
+            /** @description The nodes that could not be asked. */
+            unasked: components["schemas"]["Unplanned"][];
+        };
         /** @description A role's name: 1 to 32 of `a-z 0-9 -`, starting with a letter: `app`, `database`, `batch-import`. */
         RoleName: string;
+        /**
+         * @description What somebody wants of a rollout.
+         * @enum {string}
+         */
+        RolloutOrder: "pause" | "resume" | "promote" | "abort" | "revert";
+        /**
+         * @description How far a wave is.
+         * @enum {string}
+         */
+        RolloutPhase: "applying" | "gating" | "soaking";
+        /** @description `POST /api/v1/changes/{id or number}/rollout`: what somebody wants of a rollout. */
+        RolloutRequest: {
+            /** @description What. */
+            order: components["schemas"]["RolloutOrder"];
+            /** @description Why, up to 500 characters. */
+            reason?: string;
+        };
+        /**
+         * @description How a rollout stands.
+         * @enum {string}
+         */
+        RolloutState: "running" | "paused" | "done" | "aborted" | "reverted";
+        /** @description How a change reaches its nodes. The default is one wave with all of them and no gate. */
+        RolloutStrategy: {
+            /**
+             * Format: int32
+             * @description How long a wave may take until its nodes are proven and its gates have answered, in seconds, 10 to 86,400; 600
+             *     by default.
+             * @default 600
+             */
+            deadline_secs: number;
+            /**
+             * @description What must hold on each node of a wave before the next one begins; at most 10.
+             * @default []
+             */
+            gates: components["schemas"]["Gate"][];
+            /**
+             * @description How many nodes may fail or be away, of all that the rollout has reached; `0` by default.
+             * @default 0
+             */
+            max_failures: components["schemas"]["Amount"];
+            /**
+             * @description What happens when a wave fails.
+             * @default revert
+             */
+            on_failure: components["schemas"]["OnFailure"];
+            /**
+             * Format: int32
+             * @description How long a wave must stay well before the next one begins, in seconds, 0 to 86,400.
+             * @default 0
+             */
+            soak_secs: number;
+            /**
+             * @description The waves in their order, at most 20; who is in none of them makes the last one. Empty: all nodes at once.
+             * @default []
+             */
+            waves: components["schemas"]["Wave"][];
+        };
+        /** @description How a rollout stands. */
+        RolloutView: {
+            /** @description When the phase must be over; of a paused rollout, when it is aborted. */
+            deadline: components["schemas"]["UnixMs"];
+            /** @description How far that wave is. */
+            phase: components["schemas"]["RolloutPhase"];
+            /** @description Why it stands so, in words; empty while it runs. */
+            reason: string;
+            /** @description When the phase began. */
+            since: components["schemas"]["UnixMs"];
+            /** @description As a whole. */
+            state: components["schemas"]["RolloutState"];
+            /** @description How it was asked for. */
+            strategy: components["schemas"]["RolloutStrategy"];
+            /**
+             * Format: int32
+             * @description The wave that is under way, from 1.
+             */
+            wave: number;
+            /** @description The waves in their order. */
+            waves: components["schemas"]["RolloutWave"][];
+        };
+        /** @description One wave of a rollout. */
+        RolloutWave: {
+            /** @description Its nodes, by name; the first 200. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description How its nodes stand. */
+            progress: components["schemas"]["Progress"];
+        };
         /** @description A row of `GET /api/v1/runs?object&node&after&limit` (newest first); with `output` in `GET /api/v1/runs/{id}`. */
         Run: {
             ended_at?: components["schemas"]["UnixMs"] | null;
@@ -2399,7 +2888,7 @@ export interface components {
             /** @description The account. */
             user: string;
         };
-        /** @description Names one run of a job. */
+        /** @description Names one run: of a job, or of an operation on one node. */
         RunId: string;
         /** @description How a run ended. */
         RunOutcome: {
@@ -2445,6 +2934,8 @@ export interface components {
             mode?: components["schemas"]["FileMode"];
             /** @description The owner; `root` by default. */
             owner?: components["schemas"]["UserName"];
+            /** @description What whoever runs it as an operation may or must say; none by default. Not part of what stands on a node. */
+            parameters?: components["schemas"]["Parameter"][];
             path?: components["schemas"]["ManagedPath"] | null;
         };
         /** @description `GET /api/v1/session` (401 when not signed in) and the answer to signing in. */
@@ -2504,6 +2995,33 @@ export interface components {
             problems: components["schemas"]["Finding"][];
             /** @description For a cron job: the zone that they are meant in. */
             time_zone?: string | null;
+        };
+        /** @description `GET /api/v1/nodes/{id or name}/manage`: what taking over would do, as the node says. */
+        TakeOver: {
+            /** @description What would be written. */
+            actions: components["schemas"]["Action"][];
+            /** @description Whether it observes still. */
+            is_observing: boolean;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description Names what was seen: refused with `plan.moved` when anything moved since. */
+            plan: string;
+            /**
+             * Format: int32
+             * @description How many resources stand as desired already: they change hands and nothing is written.
+             */
+            unchanged: number;
+        };
+        /** @description Something that became an object. */
+        TakenItem: {
+            /** @description More on that: why it is not proven, or what differs. */
+            detail: string;
+            /** @description What it was: a path, or a line of one. */
+            item: string;
+            /** @description The object: `file cron.d-backup`. */
+            object: string;
+            /** @description What the node says that an apply would do with it there. */
+            proof: components["schemas"]["Proof"];
         };
         /**
          * @description What an object claims on a node: `path:/etc/motd`, `cron:hello`, `crontab:www-data:hello`, `host:db-1/inet`.
@@ -2584,6 +3102,8 @@ export interface components {
          * @enum {string}
          */
         Verb: "create" | "update" | "remove";
+        /** @example 25% */
+        Wave: string;
     };
     responses: never;
     parameters: never;
@@ -2595,6 +3115,7 @@ export type Action = components['schemas']['Action'];
 export type Activity = components['schemas']['Activity'];
 export type AdoptRequest = components['schemas']['AdoptRequest'];
 export type Adopted = components['schemas']['Adopted'];
+export type Amount = components['schemas']['Amount'];
 export type ApiToken = components['schemas']['ApiToken'];
 export type ApiTokenCreate = components['schemas']['ApiTokenCreate'];
 export type ApiTokenCreated = components['schemas']['ApiTokenCreated'];
@@ -2610,6 +3131,8 @@ export type ChangeNode = components['schemas']['ChangeNode'];
 export type ChangeNodeState = components['schemas']['ChangeNodeState'];
 export type ChangeState = components['schemas']['ChangeState'];
 export type ChangeSummary = components['schemas']['ChangeSummary'];
+export type ComparedItem = components['schemas']['ComparedItem'];
+export type ComparedVersion = components['schemas']['ComparedVersion'];
 export type CronJob = components['schemas']['CronJob'];
 export type CronTable = components['schemas']['CronTable'];
 export type Directory = components['schemas']['Directory'];
@@ -2621,6 +3144,9 @@ export type Drift = components['schemas']['Drift'];
 export type DriftId = components['schemas']['DriftId'];
 export type DriftOutcome = components['schemas']['DriftOutcome'];
 export type DriftPolicy = components['schemas']['DriftPolicy'];
+export type EjectRequest = components['schemas']['EjectRequest'];
+export type EjectedNode = components['schemas']['EjectedNode'];
+export type EjectedPlace = components['schemas']['EjectedPlace'];
 export type Encoding = components['schemas']['Encoding'];
 export type EnrolToken = components['schemas']['EnrolToken'];
 export type EnrolTokenCreate = components['schemas']['EnrolTokenCreate'];
@@ -2633,14 +3159,23 @@ export type Fault = components['schemas']['Fault'];
 export type FieldProblem = components['schemas']['FieldProblem'];
 export type FileMode = components['schemas']['FileMode'];
 export type Finding = components['schemas']['Finding'];
-export type FleetMapTile = components['schemas']['FleetMapTile'];
+export type FleetMapGroup = components['schemas']['FleetMapGroup'];
+export type Foreign = components['schemas']['Foreign'];
+export type ForeignItem = components['schemas']['ForeignItem'];
+export type ForeignPackage = components['schemas']['ForeignPackage'];
+export type Gate = components['schemas']['Gate'];
 export type Generation = components['schemas']['Generation'];
 export type GroupName = components['schemas']['GroupName'];
 export type HostName = components['schemas']['HostName'];
 export type HostsEntry = components['schemas']['HostsEntry'];
+export type HumanUser = components['schemas']['HumanUser'];
+export type ImportRequest = components['schemas']['ImportRequest'];
+export type Imported = components['schemas']['Imported'];
 export type Kind = components['schemas']['Kind'];
+export type LeftItem = components['schemas']['LeftItem'];
 export type Link = components['schemas']['Link'];
 export type Login = components['schemas']['Login'];
+export type ManageRequest = components['schemas']['ManageRequest'];
 export type ManagedFile = components['schemas']['ManagedFile'];
 export type ManagedPath = components['schemas']['ManagedPath'];
 export type ManifestCheck = components['schemas']['ManifestCheck'];
@@ -2652,6 +3187,7 @@ export type NodeFacts = components['schemas']['NodeFacts'];
 export type NodeId = components['schemas']['NodeId'];
 export type NodeName = components['schemas']['NodeName'];
 export type NodeRef = components['schemas']['NodeRef'];
+export type NodeRefusal = components['schemas']['NodeRefusal'];
 export type NodeResource = components['schemas']['NodeResource'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeSummary = components['schemas']['NodeSummary'];
@@ -2662,6 +3198,7 @@ export type ObjectKey = components['schemas']['ObjectKey'];
 export type ObjectName = components['schemas']['ObjectName'];
 export type ObjectSpec = components['schemas']['ObjectSpec'];
 export type ObjectSummary = components['schemas']['ObjectSummary'];
+export type OnFailure = components['schemas']['OnFailure'];
 export type OpenSession = components['schemas']['OpenSession'];
 export type Overridden = components['schemas']['Overridden'];
 export type Overview = components['schemas']['Overview'];
@@ -2681,20 +3218,33 @@ export type PageRevision = components['schemas']['Page_Revision'];
 export type PageRole = components['schemas']['Page_Role'];
 export type PageRun = components['schemas']['Page_Run'];
 export type PageUser = components['schemas']['Page_User'];
+export type Parameter = components['schemas']['Parameter'];
+export type ParameterKind = components['schemas']['ParameterKind'];
+export type ParameterName = components['schemas']['ParameterName'];
 export type PasswordChange = components['schemas']['PasswordChange'];
 export type Permission = components['schemas']['Permission'];
+export type Place = components['schemas']['Place'];
 export type Plan = components['schemas']['Plan'];
 export type PlanGroup = components['schemas']['PlanGroup'];
 export type PlannedRuns = components['schemas']['PlannedRuns'];
 export type Preset = components['schemas']['Preset'];
 export type Problem = components['schemas']['Problem'];
 export type Progress = components['schemas']['Progress'];
+export type Proof = components['schemas']['Proof'];
 export type Reason = components['schemas']['Reason'];
 export type ResourceState = components['schemas']['ResourceState'];
 export type Revision = components['schemas']['Revision'];
 export type RevisionDiff = components['schemas']['RevisionDiff'];
 export type Role = components['schemas']['Role'];
+export type RoleComparison = components['schemas']['RoleComparison'];
 export type RoleName = components['schemas']['RoleName'];
+export type RolloutOrder = components['schemas']['RolloutOrder'];
+export type RolloutPhase = components['schemas']['RolloutPhase'];
+export type RolloutRequest = components['schemas']['RolloutRequest'];
+export type RolloutState = components['schemas']['RolloutState'];
+export type RolloutStrategy = components['schemas']['RolloutStrategy'];
+export type RolloutView = components['schemas']['RolloutView'];
+export type RolloutWave = components['schemas']['RolloutWave'];
 export type Run = components['schemas']['Run'];
 export type RunId = components['schemas']['RunId'];
 export type RunOutcome = components['schemas']['RunOutcome'];
@@ -2707,6 +3257,8 @@ export type SetupState = components['schemas']['SetupState'];
 export type Severity = components['schemas']['Severity'];
 export type SignInRequest = components['schemas']['SignInRequest'];
 export type SpecCheck = components['schemas']['SpecCheck'];
+export type TakeOver = components['schemas']['TakeOver'];
+export type TakenItem = components['schemas']['TakenItem'];
 export type Target = components['schemas']['Target'];
 export type TimeZoneName = components['schemas']['TimeZoneName'];
 export type TokenId = components['schemas']['TokenId'];
@@ -2720,6 +3272,7 @@ export type UserName = components['schemas']['UserName'];
 export type UserUpdate = components['schemas']['UserUpdate'];
 export type Validator = components['schemas']['Validator'];
 export type Verb = components['schemas']['Verb'];
+export type Wave = components['schemas']['Wave'];
 export type $defs = Record<string, never>;
 export interface operations {
     get_activity: {
@@ -3092,6 +3645,41 @@ export interface operations {
         responses: {
             /** @description Done */
             201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_changes_change_rollout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RolloutRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3521,7 +4109,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["FleetMapTile"][];
+                    "application/json": components["schemas"]["FleetMapGroup"][];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -3702,6 +4290,171 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Page_Activity"];
                 };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_nodes_node_eject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EjectRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EjectedNode"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nodes_node_foreign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Foreign"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_nodes_node_import: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImportRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Imported"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nodes_node_manage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TakeOver"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_nodes_node_manage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ManageRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -4130,6 +4883,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Role"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_roles_role_compare: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleComparison"];
                 };
             };
             /** @description A problem (RFC 9457) */

@@ -27,6 +27,7 @@ const words: Record<Permission, string> = {
   view: 'see the fleet',
   read_content: 'read contents',
   change: 'change configuration',
+  run: 'run scripts and commands',
   manage_nodes: 'manage nodes',
   manage_users: 'manage users',
   view_audit: 'read the audit',

@@ -12,7 +12,7 @@ const looks: [prefix: string, tone: Tone, shape: Shape][] = [
   ['fleet.node.disconnected', 'grey', 'ring'],
   ['fleet.node.refused', 'red', 'cross'],
   ['fleet.node.declined', 'red', 'cross'],
-  ['host.report.lost', 'yellow', 'square'],
+  ['host.report.lost', 'amber', 'square'],
   ['fleet.node.revoked', 'red', 'cross'],
   ['fleet.node', 'green', 'disc'],
   ['host.node', 'green', 'disc'],

@@ -1,7 +1,6 @@
 // The same act on many nodes: a few at a time, all of them tried, and the failures named instead of the first one only.
 
 export interface NodeRefLike {
-  id: string;
   name: string;
 }
 

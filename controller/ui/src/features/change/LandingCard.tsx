@@ -14,7 +14,7 @@ import { WaveView } from './WaveView';
 
 /** Returns the state of the one table for a node of a change. */
 export function nodeLook(node: ChangeNode): string {
-  const words: Record<ChangeNode['state'], string> = { waiting: 'waiting', applying: 'applying', converged: 'converged', failed: 'failed', unreachable: 'offline', superseded: 'abandoned' };
+  const words: Record<ChangeNode['state'], string> = { held: 'paused', waiting: 'waiting', applying: 'applying', converged: 'converged', failed: 'failed', unreachable: 'offline', superseded: 'abandoned' };
   return node.state === 'failed' && node.config === 'blocked' ? 'blocked' : words[node.state];
 }
 
@@ -31,8 +31,8 @@ export function LandingCard({ change, nodes, error }: { change: Change; nodes: r
       <div className="card-body stack" aria-live="polite">
         <ProgressBar progress={progress} />
         <div className="legend">
-          {STEPS.filter((step) => progress[step.key] > 0).map((step) => (
-            <span key={step.key} className="state"><ShapeMark shape={look(step.state).shape} tone={look(step.state).tone} size={10} /><span className="num">{number(progress[step.key])}</span> {step.word}</span>
+          {STEPS.filter((step) => (progress[step.key] ?? 0) > 0).map((step) => (
+            <span key={step.key} className="state"><ShapeMark shape={look(step.state).shape} tone={look(step.state).tone} size={10} /><span className="num">{number(progress[step.key] ?? 0)}</span> {step.word}</span>
           ))}
           {sum === 0 && <span className="dim">No node was affected.</span>}
         </div>

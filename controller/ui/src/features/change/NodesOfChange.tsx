@@ -19,7 +19,7 @@ export function NodesOfChange({ nodes }: { nodes: readonly ChangeNode[] }) {
             <div className="row-wrap">
               <Link to="/nodes/$node" params={{ node: node.node.name }} style={{ minWidth: 160 }}>{node.node.name}</Link>
               <NodeStateOfChange node={node} />
-              {node.fault != null && <span className="grow tone-red" style={{ overflowWrap: 'anywhere' }}>{node.fault.message}</span>}
+              {node.fault != null && <span className="fault tone-red">{node.fault.message}</span>}
             </div>
           </li>
         ))}

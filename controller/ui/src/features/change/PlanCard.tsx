@@ -65,11 +65,12 @@ function smallOnes(groups: readonly PlanGroup[]): ReadonlySet<number> {
 
 function Group({ group, isOpen }: { group: PlanGroup; isOpen: boolean }) {
   const names = group.nodes.map((node) => node.name);
+  const isRefused = group.actions.some((action) => action.fault != null);
   return (
     <details className="plan-group" open={isOpen}>
       <summary>
         <span className="turn"><Icon name="right" size={14} /></span>
-        <strong>{group.nodes.length === 1 ? `${names[0] ?? ''} gets this` : `${plural(group.nodes.length, 'node')} get this`}</strong>
+        <strong>{isRefused ? `${group.nodes.length === 1 ? (names[0] ?? '') : plural(group.nodes.length, 'node')} would refuse this` : group.nodes.length === 1 ? `${names[0] ?? ''} gets this` : `${plural(group.nodes.length, 'node')} get this`}</strong>
         {group.nodes.length > 1 && <span className="dim grow ellipsis" title={names.join(', ')}>{names.slice(0, 6).join(', ')}{names.length > 6 && ` and ${names.length - 6} more`}</span>}
         <span className="dim small">{plural(group.actions.length, 'step')}</span>
       </summary>

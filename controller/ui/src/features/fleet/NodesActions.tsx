@@ -5,7 +5,7 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
 import { useRefusal } from '@/api/session';
-import type { FleetMapTile } from '@/api/schema';
+import type { MapTile } from '@/api/queries';
 import { eachNode } from '@/components/eachNode';
 import { ActionButton } from '@/ui/ActionButton';
 import { plural } from '@/ui/plural';
@@ -13,7 +13,7 @@ import { toast, toastFailure } from '@/ui/toast';
 
 const NodesEdit = lazy(() => import('./NodesEdit'));
 
-export type SelectedNode = Pick<FleetMapTile, 'id' | 'name' | 'state'>;
+export type SelectedNode = Pick<MapTile, 'name' | 'state'>;
 
 export function NodesActions({ nodes, onDone }: { nodes: readonly SelectedNode[]; onDone: () => void }) {
   const refusal = useRefusal('manage_nodes');
@@ -21,7 +21,7 @@ export function NodesActions({ nodes, onDone }: { nodes: readonly SelectedNode[]
   const [editing, setEditing] = useState<'roles' | 'labels'>();
   const connected = nodes.filter((node) => node.state !== 'offline');
   const retry = useMutation({
-    mutationFn: () => eachNode(connected, (node) => take(api.POST('/api/v1/nodes/{node}/retry', { params: { path: { node: node.id } } }))),
+    mutationFn: () => eachNode(connected, (node) => take(api.POST('/api/v1/nodes/{node}/retry', { params: { path: { node: node.name } } }))),
     onSuccess: () => {
       toast(`Trying again on ${plural(connected.length, 'node')}`);
       onDone();

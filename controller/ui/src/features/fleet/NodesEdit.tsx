@@ -29,7 +29,7 @@ export default function NodesEdit({ nodes, what, onClose, onDone }: Props) {
   const save = useMutation({
     mutationFn: () => eachNode(nodes, async (node) => {
       // What the node has is asked first: of an act on many, each only gets what it lacks.
-      const params = { path: { node: node.id } };
+      const params = { path: { node: node.name } };
       const now = await take(api.GET('/api/v1/nodes/{node}', { params }));
       await take(api.PATCH('/api/v1/nodes/{node}', { params, body: what === 'roles' ? rolesAfter(now, added, removed) : labelsAfter(now, added, removed), headers: { 'If-Match': `"${now.revision}"` } }));
     }),

@@ -9,7 +9,8 @@ import { look } from '@/theme/status';
 import { DataTable, type Column } from '@/ui/DataTable';
 import { Empty } from '@/ui/Empty';
 import { Icon } from '@/ui/Icon';
-import { Failure } from '@/ui/Notice';
+import { Failure, Notice } from '@/ui/Notice';
+import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 
@@ -41,5 +42,21 @@ export function ResourcesTable({ node, resources, error }: { node: Node; resourc
     );
   }
   const sorted = [...resources].sort((a, b) => look(b.state).weight - look(a.state).weight || a.kind.localeCompare(b.kind) || a.target.localeCompare(b.target));
-  return <DataTable label={`In force on ${node.name}`} columns={columns} rows={sorted} idOf={(resource) => resource.target} to={(resource) => ({ to: '/config/$object', params: { object: resource.object } })} />;
+  const faulty = sorted.filter((resource) => resource.fault != null);
+  return (
+    <>
+      {faulty.length > 0 && (
+        <Notice tone="bad" title={`${plural(faulty.length, 'resource')} could not be put in force`}>
+          <ul>
+            {faulty.slice(0, MOST_FAULTS).map((resource) => <li key={resource.target}><strong>{resource.name}</strong> {resource.fault?.message}</li>)}
+            {faulty.length > MOST_FAULTS && <li>and {faulty.length - MOST_FAULTS} more</li>}
+          </ul>
+        </Notice>
+      )}
+      <DataTable label={`In force on ${node.name}`} columns={columns} rows={sorted} idOf={(resource) => resource.target} to={(resource) => ({ to: '/config/$object', params: { object: resource.object } })} />
+    </>
+  );
 }
+
+// Whole sentences stand above the table; the rest of them in its rows.
+const MOST_FAULTS = 5;

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from 'react';
 import { useComputedColorScheme } from '@mantine/core';
 import { useElementSize } from '@mantine/hooks';
 import { useNavigate } from '@tanstack/react-router';
-import type { FleetMapTile } from '@/api/schema';
+import type { MapTile } from '@/api/queries';
 import { nodeState } from '@/components/nodeState';
 import { StateBadge } from '@/components/StateBadge';
 import { look } from '@/theme/status';
@@ -13,8 +13,8 @@ import { draw } from './mapDraw';
 import { hit, inside, layOut, neighbour, type Box } from './mapLayout';
 
 interface Props {
-  tiles: readonly FleetMapTile[];
-  /** The ids of the selected nodes. */
+  tiles: readonly MapTile[];
+  /** The names of the selected nodes. */
   selected: ReadonlySet<string>;
   onSelect: (next: ReadonlySet<string>) => void;
   onLook: (name: string) => void;
@@ -49,10 +49,10 @@ export function FleetMap({ tiles, selected, onSelect, onLook }: Props) {
     const box = event.currentTarget.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
-  const nodeAt = (index: number | undefined): FleetMapTile | undefined => (index === undefined ? undefined : layout.tiles[index]?.tile);
-  const toggle = (id: string): void => {
+  const nodeAt = (index: number | undefined): MapTile | undefined => (index === undefined ? undefined : layout.tiles[index]?.tile);
+  const toggle = (name: string): void => {
     const next = new Set(selected);
-    if (!next.delete(id)) next.add(id);
+    if (!next.delete(name)) next.add(name);
     onSelect(next);
   };
 
@@ -74,7 +74,7 @@ export function FleetMap({ tiles, selected, onSelect, onLook }: Props) {
     const box = { left: Math.min(x, drag.fromX), top: Math.min(y, drag.fromY), right: Math.max(x, drag.fromX), bottom: Math.max(y, drag.fromY) };
     setActive(undefined);
     setDrag({ ...drag, box });
-    onSelect(new Set([...drag.kept, ...inside(layout, box).map((tile) => tile.id)]));
+    onSelect(new Set([...drag.kept, ...inside(layout, box).map((tile) => tile.name)]));
   };
   const onUp = (event: React.PointerEvent<HTMLCanvasElement>): void => {
     const isDragged = drag?.box !== undefined;
@@ -85,7 +85,7 @@ export function FleetMap({ tiles, selected, onSelect, onLook }: Props) {
     if (node === undefined) {
       if (selected.size > 0) onSelect(new Set());
     } else if (event.shiftKey || event.ctrlKey || event.metaKey) {
-      toggle(node.id);
+      toggle(node.name);
     } else {
       onLook(node.name);
     }
@@ -104,7 +104,7 @@ export function FleetMap({ tiles, selected, onSelect, onLook }: Props) {
       void navigate({ to: '/nodes/$node', params: { node: node.name } });
     } else if (node !== undefined && (event.key === 'x' || event.key === ' ')) {
       event.preventDefault();
-      toggle(node.id);
+      toggle(node.name);
     } else if (node !== undefined && event.key === 'v') {
       onLook(node.name);
     }
@@ -137,7 +137,7 @@ export function FleetMap({ tiles, selected, onSelect, onLook }: Props) {
         </>
       )}
       {box !== undefined && <div className="map-box" style={{ left: box.left, top: box.top, width: box.right - box.left, height: box.bottom - box.top }} />}
-      <span className="sr" aria-live="polite">{placed === undefined ? '' : `${placed.tile.name}, ${look(nodeState(placed.tile)).word}${selected.has(placed.tile.id) ? ', selected' : ''}`}</span>
+      <span className="sr" aria-live="polite">{placed === undefined ? '' : `${placed.tile.name}, ${look(nodeState(placed.tile)).word}${selected.has(placed.tile.name) ? ', selected' : ''}`}</span>
     </div>
   );
 }

@@ -2,8 +2,8 @@
 import { lazy, Suspense, useState } from 'react';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { fleetMapQuery, overviewQuery } from '@/api/queries';
-import type { Activity, FleetMapTile, Overview } from '@/api/schema';
+import { fleetMapQuery, overviewQuery, type MapTile } from '@/api/queries';
+import type { Activity, Overview } from '@/api/schema';
 import { AppLink } from '@/components/AppLink';
 import { ActivityList } from '@/components/ActivityList';
 import { ChangeRow } from '@/components/ChangeRow';
@@ -72,7 +72,7 @@ export default function OverviewPage() {
       </div>
       <Suspense fallback={null}>
         {looked !== undefined && <NodeLook key={looked} name={looked} onClose={() => { setLook(undefined); }} />}
-        {selected.size > 0 && <NodesActions nodes={(map.data ?? []).filter((tile) => selected.has(tile.id))} onDone={() => { setSelected(NOBODY); }} />}
+        {selected.size > 0 && <NodesActions nodes={(map.data ?? []).filter((tile) => selected.has(tile.name))} onDone={() => { setSelected(NOBODY); }} />}
       </Suspense>
     </>
   );
@@ -107,7 +107,7 @@ function newestOfEach(items: readonly Activity[]): Activity[] {
   });
 }
 
-function Legend({ tiles }: { tiles: readonly FleetMapTile[] }) {
+function Legend({ tiles }: { tiles: readonly MapTile[] }) {
   const counts = new Map<string, number>();
   for (const tile of tiles) {
     const state = nodeState(tile);

@@ -40,7 +40,7 @@ export function draw(canvas: HTMLCanvasElement, layout: MapLayout, width: number
   context.lineWidth = 2;
   context.beginPath();
   for (const { tile, x, y } of layout.tiles) {
-    if (selected.has(tile.id)) context.roundRect(x - 1, y - 1, layout.size + 2, layout.size + 2, 4);
+    if (selected.has(tile.name)) context.roundRect(x - 1, y - 1, layout.size + 2, layout.size + 2, 4);
   }
   context.stroke();
 }

@@ -1,10 +1,10 @@
 // Tiles of the fleet map: all of them placed, none over another, found again under the pointer.
 import { describe, expect, it } from 'vitest';
-import type { FleetMapTile } from '@/api/schema';
+import type { MapTile } from '@/api/queries';
 import { hit, inside, layOut, neighbour } from './mapLayout';
 
-function fleet(count: number): FleetMapTile[] {
-  return Array.from({ length: count }, (_, i) => ({ id: `n${i}`, name: `n${i}`, role: i % 3 === 0 ? null : i % 3 === 1 ? 'app' : 'database', state: 'online' as const, config: 'converged' as const }));
+function fleet(count: number): MapTile[] {
+  return Array.from({ length: count }, (_, i) => ({ name: `n${i}`, role: i % 3 === 0 ? null : i % 3 === 1 ? 'app' : 'database', state: 'online' as const, config: 'converged' as const }));
 }
 
 describe.each([[1, 390], [41, 1_000], [5_000, 1_200]])('%i nodes on %i pixels', (count, width) => {

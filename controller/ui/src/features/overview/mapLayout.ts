@@ -1,9 +1,9 @@
 // Where each node's tile stands on the fleet map: groups by role one below the other, tiles in rows, smaller the
 // more there are, so that 5,000 nodes fit on one screen.
-import type { FleetMapTile } from '@/api/schema';
+import type { MapTile } from '@/api/queries';
 
 export interface PlacedTile {
-  tile: FleetMapTile;
+  tile: MapTile;
   x: number;
   y: number;
 }
@@ -37,11 +37,11 @@ export function tileSize(count: number): { size: number; gap: number } {
   return { size: 9, gap: 2 };
 }
 
-export function layOut(tiles: readonly FleetMapTile[], width: number): MapLayout {
+export function layOut(tiles: readonly MapTile[], width: number): MapLayout {
   const { size, gap } = tileSize(tiles.length);
   const step = size + gap;
   const perRow = Math.max(1, Math.floor((width + gap) / step));
-  const byRole = new Map<string, FleetMapTile[]>();
+  const byRole = new Map<string, MapTile[]>();
   for (const tile of tiles) {
     const role = tile.role ?? '';
     const group = byRole.get(role);
@@ -81,7 +81,7 @@ export interface Box {
 }
 
 /** Returns the nodes whose tiles a box touches. */
-export function inside(layout: MapLayout, box: Box): FleetMapTile[] {
+export function inside(layout: MapLayout, box: Box): MapTile[] {
   const { size } = layout;
   return layout.tiles.filter(({ x, y }) => x < box.right && x + size > box.left && y < box.bottom && y + size > box.top).map(({ tile }) => tile);
 }
