@@ -153,9 +153,13 @@ fn a_plan_is_refused_when_the_node_moved_under_it() -> Result<()> {
     let manifest = "[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"one\\n\"\n";
     let plan = controller.ctl_with(&["apply", "-f", "-", "--plan"], manifest)?;
     let id = plan.out.rsplit(' ').next().unwrap_or_default().trim().to_owned();
+    let planned = std::time::Instant::now();
     node.write("/etc/motd", "somebody was quicker\n")?;
     // A plan counts as just made for two seconds; then the nodes are asked again.
-    std::thread::sleep(std::time::Duration::from_millis(2100));
+    wait_for("the plan to be old", || match planned.elapsed() {
+        age if age.as_millis() > 2000 => Ok(()),
+        age => Err(format!("{age:?}")),
+    });
     let moved = controller.ctl(&["apply", "--plan", &id, "--wait"])?;
     assert!(moved.code == 1 && moved.err.contains("web-1"), "{moved:#?}");
     assert_eq!(node.read("/etc/motd")?, "somebody was quicker\n");
