@@ -172,7 +172,7 @@ async fn a_clone_is_found_across_controllers_and_a_fenced_session_ends() {
     };
     let report = Message::Report { seq: 1, report: Box::new(lampas_wire::Report::Lost(lost)) };
     let (mut send, _recv) = session.connection.open_bi().await.expect("a stream");
-    write_message(&mut send, &report, LONG).await.expect("sent");
+    send.write_all(&lampas_wire::encode(&report).expect("encodes")).await.expect("sent");
     assert_eq!(session.find(goodbye).await, GoodbyeReason::Replaced);
     assert!(!world.events().await.iter().any(|e| e == "host.report.lost"), "nothing was written");
 
