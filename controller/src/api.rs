@@ -71,6 +71,8 @@ pub struct Parts {
     pub changes: Changes,
     /// Drift.
     pub drifts: Drifts,
+    /// Operations.
+    pub operations: crate::operation::Operations,
     /// Enrolment.
     pub enrolments: Enrolments,
     /// Where agents reach this controller, as `HOST:PORT`.
@@ -109,7 +111,10 @@ impl App {
     /// Puts the services together.
     pub fn new(config: Config, tasks: Tasks, services: Services) -> Self {
         let Services { db, gate, desired, changes, enrolments, reachable } = services;
+        let runs_days = config.retention.runs_days;
+        let operations = crate::operation::Operations::start(&tasks, db.clone(), gate.clone(), desired.clone(), runs_days);
         Self(Arc::new(Parts {
+            operations,
             access: Accounts::new(db.clone(), &config),
             hosts: frame::hosts(&config),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
@@ -170,6 +175,7 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::takeover::api::calls());
     calls.extend(crate::drift::api::calls());
     calls.extend(crate::job::api::calls());
+    calls.extend(crate::operation::api::calls());
     calls.extend(crate::event::api::calls());
     calls.extend(crate::audit::api::calls());
     calls

@@ -19,6 +19,7 @@ pub mod host;
 pub mod job;
 pub mod link;
 pub mod live;
+pub mod operation;
 pub mod serve;
 pub mod setup;
 pub mod signer;

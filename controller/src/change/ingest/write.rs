@@ -92,6 +92,8 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     progress::settle(tx, Some(&ended), now).await?;
     drifts(tx, &outcomes, now).await?;
     runs(tx, &outcomes, now).await?;
+    let over: Vec<_> = outcomes.iter().flat_map(|(node, o)| o.operations.iter().map(|r| (*node, r))).collect();
+    crate::operation::results(tx, &over, now).await?;
     events(tx, &outcomes, &current);
     let after = tx.dialect().on_conflict(&["node", "epoch"], &["seq", "at_ms"]);
     let rows: Vec<_> = moved.iter().map(|key| (key, acked[key])).collect();

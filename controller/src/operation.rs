@@ -1,0 +1,43 @@
+//! Operations: commands and scripts that run once on a selection of nodes.
+//!
+//! What happens next is decided by `lampas_shared::operation::step`, from what the store holds. `drive` asks it whenever
+//! something moved, stores what it decides, and only then tells nodes; so a controller that dies at any point comes back
+//! into the same operation. A node begins each run at most once, so that it can be told again. `collect` gathers what nodes
+//! answer and write into few transactions. Results come through the outbox, and are stored with the reports of their
+//! node; a late one is taken, a second one is not.
+
+pub(crate) mod api;
+mod collect;
+mod drive;
+mod output;
+mod service;
+mod store;
+
+pub use service::Operations;
+pub(crate) use store::results;
+
+use thiserror::Error;
+
+use crate::db::DbError;
+
+/// Why something could not be done about an operation.
+#[derive(Debug, Error)]
+pub enum OperationError {
+    /// There is none.
+    #[error("there is no operation {0}")]
+    NotFound(String),
+    /// It can't be started.
+    #[error("{0}")]
+    Refused(String),
+    /// A field is wrong.
+    #[error(transparent)]
+    Field(#[from] lampas_shared::TextError),
+    /// It is over, or is not yet.
+    #[error("{0}")]
+    State(&'static str),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
+crate::store_error!(OperationError);
