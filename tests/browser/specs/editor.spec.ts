@@ -64,3 +64,24 @@ test('a revision that was saved meanwhile is shown before the plan is refused', 
   await expect(page.getByRole('alert').first()).toBeVisible();
   await expect(page).toHaveURL(/\/config\//);
 });
+
+test('a shell script is parsed as it is written, in the dialect of its first line', async ({ page, name }) => {
+  await page.goto('config/new?kind=script&scope=role:app');
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
+  await writeCode(page, 'Script', '#!/bin/sh\nset -eu\nif true; then\n  echo hi\n');
+  await expect(page.getByText(/^line 3, column 1: sh syntax: .*must end with/)).toBeVisible();
+  await expect(page.locator('.cm-lint-marker-error')).toBeVisible();
+  await writeCode(page, 'Script', '#!/bin/bash\nnames=(one two)\n');
+  await expect(page.locator('.cm-lint-marker-error')).toBeHidden();
+  await writeCode(page, 'Script', '#!/bin/sh\nnames=(one two)\n');
+  await expect(page.getByText(/^line 2, column \d+: sh syntax: arrays are/)).toBeVisible();
+});
+
+test('only the parser’s own file may run WebAssembly', async ({ page }) => {
+  await page.goto('config/new?kind=script');
+  const policy = (await page.request.get('./')).headers()['content-security-policy'] ?? '';
+  expect(policy).toContain("script-src 'self' 'nonce-");
+  expect(policy).not.toMatch(/unsafe|wasm/);
+  const refused = await page.evaluate(() => WebAssembly.compile(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])).then(() => 'compiled', (error: unknown) => (error instanceof Error ? error.name : 'failed')));
+  expect(refused).toBe('CompileError');
+});
