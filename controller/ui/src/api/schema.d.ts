@@ -808,6 +808,170 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Operations, newest first
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_operations"];
+        put?: never;
+        /**
+         * Run a command or a script on a selection
+         * @description Needs the permission `run`.
+         */
+        post: operations["post_operations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What an operation would run on
+         * @description Needs the permission `run`.
+         */
+        post: operations["post_operations_preview"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One operation
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_operations_operation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}/again": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run the same again where it did not succeed
+         * @description Needs the permission `run`.
+         */
+        post: operations["post_operations_operation_again"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End an operation
+         * @description Needs the permission `run`.
+         */
+        post: operations["post_operations_operation_cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}/groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Runs that ended alike and wrote the same
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_operations_operation_groups"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The runs of an operation
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_operations_operation_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}/output": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What its runs write, as it comes
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_operations_operation_output"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -1365,6 +1529,19 @@ export interface components {
             entries: number;
             /** @description The head's hash. */
             head: string;
+        };
+        /** @description What becomes of nodes that are not connected when their turn comes. */
+        Away: {
+            /** @enum {string} */
+            away: "skip";
+        } | {
+            /** @enum {string} */
+            away: "expire";
+        } | {
+            /** @enum {string} */
+            away: "queue";
+            /** @description When to give up; at most seven days ahead. */
+            until: components["schemas"]["UnixMs"];
         };
         /** @description What an object says, by kind. */
         Body: (components["schemas"]["HostsEntry"] & {
@@ -1947,6 +2124,22 @@ export interface components {
             /** @description Why not. */
             reason: string;
         };
+        /** @description What one run may take. */
+        Limits: {
+            /**
+             * Format: int64
+             * @description Bytes of output that are kept of each node, half from the beginning and half from the end; 4 KiB to 16 MiB, 1 MiB
+             *     by default.
+             * @default 1048576
+             */
+            output_bytes: number;
+            /**
+             * Format: int32
+             * @description Seconds until it is ended; 1 to 86,400, 600 by default.
+             * @default 600
+             */
+            timeout_secs: number;
+        };
         /** @description A symbolic link. */
         Link: {
             /** @description Where the link stands on the node. */
@@ -2262,6 +2455,193 @@ export interface components {
             /** @description When it was last used, to the minute. */
             seen_at: components["schemas"]["UnixMs"];
         };
+        /** @description `GET /api/v1/operations/{operation}`, by id or number; also the answer to starting one. */
+        Operation: {
+            cancelled_at?: components["schemas"]["UnixMs"] | null;
+            /** @description Who asked to end it. */
+            cancelled_by?: string | null;
+            /** @description Whether the caller may read the output: who may read contents, and who started it. */
+            may_read_output: boolean;
+            /** @description What was asked for. */
+            spec: components["schemas"]["OperationSpec"];
+            /** @description What lists show. */
+            summary: components["schemas"]["OperationSummary"];
+        };
+        /** @description Names an operation. */
+        OperationId: string;
+        /** @description A row of `GET /api/v1/operations/{operation}/nodes`, in the order in which they are taken. */
+        OperationNode: {
+            /** @description What there is to say beyond that: why it failed, or was passed over. */
+            detail: string;
+            ended_at?: components["schemas"]["UnixMs"] | null;
+            /**
+             * Format: int32
+             * @description The exit status, when the program exited.
+             */
+            exit_status?: number | null;
+            /** @description Whether it is connected now. */
+            is_connected: boolean;
+            /** @description Whether all of its output that will come is here. */
+            is_output_complete: boolean;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /**
+             * Format: int64
+             * @description How many bytes it wrote, as far as is known.
+             */
+            output_bytes: number;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            started_at?: components["schemas"]["UnixMs"] | null;
+            /** @description Where the run is. */
+            state: components["schemas"]["RunState"];
+        };
+        /** @description `GET /api/v1/operations/{operation}/output`: pieces in the order in which they came. */
+        OperationOutput: {
+            /** @description Whether nothing more will come. */
+            is_complete: boolean;
+            /**
+             * Format: int64
+             * @description What to ask for next, as `after`.
+             */
+            next: number;
+            /** @description The pieces. */
+            pieces: components["schemas"]["OutputPiece"][];
+            /**
+             * Format: int64
+             * @description A number that grows with each change of the operation, its runs or its output: `seen` of the next call.
+             */
+            seen: number;
+        };
+        /** @description `POST /api/v1/operations/preview`: what an operation would run on. */
+        OperationPreview: {
+            /**
+             * Format: int32
+             * @description How many of them are connected.
+             */
+            connected: number;
+            /** @description The nodes, in the order in which they would be taken; the first 500. */
+            nodes: components["schemas"]["PreviewNode"][];
+            /** @description For a script: the parameters that it declares. */
+            parameters: components["schemas"]["Parameter"][];
+            /** @description What is wrong with the parameters that were given; empty when nothing is. */
+            problems: string[];
+            /** @description What runs, in one line. */
+            title: string;
+            /**
+             * Format: int32
+             * @description How many nodes the selection has.
+             */
+            total: number;
+        };
+        /** @description An operation as somebody asks for it. */
+        OperationSpec: {
+            /** @description What becomes of nodes that are away; `skip` by default. */
+            away?: components["schemas"]["Away"];
+            /** @description What each run may take. */
+            limits?: components["schemas"]["Limits"];
+            /** @description The selection: nodes of any of these scopes, resolved when the operation starts. */
+            on: components["schemas"]["Scope"][];
+            /** @description Why, for the history. */
+            reason?: string;
+            /** @description Only try: on each node in a copy of its files and without a network, and say what would change. */
+            rehearse?: boolean;
+            /** @description In which order. */
+            strategy?: components["schemas"]["Strategy"];
+            /** @description As whom; `root` by default. */
+            user?: components["schemas"]["UserName"];
+            /** @description What runs. */
+            work: components["schemas"]["Work"];
+        };
+        /**
+         * @description Where an operation as a whole is.
+         * @enum {string}
+         */
+        OperationState: "running" | "succeeded" | "failed" | "cancelled";
+        /** @description A row of `GET /api/v1/operations` (newest first). */
+        OperationSummary: {
+            /**
+             * Format: int64
+             * @description The number of the operation whose failed nodes it runs on again.
+             */
+            again_of?: number | null;
+            /** @description Who started it. */
+            author: string;
+            /** @description When it was started. */
+            created_at: components["schemas"]["UnixMs"];
+            ended_at?: components["schemas"]["UnixMs"] | null;
+            /** @description Its id. */
+            id: components["schemas"]["OperationId"];
+            /**
+             * Format: int64
+             * @description Its number, for people.
+             */
+            number: number;
+            /** @description The selection, as it was given. */
+            on: string[];
+            /** @description Why. */
+            reason: string;
+            /** @description Whether it only tries. */
+            rehearse: boolean;
+            /** @description Where its runs are. */
+            runs: components["schemas"]["RunCounts"];
+            /** @description Where it is as a whole. */
+            state: components["schemas"]["OperationState"];
+            /** @description What runs, in one line. */
+            title: string;
+            /** @description As whom. */
+            user: string;
+        };
+        /** @description An element of `GET /api/v1/operations/{operation}/groups`: runs that ended alike and wrote the same. */
+        OutputGroup: {
+            /** @description What there is to say beyond that. */
+            detail: string;
+            /** @description The nodes, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+            /**
+             * Format: int64
+             * @description How many bytes each wrote.
+             */
+            output_bytes: number;
+            /** @description One of the runs, whose output stands for all. */
+            run: components["schemas"]["RunId"];
+            /** @description How they ended. */
+            state: components["schemas"]["RunState"];
+            /**
+             * @description The output, at most 256 KiB of it, with what is not UTF-8 replaced, and a line where something was left out; absent
+             *     when the caller may not read it.
+             */
+            text?: string | null;
+        };
+        /** @description A piece of output. */
+        OutputPiece: {
+            /**
+             * Format: int64
+             * @description When it was written, in milliseconds since the run began.
+             */
+            after_ms: number;
+            /** @description The bytes, as base64. */
+            data: string;
+            /** @description The run. */
+            run: components["schemas"]["RunId"];
+            /**
+             * Format: int64
+             * @description Its place among all pieces of the operation.
+             */
+            seq: number;
+            /**
+             * Format: int64
+             * @description How many bytes the run had written before; a step between two pieces of a run is a gap.
+             */
+            start: number;
+            /** @description From where. */
+            stream: components["schemas"]["OutputStream"];
+        };
+        /**
+         * @description Where output came from.
+         * @enum {string}
+         */
+        OutputStream: "stdout" | "stderr" | "agent";
         /** @description A node on which a more specific object wins. */
         Overridden: {
             /** @description The object that wins. */
@@ -2470,6 +2850,30 @@ export interface components {
             total?: number | null;
         };
         /** @description One page of a list, in its order. */
+        Page_OperationNode: {
+            /** @description The rows. */
+            items: components["schemas"]["OperationNode"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_OperationSummary: {
+            /** @description The rows. */
+            items: components["schemas"]["OperationSummary"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
         Page_Revision: {
             /** @description The rows. */
             items: components["schemas"]["Revision"][];
@@ -2612,6 +3016,15 @@ export interface components {
          * @enum {string}
          */
         Preset: "viewer" | "operator" | "administrator";
+        /** @description A node of a preview. */
+        PreviewNode: {
+            /** @description Whether it is connected. */
+            is_connected: boolean;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description Why it would refuse; empty when nothing is known to stand in the way. */
+            problem: string;
+        };
         /** @description What went wrong, as `application/problem+json`. */
         Problem: {
             /** @description The code alone: `conflict`, `not_found`, `invalid`, `plan.moved` … */
@@ -2888,6 +3301,64 @@ export interface components {
             /** @description The account. */
             user: string;
         };
+        /** @description How many runs of an operation are where. */
+        RunCounts: {
+            /**
+             * Format: int32
+             * @description Ended because somebody asked.
+             */
+            cancelled: number;
+            /**
+             * Format: int32
+             * @description Given up because the node did not come back.
+             */
+            expired: number;
+            /**
+             * Format: int32
+             * @description Exited with something else, or could not be started.
+             */
+            failed: number;
+            /**
+             * Format: int32
+             * @description Without a result.
+             */
+            lost: number;
+            /**
+             * Format: int32
+             * @description Waiting for their turn, or for the node.
+             */
+            queued: number;
+            /**
+             * Format: int32
+             * @description Refused by the node.
+             */
+            refused: number;
+            /**
+             * Format: int32
+             * @description Under way.
+             */
+            running: number;
+            /**
+             * Format: int32
+             * @description Passed over.
+             */
+            skipped: number;
+            /**
+             * Format: int32
+             * @description Exited with 0.
+             */
+            succeeded: number;
+            /**
+             * Format: int32
+             * @description Ended because their time was over.
+             */
+            timed_out: number;
+            /**
+             * Format: int32
+             * @description Of all nodes.
+             */
+            total: number;
+        };
         /** @description Names one run: of a job, or of an operation on one node. */
         RunId: string;
         /** @description How a run ended. */
@@ -2920,6 +3391,11 @@ export interface components {
             /** @enum {string} */
             how: "lost";
         };
+        /**
+         * @description Where the run of one node is.
+         * @enum {string}
+         */
+        RunState: "queued" | "running" | "succeeded" | "failed" | "timed_out" | "cancelled" | "skipped" | "expired" | "refused" | "lost";
         /** @example *\/5 * * * * */
         Schedule: string;
         /** @example role:app */
@@ -2995,6 +3471,33 @@ export interface components {
             problems: components["schemas"]["Finding"][];
             /** @description For a cron job: the zone that they are meant in. */
             time_zone?: string | null;
+        };
+        /** @description In which order nodes are taken, and when it stops. */
+        Strategy: {
+            /**
+             * Format: int32
+             * @description How many nodes go first, alone; one of them must succeed and none may fail. 0 (the default) for none.
+             * @default 0
+             */
+            canary: number;
+            /**
+             * Format: int32
+             * @description How many run at once; 1 to 1,000, 100 by default.
+             * @default 100
+             */
+            concurrency: number;
+            /**
+             * Format: int32
+             * @description After how many failures nothing more is started; 0 for never. By default 1 with a canary, else never.
+             * @default null
+             */
+            stop_after: number | null;
+            /**
+             * Format: int32
+             * @description How many nodes a later wave has, in percent of all; 1 to 100, 100 by default.
+             * @default 100
+             */
+            then_percent: number;
         };
         /** @description `GET /api/v1/nodes/{id or name}/manage`: what taking over would do, as the node says. */
         TakeOver: {
@@ -3104,6 +3607,24 @@ export interface components {
         Verb: "create" | "update" | "remove";
         /** @example 25% */
         Wave: string;
+        /** @description What runs. Never a shell string: an argument vector, or a script that LAMPAS keeps on the node. */
+        Work: {
+            /** @description The program, by absolute path or by a name that the node finds in its standard path, and its arguments. */
+            argv: string[];
+            /** @enum {string} */
+            kind: "command";
+        } | {
+            /** @description Arguments as they are. */
+            arguments?: string[];
+            /** @enum {string} */
+            kind: "script";
+            /** @description The object's name. */
+            name: components["schemas"]["ObjectName"];
+            /** @description Values of the parameters that the script declares; it reads them as `PARAM_NAME`. */
+            parameters?: {
+                [key: string]: string;
+            };
+        };
     };
     responses: never;
     parameters: never;
@@ -3123,6 +3644,7 @@ export type ApplyRequest = components['schemas']['ApplyRequest'];
 export type Attention = components['schemas']['Attention'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditVerification = components['schemas']['AuditVerification'];
+export type Away = components['schemas']['Away'];
 export type Body = components['schemas']['Body'];
 export type Change = components['schemas']['Change'];
 export type ChangeCreate = components['schemas']['ChangeCreate'];
@@ -3173,6 +3695,7 @@ export type ImportRequest = components['schemas']['ImportRequest'];
 export type Imported = components['schemas']['Imported'];
 export type Kind = components['schemas']['Kind'];
 export type LeftItem = components['schemas']['LeftItem'];
+export type Limits = components['schemas']['Limits'];
 export type Link = components['schemas']['Link'];
 export type Login = components['schemas']['Login'];
 export type ManageRequest = components['schemas']['ManageRequest'];
@@ -3200,6 +3723,17 @@ export type ObjectSpec = components['schemas']['ObjectSpec'];
 export type ObjectSummary = components['schemas']['ObjectSummary'];
 export type OnFailure = components['schemas']['OnFailure'];
 export type OpenSession = components['schemas']['OpenSession'];
+export type Operation = components['schemas']['Operation'];
+export type OperationId = components['schemas']['OperationId'];
+export type OperationNode = components['schemas']['OperationNode'];
+export type OperationOutput = components['schemas']['OperationOutput'];
+export type OperationPreview = components['schemas']['OperationPreview'];
+export type OperationSpec = components['schemas']['OperationSpec'];
+export type OperationState = components['schemas']['OperationState'];
+export type OperationSummary = components['schemas']['OperationSummary'];
+export type OutputGroup = components['schemas']['OutputGroup'];
+export type OutputPiece = components['schemas']['OutputPiece'];
+export type OutputStream = components['schemas']['OutputStream'];
 export type Overridden = components['schemas']['Overridden'];
 export type Overview = components['schemas']['Overview'];
 export type OverviewCounts = components['schemas']['OverviewCounts'];
@@ -3214,6 +3748,8 @@ export type PageNodeResource = components['schemas']['Page_NodeResource'];
 export type PageNodeSummary = components['schemas']['Page_NodeSummary'];
 export type PageObjectSummary = components['schemas']['Page_ObjectSummary'];
 export type PageOpenSession = components['schemas']['Page_OpenSession'];
+export type PageOperationNode = components['schemas']['Page_OperationNode'];
+export type PageOperationSummary = components['schemas']['Page_OperationSummary'];
 export type PageRevision = components['schemas']['Page_Revision'];
 export type PageRole = components['schemas']['Page_Role'];
 export type PageRun = components['schemas']['Page_Run'];
@@ -3228,6 +3764,7 @@ export type Plan = components['schemas']['Plan'];
 export type PlanGroup = components['schemas']['PlanGroup'];
 export type PlannedRuns = components['schemas']['PlannedRuns'];
 export type Preset = components['schemas']['Preset'];
+export type PreviewNode = components['schemas']['PreviewNode'];
 export type Problem = components['schemas']['Problem'];
 export type Progress = components['schemas']['Progress'];
 export type Proof = components['schemas']['Proof'];
@@ -3246,8 +3783,10 @@ export type RolloutStrategy = components['schemas']['RolloutStrategy'];
 export type RolloutView = components['schemas']['RolloutView'];
 export type RolloutWave = components['schemas']['RolloutWave'];
 export type Run = components['schemas']['Run'];
+export type RunCounts = components['schemas']['RunCounts'];
 export type RunId = components['schemas']['RunId'];
 export type RunOutcome = components['schemas']['RunOutcome'];
+export type RunState = components['schemas']['RunState'];
 export type Schedule = components['schemas']['Schedule'];
 export type Scope = components['schemas']['Scope'];
 export type Script = components['schemas']['Script'];
@@ -3257,6 +3796,7 @@ export type SetupState = components['schemas']['SetupState'];
 export type Severity = components['schemas']['Severity'];
 export type SignInRequest = components['schemas']['SignInRequest'];
 export type SpecCheck = components['schemas']['SpecCheck'];
+export type Strategy = components['schemas']['Strategy'];
 export type TakeOver = components['schemas']['TakeOver'];
 export type TakenItem = components['schemas']['TakenItem'];
 export type Target = components['schemas']['Target'];
@@ -3273,6 +3813,7 @@ export type UserUpdate = components['schemas']['UserUpdate'];
 export type Validator = components['schemas']['Validator'];
 export type Verb = components['schemas']['Verb'];
 export type Wave = components['schemas']['Wave'];
+export type Work = components['schemas']['Work'];
 export type $defs = Record<string, never>;
 export interface operations {
     get_activity: {
@@ -4794,6 +5335,310 @@ export interface operations {
                 };
                 content: {
                     "application/json": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_operations: {
+        parameters: {
+            query?: {
+                /** @description Those that are here: `running`, `succeeded`, `failed`, `cancelled`. */
+                state?: string;
+                /** @description Those that ran on this node, by id or name. */
+                node?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_OperationSummary"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_operations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperationSpec"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_operations_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperationSpec"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationPreview"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_operations_operation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_operations_operation_again: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_operations_operation_cancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_operations_operation_groups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OutputGroup"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_operations_operation_nodes: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_OperationNode"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_operations_operation_output: {
+        parameters: {
+            query?: {
+                /** @description Only of this run. */
+                run?: string;
+                /** @description When nothing moved since `seen`: wait for so many seconds, 0 to 25; 0 by default. */
+                wait?: number;
+                /** @description The `seen` of the answer before. */
+                seen?: number;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperationOutput"];
                 };
             };
             /** @description A problem (RFC 9457) */
