@@ -4,6 +4,7 @@
 //! not as it should be; `plan` says 10 for "there is something to do".
 
 mod ask;
+mod eject;
 mod run;
 mod show;
 #[cfg(test)]
@@ -80,6 +81,12 @@ enum Command {
     Resume,
     /// Try again at once what failed or is quarantined.
     Retry,
+    /// Leave plain files and manifests behind, forget this node's identity, and stop. Works offline.
+    Eject {
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Cron's jobs.
     #[command(subcommand)]
     Job(JobCommand),
@@ -171,6 +178,7 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
         Command::Pause { length, reason } => ask::pause(paths, length, reason),
         Command::Resume => ask::resume(paths),
         Command::Retry => ask::retry(paths),
+        Command::Eject { yes } => eject::run(paths, yes, output),
         Command::Enrol(args) => join_fleet(paths, &args),
         Command::Check(args) => look_for_controllers(paths, &args),
         Command::Simulate(args) => pretend(args),

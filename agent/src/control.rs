@@ -57,6 +57,8 @@ pub enum Request {
     Resume,
     /// Try again what failed or is quarantined.
     Retry,
+    /// Make plain files of what is managed, and stop.
+    Eject,
 }
 
 /// The answer: a value by request, or why not.
@@ -253,6 +255,7 @@ async fn answer(service: &Service, request: Request) -> Answer {
         }
         Request::Resume => reply(Box::pin(handle.resume())).await,
         Request::Retry => reply(Box::pin(handle.retry())).await,
+        Request::Eject => reply(Box::pin(handle.eject())).await,
     }
 }
 

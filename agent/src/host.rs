@@ -16,6 +16,7 @@
 mod apply;
 mod cron;
 mod diff;
+mod eject;
 mod file;
 mod hosts;
 mod inputs;
@@ -28,6 +29,7 @@ mod undo;
 mod validate;
 
 pub use apply::{ApplyError, apply};
+pub use eject::{Ejection, eject};
 pub use inputs::{Facts, Inputs, Removal};
 pub use kept::{keep_ownership, kept_ownership, put_aside, sweep};
 pub use looks::Looks;

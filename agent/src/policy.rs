@@ -110,6 +110,15 @@ impl Ruling {
         }
     }
 
+    /// Returns whether the policy can't be followed.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Malformed(_) => true,
+            Self::Known(_) => false,
+            Self::Observing(inner) => inner.is_malformed(),
+        }
+    }
+
     /// Returns the denied path that a path is, or is below.
     pub fn denied(&self, path: &str) -> Option<&str> {
         match self {

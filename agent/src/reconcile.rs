@@ -12,6 +12,7 @@
 //! is done, `trial` is the rule above, `task` is the loop around them.
 
 mod book;
+mod manifest;
 mod pass;
 mod snapshot;
 mod takeover;
@@ -38,7 +39,7 @@ use lampas_shared::{
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::info;
 
 use self::book::Book;
@@ -106,6 +107,8 @@ struct Bench {
     upstream: OnceLock<Arc<dyn Upstream>>,
     runs: OnceLock<Arc<crate::operation::Runs>>,
     wake: Notify,
+    /// Whether the node was ejected: then the agent stops.
+    ejected: watch::Sender<bool>,
     /// A pass did something: soon there is memory to give back.
     settles: Notify,
 }
@@ -130,6 +133,7 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         upstream: OnceLock::new(),
         runs: OnceLock::new(),
         wake: Notify::new(),
+        ejected: watch::Sender::new(false),
         settles: Notify::new(),
         paths,
     });

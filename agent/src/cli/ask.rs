@@ -27,7 +27,7 @@ pub(super) const NOT_CONVERGED: u8 = 2;
 /// A plan has something to do.
 const CHANGES: u8 = 10;
 
-fn ask<T: DeserializeOwned>(paths: &Paths, request: &Request) -> Result<T, AskError> {
+pub(super) fn ask<T: DeserializeOwned>(paths: &Paths, request: &Request) -> Result<T, AskError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| AskError::Io { path: paths.socket(), source })?;
     runtime.block_on(control::ask(&paths.socket(), request))

@@ -26,6 +26,8 @@ use crate::{
 
 /// How long the tasks may take to end: a pass writes what it is at.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How long an ejected agent lives on, so that who asked for it hears the answer.
+const ANSWER_LEAVES: Duration = Duration::from_secs(1);
 /// Between attempts to open a journal that a full disk keeps closed.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
 /// How often the spool is looked at; a run's record is there in the blink of an eye, nobody waits for it.
@@ -92,6 +94,8 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     handle.set_runs(Arc::clone(&runs));
     tasks.spawn("runs", runs.keep(tasks.stopping()));
     let status = link.status();
+    let (ejected, owner) = (handle.clone(), tasks.clone());
+    tasks.spawn("ejected", async move { stop_when_ejected(ejected, owner).await });
     let service = control::Service {
         handle,
         link: Box::new(move || {
@@ -110,6 +114,19 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     lifecycle::ready(tasks, "keeping this node");
     tasks.stopping().cancelled().await;
     Ok(())
+}
+
+/// Stops the agent once the node is ejected and the answer had time to leave.
+async fn stop_when_ejected(handle: reconcile::Handle, tasks: Tasks) {
+    let stopping = tasks.stopping();
+    // Both arms are cancel-safe: whether it was ejected stays.
+    tokio::select! {
+        () = handle.ejected() => {}
+        () = stopping.cancelled() => return,
+    }
+    tokio::time::sleep(ANSWER_LEAVES).await;
+    info!("this node is ejected; nothing is left to do here");
+    tasks.stop();
 }
 
 /// Opens the journal; waits for room on a full disk. `None` when the agent is to stop before there is any.

@@ -51,6 +51,18 @@ pub fn replace(existing: &[u8], subject: &str, content: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Returns the file with this content in the place of the first block and its markers: what was managed is foreign
+/// from here on. `content` ends with a newline unless it is empty.
+pub fn release(existing: &[u8], content: &[u8]) -> Vec<u8> {
+    let found = scan(existing);
+    let Some(block) = found.blocks.first() else { return existing.to_vec() };
+    let mut out = Vec::with_capacity(existing.len());
+    out.extend_from_slice(&existing[..block.outer.start]);
+    out.extend_from_slice(content);
+    out.extend_from_slice(&existing[block.outer.end..]);
+    out
+}
+
 /// Returns the foreign bytes: all but markers and what stands between them.
 pub fn foreign(existing: &[u8]) -> Vec<u8> {
     replace(existing, "", b"")
