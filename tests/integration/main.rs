@@ -11,7 +11,6 @@ mod drift;
 mod enrol;
 mod full_disk;
 mod hung;
-mod hung;
 mod mariadb;
 mod real_cut_off;
 mod real_effects;
