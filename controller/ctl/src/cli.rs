@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod fleet;
+mod operation;
 mod takeover;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use access::{ApiTokenCommand, AuditArgs, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
 pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, ObjectCommand,
     RolloutCommand, RolloutOrderArgs};
+pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
 
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     /// Runs of cron jobs: list, show; the next runs of a schedule
     #[command(subcommand)]
     Job(JobCommand),
+    /// Run a command or a script on a selection; list, show, output, cancel, again
+    Run(Box<RunArgs>),
     /// Users: list, create, update, remove
     #[command(subcommand)]
     User(UserCommand),

@@ -10,6 +10,7 @@ mod drift;
 mod job;
 mod node;
 mod object;
+mod operation;
 mod plan;
 mod progress;
 mod rollout;
@@ -101,6 +102,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Eject(args) => takeover::eject(context, &args).await,
         Command::Drift(command) => drift::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
+        Command::Run(args) => operation::run(context, *args).await,
         Command::User(command) => access::user(context, command).await,
         Command::ApiToken(command) => access::api_token(context, command).await,
         Command::Audit(args) => audit::list(context, args).await,

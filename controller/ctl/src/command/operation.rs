@@ -1,0 +1,542 @@
+//! Operations: commands and scripts on a selection, their output as it comes, and the exit code that follows.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal as _, Write as _},
+};
+
+use lampas_api::{
+    Operation, OperationNode, OperationOutput, OperationPreview, OperationSummary, OutputGroup, OutputPiece,
+};
+use lampas_shared::{
+    id::RunId,
+    operation::{Away, Limits, OperationSpec, OperationState, OutputStream, ParameterName, RunState, Strategy, Work},
+};
+use reqwest::Method;
+
+use super::{CommandError, Context, show};
+use crate::{
+    cli::{RunArgs, RunCommand, StartArgs},
+    client::{CallError, encode},
+    output::{self, count, time},
+};
+
+/// How long one call waits for news.
+const WAIT_SECS: &str = "20";
+
+/// Runs `lampasctl run …`.
+pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, CommandError> {
+    let client = &context.client;
+    match args.command {
+        None => start(context, args.start).await,
+        Some(RunCommand::List { state, node, list }) => {
+            show(context, &list, async || {
+                let query = [("state", state.as_deref()), ("node", node.as_deref())];
+                let page = client.pages::<OperationSummary>("/operations", &query, list.max.or(Some(50))).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("nothing was run yet; try: lampasctl run --on fleet -- uptime");
+                } else {
+                    let rows = page.items.iter().map(row).collect();
+                    output::table(&[">RUN", "STARTED", "STATE", "NODES", "BY", "WHAT"], rows);
+                }
+                Ok(())
+            })
+            .await
+        }
+        Some(RunCommand::Show { operation }) => {
+            let (operation, nodes) = both(context, &operation).await?;
+            if context.is_json() {
+                output::json(&serde_json::json!({ "operation": operation, "nodes": nodes }));
+            } else {
+                describe(context, &operation, &nodes);
+            }
+            Ok(0)
+        }
+        Some(RunCommand::Output { operation, node, group }) => {
+            let (operation, nodes) = both(context, &operation).await?;
+            let only = match &node {
+                None => None,
+                Some(name) => {
+                    let found = nodes.iter().find(|n| n.node.name == *name || n.node.id.to_string() == *name);
+                    Some(found.ok_or_else(|| CommandError::Usage(format!("it does not run on {name}")))?.run)
+                }
+            };
+            if group {
+                follow(context, &operation, &nodes, only, Shown::Nothing).await?;
+                print_groups(context, &operation).await?;
+            } else {
+                follow(context, &operation, &nodes, only, Shown::Lines).await?;
+            }
+            Ok(0)
+        }
+        Some(RunCommand::Cancel { operation }) => {
+            client.act(Method::POST, &format!("/operations/{}/cancel", encode(&operation))).await?;
+            output::note(format!("operation {operation} is being ended; see: lampasctl run show {operation}"));
+            Ok(0)
+        }
+        Some(RunCommand::Again { operation, detach }) => {
+            let key = uuid::Uuid::new_v4().to_string();
+            let path = format!("/operations/{}/again", encode(&operation));
+            let begun: Operation = client.post_once(&path, &key, &()).await?;
+            after_start(context, begun, detach, false).await
+        }
+    }
+}
+
+async fn start(context: &Context, args: StartArgs) -> Result<u8, CommandError> {
+    let (detach, group, plan) = (args.detach, args.group, args.plan);
+    let spec = spec(args)?;
+    if plan {
+        let preview: OperationPreview = context.client.send_json(Method::POST, "/operations/preview", &spec).await?;
+        return Ok(print_preview(context, &preview));
+    }
+    let key = uuid::Uuid::new_v4().to_string();
+    let begun: Operation = context.client.post_once("/operations", &key, &spec).await?;
+    after_start(context, begun, detach, group).await
+}
+
+fn spec(args: StartArgs) -> Result<OperationSpec, CommandError> {
+    let work = match args.script {
+        Some(name) => {
+            let mut parameters = BTreeMap::new();
+            for parameter in &args.parameters {
+                let Some((name, value)) = parameter.split_once('=') else {
+                    return Err(CommandError::Usage(format!("--param {parameter}: write it as NAME=VALUE")));
+                };
+                parameters.insert(ParameterName::parse(name)?, value.to_owned());
+            }
+            Work::Script { name: name.parse()?, arguments: args.argv, parameters }
+        }
+        None if args.argv.is_empty() => {
+            let text =
+                "say what to run: lampasctl run --on role:app -- df -h /var, or lampasctl run SCRIPT --on role:app";
+            return Err(CommandError::Usage(text.into()));
+        }
+        None if !args.parameters.is_empty() => {
+            return Err(CommandError::Usage("--param goes with a script; a command has its arguments".into()));
+        }
+        None => Work::Command { argv: args.argv },
+    };
+    let away = match (args.queue, args.expire) {
+        (Some(secs), _) => {
+            Away::Queue { until: output::now().plus_ms(i64::try_from(secs).unwrap_or(i64::MAX / 1000) * 1000) }
+        }
+        (None, true) => Away::Expire,
+        (None, false) => Away::Skip,
+    };
+    Ok(OperationSpec {
+        work,
+        on: args.on.iter().map(|on| on.parse()).collect::<Result<_, _>>()?,
+        user: args.user.parse()?,
+        limits: Limits {
+            timeout_secs: u32::try_from(args.time_limit).unwrap_or(u32::MAX),
+            output_bytes: args.output_limit,
+        },
+        strategy: Strategy {
+            concurrency: args.concurrency,
+            canary: args.canary.unwrap_or(0),
+            then_percent: args.then.unwrap_or(100),
+            stop_after: args.max_failures,
+        },
+        away,
+        reason: args.reason,
+        rehearse: args.rehearse,
+    })
+}
+
+async fn after_start(context: &Context, begun: Operation, detach: bool, group: bool) -> Result<u8, CommandError> {
+    let number = begun.summary.number;
+    if detach {
+        if context.is_json() {
+            output::json(&begun);
+        } else {
+            let nodes = count(u64::from(begun.summary.runs.total), "node");
+            output::line(format!("run {number} is on its way to {nodes} · {}", link(context, number)));
+            output::note(format!("follow it with: lampasctl run output {number}"));
+        }
+        return Ok(0);
+    }
+    let path = format!("/operations/{number}/nodes");
+    let nodes = context.client.pages::<OperationNode>(&path, &[], None).await?.items;
+    let shown = if context.is_json() || group { Shown::Nothing } else { Shown::Lines };
+    // Cancel-safe: what was not printed is asked for again.
+    let ended = tokio::select! {
+        followed = follow(context, &begun, &nodes, None, shown) => { followed?; true }
+        left = interrupted(context, number) => { left?; false }
+    };
+    if !ended {
+        output::note(format!("run {number} goes on; follow it with: lampasctl run output {number}"));
+        return Ok(3);
+    }
+    let (operation, nodes) = both(context, &number.to_string()).await?;
+    if context.is_json() {
+        let groups: Vec<OutputGroup> = context.client.get(&format!("/operations/{number}/groups"), &[]).await?;
+        output::json(&serde_json::json!({ "operation": operation, "nodes": nodes, "groups": groups }));
+    } else {
+        if group {
+            print_groups(context, &operation).await?;
+        }
+        conclude(context, &operation, &nodes).await?;
+    }
+    Ok(exit_code(&operation))
+}
+
+/// Waits for Ctrl-C, and asks what it means: the end of the operation, or of this program alone.
+async fn interrupted(context: &Context, number: u64) -> Result<(), CommandError> {
+    loop {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return std::future::pending().await;
+        }
+        if !std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        eprint!("\nrun {number} is under way: [c]ancel it on all nodes, [l]eave it alone, or Enter to go on? ");
+        let _ = std::io::stderr().flush();
+        let asked = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            std::io::stdin().read_line(&mut answer).map(|_| answer)
+        });
+        // Cancel-safe: a second Ctrl-C leaves it alone.
+        let answer = tokio::select! {
+            answer = asked => answer.ok().and_then(Result::ok).unwrap_or_default(),
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        };
+        match answer.trim() {
+            "c" | "C" => {
+                context.client.act(Method::POST, &format!("/operations/{number}/cancel")).await?;
+                output::note("cancelling …");
+            }
+            "l" | "L" => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+async fn both(context: &Context, which: &str) -> Result<(Operation, Vec<OperationNode>), CommandError> {
+    let path = format!("/operations/{}", encode(which));
+    let operation: Operation = context.client.get(&path, &[]).await?;
+    let nodes = context.client.pages::<OperationNode>(&format!("{path}/nodes"), &[], None).await?.items;
+    Ok((operation, nodes))
+}
+
+/// What is printed while an operation is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Lines,
+    Nothing,
+}
+
+/// Follows the output until nothing more comes.
+async fn follow(
+    context: &Context,
+    operation: &Operation,
+    nodes: &[OperationNode],
+    only: Option<RunId>,
+    shown: Shown,
+) -> Result<(), CommandError> {
+    let names: BTreeMap<RunId, &str> = nodes.iter().map(|n| (n.run, n.node.name.as_str())).collect();
+    let width = names.values().map(|n| n.chars().count()).max().unwrap_or(0);
+    let mut lines = Lines { names, width: if only.is_some() { 0 } else { width }, open: BTreeMap::new() };
+    let path = format!("/operations/{}/output", operation.summary.id);
+    let run = only.map(|r| r.to_string());
+    let (mut after, mut seen) = (0_u64, None::<u64>);
+    loop {
+        let (after_text, seen_text) = (after.to_string(), seen.map(|s| s.to_string()));
+        let query = [
+            ("after", Some(after_text.as_str())),
+            ("run", run.as_deref()),
+            ("wait", Some(WAIT_SECS)),
+            ("seen", seen_text.as_deref()),
+        ];
+        let answer: OperationOutput = match context.client.get(&path, &query).await {
+            // A controller that is restarted is waited for: the operation goes on without it.
+            Err(CallError::Unreachable { .. }) if seen.is_some() => {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                continue;
+            }
+            answer => answer?,
+        };
+        if shown == Shown::Lines {
+            answer.pieces.iter().for_each(|piece| lines.take(piece));
+        }
+        let is_idle = answer.pieces.is_empty();
+        after = answer.next;
+        seen = Some(answer.seen);
+        if answer.is_complete && is_idle {
+            if shown == Shown::Lines {
+                lines.finish();
+            }
+            return Ok(());
+        }
+    }
+}
+
+/// Lines of many nodes: each is printed when it is whole, with the node's name before it.
+struct Lines<'a> {
+    names: BTreeMap<RunId, &'a str>,
+    width: usize,
+    open: BTreeMap<RunId, Open>,
+}
+
+/// What a node has written of a line, per stream, and up to where it was heard.
+#[derive(Default)]
+struct Open {
+    at: u64,
+    partial: BTreeMap<OutputStream, Vec<u8>>,
+}
+
+impl Lines<'_> {
+    fn take(&mut self, piece: &OutputPiece) {
+        let Some(bytes) = decode(&piece.data) else { return };
+        let at = self.open.entry(piece.run).or_default().at;
+        if piece.start > at {
+            self.print(piece.run, OutputStream::Agent, &format!("… {} bytes are left out here …", piece.start - at));
+        }
+        let open = self.open.entry(piece.run).or_default();
+        open.at = piece.start + bytes.len() as u64;
+        let partial = open.partial.entry(piece.stream).or_default();
+        partial.extend_from_slice(&bytes);
+        let mut whole = Vec::new();
+        while let Some(end) = partial.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = partial.drain(..=end).collect();
+            whole.push(String::from_utf8_lossy(&line).into_owned());
+        }
+        // A line without an end must not fill the memory.
+        if partial.len() > 64 << 10 {
+            whole.push(String::from_utf8_lossy(&std::mem::take(partial)).into_owned());
+        }
+        for line in whole {
+            self.print(piece.run, piece.stream, &line);
+        }
+    }
+
+    fn finish(&mut self) {
+        for (run, open) in std::mem::take(&mut self.open) {
+            for (stream, partial) in open.partial {
+                if !partial.is_empty() {
+                    self.print(run, stream, &String::from_utf8_lossy(&partial));
+                }
+            }
+        }
+    }
+
+    fn print(&self, run: RunId, stream: OutputStream, line: &str) {
+        let text = plain(line);
+        if self.width == 0 {
+            output::line(text);
+            return;
+        }
+        let name = self.names.get(&run).copied().unwrap_or("?");
+        let mark = match stream {
+            OutputStream::Stdout => '│',
+            OutputStream::Stderr => '┆',
+            OutputStream::Agent => '·',
+        };
+        output::line(format!("{name:<width$} {mark} {text}", width = self.width));
+    }
+}
+
+fn decode(data: &str) -> Option<Vec<u8>> {
+    base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).ok()
+}
+
+/// Takes terminal sequences and the end of the line out; of what a carriage return overwrote the last stays.
+fn plain(line: &str) -> String {
+    let line = line.trim_end_matches(['\n', '\r']);
+    let line = line.rsplit('\r').next().unwrap_or_default();
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            // CSI: parameters, then one final byte (ECMA-48, 5.4).
+            Some('[') => while chars.next().is_some_and(|c| !('\u{40}'..='\u{7e}').contains(&c)) {},
+            // OSC: to its terminator.
+            Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
+            _ => {}
+        }
+    }
+    out
+}
+
+async fn print_groups(context: &Context, operation: &Operation) -> Result<(), CommandError> {
+    let path = format!("/operations/{}/groups", operation.summary.id);
+    let groups: Vec<OutputGroup> = context.client.get(&path, &[]).await?;
+    if context.is_json() {
+        output::json(&groups);
+        return Ok(());
+    }
+    for group in &groups {
+        let names: Vec<&str> = group.nodes.iter().map(|n| n.name.as_str()).collect();
+        let same = if names.len() > 1 { " (identical)" } else { "" };
+        let detail = if group.detail.is_empty() { String::new() } else { format!(": {}", group.detail) };
+        output::line(format!("{}{same}  {}{detail}", names.join(", "), run_state(group.state)));
+        for line in group.text.as_deref().unwrap_or_default().lines() {
+            output::line(format!("    {}", plain(line)));
+        }
+    }
+    Ok(())
+}
+
+/// The last line: how many succeeded, and who wrote the same.
+async fn conclude(context: &Context, operation: &Operation, nodes: &[OperationNode]) -> Result<(), CommandError> {
+    for node in nodes.iter().filter(|n| n.state != RunState::Succeeded) {
+        let detail = if node.detail.is_empty() { String::new() } else { format!("   {}", node.detail) };
+        output::line(format!("  {}  {}{detail}", node.node.name, run_state(node.state)));
+    }
+    let runs = operation.summary.runs;
+    let mut parts = vec![count(u64::from(runs.total), "node"), format!("{} ok", runs.succeeded)];
+    let others = [
+        (runs.failed, "failed"),
+        (runs.timed_out, "timed out"),
+        (runs.cancelled, "cancelled"),
+        (runs.skipped, "skipped"),
+        (runs.expired, "expired"),
+        (runs.refused, "refused"),
+        (runs.lost, "lost"),
+        (runs.queued + runs.running, "under way"),
+    ];
+    parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
+    if operation.may_read_output {
+        let path = format!("/operations/{}/groups", operation.summary.id);
+        let groups: Vec<OutputGroup> = context.client.get(&path, &[]).await?;
+        for group in groups.iter().filter(|g| g.nodes.len() > 1 && g.output_bytes > 0) {
+            let names: Vec<&str> = group.nodes.iter().take(8).map(|n| n.name.as_str()).collect();
+            let more =
+                if group.nodes.len() > 8 { format!(" and {} more", group.nodes.len() - 8) } else { String::new() };
+            parts.push(format!("identical output on {}{more}", names.join(", ")));
+        }
+    }
+    output::line(format!("  {} · {}", parts.join(" · "), link(context, operation.summary.number)));
+    if exit_code(operation) == 2 {
+        output::note(format!("  again where it did not succeed: lampasctl run again {}", operation.summary.number));
+    }
+    Ok(())
+}
+
+fn exit_code(operation: &Operation) -> u8 {
+    let runs = operation.summary.runs;
+    match operation.summary.state {
+        OperationState::Running => 3,
+        _ if runs.succeeded == runs.total => 0,
+        _ => 2,
+    }
+}
+
+fn link(context: &Context, number: u64) -> String {
+    format!("{}/operations/{number}", context.client.server())
+}
+
+fn print_preview(context: &Context, preview: &OperationPreview) -> u8 {
+    if context.is_json() {
+        output::json(preview);
+        return u8::from(!preview.problems.is_empty());
+    }
+    output::line(format!(
+        "{}   {}, {} connected",
+        preview.title,
+        count(preview.total.into(), "node"),
+        preview.connected
+    ));
+    for node in &preview.nodes {
+        let state = output::state(if node.is_connected { "online" } else { "offline" });
+        let problem = if node.problem.is_empty() { String::new() } else { format!("   {}", node.problem) };
+        output::line(format!("  {}  {state}{problem}", node.node.name));
+    }
+    for parameter in &preview.parameters {
+        let default = parameter.default.as_deref().map(|d| format!(" = {d}")).unwrap_or_default();
+        let need = if parameter.required { " (required)" } else { "" };
+        output::line(format!("  --param {}{default}{need}   {}", parameter.name, parameter.help));
+    }
+    for problem in &preview.problems {
+        output::note(problem);
+    }
+    u8::from(!preview.problems.is_empty())
+}
+
+fn describe(context: &Context, operation: &Operation, nodes: &[OperationNode]) {
+    let summary = &operation.summary;
+    output::line(format!("run {}  {}  {}", summary.number, operation_state(summary.state), summary.title));
+    output::line(format!(
+        "  on {} as {}, by {} {}{}",
+        summary.on.join(", "),
+        summary.user,
+        summary.author,
+        time(summary.created_at),
+        if summary.rehearse { ", as a rehearsal" } else { "" }
+    ));
+    if !summary.reason.is_empty() {
+        output::line(format!("  {}", summary.reason));
+    }
+    if let Some(by) = &operation.cancelled_by {
+        output::line(format!("  cancelled by {by}"));
+    }
+    let row = |node: &OperationNode| {
+        let took = node.started_at.zip(node.ended_at).map(|(s, e)| format!("{:.1} s", e.since(s) as f64 / 1000.0));
+        vec![
+            node.node.name.clone(),
+            run_state(node.state),
+            took.unwrap_or_default(),
+            node.output_bytes.to_string(),
+            node.detail.clone(),
+        ]
+    };
+    output::table(&["NODE", "STATE", ">TOOK", ">BYTES", "DETAIL"], nodes.iter().map(row).collect());
+    output::note(format!("output: lampasctl run output {} · {}", summary.number, link(context, summary.number)));
+}
+
+fn row(summary: &OperationSummary) -> Vec<String> {
+    let runs = summary.runs;
+    vec![
+        summary.number.to_string(),
+        time(summary.created_at),
+        operation_state(summary.state),
+        format!("{}/{}", runs.succeeded, runs.total),
+        summary.author.clone(),
+        if summary.rehearse { format!("{} (rehearsal)", summary.title) } else { summary.title.clone() },
+    ]
+}
+
+fn operation_state(state: OperationState) -> String {
+    match state {
+        OperationState::Running => "◐ running".into(),
+        OperationState::Succeeded => "● succeeded".into(),
+        OperationState::Failed => "■ failed".into(),
+        OperationState::Cancelled => "○ cancelled".into(),
+    }
+}
+
+fn run_state(state: RunState) -> String {
+    let shape = match state {
+        RunState::Queued => '◌',
+        RunState::Running => '◐',
+        RunState::Succeeded => '●',
+        RunState::Failed | RunState::TimedOut => '■',
+        RunState::Refused | RunState::Lost => '▲',
+        RunState::Cancelled | RunState::Skipped | RunState::Expired => '○',
+    };
+    format!("{shape} {}", state.as_str().replace('_', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_sequences_of_a_node_do_not_reach_the_terminal() {
+        for (line, expected) in [
+            ("\u{1b}[31mred\u{1b}[0m\n", "red"),
+            ("10%\r50%\r100%\n", "100%"),
+            ("a\u{1b}]0;title\u{7}b", "ab"),
+            ("dos\r\n", "dos"),
+            ("cut \u{1b}[3", "cut "),
+        ] {
+            assert_eq!(plain(line), expected, "{line:?}");
+        }
+    }
+}
