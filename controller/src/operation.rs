@@ -9,6 +9,7 @@
 pub(crate) mod api;
 mod collect;
 mod drive;
+mod gate;
 mod output;
 mod service;
 mod store;

@@ -95,7 +95,6 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let keep = &config.retention;
     let keep = Keep { events_days: keep.events_days, runs_days: keep.runs_days, drift_days: keep.drift_days };
     background::start(db.clone(), controller, keep, tasks).await?;
-    rollout::driver::start(changes.clone(), Arc::new(rollout::driver::NoGates), tasks);
     let members = Arc::new(Members::new(desired.clone(), ingest, controller));
     let parts = Parts { source: members.clone(), members, admission: Arc::new(enrolments.clone()) };
     let link = LinkConfig {
@@ -109,6 +108,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
 
     let services = Services { db: db.clone(), gate: door, desired, changes, enrolments, reachable };
     let app = App::new(config, tasks.clone(), services);
+    rollout::driver::start(app.changes.clone(), Arc::new(app.operations.clone()), tasks);
     listener.serve(&app, tasks)?;
     Ok(Running { app, address, db })
 }

@@ -163,7 +163,7 @@ impl Operations {
     pub(crate) async fn begin(
         &self,
         spec: OperationSpec,
-        only: Option<(OperationId, Vec<NodeId>)>,
+        only: Option<(Option<OperationId>, Vec<NodeId>)>,
         who: &Starting,
     ) -> Result<OperationRow, OperationError> {
         let now = clock::now();
@@ -173,7 +173,7 @@ impl Operations {
         {
             return Ok(found);
         }
-        let (again_of, only) = only.map_or((None, None), |(of, nodes)| (Some(of), Some(nodes)));
+        let (again_of, only) = only.map_or((None, None), |(of, nodes)| (of, Some(nodes)));
         let selected = self.select(&spec, only.as_deref()).await?;
         if let Some(problem) = selected.problems.into_iter().next() {
             return Err(OperationError::Refused(problem));
@@ -250,7 +250,7 @@ impl Operations {
             // For as long as it waited the first time.
             *until = clock::now().plus_ms(until.since(row.created_at).max(60_000));
         }
-        self.begin(spec, Some((row.id, failed)), who).await
+        self.begin(spec, Some((Some(row.id), failed)), who).await
     }
 
     /// Says what an operation would run on.
@@ -466,7 +466,7 @@ impl Operations {
         Ok(Page { items, next, total: None })
     }
 
-    async fn all_nodes(&self, id: OperationId) -> Result<Vec<OperationNode>, OperationError> {
+    pub(super) async fn all_nodes(&self, id: OperationId) -> Result<Vec<OperationNode>, OperationError> {
         self.db()
             .read(|mut tx| async move {
                 let rows = store::nodes(&mut tx, id, None, u32::MAX).await?;

@@ -47,16 +47,6 @@ pub(crate) trait Gates: Send + Sync + 'static {
     fn ask(&self, question: Question) -> BoxFuture<'_, Result<Verdict, Fault>>;
 }
 
-/// Where nothing can run a gate: the rollout stops at its deadline and says so.
-#[derive(Debug)]
-pub(crate) struct NoGates;
-
-impl Gates for NoGates {
-    fn ask(&self, _: Question) -> BoxFuture<'_, Result<Verdict, Fault>> {
-        Box::pin(async { Err(Fault::lasting("gates.unavailable", "no operations here")) })
-    }
-}
-
 /// Starts the task.
 pub(crate) fn start(changes: Changes, gates: Arc<dyn Gates>, tasks: &Tasks) {
     let stopping = tasks.stopping();
