@@ -131,6 +131,9 @@ pub(crate) async fn give(
         query.build().persistent(false).execute(tx.conn()).await?;
     }
     if let Some(change) = change {
+        // A node that observes is told, and is nobody's to wait for: it writes nothing before it is taken over.
+        let observing = crate::takeover::observing(tx).await?;
+        let rows: Vec<_> = rows.into_iter().filter(|(node, _)| !observing.contains(node)).collect();
         let columns = ["change_id", "node", "epoch", "counter", "hash", "state", "message", "updated_ms"];
         insert_many(tx, "change_node", &columns, "", &rows, |b, (node, (generation, hash, _))| {
             b.push_bind(change.to_string())
