@@ -118,3 +118,27 @@ fn slow_a_wave_whose_node_is_away_ends_by_its_deadline() -> Result<()> {
     assert_eq!(away.read("/etc/motd")?, "old\n");
     Ok(())
 }
+
+#[test]
+fn gates_are_asked_on_the_wave_and_one_that_says_no_puts_it_back() -> Result<()> {
+    let controller = Controller::start()?;
+    let nodes = [controller.node("web-1", "app")?, controller.node("web-2", "app")?];
+    let with_gate = |gate: &str, text: &str| {
+        let args = ["apply", "-f", "-", "--canary", "1", "--gate", gate, "--gate-user", "root", "--wait"];
+        controller.ctl_with(&args, &motd(text))
+    };
+    let applied = with_gate("/bin/true 'with a quoted argument'", "old")?;
+    assert_eq!(applied.code, 0, "{applied:#?}");
+    let asked = controller.json(&["run", "list"])?;
+    assert_eq!(asked["items"].as_array().map(Vec::len), Some(2), "one operation a wave: {asked:#}");
+    let applied = with_gate("/bin/false", "new")?;
+    assert_eq!(applied.code, 2, "{applied:#?}");
+    assert!(applied.out.contains("a gate says no: /bin/false on web-"), "{applied:#?}");
+    for node in &nodes {
+        wait_for("what stood before", || {
+            let text = node.read("/etc/motd").map_err(|e| e.to_string())?;
+            if text == "old\n" { Ok(()) } else { Err(text) }
+        });
+    }
+    Ok(())
+}
