@@ -87,11 +87,8 @@ fn warning(field: &str, message: impl Into<String>) -> Finding {
 /// file.
 fn job_findings(job: &CronJob, scope: &Scope) -> Vec<Finding> {
     let mut found = Vec::new();
-    for name in ["CRON_TZ", "TZ"] {
-        if job.environment.keys().any(|n| n.as_str() == name) {
-            let field = "environment";
-            found.push(warning(field, format!("{name} does not change when the job runs: set its time zone instead")));
-        }
+    if job.environment.keys().any(|n| n.as_str() == "TZ") {
+        found.push(warning("environment", "TZ does not change when the job runs: set its time zone instead"));
     }
     if job.environment.values().any(|value| value.contains('$')) {
         found.push(warning("environment", "cron does not expand variables: '$' stays as it is"));
@@ -284,10 +281,7 @@ mod tests {
         assert_eq!(job(&|_| {}), []);
         assert_eq!(job(&|raw| raw["body"]["schedule"] = "0 9 13 * 5".into()), one("schedule", None));
         assert_eq!(job(&|raw| raw["body"]["schedule"] = "@daily".into()), one("schedule", None));
-        assert_eq!(
-            job(&|raw| raw["body"]["environment"] = serde_json::json!({"CRON_TZ": "UTC"})),
-            one("environment", None)
-        );
+        assert_eq!(job(&|raw| raw["body"]["environment"] = serde_json::json!({"TZ": "UTC"})), one("environment", None));
         assert_eq!(job(&|raw| raw["body"]["command"] = "mail me%hello".into()), one("command", Some(8)));
         assert_eq!(job(&|raw| raw["body"]["command"] = "date +%F".into()), []);
         let on_one_node = |raw: &mut serde_json::Value| {
@@ -309,7 +303,7 @@ mod tests {
         assert_eq!(file("/etc/cron.d/no.dot", "1 2 * * * root true\n"), [("path".to_owned(), None, None)]);
         assert_eq!(
             file("/etc/cron.d/ok", "CRON_TZ=UTC\n1 2 3 * 5 root date +%F"),
-            [content(1, None), content(2, None), content(2, Some(25)), content(2, Some(27))]
+            [content(1, None), content(2, None), content(2, Some(22)), content(2, Some(24))]
         );
         assert_eq!(file("/var/spool/cron/crontabs/www-data", "1 2 * * * root true\n"), []);
         assert_eq!(file("/etc/other", "no table"), []);
