@@ -92,6 +92,13 @@ const role = createRoute({
   component: lazyRouteComponent(() => import('@/features/fleet/RolePage')),
 });
 
+const compareRole = createRoute({
+  getParentRoute: () => app,
+  path: '/roles/$role/compare',
+  validateSearch: (search: Search) => texts(search, 'show'),
+  component: lazyRouteComponent(() => import('@/features/takeover/ComparePage')),
+});
+
 const config = createRoute({
   getParentRoute: () => app,
   path: '/config',
@@ -186,7 +193,7 @@ const nothing = createRoute({ getParentRoute: () => app, path: '$', component: N
 const tree = rootRoute.addChildren([
   setup,
   signIn,
-  app.addChildren([overview, nodes, node, roles, role, config, newObject, importManifest, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -34,6 +34,9 @@ pub(super) fn print(change: &Change) {
         };
         output::line(format!("    {shown}{}", if names.len() > 1 { " (identical)" } else { "" }));
         group.actions.iter().for_each(action);
+        if group.actions.is_empty() {
+            output::line("      nothing is written: it stands there as desired");
+        }
     }
     for node in &plan.unplanned {
         output::line(format!("    {}: not planned, {}", node.node.name, node.reason));

@@ -55,6 +55,13 @@ export const nodeResourcesQuery = (node: string) =>
 export const nodeActivityQuery = (node: string) =>
   queryOptions({ queryKey: ['activity', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/activity', { params: { path: { node }, query: { limit: 50 } } })) });
 
+/** What stands unmanaged on the nodes of a role, asked of the nodes themselves: not again by itself. */
+export const compareQuery = (role: string) =>
+  queryOptions({ queryKey: ['compare', role], queryFn: () => take(api.GET('/api/v1/roles/{role}/compare', { params: { path: { role } } })), staleTime: Infinity, gcTime: 300_000, retry: false });
+
+export const takeOverQuery = (node: string) =>
+  queryOptions({ queryKey: ['nodes', 'manage', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/manage', { params: { path: { node } } })), gcTime: 0, retry: false });
+
 export const rolesQuery = queryOptions({ queryKey: ['roles'], queryFn: async () => (await take(api.GET('/api/v1/roles'))).items });
 
 export const roleQuery = (role: string) =>

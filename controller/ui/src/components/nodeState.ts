@@ -5,11 +5,14 @@ interface Stateful {
   state: string;
   config: string;
   is_revoked?: boolean;
+  is_observing?: boolean;
+  ejected_at?: string | null;
 }
 
 export function nodeState(node: Stateful): string {
+  if (node.ejected_at != null) return 'ejected';
   if (node.is_revoked === true) return 'revoked';
   if (node.state === 'offline') return 'offline';
   if (node.state === 'stale' && look(node.config).weight < 2) return 'stale';
-  return node.config;
+  return node.is_observing === true ? 'observing' : node.config;
 }

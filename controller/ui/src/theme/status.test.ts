@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { look } from './status';
 
 it.each([
-  [['converged', 'applying', 'waiting', 'drifted', 'blocked', 'failed', 'paused', 'offline']],
+  [['converged', 'applying', 'waiting', 'drifted', 'blocked', 'failed', 'paused', 'offline', 'observing']],
   [['online', 'stale', 'offline']],
   [['draft', 'rolling', 'done', 'abandoned']],
 ])('%j have a shape each', (states) => {

@@ -1,7 +1,7 @@
 // The one table of states: colour, shape and word. Everything that shows a state goes through it, so that the same
 // state looks the same on a tile of the fleet map, in a list and on a node's page, and never by colour alone.
 
-export type Shape = 'disc' | 'half' | 'dashed' | 'diamond' | 'triangle' | 'square' | 'ring' | 'bars' | 'check' | 'cross' | 'dash';
+export type Shape = 'disc' | 'half' | 'dashed' | 'diamond' | 'triangle' | 'square' | 'ring' | 'bars' | 'eye' | 'check' | 'cross' | 'dash';
 export type Tone = 'green' | 'blue' | 'slate' | 'violet' | 'amber' | 'red' | 'grey';
 
 export interface Look {
@@ -22,10 +22,12 @@ const table = {
   blocked: { tone: 'amber', shape: 'triangle', word: 'blocked', weight: 2 },
   failed: { tone: 'red', shape: 'square', word: 'failed', weight: 3 },
   paused: { tone: 'slate', shape: 'bars', word: 'paused', weight: 1 },
+  observing: { tone: 'blue', shape: 'eye', word: 'observing', weight: 0 },
   // link of a node
   online: { tone: 'green', shape: 'disc', word: 'online', weight: 0 },
   stale: { tone: 'amber', shape: 'triangle', word: 'stale', weight: 1 },
   offline: { tone: 'grey', shape: 'ring', word: 'offline', weight: 2 },
+  ejected: { tone: 'grey', shape: 'dash', word: 'ejected', weight: 0 },
   revoked: { tone: 'red', shape: 'cross', word: 'revoked', weight: 1 },
   // way of a change
   draft: { tone: 'slate', shape: 'dashed', word: 'draft', weight: 0 },

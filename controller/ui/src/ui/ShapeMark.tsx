@@ -24,6 +24,12 @@ const drawings: Record<Shape, React.ReactNode> = {
   triangle: <path d="M6 1 11.4 10.8H.6z" fill="currentColor" />,
   square: <rect x="1.4" y="1.4" width="9.2" height="9.2" rx="1" fill="currentColor" />,
   ring: <circle cx="6" cy="6" r="4.2" {...line} />,
+  eye: (
+    <>
+      <circle cx="6" cy="6" r="4.4" {...line} />
+      <circle cx="6" cy="6" r="1.8" fill="currentColor" />
+    </>
+  ),
   bars: <path d="M3.8 2v8M8.2 2v8" {...line} strokeWidth={2.2} />,
   check: <path d="M1.8 6.4 4.8 9.4 10.2 3" {...line} strokeWidth={2} />,
   cross: <path d="M2.4 2.4l7.2 7.2M9.6 2.4 2.4 9.6" {...line} strokeWidth={2} />,

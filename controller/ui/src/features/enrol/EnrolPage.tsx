@@ -1,6 +1,6 @@
 // Enrol a node: roles, name, life → one command to copy → waiting → connected, live.
 import { useState } from 'react';
-import { Button, Group, NumberInput, Select, TagsInput, TextInput } from '@mantine/core';
+import { Button, Checkbox, Group, NumberInput, Select, TagsInput, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { rolesQuery } from '@/api/queries';
@@ -39,9 +39,10 @@ function Form({ onMade }: { onMade: (made: EnrolTokenCreated) => void }) {
   const [uses, setUses] = useState(1);
   const [cidr, setCidr] = useState('');
   const [labels, setLabels] = useState<string[]>([]);
+  const [observe, setObserve] = useState(false);
   const [isMore, setMore] = useState(false);
   const make = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/enrolment-tokens', { body: { roles, labels: parseLabels(labels), ttl_secs: Number(ttl), uses, ...(node === '' ? {} : { node }), ...(cidr === '' ? {} : { cidr }) } })),
+    mutationFn: () => take(api.POST('/api/v1/enrolment-tokens', { body: { roles, labels: parseLabels(labels), ttl_secs: Number(ttl), uses, observe, ...(node === '' ? {} : { node }), ...(cidr === '' ? {} : { cidr }) } })),
     onSuccess: async (made) => {
       onMade(made);
       await client.invalidateQueries({ queryKey: ['enrol'] });
@@ -68,6 +69,7 @@ function Form({ onMade }: { onMade: (made: EnrolTokenCreated) => void }) {
             </>
           )}
         </div>
+        <Checkbox checked={observe} onChange={(event) => { setObserve(event.currentTarget.checked); }} label="Only observe at first" description="For a server that is in use: nothing is written there until you have compared it, imported what you want to keep, and taken it over" />
         {!isMore && <button type="button" className="link" onClick={() => { setMore(true); }}>More: several uses, network, labels</button>}
         <Failure error={make.error} />
         <Group gap={8}>

@@ -28,7 +28,7 @@ export function NodeEnd({ node, act, onClose }: { node: Node; act: 'revoke' | 'r
       {isRevoke ? (
         <p>Its connection ends within a second, and it can't come back without a new enrolment token. What is in force on it ({node.resources} resources) stays on its disk and its cron jobs go on.</p>
       ) : (
-        <p>The node, its reports and its certificate are forgotten. What is in force on it stays on its disk. To leave plain files behind, run <code>lampasctl eject --node {node.name}</code> first.</p>
+        <p>The node, its reports and its certificate are forgotten. What is in force on it stays on its disk. To leave plain files behind, eject it first.</p>
       )}
     </ConfirmByName>
   );

@@ -25,6 +25,8 @@ import { toast, toastFailure } from '@/ui/toast';
 import type { NodeTab } from '@/routes';
 import { NodeFactsCard } from './NodeFactsCard';
 import { NodeEdit } from './NodeEdit';
+import { EjectDialog } from '@/features/takeover/EjectDialog';
+import { ObserveNotice } from '@/features/takeover/TakeOver';
 import { NodeEnd } from './NodeEnd';
 import { Generation } from './nodeColumns';
 import { ResourcesTable } from './ResourcesTable';
@@ -39,7 +41,7 @@ export default function NodePage() {
   const node = useQuery(nodeQuery(name));
   const resources = useQuery(nodeResourcesQuery(name));
   const drifts = useQuery({ ...driftsQuery({ node: node.data?.id, standing: true }), enabled: node.data !== undefined });
-  const [dialog, setDialog] = useState<'edit' | 'revoke' | 'remove'>();
+  const [dialog, setDialog] = useState<'edit' | 'revoke' | 'remove' | 'eject'>();
   const refusal = useRefusal('manage_nodes');
   const retry = useMutation({
     mutationFn: () => take(api.POST('/api/v1/nodes/{node}/retry', { params: { path: { node: name } } })),
@@ -84,6 +86,7 @@ export default function NodePage() {
             <Menu position="bottom-end">
               <Menu.Target><button type="button" className="plain" style={{ padding: 8 }} aria-label="More about this node"><Icon name="down" /></button></Menu.Target>
               <Menu.Dropdown>
+                <Menu.Item leftSection={<Icon name="undo" />} color="red" disabled={refusal !== undefined || it.ejected_at != null || it.state === 'offline'} onClick={() => { setDialog('eject'); }}>Eject: leave plain files …{it.ejected_at != null ? <span className="menu-why">It is ejected already.</span> : it.state === 'offline' && <span className="menu-why">It is not connected; run lampas-agent eject on it.</span>}{refusal !== undefined && <span className="menu-why">{refusal}</span>}</Menu.Item>
                 <Menu.Item leftSection={<Icon name="close" />} color="red" disabled={refusal !== undefined || it.is_revoked} onClick={() => { setDialog('revoke'); }}>Revoke its certificate …{it.is_revoked && <span className="menu-why">It is revoked already.</span>}{refusal !== undefined && <span className="menu-why">{refusal}</span>}</Menu.Item>
                 <Menu.Item leftSection={<Icon name="trash" />} color="red" disabled={refusal !== undefined} onClick={() => { setDialog('remove'); }}>Remove from the fleet …{refusal !== undefined && <span className="menu-why">{refusal}</span>}</Menu.Item>
               </Menu.Dropdown>
@@ -91,7 +94,9 @@ export default function NodePage() {
           </>
         }
       />
-      {it.is_revoked && <Notice tone="bad" title="Its certificate is revoked">The node can't connect, and keeps what was last in force. It comes back with a new enrolment token.</Notice>}
+      {it.is_observing === true && !it.is_revoked && <ObserveNotice node={it} />}
+      {it.ejected_at != null && <Notice title="It was ejected">What LAMPAS wrote stands there as plain files, and its agent stopped <Time at={it.ejected_at} />. Its history stays here; it comes back with a new enrolment token.</Notice>}
+      {it.is_revoked && it.ejected_at == null && <Notice tone="bad" title="Its certificate is revoked">The node can't connect, and keeps what was last in force. It comes back with a new enrolment token.</Notice>}
       {it.quarantined != null && <Notice tone="bad" title={`Generation ${it.quarantined} cut it off and was undone by the node itself`}>It stands as quarantined until a newer one, or until you let it try again.</Notice>}
       {it.refusal != null && !it.is_revoked && <Notice tone="bad" title="It does not take its state">{it.refusal.message} ({it.refusal.code}). {it.refusal.remedy}</Notice>}
       {it.attention !== '' && it.attention !== it.config && it.quarantined == null && it.refusal == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
@@ -118,6 +123,7 @@ export default function NodePage() {
       {tab === 'runs' && <RunsTab node={it.id} />}
       {tab === 'facts' && <NodeFactsCard node={it} />}
       {dialog === 'edit' && <NodeEdit node={it} onClose={() => { setDialog(undefined); }} />}
+      {dialog === 'eject' && <EjectDialog node={it} onClose={() => { setDialog(undefined); }} />}
       {(dialog === 'revoke' || dialog === 'remove') && <NodeEnd node={it} act={dialog} onClose={() => { setDialog(undefined); }} />}
     </>
   );

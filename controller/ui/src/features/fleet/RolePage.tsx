@@ -41,7 +41,7 @@ export default function RolePage() {
         above={<Link to="/roles">Roles</Link>}
         title={name}
         facts={it !== undefined && <Facts items={[plural(it.nodes, 'node'), `${it.online} online`, plural(it.objects, 'object'), <RoleState key="state" role={it} />]} />}
-        actions={<NewObject scope={`role:${name}`} />}
+        actions={<><Link to="/roles/$role/compare" params={{ role: name }}>Compare its nodes</Link><NewObject scope={`role:${name}`} /></>}
       />
       <Failure error={role.error} />
       <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }, { id: 'history', title: 'History', to: to('history') }]} />

@@ -53,7 +53,7 @@ export default function OverviewPage() {
       <PageHead
         title="Overview"
         facts={counts !== undefined && (
-          <Facts items={[plural(counts.nodes, 'node'), `${number(counts.online)} online`, counts.offline > 0 && `${number(counts.offline)} offline`, counts.drifted > 0 && `${number(counts.drifted)} drifted`, counts.failed > 0 && `${number(counts.failed)} failed`, plural(counts.objects, 'object')]} />
+          <Facts items={[plural(counts.nodes, 'node'), `${number(counts.online)} online`, counts.offline > 0 && `${number(counts.offline)} offline`, (counts.observing ?? 0) > 0 && `${number(counts.observing ?? 0)} observing`, counts.drifted > 0 && `${number(counts.drifted)} drifted`, counts.failed > 0 && `${number(counts.failed)} failed`, plural(counts.objects, 'object')]} />
         )}
         actions={<EnrolButton />}
       />

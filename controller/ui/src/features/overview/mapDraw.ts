@@ -106,6 +106,11 @@ function outline(context: CanvasRenderingContext2D, shape: Shape, x: number, y: 
       if (shape === 'dashed') context.setLineDash([size / 6, size / 6]);
       context.arc(x, y, r * 0.75, 0, Math.PI * 2);
       break;
+    case 'eye':
+      context.arc(x, y, r * 0.75, 0, Math.PI * 2);
+      context.moveTo(x + r * 0.3, y);
+      context.arc(x, y, r * 0.3, 0, Math.PI * 2);
+      break;
     case 'bars':
       context.moveTo(x - r * 0.4, y - r * 0.7);
       context.lineTo(x - r * 0.4, y + r * 0.7);
