@@ -34,6 +34,12 @@ pub enum Permission {
     Run,
     /// Name nodes, give them roles, labels and addresses; retry and decommission; create enrolment tokens; revoke.
     ManageNodes,
+    /// Approve or decline the plans of others.
+    Approve,
+    /// Say when nothing is changed where, and end that.
+    Freeze,
+    /// Say where changes need an approval; apply over protections and freezes.
+    Protect,
     /// Users, and everybody's tokens and sessions.
     ManageUsers,
     /// Read the audit.
@@ -60,8 +66,13 @@ impl Preset {
     pub fn grants(self, permission: Permission) -> bool {
         match permission {
             Permission::View | Permission::OwnAccount => true,
-            Permission::ReadContent | Permission::Change | Permission::Run | Permission::ManageNodes => self >= Self::Operator,
-            Permission::ManageUsers | Permission::ViewAudit => self >= Self::Administrator,
+            Permission::ReadContent
+            | Permission::Change
+            | Permission::Run
+            | Permission::ManageNodes
+            | Permission::Approve
+            | Permission::Freeze => self >= Self::Operator,
+            Permission::Protect | Permission::ManageUsers | Permission::ViewAudit => self >= Self::Administrator,
         }
     }
 

@@ -48,3 +48,63 @@ impl std::str::FromStr for ChangeState {
         found.ok_or_else(|| crate::TextError::new("state", text, "is not a state of a change"))
     }
 }
+
+/// What somebody said of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing yet; it waits for somebody.
+    Wanted,
+    /// It may be applied as it is.
+    Approved,
+    /// It may not; the change is a draft again.
+    Declined,
+    /// It was approved, and something moved since.
+    Ended,
+}
+
+/// How a scheduled change stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleState {
+    /// Its time has not come, or a freeze stands.
+    Waiting,
+    /// It was applied.
+    Applied,
+    /// It could not be applied at its time.
+    Dropped,
+    /// Somebody took it off the schedule.
+    Withdrawn,
+}
+
+macro_rules! words {
+    ($name:ident, $what:literal, $($variant:ident = $word:literal),*) => {
+        impl $name {
+            /// Returns the word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::TextError;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(crate::TextError::new($what, text, "is none that is known")),
+                }
+            }
+        }
+    };
+}
+words!(Verdict, "verdict", Wanted = "wanted", Approved = "approved", Declined = "declined", Ended = "ended");
+words!(
+    ScheduleState,
+    "state of a schedule",
+    Waiting = "waiting",
+    Applied = "applied",
+    Dropped = "dropped",
+    Withdrawn = "withdrawn"
+);

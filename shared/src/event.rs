@@ -102,6 +102,12 @@ event_kinds! {
     ChangeMoved = "change.change.moved",
     /// A rollout moved on.
     RolloutMoved = "change.rollout.moved",
+    /// A change was put on the schedule, applied by it, held, dropped or taken off.
+    ScheduleMoved = "change.schedule.moved",
+    /// A scope was protected, or is no longer.
+    ProtectionChanged = "change.protection.changed",
+    /// A freeze was made or ended.
+    FreezeChanged = "change.freeze.changed",
     /// A run of a job was recorded.
     JobRan = "job.run.recorded",
     /// An operation was started.

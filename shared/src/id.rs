@@ -95,6 +95,10 @@ id! {
     DriftId = "drift id";
     /// Names an operation.
     OperationId = "operation id";
+    /// Names a scope's protection.
+    ProtectionId = "protection id";
+    /// Names a freeze.
+    FreezeId = "freeze id";
     /// Names one run: of a job, or of an operation on one node.
     RunId = "run id";
 }

@@ -44,8 +44,11 @@ pub struct Rollout {
     pub attempt: u32,
     /// How it stands as a whole.
     pub state: State,
-    /// Why it stands so, in words; empty while it runs.
+    /// Why it stands so, in words; empty while it runs and nothing holds it.
     pub reason: String,
+    /// While a freeze lets no further wave begin: how much of the phase's time was left when it came, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_ms: Option<i64>,
 }
 
 /// How far a wave is.
@@ -169,6 +172,7 @@ impl Rollout {
             attempt: 1,
             state: State::Running,
             reason: String::new(),
+            frozen_ms: None,
         };
         rollout.enter(Phase::Applying, now);
         Some((rollout, vec![Act::Release(0)]))
@@ -263,6 +267,28 @@ impl Rollout {
         }
     }
 
+    /// Returns the nodes of the wave that would come after the current one.
+    pub fn next_wave(&self) -> Option<&[NodeId]> {
+        self.waves.get(self.stage + 1).map(Vec::as_slice)
+    }
+
+    /// Holds back the next wave until a time; the phase's own time stands still meanwhile. Saying it again changes
+    /// nothing, unless the time or the reason is another.
+    pub fn freeze(&mut self, why: &str, until: UnixMs, now: UnixMs) {
+        if self.state != State::Running || self.next_wave().is_none() {
+            return;
+        }
+        let left = *self.frozen_ms.get_or_insert_with(|| self.deadline.since(now).max(0));
+        (self.deadline, self.reason) = (until.plus_ms(left), why.to_owned());
+    }
+
+    /// Lets the phase's time go on.
+    pub fn thaw(&mut self, now: UnixMs) {
+        if let Some(left) = self.frozen_ms.take() {
+            (self.deadline, self.reason) = (now.plus_ms(left), String::new());
+        }
+    }
+
     /// Notes that what stood before could not be put back by itself: somebody must decide.
     pub fn revert_failed(&mut self, why: &str, now: UnixMs) {
         self.pause(format!("{}; putting back what stood before failed: {why}", self.reason), now);
@@ -290,6 +316,9 @@ impl Rollout {
             self.end(State::Done, String::new());
             return Vec::new();
         }
+        if self.frozen_ms.is_some() {
+            return Vec::new();
+        }
         self.stage += 1;
         self.attempt = 1;
         self.enter(Phase::Applying, now);
@@ -303,7 +332,10 @@ impl Rollout {
 
     fn enter(&mut self, phase: Phase, now: UnixMs) {
         let secs = if phase == Phase::Soaking { self.strategy.soak_secs } else { self.strategy.deadline_secs };
-        (self.phase, self.since, self.deadline) = (phase, now, now.plus_ms(i64::from(secs) * 1000));
+        let left = i64::from(secs) * 1000;
+        let until = self.frozen_ms.map(|was_left| self.deadline.plus_ms(-was_left));
+        (self.phase, self.since, self.deadline) = (phase, now, until.unwrap_or(now).plus_ms(left));
+        self.frozen_ms = self.frozen_ms.map(|_| left);
     }
 
     fn ask_again(&mut self) -> Vec<Act> {
@@ -315,6 +347,8 @@ impl Rollout {
         let why = format!("wave {} of {}: {why}", self.stage + 1, self.waves.len());
         match self.strategy.on_failure {
             OnFailure::Revert => self.revert(why),
+            // Nothing begins in a freeze; afterwards it fails again, or has come right.
+            OnFailure::Promote if self.frozen_ms.is_some() => Vec::new(),
             OnFailure::Promote => {
                 let mut acts = vec![Act::Page(why)];
                 acts.extend(self.promote(now));
@@ -333,12 +367,12 @@ impl Rollout {
     }
 
     fn pause(&mut self, why: String, now: UnixMs) {
-        (self.state, self.reason) = (State::Paused, why);
+        (self.state, self.reason, self.frozen_ms) = (State::Paused, why, None);
         self.deadline = now.plus_ms(PAUSE_LIMIT_MS);
     }
 
     fn end(&mut self, state: State, why: String) {
-        (self.state, self.reason) = (state, why);
+        (self.state, self.reason, self.frozen_ms) = (state, why, None);
     }
 }
 

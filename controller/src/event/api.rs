@@ -149,6 +149,15 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
             detail("waves"),
             because(detail("reason"))
         ),
+        EventKind::ScheduleMoved => {
+            format!("change {} on the schedule: {}{}", detail("number"), detail("state"), because(detail("reason")))
+        }
+        EventKind::ProtectionChanged => {
+            format!("{} is {}{}", detail("scope"), detail("state"), because(detail("reason")))
+        }
+        EventKind::FreezeChanged => {
+            format!("the freeze of {} is {}{}", detail("scope"), detail("state"), because(detail("reason")))
+        }
         EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),
         EventKind::OperationStarted => format!("operation {} began: {}", detail("number"), detail("title")),
         EventKind::OperationCancelled => format!("operation {} was cancelled", detail("number")),
