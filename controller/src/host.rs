@@ -7,6 +7,7 @@
 pub(crate) mod api;
 pub(crate) mod check;
 pub(crate) mod mask;
+mod history;
 mod show;
 mod store;
 

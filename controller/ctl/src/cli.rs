@@ -9,9 +9,10 @@ mod takeover;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lampas_shared::time::UnixMs;
 
 pub(crate) use access::{ApiTokenCommand, AuditArgs, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
-pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, ObjectCommand,
+pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand,
     RolloutCommand, RolloutOrderArgs};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Write manifests of what the controller holds, for `apply`
     Export(ExportArgs),
+    /// What became of the objects between two moments
+    History(HistoryArgs),
     /// Objects: list, show, history, compare, restore, delete
     #[command(subcommand)]
     Object(ObjectCommand),
@@ -149,6 +152,14 @@ pub(crate) struct WaitArgs {
     /// With --wait: give up waiting after this long; the change goes on
     #[arg(long, default_value = "5m", value_parser = duration_secs)]
     pub(crate) timeout: u64,
+}
+
+/// Reads a moment: RFC 3339, or how long ago (`90m`, `2d`).
+fn moment(text: &str) -> Result<UnixMs, String> {
+    if let Ok(secs) = duration_secs(text) {
+        return Ok(crate::output::now().plus_ms(-i64::try_from(secs).unwrap_or(i64::MAX / 1000).saturating_mul(1000)));
+    }
+    text.parse().map_err(|_| "write it as 2026-01-31T09:30:00Z, or how long ago: 90m, 2d".into())
 }
 
 /// Reads `90s`, `15m`, `12h`, `30d`.

@@ -95,6 +95,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Apply(args) => apply::apply(context, args).await,
         Command::Diff(args) => apply::diff(context, args).await,
         Command::Export(args) => apply::export(context, args).await,
+        Command::History(args) => object::history(context, args).await,
         Command::Object(command) => object::run(context, command).await,
         Command::Change(command) => change::run(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,

@@ -2,7 +2,7 @@
 
 use axum::{extract::State, response::IntoResponse};
 use lampas_api::{
-    DiffQuery, Draft, DraftAct, Export, ExportQuery, ManifestCheck, ManifestObject, ManifestText, NodeRef, Object,
+    DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck, ManifestObject, ManifestText, NodeRef, Object,
     ObjectQuery, ObjectSummary, Overridden, Page, PageQuery, Revision, RevisionDiff, SpecCheck,
 };
 use lampas_manifest::{ManifestFile, NoSources};
@@ -14,7 +14,7 @@ use lampas_shared::{
     object::{Kind, ObjectSpec},
 };
 
-use super::{ObjectFilter, Stored, check, mask};
+use super::{ObjectFilter, Stored, check, history, mask};
 use crate::{
     api::{
         App,
@@ -43,6 +43,9 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<DiffQuery>()
             .gives::<RevisionDiff>(),
         get("/api/v1/export", VIEW, "Objects as a manifest", export).query::<ExportQuery>().gives::<Export>(),
+        get("/api/v1/history", VIEW, "What became of the objects between two moments", history::between)
+            .query::<HistoryQuery>()
+            .gives::<History>(),
         ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec)
             .takes::<ObjectSpec>()
             .gives::<SpecCheck>(),
@@ -240,14 +243,14 @@ async fn export(
     let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
     let kind = query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?;
     let scope = query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?;
-    let view = app.desired.view().await?;
-    let mut specs: Vec<ObjectSpec> = view
-        .all
-        .objects
-        .values()
-        .filter(|o| kind.is_none_or(|k| k == o.spec.body.kind()) && scope.as_ref().is_none_or(|s| *s == o.spec.scope))
-        .map(|o| ObjectSpec::clone(&o.spec))
-        .collect();
+    let mut specs: Vec<ObjectSpec> = match query.at {
+        Some(at) => {
+            let then = history::as_of(&app, at).await?;
+            then.into_values().filter(|r| !r.is_deletion).map(|r| r.spec).collect()
+        }
+        None => app.desired.view().await?.all.objects.values().map(|o| ObjectSpec::clone(&o.spec)).collect(),
+    };
+    specs.retain(|o| kind.is_none_or(|k| k == o.body.kind()) && scope.as_ref().is_none_or(|s| *s == o.scope));
     if !caller.may(Permission::ReadContent)
         && let Some(hidden) = specs.iter().find(|s| !mask::is_public(s))
     {

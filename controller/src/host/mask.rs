@@ -14,6 +14,8 @@ pub(crate) fn is_public(spec: &ObjectSpec) -> bool {
         Body::Script(script) => script.mode.bits() & 0o004 != 0,
         // A user's crontab is 0600 on the node; system files are 0644.
         Body::Cron(job) => job.table == CronTable::System,
+        // 0440 on the node.
+        Body::Sudoers(_) => false,
         Body::Hosts(_) | Body::Directory(_) | Body::Link(_) => true,
     }
 }
@@ -29,6 +31,7 @@ pub(crate) fn mask(spec: &mut ObjectSpec, with_hash: bool) {
             file.encoding = lampas_shared::host::Encoding::default();
         }
         Body::Script(script) => hide(&mut script.content),
+        Body::Sudoers(sudoers) => hide(&mut sudoers.content),
         Body::Cron(job) => {
             hide(&mut job.command);
             job.environment.clear();

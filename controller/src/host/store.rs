@@ -252,6 +252,14 @@ pub async fn by_change(tx: &mut Tx, change: ChangeId) -> Result<Vec<StoredRevisi
     revision_rows(tx, query).await
 }
 
+/// Returns what stood at a moment: of each object the newest revision up to then, the deletions too.
+pub async fn as_of(tx: &mut Tx, at: UnixMs) -> Result<Vec<StoredRevision>, DbError> {
+    let mut query = revision_query();
+    query.push("r.revision = (SELECT MAX(l.revision) FROM revision l WHERE l.object = r.object AND l.at_ms <= ");
+    query.push_bind(at.0).push(")");
+    revision_rows(tx, query).await
+}
+
 fn revision_query() -> QueryBuilder<Any> {
     QueryBuilder::new(
         "SELECT r.object, r.revision, r.kind, r.scope, r.name, r.absent, r.drift, r.body, r.author, r.reason, \
@@ -389,6 +397,7 @@ pub(crate) fn weight(spec: &ObjectSpec) -> usize {
     1000 + match &spec.body {
         Body::Script(script) => script.content.len(),
         Body::File(file) => file.content.len(),
+        Body::Sudoers(sudoers) => sudoers.content.len(),
         Body::Cron(job) => job.command.len() + job.environment.values().map(String::len).sum::<usize>(),
         Body::Hosts(_) | Body::Directory(_) | Body::Link(_) => 0,
     }

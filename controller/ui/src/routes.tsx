@@ -116,6 +116,8 @@ const newObject = createRoute({
   component: lazyRouteComponent(() => import('@/features/host/NewObjectPage')),
 });
 
+const timeTravel = createRoute({ getParentRoute: () => app, path: '/config/history', validateSearch: (search: Search) => texts(search, 'from', 'to', 'scope'), component: lazyRouteComponent(() => import('@/features/host/TimeTravelPage')) });
+
 const importManifest = createRoute({ getParentRoute: () => app, path: '/config/import', component: lazyRouteComponent(() => import('@/features/host/ImportPage')) });
 
 const OBJECT_TABS = ['edit', 'nodes', 'manifest', 'history', 'runs'] as const;
@@ -157,6 +159,28 @@ const runs = createRoute({
 
 const run = createRoute({ getParentRoute: () => app, path: '/runs/$run', component: lazyRouteComponent(() => import('@/features/job/RunPage')) });
 
+const operations = createRoute({
+  getParentRoute: () => app,
+  path: '/operations',
+  validateSearch: (search: Search) => texts(search, 'state', 'node', 'after'),
+  component: lazyRouteComponent(() => import('@/features/operation/OperationsPage')),
+});
+
+const newOperation = createRoute({
+  getParentRoute: () => app,
+  path: '/operations/new',
+  validateSearch: (search: Search) => texts(search, 'on', 'script'),
+  component: lazyRouteComponent(() => import('@/features/operation/NewOperationPage')),
+  beforeLoad: needs('run'),
+});
+
+const operation = createRoute({
+  getParentRoute: () => app,
+  path: '/operations/$operation',
+  validateSearch: (search: Search): { view?: 'grouped'; node?: string; line?: string } => ({ ...(search.view === 'grouped' ? { view: 'grouped' as const } : {}), ...texts(search, 'node', 'line') }),
+  component: lazyRouteComponent(() => import('@/features/operation/OperationPage')),
+});
+
 const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
 
 const tokens = createRoute({
@@ -193,7 +217,7 @@ const nothing = createRoute({ getParentRoute: () => app, path: '$', component: N
 const tree = rootRoute.addChildren([
   setup,
   signIn,
-  app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, object, changes, change, drift, oneDrift, runs, run, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -2,11 +2,13 @@
 
 use lampas_shared::{
     id::{NodeId, ObjectId},
-    object::{Kind, ObjectName, ObjectSpec},
+    object::{Kind, ObjectKey, ObjectName, ObjectSpec},
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::DraftVerb;
 
 /// A row of `GET /api/v1/objects?kind&scope&query&after&limit`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -147,6 +149,40 @@ pub struct NextRun {
     /// What a clock change does to it; empty on other days.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+}
+
+/// `GET /api/v1/history`: what became of the objects between two moments.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct History {
+    /// From this moment.
+    pub from: UnixMs,
+    /// To this one.
+    pub to: UnixMs,
+    /// How many objects stood at both and are the same.
+    pub unchanged: u32,
+    /// The others, by kind, scope and name; at most 1,000.
+    pub items: Vec<HistoryItem>,
+    /// Whether there are more.
+    pub has_more: bool,
+}
+
+/// An object that another moment finds otherwise.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HistoryItem {
+    /// The object.
+    pub object: ObjectId,
+    /// Its identity, as of the later moment where it stood then.
+    pub key: ObjectKey,
+    /// What became of it.
+    pub verb: DraftVerb,
+    /// The revision that stood at first.
+    pub from: Option<u64>,
+    /// The revision that stood at last.
+    pub to: Option<u64>,
+    /// The newest revision of it up to the later moment, without what it says: who, when, why, with which change.
+    pub last: Revision,
+    /// A unified diff of the object, as manifests.
+    pub diff: String,
 }
 
 /// `GET /api/v1/export?scope&kind`: manifests that `apply` reads.

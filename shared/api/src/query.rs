@@ -1,5 +1,6 @@
 //! The query parameters of lists. Unknown ones are refused; what is left out does not filter.
 
+use lampas_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
@@ -123,6 +124,13 @@ queries! {
     }
     /// `GET /api/v1/enrolment-tokens`.
     EnrolTokenQuery {}
+    /// `GET /api/v1/sessions`.
+    SessionQuery {
+        /// Everybody's, for those who manage users.
+        all: bool,
+        /// Of this user, by id or name; for those who manage users.
+        user: String,
+    }
     /// `GET /api/v1/audit`.
     AuditQuery {
         /// By this principal: `user:admin`.
@@ -148,6 +156,31 @@ pub struct DiffQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
+    /// Only this scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub scope: Option<String>,
+    /// Only this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub kind: Option<String>,
+    /// As it stood at this moment; now by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub at: Option<UnixMs>,
+}
+
+/// `GET /api/v1/history`.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HistoryQuery {
+    /// From this moment.
+    pub from: UnixMs,
+    /// To this one; now by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub to: Option<UnixMs>,
     /// Only this scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(nullable = false)]

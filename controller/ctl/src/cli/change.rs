@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use lampas_shared::rollout::{Amount, Gate, OnFailure, Strategy, Wave};
+use lampas_shared::{
+    rollout::{Amount, Gate, OnFailure, Strategy, Wave},
+    time::UnixMs,
+};
 
-use super::{ListArgs, Sure, WaitArgs, duration_secs};
+use super::{ListArgs, Sure, WaitArgs, duration_secs, moment};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -153,6 +156,25 @@ pub(crate) struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
+    /// Only this scope: fleet, role:app, node:web-1
+    #[arg(long)]
+    pub(crate) scope: Option<String>,
+    /// Only this kind: cron, hosts, script, file, directory, link
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// As it stood at this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) at: Option<UnixMs>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// From this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) from: UnixMs,
+    /// To this one  [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) to: Option<UnixMs>,
     /// Only this scope: fleet, role:app, node:web-1
     #[arg(long)]
     pub(crate) scope: Option<String>,

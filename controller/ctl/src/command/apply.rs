@@ -86,7 +86,8 @@ async fn drop_change(context: &Context, change: &Change) -> Result<(), CommandEr
 
 /// Runs `lampasctl export`.
 pub(super) async fn export(context: &Context, args: ExportArgs) -> Result<u8, CommandError> {
-    let query = [("scope", args.scope.as_deref()), ("kind", args.kind.as_deref())];
+    let at = args.at.map(|at| at.to_string());
+    let query = [("scope", args.scope.as_deref()), ("kind", args.kind.as_deref()), ("at", at.as_deref())];
     let export: Export = context.client.get("/export", &query).await?;
     if context.is_json() {
         output::json(&export);

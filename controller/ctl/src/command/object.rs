@@ -1,11 +1,13 @@
 //! Objects and their history.
 
-use lampas_api::{Change, ChangeCreate, Draft, DraftAct, Object, ObjectSummary, Revision, RevisionDiff};
+use lampas_api::{
+    Change, ChangeCreate, Draft, DraftAct, DraftVerb, History, Object, ObjectSummary, Revision, RevisionDiff,
+};
 use lampas_shared::{id::ObjectId, rollout::Strategy};
 
 use super::{CommandError, Context, confirm, plan, progress, show};
 use crate::{
-    cli::{ObjectCommand, WaitArgs},
+    cli::{HistoryArgs, ObjectCommand, WaitArgs},
     client::encode,
     output::{self, ago, count, now},
 };
@@ -173,4 +175,42 @@ pub(super) fn objects(items: &[ObjectSummary]) {
         &["KIND", "NAME", "SCOPE", ">REVISION", ">NODES", "CHANGED", "BY", ""],
         items.iter().map(row).collect(),
     );
+}
+
+/// Runs `lampasctl history`.
+pub(super) async fn history(context: &Context, args: HistoryArgs) -> Result<u8, CommandError> {
+    let (from, to) = (args.from.to_string(), args.to.map(|to| to.to_string()));
+    let query = [
+        ("from", Some(from.as_str())),
+        ("to", to.as_deref()),
+        ("scope", args.scope.as_deref()),
+        ("kind", args.kind.as_deref()),
+    ];
+    let found: History = context.client.get("/history", &query).await?;
+    if context.is_json() {
+        output::json(&found);
+        return Ok(0);
+    }
+    for item in &found.items {
+        let sign = match item.verb {
+            DraftVerb::Create => "+",
+            DraftVerb::Delete => "-",
+            _ => "~",
+        };
+        let why = if item.last.reason.is_empty() { String::new() } else { format!("  {}", item.last.reason) };
+        output::line(format!(
+            "  {sign} {} {}   {}   {} by {}, change {}{why}",
+            item.key.kind, item.key.name, item.key.scope, item.last.at, item.last.author, item.last.change
+        ));
+        output::diff(&item.diff, "      ");
+    }
+    let more = if found.has_more { ", and more; narrow it with --scope or --kind" } else { "" };
+    output::note(format!(
+        "  {} changed between {} and {}, {} unchanged{more}",
+        count(found.items.len() as u64, "object"),
+        found.from,
+        found.to,
+        found.unchanged
+    ));
+    Ok(0)
 }

@@ -144,9 +144,12 @@ where
             };
             if let Some(states) = wanted {
                 for node in &nodes(context, &path, states).await? {
-                    let is_pending = matches!(node.state, ChangeNodeState::Waiting | ChangeNodeState::Applying);
+                    let is_pending = matches!(
+                        node.state,
+                        ChangeNodeState::Waiting | ChangeNodeState::Applying | ChangeNodeState::Held
+                    );
                     if (!is_pending || timed_out) && shown.insert((node.node.id, node.state)) {
-                        bar.suspend(|| line(node));
+                        bar.suspend(|| line(node, is_stopped(&change)));
                     }
                 }
                 told = in_trouble;
@@ -199,13 +202,19 @@ where
     }
 }
 
-fn line(node: &ChangeNode) {
+/// Whether its rollout ended before it had reached all nodes.
+fn is_stopped(change: &Change) -> bool {
+    change.rollout.as_ref().is_some_and(|r| matches!(r.state, State::Aborted | State::Reverted))
+}
+
+fn line(node: &ChangeNode, is_stopped: bool) {
     let took = node.took_ms.map(|ms| format!("   {ms} ms")).unwrap_or_default();
     let why = node.fault.as_ref().map(|f| format!("   {} ({})", f.message, f.code)).unwrap_or_default();
     let text = match node.state {
         ChangeNodeState::Converged => format!("✓ in force{took}"),
         ChangeNodeState::Failed => format!("■ {}{why}", node.config.map_or("failed", |c| c.as_str())),
         ChangeNodeState::Unreachable => "○ not connected; it gets this when it returns".to_owned(),
+        ChangeNodeState::Superseded if is_stopped => "– never had it".to_owned(),
         ChangeNodeState::Superseded => "– overtaken by a later change".to_owned(),
         ChangeNodeState::Waiting => "◌ has not answered yet".to_owned(),
         ChangeNodeState::Held => "◌ in a later wave".to_owned(),

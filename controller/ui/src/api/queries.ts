@@ -84,7 +84,10 @@ export const objectsQuery = (filter: ObjectFilter) =>
 export const objectQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
 
-export const exportQuery = (filter: { scope?: string | undefined; kind?: string | undefined }) =>
+export const historyQuery = (filter: { from: string; to?: string | undefined; scope?: string | undefined }) =>
+  queryOptions({ queryKey: ['objects', 'history', filter], queryFn: () => take(api.GET('/api/v1/history', { params: { query: defined(filter) } })) });
+
+export const exportQuery = (filter: { scope?: string | undefined; kind?: string | undefined; at?: string | undefined }) =>
   queryOptions({ queryKey: ['objects', 'export', filter], queryFn: () => take(api.GET('/api/v1/export', { params: { query: defined(filter) } })) });
 
 export const sessionsQuery = queryOptions({ queryKey: ['users', 'sessions'], queryFn: () => take(api.GET('/api/v1/sessions')) });
@@ -175,6 +178,22 @@ export const auditQuery = (filter: { principal?: string | undefined; act?: strin
   });
 
 export const auditVerificationQuery = queryOptions({ queryKey: ['audit-verification'], queryFn: () => take(api.GET('/api/v1/audit/verification')), staleTime: Infinity });
+
+export const operationsQuery = (filter: { state?: string | undefined; node?: string | undefined; after?: string | undefined }) =>
+  queryOptions({
+    queryKey: ['operations', filter],
+    queryFn: () => take(api.GET('/api/v1/operations', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const operationQuery = (operation: string) =>
+  queryOptions({ queryKey: ['operations', 'one', operation], queryFn: () => take(api.GET('/api/v1/operations/{operation}', { params: { path: { operation } } })) });
+
+export const operationNodesQuery = (operation: string) =>
+  queryOptions({ queryKey: ['operations', 'nodes', operation], queryFn: () => allPages((after) => take(api.GET('/api/v1/operations/{operation}/nodes', { params: { path: { operation }, query: defined({ after, limit: MOST }) } }))) });
+
+export const operationGroupsQuery = (operation: string) =>
+  queryOptions({ queryKey: ['operations', 'groups', operation], queryFn: () => take(api.GET('/api/v1/operations/{operation}/groups', { params: { path: { operation } } })) });
 
 export const runsQuery = (filter: { object?: string | undefined; node?: string | undefined; after?: string | undefined }) =>
   queryOptions({

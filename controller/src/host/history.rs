@@ -1,0 +1,95 @@
+//! Time travel: the objects as of any moment, and what became of them between two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::State;
+use lampas_api::{DraftVerb, History, HistoryItem, HistoryQuery};
+use lampas_runtime::clock;
+use lampas_shared::{
+    TextError,
+    access::Permission,
+    fleet::Scope,
+    id::ObjectId,
+    object::{Kind, ObjectSpec},
+    time::UnixMs,
+};
+
+use super::{StoredRevision, mask, store};
+use crate::{
+    api::{
+        App,
+        extract::Query,
+        guard::Caller,
+        problem::{Answer, Refusal},
+    },
+    db::{DbError, Tx},
+};
+
+/// The most objects in one answer.
+const MOST: usize = 1000;
+
+/// Returns what stood at a moment, by object: the newest revision of each up to then, the deletions too.
+pub(super) async fn as_of(app: &App, at: UnixMs) -> Answer<BTreeMap<ObjectId, StoredRevision>> {
+    let found = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let found = store::as_of(&mut tx, at).await?;
+            Ok::<_, DbError>(tx.done(found))
+        })
+        .await?;
+    Ok(found.into_iter().map(|r| (r.object, r)).collect())
+}
+
+pub(super) async fn between(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<HistoryQuery>,
+) -> Answer<axum::Json<History>> {
+    let wrong = |pointer: &'static str| move |e: TextError| Refusal::text(pointer, &e);
+    let kind = query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?;
+    let scope = query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?;
+    let to = query.to.unwrap_or_else(clock::now);
+    if query.from > to {
+        return Err(Refusal::field("/from", "lies after the other moment; swap them"));
+    }
+    let (mut then, mut later) = (as_of(&app, query.from).await?, as_of(&app, to).await?);
+    let is_meant =
+        |s: &ObjectSpec| kind.is_none_or(|k| k == s.body.kind()) && scope.as_ref().is_none_or(|wanted| *wanted == s.scope);
+    let may_read = caller.may(Permission::ReadContent);
+    let (mut items, mut unchanged) = (Vec::new(), 0);
+    let objects: BTreeSet<ObjectId> = then.keys().chain(later.keys()).copied().collect();
+    for object in objects {
+        // What is there at the earlier moment is there at the later one: revisions are for ever.
+        let Some(last) = later.remove(&object) else { continue };
+        let before = then.remove(&object).filter(|r| !r.is_deletion);
+        if !is_meant(&last.spec) && !before.as_ref().is_some_and(|b| is_meant(&b.spec)) {
+            continue;
+        }
+        match (before, last.is_deletion) {
+            (None, true) => {}
+            (Some(before), false) if before.revision == last.revision => unchanged += 1,
+            (before, _) => items.push(item(object, before, last, may_read)),
+        }
+    }
+    items.sort_by(|a, b| a.key.cmp(&b.key));
+    let has_more = items.len() > MOST;
+    items.truncate(MOST);
+    Ok(axum::Json(History { from: query.from, to, unchanged, items, has_more }))
+}
+
+fn item(object: ObjectId, before: Option<StoredRevision>, last: StoredRevision, may_read: bool) -> HistoryItem {
+    let from = before.as_ref().map(|b| b.revision);
+    let to = (!last.is_deletion).then_some(last.revision);
+    let mut sides = [before.map(|b| b.spec), (!last.is_deletion).then(|| last.spec.clone())];
+    let verb = match &sides {
+        [None, _] => DraftVerb::Create,
+        [_, None] => DraftVerb::Delete,
+        [Some(a), Some(b)] if a.name != b.name => DraftVerb::Rename,
+        _ => DraftVerb::Update,
+    };
+    if !may_read && !sides.iter().flatten().all(mask::is_public) {
+        sides.iter_mut().flatten().for_each(|spec| mask::mask(spec, true));
+    }
+    let diff = super::diff(sides[0].as_ref(), sides[1].as_ref());
+    HistoryItem { object, key: last.spec.key(), verb, from, to, last: last.shown(false), diff }
+}

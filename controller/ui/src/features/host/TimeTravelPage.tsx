@@ -1,0 +1,92 @@
+// Time travel: what became of the objects between two moments, and the manifest as it stood.
+import { Button, TextInput } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi, Link } from '@tanstack/react-router';
+import { exportQuery, historyQuery, rolesQuery } from '@/api/queries';
+import { useRefusal } from '@/api/session';
+import type { HistoryItem } from '@/api/schema';
+import { KIND_ICONS } from '@/components/kinds';
+import { ScopeText } from '@/components/ScopeText';
+import { ActionButton } from '@/ui/ActionButton';
+import { Diff, DiffSize } from '@/ui/Diff';
+import { Empty } from '@/ui/Empty';
+import { FilterChoice } from '@/ui/FilterChoice';
+import { Icon } from '@/ui/Icon';
+import { Failure } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { plural } from '@/ui/plural';
+import { RowSkeletons } from '@/ui/Skeletons';
+import { Time } from '@/ui/Time';
+import { toast, toastFailure } from '@/ui/toast';
+import { download } from './manifest';
+import { fromInput, toInput } from './moment';
+
+const route = getRouteApi('/app/config/history');
+
+const HOUR = 3_600_000;
+const AGO = [['An hour ago', HOUR], ['Yesterday', 24 * HOUR], ['A week ago', 7 * 24 * HOUR], ['30 days ago', 30 * 24 * HOUR]] as const;
+const WORDS: Record<HistoryItem['verb'], string> = { create: 'made', update: 'changed', rename: 'renamed', delete: 'deleted', none: 'unchanged', conflict: 'changed' };
+
+export default function TimeTravelPage() {
+  const { from, to, scope } = route.useSearch();
+  const navigate = route.useNavigate();
+  const roles = useQuery(rolesQuery).data ?? [];
+  const set = (change: { from?: string | undefined; to?: string | undefined; scope?: string | undefined }): void => {
+    const merged = Object.entries({ from, to, scope, ...change }).filter(([, value]) => value !== undefined);
+    void navigate({ search: Object.fromEntries(merged), replace: true });
+  };
+  const history = useQuery({ ...historyQuery({ from: from ?? '', to, scope }), enabled: from !== undefined });
+  return (
+    <>
+      <PageHead title="Time travel" facts="What became of the desired state between two moments" actions={<><Button component={Link} to="/config" variant="default">Config as it is</Button>{from !== undefined && <ExportThen at={from} scope={scope} />}</>} />
+      <div className="filters" role="search">
+        <TextInput type="datetime-local" label="From" size="xs" value={toInput(from)} onChange={(event) => { set({ from: fromInput(event.currentTarget.value) }); }} />
+        <TextInput type="datetime-local" label="To (now when empty)" size="xs" value={toInput(to)} onChange={(event) => { set({ to: fromInput(event.currentTarget.value) }); }} />
+        <FilterChoice label="Scope" value={scope} choices={['fleet', ...roles.map((role) => `role:${role.name}`)]} onChange={(chosen) => { set({ scope: chosen }); }} />
+        {AGO.map(([word, ms]) => <Button key={word} size="compact-xs" variant="subtle" onClick={() => { set({ from: new Date(Date.now() - ms).toISOString(), to: undefined }); }}>{word}</Button>)}
+      </div>
+      <Failure error={history.error} />
+      {from === undefined && <Empty title="Choose a moment">Every revision of every object is kept. Take a moment before something went wrong, and see what was changed since, by whom and why.</Empty>}
+      {history.isLoading && <RowSkeletons />}
+      {history.data !== undefined && (
+        history.data.items.length === 0 ? <Empty title="Nothing changed">{plural(history.data.unchanged, 'object')} stood then as at the later moment.</Empty> : (
+          <section className="card" aria-labelledby="changed-since">
+            <div className="card-head"><h2 id="changed-since">{plural(history.data.items.length, 'object')} {history.data.has_more && 'and more '}changed</h2><span className="dim small">{history.data.unchanged} unchanged</span></div>
+            <ol className="card-list">{history.data.items.map((item) => <Row key={item.object} item={item} />)}</ol>
+          </section>
+        )
+      )}
+    </>
+  );
+}
+
+function Row({ item }: { item: HistoryItem }) {
+  const { key, last } = item;
+  return (
+    <li>
+      <div className="grow stack-s">
+        <span className="row-wrap">
+          <Icon name={KIND_ICONS[key.kind]} /> {item.verb === 'delete' ? <strong>{key.name}</strong> : <Link to="/config/$object" params={{ object: item.object }} search={{ tab: 'history' }}>{key.name}</Link>}
+          <ScopeText scope={key.scope} /> <span>{WORDS[item.verb]}</span> <DiffSize text={item.diff} />
+        </span>
+        <span className="small dim row-wrap">{last.author} · <Time at={last.at} /> · <Link to="/changes/$change" params={{ change: String(last.change) }}>change {last.change}</Link>{last.reason !== '' && <> · {last.reason}</>}</span>
+        {item.diff !== '' && <Diff text={item.diff} label={`What became of ${key.kind} ${key.name}`} />}
+      </div>
+    </li>
+  );
+}
+
+function ExportThen({ at, scope }: { at: string; scope: string | undefined }) {
+  const client = useQueryClient();
+  const refusal = useRefusal('read_content');
+  const fetchAll = useMutation({
+    mutationFn: () => client.query({ ...exportQuery({ scope, kind: undefined, at }), staleTime: 0 }),
+    onSuccess: (made) => {
+      const name = `lampas-${at.slice(0, 16).replace(/[^0-9T-]/g, '')}.toml`;
+      download(name, made.manifest);
+      toast(`${plural(made.objects, 'object')} as they stood, in ${name}`);
+    },
+    onError: toastFailure,
+  });
+  return <ActionButton variant="default" refusal={refusal} loading={fetchAll.isPending} leftSection={<Icon name="download" />} onClick={() => { fetchAll.mutate(); }}>Export as it stood</ActionButton>;
+}
