@@ -13,6 +13,7 @@ import '@/theme/base.css';
 import '@/theme/frame.css';
 import '@/theme/table.css';
 import '@/theme/parts.css';
+import '@/theme/operation.css';
 
 // The page that most visits begin with is fetched beside the session, not after it.
 if (location.pathname === root.pathname) void import('@/features/overview/OverviewPage');

@@ -141,6 +141,13 @@ export const changeNodesQuery = (change: string) =>
     queryFn: () => allPages((after) => take(api.GET('/api/v1/changes/{change}/nodes', { params: { path: { change }, query: defined({ after, limit: MOST }) } }))),
   });
 
+/** Of a change on very many nodes: those that need somebody. */
+export const changeTroubleQuery = (change: string) =>
+  queryOptions({
+    queryKey: ['changes', 'trouble', change],
+    queryFn: async () => (await take(api.GET('/api/v1/changes/{change}/nodes', { params: { path: { change }, query: { state: 'failed,unreachable', limit: PAGE } } }))).items,
+  });
+
 export interface DriftFilter {
   node?: string | undefined;
   object?: string | undefined;

@@ -4,7 +4,7 @@ import type { IconName } from '@/ui/Icon';
 
 export interface Place {
   title: string;
-  to: '/' | '/nodes' | '/roles' | '/config' | '/changes' | '/drift' | '/runs' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
+  to: '/' | '/nodes' | '/roles' | '/config' | '/changes' | '/drift' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
   icon: IconName;
   /** The second key after `g`. */
   key: string;
@@ -20,6 +20,7 @@ export const places: readonly Place[] = [
   { title: 'Config', to: '/config', icon: 'config', key: 'c', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Changes', to: '/changes', icon: 'changes', key: 'h', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Drift', to: '/drift', icon: 'drift', key: 'd', group: 'fleet', permission: 'view', isInRail: true },
+  { title: 'Operations', to: '/operations', icon: 'script', key: 'p', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Job runs', to: '/runs', icon: 'jobs', key: 'j', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Enrol a node', to: '/enrol', icon: 'enrol', key: 'e', group: 'manage', permission: 'manage_nodes', isInRail: true },
   { title: 'API tokens', to: '/tokens', icon: 'key', key: 't', group: 'manage', permission: 'own_account', isInRail: true },

@@ -1,7 +1,7 @@
 // The one table of states: colour, shape and word. Everything that shows a state goes through it, so that the same
 // state looks the same on a tile of the fleet map, in a list and on a node's page, and never by colour alone.
 
-export type Shape = 'disc' | 'half' | 'dashed' | 'diamond' | 'triangle' | 'square' | 'ring' | 'bars' | 'eye' | 'check' | 'cross' | 'dash';
+export type Shape = 'disc' | 'half' | 'dashed' | 'diamond' | 'triangle' | 'square' | 'ring' | 'bars' | 'eye' | 'check' | 'cross' | 'undo' | 'dot' | 'dash';
 export type Tone = 'green' | 'blue' | 'slate' | 'violet' | 'amber' | 'red' | 'grey';
 
 export interface Look {
@@ -21,6 +21,7 @@ const table = {
   degraded: { tone: 'amber', shape: 'triangle', word: 'degraded', weight: 2 },
   blocked: { tone: 'amber', shape: 'triangle', word: 'blocked', weight: 2 },
   failed: { tone: 'red', shape: 'square', word: 'failed', weight: 3 },
+  held: { tone: 'slate', shape: 'dot', word: 'held back', weight: 0 },
   paused: { tone: 'slate', shape: 'bars', word: 'paused', weight: 1 },
   observing: { tone: 'blue', shape: 'eye', word: 'observing', weight: 0 },
   // link of a node
@@ -35,6 +36,8 @@ const table = {
   approved: { tone: 'blue', shape: 'ring', word: 'approved', weight: 0 },
   rolling: { tone: 'blue', shape: 'half', word: 'rolling', weight: 0 },
   done: { tone: 'green', shape: 'check', word: 'done', weight: 0 },
+  aborted: { tone: 'amber', shape: 'cross', word: 'aborted', weight: 1 },
+  reverted: { tone: 'amber', shape: 'undo', word: 'reverted', weight: 1 },
   abandoned: { tone: 'grey', shape: 'dash', word: 'abandoned', weight: 0 },
   // way of a generation on a node
   received: { tone: 'blue', shape: 'half', word: 'received', weight: 0 },
@@ -45,6 +48,15 @@ const table = {
   standing: { tone: 'violet', shape: 'diamond', word: 'standing', weight: 2 },
   repaired: { tone: 'green', shape: 'check', word: 'repaired', weight: 0 },
   resolved: { tone: 'green', shape: 'check', word: 'resolved', weight: 0 },
+  // way of an operation and of its runs
+  queued: { tone: 'slate', shape: 'dashed', word: 'queued', weight: 0 },
+  running: { tone: 'blue', shape: 'half', word: 'running', weight: 0 },
+  succeeded: { tone: 'green', shape: 'disc', word: 'succeeded', weight: 0 },
+  timed_out: { tone: 'red', shape: 'square', word: 'timed out', weight: 3 },
+  cancelled: { tone: 'grey', shape: 'dash', word: 'cancelled', weight: 1 },
+  skipped: { tone: 'grey', shape: 'dash', word: 'skipped', weight: 1 },
+  refused: { tone: 'amber', shape: 'triangle', word: 'refused', weight: 2 },
+  lost: { tone: 'amber', shape: 'triangle', word: 'lost', weight: 2 },
   // a token's life
   live: { tone: 'green', shape: 'disc', word: 'live', weight: 0 },
   used: { tone: 'slate', shape: 'check', word: 'used', weight: 0 },

@@ -13,6 +13,7 @@ import { nodeState } from '@/components/nodeState';
 import { RoleChips } from '@/components/RoleChips';
 import { RunsTable } from '@/components/RunsTable';
 import { StateBadge } from '@/components/StateBadge';
+import { RunSomething } from '@/features/operation/OperationsPage';
 import { ActionButton } from '@/ui/ActionButton';
 import { Facts } from '@/ui/Facts';
 import { Icon } from '@/ui/Icon';
@@ -81,6 +82,7 @@ export default function NodePage() {
         }
         actions={
           <>
+            <RunSomething on={`node:${it.name}`} />
             <ActionButton variant="default" refusal={refusal} leftSection={<Icon name="edit" />} onClick={() => { setDialog('edit'); }}>Edit</ActionButton>
             <ActionButton variant="default" refusal={refusal ?? (it.state === 'offline' ? `${it.name} is not connected; it tries by itself when it returns.` : undefined)} leftSection={<Icon name="retry" />} loading={retry.isPending} onClick={() => { retry.mutate(); }}>Try again</ActionButton>
             <Menu position="bottom-end">

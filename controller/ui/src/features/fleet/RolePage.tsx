@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { nodesQuery, objectsQuery, roleQuery } from '@/api/queries';
 import { NewObject, objectColumns } from '@/features/host/ObjectsPage';
+import { RunSomething } from '@/features/operation/OperationsPage';
 import { DataTable } from '@/ui/DataTable';
 import { Empty } from '@/ui/Empty';
 import { Facts } from '@/ui/Facts';
@@ -41,7 +42,7 @@ export default function RolePage() {
         above={<Link to="/roles">Roles</Link>}
         title={name}
         facts={it !== undefined && <Facts items={[plural(it.nodes, 'node'), `${it.online} online`, plural(it.objects, 'object'), <RoleState key="state" role={it} />]} />}
-        actions={<><Link to="/roles/$role/compare" params={{ role: name }}>Compare its nodes</Link><NewObject scope={`role:${name}`} /></>}
+        actions={<><Link to="/roles/$role/compare" params={{ role: name }}>Compare its nodes</Link><RunSomething on={`role:${name}`} /><NewObject scope={`role:${name}`} /></>}
       />
       <Failure error={role.error} />
       <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }, { id: 'history', title: 'History', to: to('history') }]} />

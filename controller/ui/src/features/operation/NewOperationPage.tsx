@@ -1,0 +1,153 @@
+// Starts an operation: what, where, as whom, within which limits. Says how many nodes that are before anything runs.
+import { useState } from 'react';
+import { Checkbox, NumberInput, SegmentedControl, Select, TagsInput, Textarea, TextInput } from '@mantine/core';
+import { useMutation, useQuery } from '@tanstack/react-query';
+import { getRouteApi, Link } from '@tanstack/react-router';
+import { api, take } from '@/api/client';
+import { nodesQuery, objectsQuery, rolesQuery } from '@/api/queries';
+import type { Away, OperationSpec, Parameter } from '@/api/schema';
+import { useRefusal } from '@/api/session';
+import { StateBadge } from '@/components/StateBadge';
+import { ActionButton } from '@/ui/ActionButton';
+import { Failure, Notice } from '@/ui/Notice';
+import { PageHead } from '@/ui/PageHead';
+import { plural } from '@/ui/plural';
+import { words } from './output';
+
+const route = getRouteApi('/app/operations/new');
+
+interface Form {
+  kind: 'command' | 'script';
+  command: string;
+  script: string;
+  arguments: string;
+  parameters: Record<string, string>;
+  on: string[];
+  user: string;
+  minutes: number;
+  concurrency: number;
+  canary: number;
+  percent: number;
+  stopAfter: number;
+  away: 'skip' | 'expire' | 'queue';
+  hours: number;
+  reason: string;
+  rehearse: boolean;
+}
+
+/** Stands where nothing is asked yet; never sent. */
+const EMPTY: OperationSpec = { work: { kind: 'command', argv: [] }, on: [] };
+
+/** Builds what is asked for; undefined while something is missing. */
+function specOf(form: Form): OperationSpec | undefined {
+  const argv = words(form.kind === 'command' ? form.command : form.arguments);
+  if (argv === undefined || form.on.length === 0) return undefined;
+  if (form.kind === 'command' ? argv.length === 0 : form.script === '') return undefined;
+  const given = Object.fromEntries(Object.entries(form.parameters).filter(([, value]) => value !== ''));
+  const away: Away = form.away === 'queue' ? { away: 'queue', until: new Date(Date.now() + form.hours * 3_600_000).toISOString() } : { away: form.away };
+  return {
+    work: form.kind === 'command' ? { kind: 'command', argv } : { kind: 'script', name: form.script, arguments: argv, parameters: given },
+    on: form.on,
+    user: form.user,
+    limits: { timeout_secs: Math.round(form.minutes * 60), output_bytes: 1 << 20 },
+    strategy: { concurrency: form.concurrency, canary: form.canary, then_percent: form.percent, stop_after: form.stopAfter > 0 ? form.stopAfter : null },
+    away,
+    reason: form.reason,
+    rehearse: form.rehearse,
+  };
+}
+
+export default function NewOperationPage() {
+  const { on, script } = route.useSearch();
+  const navigate = route.useNavigate();
+  const refusal = useRefusal('run');
+  const [form, setForm] = useState<Form>({ kind: script === undefined ? 'command' : 'script', command: '', script: script ?? '', arguments: '', parameters: {}, on: on === undefined ? [] : [on], user: 'root', minutes: 10, concurrency: 100, canary: 0, percent: 100, stopAfter: 0, away: 'skip', hours: 24, reason: '', rehearse: false });
+  const set = (change: Partial<Form>): void => { setForm((before) => ({ ...before, ...change })); };
+  const roles = useQuery(rolesQuery).data ?? [];
+  const nodes = useQuery(nodesQuery({})).data?.items ?? [];
+  const scripts = useQuery(objectsQuery({ kind: 'script' })).data?.items ?? [];
+  const spec = specOf(form);
+  // What it would run on does not depend on the hour until which it waits.
+  const key = spec === undefined ? '' : JSON.stringify({ ...spec, away: form.away });
+  const preview = useQuery({
+    queryKey: ['operations', 'preview', key],
+    enabled: spec !== undefined,
+    queryFn: () => take(api.POST('/api/v1/operations/preview', { body: spec ?? EMPTY })),
+    placeholderData: (before) => before,
+    retry: false,
+  });
+  const start = useMutation({
+    mutationFn: (body: OperationSpec) => take(api.POST('/api/v1/operations', { body, headers: { 'Idempotency-Key': crypto.randomUUID() } })),
+    onSuccess: (begun) => void navigate({ to: '/operations/$operation', params: { operation: String(begun.summary.number) } }),
+  });
+  const found = spec === undefined ? undefined : preview.data;
+  const problem = refusal ?? (spec === undefined ? 'Say what runs and where' : preview.error !== null ? 'Something is not right yet' : (found?.problems.length ?? 0) > 0 ? found?.problems[0] : found?.total === 0 ? 'The selection has no node' : undefined);
+  const scopes = ['fleet', ...roles.map((role) => `role:${role.name}`), ...nodes.map((node) => `node:${node.name}`)];
+  const argv = form.kind === 'command' ? words(form.command) : undefined;
+  return (
+    <>
+      <PageHead above={<Link to="/operations">Operations</Link>} title="Run on nodes" facts="Once, now, on each node of a selection" />
+      <form
+        className="op-form stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (spec !== undefined && problem === undefined) start.mutate(spec);
+        }}
+      >
+        <SegmentedControl aria-label="What runs" value={form.kind} onChange={(kind) => { set({ kind: kind }); }} data={[{ value: 'command', label: 'A command' }, { value: 'script', label: 'A support script' }]} />
+        {form.kind === 'command' ? (
+          <div>
+            <Textarea className="mono-input" label="Command" description="A program and its arguments. No shell takes part: for pipes, write sh -c '…'" placeholder="df -h /var" autosize minRows={1} value={form.command} onChange={(event) => { set({ command: event.currentTarget.value }); }} error={argv === undefined ? 'A quote is open' : undefined} data-autofocus autoFocus required />
+            {argv !== undefined && argv.length > 0 && <p className="op-argv" aria-label="Arguments as the program gets them">{argv.map((word, at) => <code key={at}>{word === '' ? '""' : word}</code>)}</p>}
+          </div>
+        ) : (
+          <>
+            <Select label="Script" description="Each node runs the one of this name that is in force there" placeholder="Choose a script" searchable data={[...new Set(scripts.map((each) => each.name))]} value={form.script === '' ? null : form.script} onChange={(name) => { set({ script: name ?? '', parameters: {} }); }} required />
+            {(found?.parameters ?? []).map((parameter) => <Field key={parameter.name} parameter={parameter} value={form.parameters[parameter.name] ?? ''} onChange={(value) => { set({ parameters: { ...form.parameters, [parameter.name]: value } }); }} />)}
+            <TextInput className="mono-input" label="Arguments" description="Further arguments, as they are" value={form.arguments} onChange={(event) => { set({ arguments: event.currentTarget.value }); }} />
+          </>
+        )}
+        <TagsInput label="On" description="fleet, role:NAME, label:KEY=VALUE or node:NAME; nodes of any of them" data={scopes} value={form.on} onChange={(next) => { set({ on: next }); }} maxDropdownHeight={260} required />
+        <div className="form-grid">
+          <TextInput label="As user" value={form.user} onChange={(event) => { set({ user: event.currentTarget.value }); }} required />
+          <NumberInput label="Time limit (minutes)" min={0.1} max={1440} value={form.minutes} onChange={(value) => { set({ minutes: Number(value) }); }} />
+          <NumberInput label="At once" description="How many nodes" min={1} max={1000} value={form.concurrency} onChange={(value) => { set({ concurrency: Number(value) }); }} />
+          <NumberInput label="Canary" description="So many nodes first, alone" min={0} value={form.canary} onChange={(value) => { set({ canary: Number(value) }); }} />
+          <NumberInput label="Then in waves of" description="Percent of all nodes" min={1} max={100} suffix=" %" value={form.percent} onChange={(value) => { set({ percent: Number(value) }); }} />
+          <NumberInput label="Stop after failures" description={form.canary > 0 ? '0: after the first' : '0: never'} min={0} value={form.stopAfter} onChange={(value) => { set({ stopAfter: Number(value) }); }} />
+          <Select label="Nodes that are away" allowDeselect={false} data={[{ value: 'skip', label: 'are skipped' }, { value: 'expire', label: 'are waited for while others run' }, { value: 'queue', label: 'get it when they return' }]} value={form.away} onChange={(away) => { set({ away: (away ?? 'skip') }); }} />
+          {form.away === 'queue' && <NumberInput label="For at most (hours)" min={1} max={168} value={form.hours} onChange={(value) => { set({ hours: Number(value) }); }} />}
+        </div>
+        <TextInput label="Reason" description="For the history" value={form.reason} onChange={(event) => { set({ reason: event.currentTarget.value }); }} />
+        <Checkbox label="Rehearse: run in a copy of each node's files and without a network, and say what would change" checked={form.rehearse} onChange={(event) => { set({ rehearse: event.currentTarget.checked }); }} />
+        <Failure error={preview.error} />
+        {found?.problems.map((each) => <Notice key={each} tone="warn">{each}</Notice>)}
+        {found !== undefined && (
+          <section aria-label="Where it would run" className="stack-s">
+            <h2>{plural(found.total, 'node')}, {found.connected} connected</h2>
+            <ul className="op-targets">
+              {found.nodes.slice(0, 60).map((each) => <li key={each.node.id}><StateBadge state={each.is_connected ? 'online' : 'offline'} bare /> {each.node.name}{each.problem !== '' && <span className="dim small"> {each.problem}</span>}</li>)}
+              {found.total > 60 && <li className="dim">and {found.total - 60} more</li>}
+            </ul>
+          </section>
+        )}
+        <Failure error={start.error} />
+        <div className="actions"><ActionButton type="submit" refusal={problem} loading={start.isPending}>{form.rehearse ? 'Rehearse' : 'Run'} on {plural(found?.total ?? 0, 'node')}</ActionButton></div>
+      </form>
+    </>
+  );
+}
+
+function Field({ parameter, value, onChange }: { parameter: Parameter; value: string; onChange: (value: string) => void }) {
+  const common = { label: parameter.name, description: parameter.help === '' ? undefined : parameter.help, withAsterisk: parameter.required === true };
+  switch (parameter.type) {
+    case 'boolean':
+      return <Select {...common} clearable placeholder={parameter.default ?? 'not set'} data={['true', 'false']} value={value === '' ? null : value} onChange={(next) => { onChange(next ?? ''); }} />;
+    case 'choice':
+      return <Select {...common} clearable placeholder={parameter.default ?? 'choose'} data={parameter.choices ?? []} value={value === '' ? null : value} onChange={(next) => { onChange(next ?? ''); }} />;
+    case 'integer':
+      return <NumberInput {...common} allowDecimal={false} placeholder={parameter.default ?? ''} {...(parameter.min == null ? {} : { min: parameter.min })} {...(parameter.max == null ? {} : { max: parameter.max })} value={value === '' ? '' : Number(value)} onChange={(next) => { onChange(String(next)); }} />;
+    default:
+      return <TextInput {...common} placeholder={parameter.default ?? ''} value={value} onChange={(event) => { onChange(event.currentTarget.value); }} />;
+  }
+}

@@ -1,0 +1,135 @@
+// Lines of output: only those in sight are in the document. Follows the end, finds text, links to a line.
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { Checkbox, TextInput } from '@mantine/core';
+import { Icon } from '@/ui/Icon';
+import { number } from '@/ui/plural';
+import { textOf, type Line, type Output } from './output';
+
+const LINE_PX = 20;
+const BEYOND = 30;
+
+interface Props {
+  output: Output;
+  /** How many lines there are: changes when there are more. */
+  count: number;
+  isComplete: boolean;
+  /** Names of nodes by run, when lines of several stand together. */
+  names: ReadonlyMap<string, string> | undefined;
+  /** The line that the address names. */
+  line: number | undefined;
+  onLine: (line: number | undefined) => void;
+}
+
+export function OutputView({ output, count, isComplete, names, line, onLine }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const [top, setTop] = useState(0);
+  const [height, setHeight] = useState(480);
+  const [isFollowing, setFollowing] = useState(line === undefined);
+  const [wanted, setWanted] = useState('');
+  const { lines } = output;
+
+  const hits = useMemo(() => {
+    if (wanted === '') return [];
+    const text = wanted.toLowerCase();
+    return lines.slice(0, count).flatMap((each, at) => (textOf(each).toLowerCase().includes(text) ? [at] : []));
+  }, [lines, count, wanted]);
+  const [hit, setHit] = useState(0);
+
+  const show = (at: number): void => {
+    const place = box.current;
+    if (place !== null) place.scrollTop = Math.max(0, at * LINE_PX - place.clientHeight / 2);
+  };
+
+  useLayoutEffect(() => {
+    const place = box.current;
+    if (place === null) return undefined;
+    const measure = new ResizeObserver(() => { setHeight(place.clientHeight); });
+    measure.observe(place);
+    return () => { measure.disconnect(); };
+  }, []);
+  useLayoutEffect(() => {
+    const place = box.current;
+    if (isFollowing && place !== null) place.scrollTop = place.scrollHeight;
+  }, [count, isFollowing]);
+  // The line of the address, once it is there.
+  const isThere = line !== undefined && line <= count;
+  useEffect(() => {
+    if (isThere) show(line - 1);
+  }, [isThere, line]);
+
+  const first = Math.max(0, Math.floor(top / LINE_PX) - BEYOND);
+  const last = Math.min(count, Math.ceil((top + height) / LINE_PX) + BEYOND);
+  const go = (step: number): void => {
+    if (hits.length === 0) return;
+    const next = (hit + step + hits.length) % hits.length;
+    setHit(next);
+    setFollowing(false);
+    show(hits[next] ?? 0);
+  };
+  return (
+    <section className="op-output" aria-label="Output">
+      <div className="op-tools" role="search">
+        <TextInput
+          size="xs"
+          aria-label="Find in the output"
+          placeholder="Find"
+          leftSection={<Icon name="search" size={14} />}
+          value={wanted}
+          onChange={(event) => { setWanted(event.currentTarget.value); setHit(0); }}
+          onKeyDown={(event) => { if (event.key === 'Enter') go(event.shiftKey ? -1 : 1); }}
+          rightSection={wanted === '' ? null : <span className="dim small num">{hits.length === 0 ? '0' : `${hit + 1}/${hits.length}`}</span>}
+          rightSectionWidth={64}
+        />
+        <Checkbox size="xs" label="Follow" checked={isFollowing} disabled={isComplete && !isFollowing} onChange={(event) => { setFollowing(event.currentTarget.checked); }} />
+        <span className="grow" />
+        <span className="dim small num" role="status">{number(count)} lines{isComplete ? '' : ', more may come'}</span>
+      </div>
+      <div
+        ref={box}
+        className="op-lines"
+        tabIndex={0}
+        role="log"
+        aria-label="Lines"
+        aria-live="off"
+        onScroll={(event) => {
+          const place = event.currentTarget;
+          setTop(place.scrollTop);
+          const isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - LINE_PX;
+          if (isFollowing !== isAtEnd && !isComplete) setFollowing(isAtEnd);
+        }}
+      >
+        <div style={{ height: count * LINE_PX, position: 'relative' }}>
+          <div style={{ position: 'absolute', top: first * LINE_PX, insetInline: 0 }}>
+            {lines.slice(first, last).map((each, index) => (
+              <OneLine key={first + index} line={each} place={first + index + 1} name={names?.get(each.run)} isMarked={line === first + index + 1} isHit={hits[hit] === first + index && wanted !== ''} onLine={onLine} />
+            ))}
+          </div>
+        </div>
+        {count === 0 && <p className="dim op-nothing">{isComplete ? 'It wrote nothing.' : 'Nothing was written yet.'}</p>}
+      </div>
+    </section>
+  );
+}
+
+function OneLine({ line, place, name, isMarked, isHit, onLine }: { line: Line; place: number; name: string | undefined; isMarked: boolean; isHit: boolean; onLine: (line: number | undefined) => void }) {
+  return (
+    <div className="op-line" data-stream={line.stream} data-marked={isMarked || undefined} data-hit={isHit || undefined}>
+      <a
+        className="op-number num"
+        href={`?line=${place}`}
+        aria-label={`Link to line ${place}`}
+        onClick={(event) => {
+          event.preventDefault();
+          onLine(isMarked ? undefined : place);
+        }}
+      >
+        {place}
+      </a>
+      {name !== undefined && <span className="op-node">{name}</span>}
+      <span className="op-text">
+        {line.stream === 'gap' && '⋯ '}
+        {line.segments.map((segment, at) => (segment.colour === undefined && segment.bold !== true ? segment.text : <span key={at} className={segment.bold === true ? 'strong' : undefined} data-ansi={segment.colour}>{segment.text}</span>))}
+      </span>
+    </div>
+  );
+}
