@@ -495,32 +495,28 @@ impl Operations {
         let until = tokio::time::Instant::now() + wait.min(MAX_WAIT);
         loop {
             let now_seen = *moved.borrow_and_update();
-            let is_news = seen != Some(now_seen);
-            if is_news {
-                let (pieces, nodes, state) = self
-                    .db()
-                    .read(|mut tx| async move {
-                        let pieces = store::pieces(&mut tx, id, run, after, ANSWER_BYTES).await?;
-                        let state = store::find(&mut tx, &id.to_string()).await?.map(|r| r.state);
-                        let nodes = match (&pieces[..], state) {
-                            // Only when nothing is left to tell is it asked whether more may come.
-                            ([], Some(OperationState::Running) | None) => None,
-                            ([], _) => Some(store::nodes(&mut tx, id, None, u32::MAX).await?),
-                            _ => None,
-                        };
-                        Ok::<_, DbError>(tx.done((pieces, nodes, state)))
-                    })
-                    .await?;
-                let is_of = |n: &OperationNode| run.is_none_or(|r| r == n.run);
-                let is_complete = state.is_none()
-                    || nodes
-                        .is_some_and(|n| n.iter().filter(|(_, n, _)| is_of(n)).all(|(_, n, _)| n.is_output_complete));
-                // A listener that waits is told of the end, of pieces, and of what moved elsewhere in the operation.
-                if !pieces.is_empty() || is_complete || seen.is_none() || tokio::time::Instant::now() >= until {
-                    let next = pieces.last().map_or(after, |p| p.seq);
-                    let pieces = pieces.into_iter().map(shown).collect();
-                    return Ok(OperationOutput { pieces, next, is_complete, seen: now_seen });
-                }
+            let (pieces, nodes, state) = self
+                .db()
+                .read(|mut tx| async move {
+                    let pieces = store::pieces(&mut tx, id, run, after, ANSWER_BYTES).await?;
+                    let state = store::find(&mut tx, &id.to_string()).await?.map(|r| r.state);
+                    let nodes = match (&pieces[..], state) {
+                        // Only when nothing is left to tell is it asked whether more may come.
+                        ([], Some(OperationState::Running) | None) => None,
+                        ([], _) => Some(store::nodes(&mut tx, id, None, u32::MAX).await?),
+                        _ => None,
+                    };
+                    Ok::<_, DbError>(tx.done((pieces, nodes, state)))
+                })
+                .await?;
+            let is_of = |n: &OperationNode| run.is_none_or(|r| r == n.run);
+            let is_complete = state.is_none()
+                || nodes.is_some_and(|n| n.iter().filter(|(_, n, _)| is_of(n)).all(|(_, n, _)| n.is_output_complete));
+            // Who waits is told of pieces, of the end, and of whatever else moved since the answer before.
+            if !pieces.is_empty() || is_complete || seen != Some(now_seen) || tokio::time::Instant::now() >= until {
+                let next = pieces.last().map_or(after, |p| p.seq);
+                let pieces = pieces.into_iter().map(shown).collect();
+                return Ok(OperationOutput { pieces, next, is_complete, seen: now_seen });
             }
             match tokio::time::timeout_at(until, moved.changed()).await {
                 Ok(Ok(())) => {}
