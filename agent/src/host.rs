@@ -1,4 +1,4 @@
-//! Plans, applies and proves what stands on a host: files, directories, links, `/etc/hosts` and cron.
+//! Plans, applies and proves what stands on a host: files, directories, links, `/etc/hosts`, cron and sudo's rules.
 //!
 //! # The way of a desired state
 //! 1. [`plan()`] looks at the disk and says what would change; it writes nothing. One [`Item`] per resource, and one per
@@ -25,6 +25,7 @@ mod looks;
 mod ownership;
 mod plan;
 mod prove;
+mod sudoers;
 mod undo;
 mod validate;
 
@@ -33,7 +34,7 @@ pub use eject::{Ejection, eject};
 pub use inputs::{Facts, Inputs, Removal};
 pub use kept::{keep_ownership, kept_ownership, put_aside, sweep};
 pub use looks::Looks;
-pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, Undo, UndoStep};
+pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, TakenLine, Undo, UndoStep};
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::{prove, prove_planned};
 pub use undo::roll_back;

@@ -242,7 +242,7 @@ pub fn root_code(resource: &Resource) -> Option<String> {
             }
         }),
         Spec::Directory { path, .. } | Spec::Link { path, .. } => at(path),
-        Spec::Hosts { .. } => None,
+        Spec::Hosts { .. } | Spec::Unsupported { .. } => None,
         Spec::Cron(job) => (job.user == UserName::root()).then(|| "a cron job of root".to_owned()),
     }
 }
@@ -251,6 +251,7 @@ pub fn root_code(resource: &Resource) -> Option<String> {
 fn places(resource: &Resource) -> Vec<String> {
     match &resource.spec {
         Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => vec![path.to_string()],
+        Spec::Unsupported { .. } => Vec::new(),
         Spec::Hosts { .. } => vec!["/etc/hosts".to_owned()],
         Spec::Cron(job) => match job.table {
             CronTable::System => vec![format!("/etc/cron.d/lampas-{}", resource.name)],

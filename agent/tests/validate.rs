@@ -37,7 +37,17 @@ fn file(path: &str, text: &str, validator: Validator) -> Resource {
 }
 
 fn check(resources: &[Resource]) -> BTreeMap<String, Fault> {
+    check_beside(&[], resources)
+}
+
+/// Checks on a node where these files stand already.
+fn check_beside(standing: &[(&str, &str)], resources: &[Resource]) -> BTreeMap<String, Fault> {
     let directory = tempfile::tempdir().expect("a directory");
+    for (path, text) in standing {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("mkdir");
+        std::fs::write(path, text).expect("writes");
+    }
     let root = Root::open(directory.path()).expect("opens");
     std::fs::create_dir_all(directory.path().join("opt")).expect("mkdir");
     let facts = Facts {
@@ -77,6 +87,27 @@ fn sudoers_are_checked_by_visudo_and_never_land_when_it_refuses() {
     ]);
     assert_eq!(faults.keys().collect::<Vec<_>>(), ["bad"], "{faults:#?}");
     assert!(faults["bad"].code == "file.invalid" && faults["bad"].message.contains("syntax error"), "{faults:#?}");
+}
+
+#[test]
+fn the_merged_set_of_sudo_is_checked_and_the_file_that_breaks_it_is_named() {
+    if !std::path::Path::new("/usr/sbin/visudo").exists() {
+        return;
+    }
+    let rules = |text| {
+        let mut rules = file("/etc/sudoers.d/ops", text, Validator::Sudoers);
+        (rules.kind, rules.name) = (Kind::Sudoers, ObjectName::parse("ops").expect("a name"));
+        [rules]
+    };
+    let main = ("etc/sudoers", "# sudo\nroot ALL=(ALL:ALL) ALL\nUser_Alias OPS = ann\n@includedir /etc/sudoers.d\n");
+    let good = ("etc/sudoers.d/bob", "bob ALL=(ALL) /bin/ls \\\n");
+    let faults = check_beside(&[main, good], &rules("# by an alias of the main file\nOPS ALL=(root) /usr/bin/id\n"));
+    assert!(faults.is_empty(), "{faults:#?}");
+    let bad = ("etc/sudoers.d/zz", "\nbob ALL=(ALL NOPASSWD ls\n");
+    let faults = check_beside(&[main, bad], &rules("OPS ALL=(root) /usr/bin/id\n"));
+    let fault = faults.values().next().expect("a fault");
+    assert_eq!(fault.code, "sudoers.invalid");
+    assert!(fault.message.contains("/etc/sudoers.d/zz:2:"), "{fault:?}");
 }
 
 #[test]

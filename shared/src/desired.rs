@@ -176,6 +176,13 @@ pub enum Spec {
     },
     /// A job under cron.
     Cron(CronJob),
+    /// Something that a later build knows; it is answered with `Blocked`.
+    Unsupported {
+        /// Its kind, in that build's words.
+        kind: String,
+        /// The hash of what it wants, as that build computes it.
+        hash: ContentHash,
+    },
 }
 
 /// A content by its hash; small ones ride along, larger ones are fetched as a blob.

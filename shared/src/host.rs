@@ -1,4 +1,4 @@
-//! What LAMPAS manages on a host: hosts entries, cron jobs, scripts, files, directories, links.
+//! What LAMPAS manages on a host: hosts entries, cron jobs, scripts, files, directories, links, rules for sudo.
 
 mod account;
 mod cron;
@@ -7,6 +7,7 @@ mod hosts;
 mod path;
 mod schedule;
 mod script;
+mod sudoers;
 
 pub use account::{GroupName, UserName};
 pub use cron::{CronJob, CronTable, EnvName, TimeZoneName};
@@ -15,3 +16,4 @@ pub use hosts::{HostName, HostsEntry, HostsSource};
 pub use path::ManagedPath;
 pub use schedule::{Field, FieldSet, Schedule};
 pub use script::Script;
+pub use sudoers::Sudoers;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     TextError,
     fleet::Scope,
-    host::{CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script},
+    host::{CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script, Sudoers},
     text::{check_name, text_newtype},
 };
 
@@ -40,11 +40,16 @@ pub enum Kind {
     Directory,
     /// A symbolic link.
     Link,
+    /// Rules for sudo.
+    Sudoers,
+    /// What this build does not know; an agent answers it with `Blocked`, and nobody can write it.
+    Unsupported,
 }
 
 impl Kind {
-    /// All kinds in the order in which they are shown.
-    pub const ALL: [Self; 6] = [Self::Cron, Self::Hosts, Self::Script, Self::File, Self::Directory, Self::Link];
+    /// All kinds in the order in which they are shown; without [`Kind::Unsupported`].
+    pub const ALL: [Self; 7] =
+        [Self::Cron, Self::Hosts, Self::Script, Self::File, Self::Directory, Self::Link, Self::Sudoers];
 
     /// Returns the word for it, as in manifests and the API.
     pub fn as_str(self) -> &'static str {
@@ -55,6 +60,8 @@ impl Kind {
             Self::File => "file",
             Self::Directory => "directory",
             Self::Link => "link",
+            Self::Sudoers => "sudoers",
+            Self::Unsupported => "unsupported",
         }
     }
 }
@@ -69,7 +76,10 @@ impl std::str::FromStr for Kind {
     type Err = TextError;
     fn from_str(text: &str) -> Result<Self, TextError> {
         let found = Self::ALL.into_iter().find(|k| k.as_str() == text);
-        found.ok_or_else(|| TextError::new("kind", text, "is none of cron, hosts, script, file, directory and link"))
+        found.ok_or_else(|| {
+            let words: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+            TextError::new("kind", text, format!("is none of {}", words.join(", ")))
+        })
     }
 }
 
@@ -90,6 +100,8 @@ pub enum Body {
     Directory(Directory),
     /// A symbolic link.
     Link(Link),
+    /// Rules for sudo.
+    Sudoers(Sudoers),
 }
 
 impl Body {
@@ -102,6 +114,7 @@ impl Body {
             Self::File(_) => Kind::File,
             Self::Directory(_) => Kind::Directory,
             Self::Link(_) => Kind::Link,
+            Self::Sudoers(_) => Kind::Sudoers,
         }
     }
 }
@@ -147,6 +160,7 @@ impl ObjectSpec {
             Body::File(file) => file.bytes().map(drop),
             Body::Directory(_) => Ok(()),
             Body::Link(link) => link.check(),
+            Body::Sudoers(sudoers) => sudoers.check(name),
         }
     }
 
@@ -175,6 +189,7 @@ impl ObjectSpec {
             Body::File(file) => vec![Target::path(file.path.as_str())],
             Body::Directory(directory) => vec![Target::path(directory.path.as_str())],
             Body::Link(link) => vec![Target::path(link.path.as_str())],
+            Body::Sudoers(_) => vec![Target::path(Sudoers::path_for(self.name.as_str())?.as_str())],
         })
     }
 }
@@ -205,12 +220,13 @@ impl fmt::Display for ObjectKey {
 pub struct Target(String);
 
 impl Target {
-    /// Reads the text form, as it comes over the wire: one line of at most 1,200 bytes with a known prefix.
+    /// Reads the text form, as it comes over the wire: one line of at most 1,200 bytes, a word, a colon and what it is of
+    /// that sort. The word may be one that this build does not know.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         crate::check_line("target", text, 1200)?;
         match text.split_once(':') {
-            Some(("path" | "cron" | "crontab" | "host", rest)) if !rest.is_empty() => Ok(Self(text.to_owned())),
-            _ => Err(TextError::new("target", text, "write it as path:…, cron:…, crontab:… or host:…")),
+            Some((sort, rest)) if is_sort(sort) && !rest.is_empty() => Ok(Self(text.to_owned())),
+            _ => Err(TextError::new("target", text, "write it as path:…, cron:…, crontab:…, host:… and the like")),
         }
     }
 
@@ -228,6 +244,11 @@ impl Target {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether this can be the first word of a target.
+fn is_sort(word: &str) -> bool {
+    (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 impl fmt::Display for Target {

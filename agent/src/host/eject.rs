@@ -59,6 +59,7 @@ pub fn eject(
         observed: ContentHash::of(&[]),
         steps,
         checks: Vec::new(),
+        sudoers: None,
         ownership: owned.clone(),
     };
     Ok(Ejection { plan, places: ejecting.places, scripts: ejecting.scripts })

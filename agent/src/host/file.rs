@@ -6,6 +6,7 @@ use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     error::Fault,
     host::ManagedPath,
+    object::Kind,
 };
 
 use super::plan::{Check, Planner, Put, Settled, Whole, file_print};
@@ -42,7 +43,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Opti
 fn path_of(spec: &Spec) -> Option<&ManagedPath> {
     match spec {
         Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => Some(path),
-        Spec::Hosts { .. } | Spec::Cron(_) => None,
+        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Unsupported { .. } => None,
     }
 }
 
@@ -55,7 +56,7 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
     let (owner, group) = match &resource.spec {
         Spec::File { owner, group, .. } | Spec::Directory { owner, group, .. } => (owner, group),
         Spec::Link { to, .. } => return Ok(Some((Put::Link { to: to.clone() }, 0, notes))),
-        Spec::Hosts { .. } | Spec::Cron(_) => {
+        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Unsupported { .. } => {
             return Err(Fault::lasting("file.kind", "not a file, a directory or a link"));
         }
     };
@@ -89,10 +90,15 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
                     "its content does not have the hash that it should have",
                 ));
             }
+            if resource.kind == Kind::Sudoers {
+                super::sudoers::check_rules(resource.name.as_str(), &bytes)?;
+            }
             Put::File { bytes, uid, gid, mode: mode.bits(), xattrs: BTreeMap::new(), modified: Modified::Now }
         }
         Spec::Directory { mode, .. } => Put::Directory { uid, gid, mode: mode.bits() },
-        Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) => unreachable!("returned above"),
+        Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) | Spec::Unsupported { .. } => {
+            unreachable!("returned above")
+        }
     };
     Ok(Some((put, uid, notes)))
 }

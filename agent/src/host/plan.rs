@@ -21,7 +21,7 @@ pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use shared::{Shared, block_print};
 pub(super) use whole::{Settled, Whole, before_of};
 
-use super::{Inputs, Owned, Ownership, cron, file, hosts};
+use super::{Inputs, Owned, Ownership, cron, file, hosts, sudoers};
 use crate::system::{Root, Seen};
 
 /// What would change on a host, as a value.
@@ -33,6 +33,8 @@ pub struct HostPlan {
     pub observed: ContentHash,
     pub(super) steps: Vec<Step>,
     pub(super) checks: Vec<Check>,
+    /// What sudo would read afterwards, when anything of that changes.
+    pub(super) sudoers: Option<sudoers::Set>,
     pub(super) ownership: Ownership,
 }
 
@@ -166,6 +168,7 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
             Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => {
                 file::plan(&mut planner, resource, refused);
             }
+            Spec::Unsupported { kind, .. } => planner.leave_unsupported(resource, kind),
         }
     }
     let hosts_owned = inputs.owned.places.contains_key(hosts::PATH);
@@ -178,6 +181,7 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
         cron::plan_user(&mut planner, user, crontabs.get(user).map_or(&[], Vec::as_slice));
     }
     planner.plan_leftovers();
+    sudoers::foresee(&mut planner);
     planner.finish()
 }
 

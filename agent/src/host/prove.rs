@@ -9,7 +9,7 @@ use lampas_shared::{
     report::{ResourceReport, ResourceState},
 };
 
-use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan};
+use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan, sudoers};
 use crate::system::Root;
 
 /// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
@@ -21,6 +21,7 @@ pub fn prove(root: &Root, inputs: &Inputs<'_>) -> Vec<ResourceReport> {
 /// Reports as [`prove`] does, on a plan that was made just now and of which nothing was written.
 pub fn prove_planned(root: &Root, resources: &[Resource], plan: &HostPlan) -> Vec<ResourceReport> {
     let effects = Effects::new(root);
+    let sudo = sudoers::Proof::new(root);
     let removed = |i: &Item| i.verb == Some(lampas_shared::report::Verb::Remove);
     let mut items: BTreeMap<&Target, &Item> = BTreeMap::new();
     for item in plan.items.iter().filter(|i| !removed(i)) {
@@ -35,11 +36,16 @@ pub fn prove_planned(root: &Root, resources: &[Resource], plan: &HostPlan) -> Ve
         fault: i.fault.clone(),
         notes: i.notes.clone(),
     });
-    let reports = resources.iter().map(|r| report(&effects, r, items.get(&r.target).copied()));
+    let reports = resources.iter().map(|r| report(&effects, &sudo, r, items.get(&r.target).copied()));
     reports.chain(left).collect()
 }
 
-fn report(effects: &Effects<'_>, resource: &Resource, item: Option<&Item>) -> ResourceReport {
+fn report(
+    effects: &Effects<'_>,
+    sudo: &sudoers::Proof<'_>,
+    resource: &Resource,
+    item: Option<&Item>,
+) -> ResourceReport {
     let mut report = ResourceReport {
         target: resource.target.clone(),
         object: resource.object,
@@ -64,18 +70,26 @@ fn report(effects: &Effects<'_>, resource: &Resource, item: Option<&Item>) -> Re
                 Some(Fault::passing("host.not_as_desired", "what stands on the disk is not what was written")),
             );
         }
-        Some(item) => match effect(effects, resource, item) {
+        Some(item) => match effect(effects, sudo, resource, item) {
             Ok(notes) => report.notes.extend(notes),
+            // What broke sudo is taken back.
+            Err(fault) if fault.code == sudoers::BROKEN => is(ResourceState::Failed, Some(fault)),
             Err(fault) => is(ResourceState::Blocked, Some(fault)),
         },
     }
     report
 }
 
-fn effect(effects: &Effects<'_>, resource: &Resource, item: &Item) -> Result<Vec<String>, Fault> {
+fn effect(
+    effects: &Effects<'_>,
+    sudo: &sudoers::Proof<'_>,
+    resource: &Resource,
+    item: &Item,
+) -> Result<Vec<String>, Fault> {
     match &resource.spec {
         Spec::Cron(job) => cron::prove(effects, job, &item.path),
         Spec::Hosts { address, names, .. } => hosts::prove(effects.root, *address, names),
-        Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => Ok(Vec::new()),
+        Spec::File { path, .. } if sudoers::is_part(path.as_str()) => sudo.of(path.as_str()),
+        Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } | Spec::Unsupported { .. } => Ok(Vec::new()),
     }
 }

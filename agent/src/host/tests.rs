@@ -8,3 +8,4 @@ pub(crate) mod fixture;
 mod looks;
 mod property;
 mod round;
+mod sudoers;

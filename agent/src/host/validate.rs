@@ -19,7 +19,12 @@ pub fn validate(plan: &HostPlan, tools: &Tools) -> BTreeMap<Target, Fault> {
     let is_written =
         |c: &&Check| plan.items.iter().any(|i| i.target == c.target && i.verb.is_some() && i.fault.is_none());
     let checked = plan.checks.iter().filter(is_written);
-    checked.filter_map(|c| check(c, tools).err().map(|fault| (c.target.clone(), fault))).collect()
+    let mut faults: BTreeMap<Target, Fault> =
+        checked.filter_map(|c| check(c, tools).err().map(|fault| (c.target.clone(), fault))).collect();
+    for (target, fault) in super::sudoers::validate(plan, tools) {
+        faults.entry(target).or_insert(fault);
+    }
+    faults
 }
 
 fn check(check: &Check, tools: &Tools) -> Result<(), Fault> {

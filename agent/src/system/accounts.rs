@@ -18,6 +18,8 @@ pub struct Account {
     pub gid: u32,
     /// The home directory.
     pub home: String,
+    /// The shell; empty for the system's own.
+    pub shell: String,
 }
 
 /// The users and groups of a root, read once.
@@ -44,10 +46,11 @@ impl Accounts {
         let mut accounts = Self { is_machines, ..Self::default() };
         for line in passwd.lines() {
             let fields: Vec<&str> = line.split(':').collect();
-            if let [name, _, uid, gid, _, home, _] = fields[..]
+            if let [name, _, uid, gid, _, home, shell] = fields[..]
                 && let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse())
             {
-                accounts.users.entry(name.to_owned()).or_insert(Account { uid, gid, home: home.to_owned() });
+                let account = Account { uid, gid, home: home.to_owned(), shell: shell.to_owned() };
+                accounts.users.entry(name.to_owned()).or_insert(account);
             }
         }
         for line in group.lines() {
@@ -68,7 +71,12 @@ impl Accounts {
             return Some(account.clone());
         }
         let user = self.is_machines.then(|| nix::unistd::User::from_name(name).ok().flatten()).flatten()?;
-        Some(Account { uid: user.uid.as_raw(), gid: user.gid.as_raw(), home: user.dir.display().to_string() })
+        Some(Account {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            home: user.dir.display().to_string(),
+            shell: user.shell.display().to_string(),
+        })
     }
 
     /// Finds a group's number by name.

@@ -8,7 +8,7 @@ use std::{
 use lampas_shared::{
     desired::{Content, ContentHash, Resource, Spec},
     fleet::Level,
-    host::{HostName, HostsEntry, HostsSource, ManagedFile, Script},
+    host::{FileMode, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Script, Sudoers, UserName},
     object::{Body, Target},
 };
 
@@ -91,6 +91,7 @@ fn parts(
             Some(Spec::Directory { path: d.path.clone(), owner: d.owner.clone(), group: d.group.clone(), mode: d.mode })
         }
         Body::Link(link) => Some(Spec::Link { path: link.path.clone(), to: link.target.clone() }),
+        Body::Sudoers(sudoers) => sudoers_spec(sudoers, object.spec.name.as_str(), blobs),
     };
     let targets = object.spec.targets().unwrap_or_default();
     spec.filter(|_| !targets.is_empty()).map(|spec| (targets, spec, false)).into_iter().collect()
@@ -132,6 +133,17 @@ fn script_spec(script: &Script, name: &str, blobs: &mut BTreeMap<ContentHash, Ar
         group: script.group.clone(),
         mode: script.mode,
         validate: Some(lampas_shared::host::Validator::Script),
+    })
+}
+
+fn sudoers_spec(sudoers: &Sudoers, name: &str, blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>) -> Option<Spec> {
+    Some(Spec::File {
+        path: Sudoers::path_for(name).ok()?,
+        content: content(sudoers.bytes(), blobs),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode: FileMode::new(0o440).ok()?,
+        validate: Some(lampas_shared::host::Validator::Sudoers),
     })
 }
 

@@ -51,6 +51,7 @@ pub(crate) fn adopt(
             directory.mode = observed.mode;
         }
         Body::Link(link) => link.target = text(content)?,
+        Body::Sudoers(sudoers) => sudoers.content = text(content)?,
         Body::File(file) => {
             (file.content, file.encoding) = ManagedFile::encode(bytes(content)?);
             file.owner = owner(observed)?;
@@ -98,7 +99,7 @@ pub(crate) fn adopt(
 /// Whether root executes or trusts what stands there.
 fn is_trusted(body: &Body) -> bool {
     match body {
-        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) => true,
+        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) => true,
         Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
         Body::Directory(directory) => directory.owner == UserName::root(),
         Body::Link(_) => true,

@@ -60,6 +60,7 @@ fn write_object(out: &mut String, object: &ObjectSpec) {
             text(out, "path", link.path.as_str());
             text(out, "target", &link.target);
         }
+        Body::Sudoers(sudoers) => text(out, "content", &sudoers.content),
     }
 }
 

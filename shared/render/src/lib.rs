@@ -8,12 +8,14 @@
 //! - [`crontab`]: files for `/etc/cron.d`, the block in a user's crontab, reading, checking and adopting them
 //! - [`hosts`]: the managed block in `/etc/hosts`
 //! - [`block`]: how a marked block lives among foreign lines
+//! - [`sudoers`]: who has full rights by a set of sudoers files, and what clashes
 
 pub mod block;
 pub mod crontab;
 pub mod hosts;
 mod nearest;
 pub mod schedule;
+pub mod sudoers;
 
 pub use nearest::nearest;
 pub use schedule::{Decision, NextRun, SkipReason, Zone, cron_line_schedule, next_runs, slot_for};

@@ -96,6 +96,9 @@ pub(super) fn hash_of_hashes(groups: Vec<(GroupKind, Vec<(&Target, ContentHash)>
 }
 
 pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
+    if let Spec::Unsupported { hash, .. } = &resource.spec {
+        return *hash;
+    }
     let mut out = Encoder::new("lampas resource hash/v1");
     out.text(resource.kind.as_str());
     out.text(resource.target.as_str());
@@ -133,6 +136,7 @@ pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
             out.text(comment);
         }
         Spec::Cron(job) => cron(&mut out, job),
+        Spec::Unsupported { .. } => unreachable!("returned above"),
     }
     out.finish()
 }

@@ -14,7 +14,7 @@ use lampas_shared::{
 
 use super::{Check, HostPlan, Item, Put, Step, fingerprint};
 use crate::{
-    host::{Claim, Inputs, Looks, looks::Look},
+    host::{Claim, Inputs, Looks, looks::Look, sudoers},
     system::{Accounts, Root, Seen, Stamp, root::Place},
 };
 
@@ -24,9 +24,10 @@ pub(crate) struct Planner<'a> {
     pub(crate) inputs: Inputs<'a>,
     pub(crate) accounts: Accounts,
     pub(crate) zone: Zone,
-    pub(super) items: Vec<Item>,
-    pub(super) steps: Vec<Step>,
+    pub(in crate::host) items: Vec<Item>,
+    pub(in crate::host) steps: Vec<Step>,
     pub(super) checks: Vec<Check>,
+    pub(in crate::host) sudoers: Option<sudoers::Set>,
     pub(super) visited: BTreeSet<String>,
     /// What can't be said of an inner file is said of its resource.
     pub(super) inner_faults: BTreeMap<Target, Fault>,
@@ -52,6 +53,7 @@ impl<'a> Planner<'a> {
             items: Vec::new(),
             steps: Vec::new(),
             checks: Vec::new(),
+            sudoers: None,
             visited: BTreeSet::new(),
             inner_faults: BTreeMap::new(),
             stays: BTreeSet::new(),
@@ -74,6 +76,7 @@ impl<'a> Planner<'a> {
             observed: ContentHash::from_bytes(*self.observed.finalize().as_bytes()),
             steps: self.steps,
             checks: self.checks,
+            sudoers: self.sudoers,
             ownership: self.inputs.owned.clone(),
         }
     }
@@ -133,6 +136,17 @@ impl<'a> Planner<'a> {
             self.note_observed(path, &fingerprint(self.root, &seen, false));
         }
         item.fault = Some(fault);
+        self.items.push(item);
+    }
+
+    /// Leaves what a later build knows alone, with all that may have been written for it.
+    pub(super) fn leave_unsupported(&mut self, resource: &Resource, kind: &str) {
+        let places = self.inputs.owned.places.iter().filter(|(_, o)| o.claims.contains_key(&resource.target));
+        self.visited.extend(places.map(|(path, _)| path.clone()));
+        let mut item = Item::new(&resource.target, &claim_of(resource, Vec::new()), resource.target.as_str());
+        let text =
+            format!("this agent ({}) does not know objects of kind {kind}; upgrade it", env!("CARGO_PKG_VERSION"));
+        item.fault = Some(Fault::lasting("unsupported", text));
         self.items.push(item);
     }
 
@@ -210,5 +224,5 @@ impl Item {
 }
 
 pub(super) fn claim_of(resource: &Resource, lines: Vec<String>) -> Claim {
-    Claim { object: resource.object, kind: resource.kind, name: resource.name.clone(), lines }
+    Claim { object: resource.object, kind: resource.kind, name: resource.name.clone(), lines, taken: Vec::new() }
 }

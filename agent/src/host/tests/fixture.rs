@@ -178,7 +178,7 @@ pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-fn resource(target: Target, kind: Kind, name: &str, spec: Spec) -> Resource {
+pub(crate) fn resource(target: Target, kind: Kind, name: &str, spec: Spec) -> Resource {
     let seed = ContentHash::of(target.as_str().as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&seed.as_bytes()[..16]);
@@ -208,6 +208,17 @@ pub(crate) fn file_of(path: &str, bytes: &[u8], owner: &str, mode: u32) -> Resou
         validate: None,
     };
     resource(Target::path(path), Kind::File, "file", spec)
+}
+
+pub(crate) fn sudoers(name: &str, text: &str) -> Resource {
+    let path = format!("/etc/sudoers.d/{name}");
+    let mut resource = file_of(&path, text.as_bytes(), "root", 0o440);
+    resource.kind = Kind::Sudoers;
+    resource.name = ObjectName::parse(name).expect("name");
+    if let Spec::File { validate, .. } = &mut resource.spec {
+        *validate = Some(lampas_shared::host::Validator::Sudoers);
+    }
+    resource
 }
 
 pub(crate) fn directory(path: &str, mode: u32) -> Resource {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lampas_render::Zone;
 use lampas_shared::{
     host::{
-        CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script,
+        CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script, Sudoers,
         TimeZoneName, UserName, Validator,
     },
     object::{Body, DriftPolicy, Kind},
@@ -36,6 +36,8 @@ pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
         Kind::File => &["path", "content", "source", "encoding", "owner", "group", "mode", "validate"],
         Kind::Directory => &["path", "owner", "group", "mode"],
         Kind::Link => &["path", "target"],
+        Kind::Sudoers => &["content", "source"],
+        Kind::Unsupported => &[],
     }
 }
 
@@ -59,6 +61,8 @@ pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sourc
             }
             Some(Body::Link(Link { path: path?, target: target? }))
         }
+        Kind::Sudoers => text_content(reader, sources).map(|content| Body::Sudoers(Sudoers { content })),
+        Kind::Unsupported => None,
     }
 }
 
@@ -116,12 +120,7 @@ fn script(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<Script>
     let path = reader.optional("path");
     let (owner, group, mode) = access(reader, 0o755);
     let parameters = parameters(reader);
-    let bytes = content(reader, sources)?;
-    let Ok(content) = String::from_utf8(bytes) else {
-        let source = reader.text("source").unwrap_or_default();
-        reader.wrong("source", &source, "is not UTF-8, as a script must be");
-        return None;
-    };
+    let content = text_content(reader, sources)?;
     Some(Script { path, content, owner, group, mode, parameters })
 }
 
@@ -171,6 +170,17 @@ fn file(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<ManagedFi
         (String::from_utf8(bytes).ok()?, encoding.unwrap_or_default())
     };
     Some(ManagedFile { path: path?, content, encoding, owner, group, mode, validate })
+}
+
+/// Reads a content that must be text.
+fn text_content(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<String> {
+    let bytes = content(reader, sources)?;
+    let text = String::from_utf8(bytes);
+    if text.is_err() {
+        let source = reader.text("source").unwrap_or_default();
+        reader.wrong("source", &source, "is not UTF-8, as it must be");
+    }
+    text.ok()
 }
 
 /// Reads `content`, or the bytes of `source`.

@@ -174,7 +174,7 @@ fn a_source_stays_below_the_manifest_s_directory() {
         ("../x", "must not have"),
         ("a/../../x", "must not have"),
         ("./x", "must not have"),
-        ("latin1", "is not UTF-8, as a script must be"),
+        ("latin1", "is not UTF-8, as it must be"),
     ] {
         let error = read(source).expect_err(source);
         assert!(error.starts_with("fleet/a.toml:4: source ") && error.contains(reason), "{error}");

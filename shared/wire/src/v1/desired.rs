@@ -1,5 +1,7 @@
 //! Desired states.
 
+mod other;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -65,6 +67,9 @@ pub(super) enum Kind {
     File,
     Directory,
     Link,
+    /// The kind's word stands in [`Spec::Other`].
+    Unsupported,
+    Sudoers,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,11 +90,43 @@ struct Provenance {
 
 #[derive(Serialize, Deserialize)]
 enum Spec {
-    File { path: Text, content: Content, owner: Text, group: Text, mode: u32, validate: Option<Validator> },
-    Directory { path: Text, owner: Text, group: Text, mode: u32 },
-    Link { path: Text, to: Text },
-    Hosts { address: Address, names: Vec<Text>, comment: Text },
+    File {
+        path: Text,
+        content: Content,
+        owner: Text,
+        group: Text,
+        mode: u32,
+        validate: Option<Validator>,
+    },
+    Directory {
+        path: Text,
+        owner: Text,
+        group: Text,
+        mode: u32,
+    },
+    Link {
+        path: Text,
+        to: Text,
+    },
+    Hosts {
+        address: Address,
+        names: Vec<Text>,
+        comment: Text,
+    },
     Cron(CronJob),
+    /// A kind that is younger than this layout: its word, the hash of what it wants, and its own layout, which an agent
+    /// that doesn't know the word leaves alone.
+    Other {
+        kind: Text,
+        hash: [u8; 32],
+        body: Bytes,
+    },
+}
+
+/// The layout of the rules for sudo, in [`Spec::Other`].
+#[derive(Serialize, Deserialize)]
+struct Sudoers {
+    content: Content,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,6 +216,8 @@ impl From<object::Kind> for Kind {
             object::Kind::File => Self::File,
             object::Kind::Directory => Self::Directory,
             object::Kind::Link => Self::Link,
+            object::Kind::Sudoers => Self::Sudoers,
+            object::Kind::Unsupported => Self::Unsupported,
         }
     }
 }
@@ -192,6 +231,8 @@ impl From<Kind> for object::Kind {
             Kind::File => Self::File,
             Kind::Directory => Self::Directory,
             Kind::Link => Self::Link,
+            Kind::Sudoers => Self::Sudoers,
+            Kind::Unsupported => Self::Unsupported,
         }
     }
 }
@@ -202,7 +243,7 @@ impl From<&desired::Resource> for Resource {
         Self {
             target: resource.target.as_str().into(),
             object: *resource.object.as_uuid().as_bytes(),
-            kind: resource.kind.into(),
+            kind: if other::is(resource) { Kind::Unsupported } else { resource.kind.into() },
             name: resource.name.as_str().into(),
             scope: Text(resource.scope.to_string()),
             drift: match resource.drift {
@@ -217,7 +258,7 @@ impl From<&desired::Resource> for Resource {
                 reason: Text(super::cut(&made.reason, 1024)),
                 change: made.change,
             },
-            spec: (&resource.spec).into(),
+            spec: other::to_wire(resource).unwrap_or_else(|| (&resource.spec).into()),
         }
     }
 }
@@ -235,7 +276,16 @@ impl TryFrom<Resource> for desired::Resource {
             DriftPolicy::Repair => Policy::Repair,
         };
         let target = Target::parse(&resource.target.0)?;
-        let spec = spec_from_wire(resource.spec, &name)?;
+        let (kind, spec) = match resource.spec {
+            Spec::Other { kind, hash, body } => other::from_wire(kind.0, hash, &body.0, &name)?,
+            spec => match resource.kind {
+                kind @ (Kind::Unsupported | Kind::Sudoers) => {
+                    let kind = object::Kind::from(kind);
+                    return Err(TextError::new("kind", kind.as_str(), "has a layout of its own"));
+                }
+                kind => (kind.into(), spec_from_wire(spec, &name)?),
+            },
+        };
         // Precedence was decided by target, so a target must not stand for another path than the one that is written.
         if let desired::Spec::File { path, .. }
         | desired::Spec::Directory { path, .. }
@@ -247,7 +297,7 @@ impl TryFrom<Resource> for desired::Resource {
         Ok(Self {
             target,
             object: ObjectId::from_uuid(Uuid::from_bytes(resource.object)),
-            kind: resource.kind.into(),
+            kind,
             scope: resource.scope.0.parse()?,
             drift,
             provenance: desired::Provenance {
@@ -268,11 +318,7 @@ impl From<&desired::Spec> for Spec {
         match spec {
             desired::Spec::File { path, content, owner, group, mode, validate } => Self::File {
                 path: path.as_str().into(),
-                content: Content {
-                    hash: *content.hash.as_bytes(),
-                    size: content.size,
-                    inline: content.inline.clone().map(Bytes),
-                },
+                content: content.into(),
                 owner: owner.as_str().into(),
                 group: group.as_str().into(),
                 mode: mode.bits(),
@@ -299,7 +345,16 @@ impl From<&desired::Spec> for Spec {
                 comment: comment.as_str().into(),
             },
             desired::Spec::Cron(job) => Self::Cron(job.into()),
+            desired::Spec::Unsupported { kind, hash } => {
+                Self::Other { kind: kind.as_str().into(), hash: *hash.as_bytes(), body: Bytes(Vec::new()) }
+            }
         }
+    }
+}
+
+impl From<&desired::Content> for Content {
+    fn from(content: &desired::Content) -> Self {
+        Self { hash: *content.hash.as_bytes(), size: content.size, inline: content.inline.clone().map(Bytes) }
     }
 }
 
@@ -358,6 +413,7 @@ fn spec_from_wire(spec: Spec, name: &ObjectName) -> Result<desired::Spec, TextEr
             desired::Spec::Hosts { address, names: entry.names, comment: entry.comment }
         }
         Spec::Cron(job) => desired::Spec::Cron(cron_from_wire(job, name)?),
+        Spec::Other { kind, .. } => return Err(TextError::new("kind", &kind.0, "stands where it can't")),
     })
 }
 

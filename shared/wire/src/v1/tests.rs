@@ -248,6 +248,7 @@ fn samples() -> Vec<(&'static str, Message)> {
                 observe: true,
             }))),
         ),
+        ("desired_younger_kinds", Message::Desired(Box::new(younger_kinds()))),
     ]
 }
 
@@ -375,6 +376,44 @@ fn sample_generation_report(fault: &Fault) -> GenerationReport {
         }],
         at: UnixMs(1_790_000_000_084),
     }
+}
+
+/// Kinds that came after the layout of states.
+fn younger_kinds() -> NodeDesired {
+    let rules = Spec::File {
+        path: ManagedPath::parse("/etc/sudoers.d/hello").unwrap(),
+        content: Content::of(b"%ops ALL=(ALL) ALL\n"),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode: FileMode::new(0o440).unwrap(),
+        validate: Some(Validator::Sudoers),
+    };
+    let unknown = Spec::Unsupported { kind: "balloon".into(), hash: ContentHash::of(b"balloon") };
+    NodeDesired::new(
+        NodeId::from_uuid(Uuid::from_u128(1)),
+        Generation { epoch: 1, counter: 119 },
+        vec![
+            resource(Target::path("/etc/sudoers.d/hello"), ObjectKind::Sudoers, rules),
+            resource(Target::parse("balloon:red").unwrap(), ObjectKind::Unsupported, unknown),
+        ],
+    )
+}
+
+#[test]
+fn a_kind_that_is_not_known_leaves_the_rest_of_the_state_as_it_was() {
+    let state = younger_kinds();
+    let sent = frame(&encode(&Message::Desired(Box::new(state.clone()))).unwrap());
+    // A later build's word in the place of one that is known here, of the same length.
+    let at = sent.body.windows(8).position(|w| w == b"\x07sudoers").unwrap() + 1;
+    let mut body = sent.body.clone();
+    body[at..at + 7].copy_from_slice(b"sudoerz");
+    let Message::Desired(read) = decode(&Frame { body, ..sent }).unwrap() else { panic!("a state") };
+    assert_eq!(read.compute_hash(), state.hash, "its hash came along, so that the state is still the one that was sent");
+    let kinds: Vec<_> = read.resources().map(|r| (r.kind, r.target.as_str())).collect();
+    assert_eq!(
+        kinds,
+        [(ObjectKind::Unsupported, "balloon:red"), (ObjectKind::Unsupported, "path:/etc/sudoers.d/hello")]
+    );
 }
 
 fn sample_file() -> ObservedFile {

@@ -14,7 +14,7 @@ import { Failure, Notice } from '@/ui/Notice';
 import { Time } from '@/ui/Time';
 import { CheckCard } from './CheckCard';
 import { useDraft } from './draft';
-import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm } from './forms';
+import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm, SudoersForm } from './forms';
 import type { FormProps } from './fields';
 import { Compare } from './Compare';
 import { useCheck, type Check } from './useCheck';
@@ -135,5 +135,7 @@ function KindForm({ spec, check, isReadOnly, onSave, set }: KindFormProps) {
       return <DirectoryForm {...common(body)} />;
     case 'link':
       return <LinkForm {...common(body)} />;
+    case 'sudoers':
+      return <SudoersForm {...common(body)} />;
   }
 }

@@ -74,6 +74,8 @@ export function blank(kind: Kind, scope: string): ObjectSpec {
 }
 
 function blankBody(kind: Kind): Body {
+  // The list of kinds has no unknown one; whoever writes it into the address gets a file.
+  if (kind === 'unsupported') return blankBody('file');
   switch (kind) {
     case 'cron':
       return { kind, schedule: '*/5 * * * *', user: 'root', command: '', table: 'system', enabled: true };
@@ -87,5 +89,7 @@ function blankBody(kind: Kind): Body {
       return { kind, path: '/', owner: 'root', group: 'root', mode: '0755' };
     case 'link':
       return { kind, path: '/', target: '' };
+    case 'sudoers':
+      return { kind, content: '' };
   }
 }

@@ -102,6 +102,15 @@ export function LinkForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'lin
   );
 }
 
+export function SudoersForm({ body, set, check, onSave, name, isReadOnly }: FormProps<BodyOf<'sudoers'>>) {
+  return (
+    <div className="stack">
+      <Code label="Rules" value={body.content} onChange={(content) => { set({ content }); }} onSave={onSave} language="text" findings={check.of('content')} isReadOnly={isReadOnly} />
+      <p className="hint">They stand in <code>/etc/sudoers.d/{name === '' ? 'NAME' : name}</code>, mode 0440. Each node checks them together with everything that sudo reads there, and refuses what would leave nobody but root with full rights.</p>
+    </div>
+  );
+}
+
 function orNothing(text: string): string | undefined {
   return text === '' ? undefined : text;
 }
