@@ -106,6 +106,9 @@ enum Command {
     RunStep {
         /// The run.
         run: RunId,
+        /// In the copy that the step before made.
+        #[arg(long)]
+        inside: bool,
     },
     /// Become a checker without any power; the agent calls this.
     #[command(hide = true)]
@@ -166,8 +169,10 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
             crate::operation::watch_over(paths, run).context("watching over a run")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::RunStep { run } => {
-            Ok(ExitCode::from(u8::try_from(crate::operation::become_program(paths, run)).unwrap_or(1)))
+        Command::RunStep { run, inside } => {
+            use crate::operation::Place;
+            let place = if inside { Place::Copy } else { Place::Node };
+            Ok(ExitCode::from(u8::try_from(crate::operation::become_program(paths, run, place)).unwrap_or(1)))
         }
         Command::Config(command) => config(command, paths),
         Command::Run => run::run(paths),

@@ -19,7 +19,7 @@ mod tree;
 mod runs;
 mod unshared;
 
-pub use launch::become_program;
+pub use launch::{Place, become_program};
 pub use runs::{Runs, Starter};
 pub(crate) use serve::{is_of_runs, serve};
 pub use shim::watch_over;

@@ -6,7 +6,6 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
 };
 
 use lampas_shared::{error::Fault, id::RunId, operation::RunOrder};
@@ -26,9 +25,28 @@ pub(super) const NOT_STARTED: i32 = 125;
 /// Where programs without a path are looked for.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Becomes the program of a run; returns only when it can't, with the exit status.
-pub fn become_program(paths: &Paths, run: RunId) -> i32 {
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the node itself.
+    Node,
+    /// In the copy of a rehearsal that the step before made.
+    Copy,
+}
+
+/// Becomes the program of a run; returns only when it can't, or when it watched over a rehearsal, with the exit status.
+pub fn become_program(paths: &Paths, run: RunId, place: Place) -> i32 {
     let entry = Entry::of(paths, run);
+    if place == Place::Node && entry.order().is_some_and(|order| order.rehearse) {
+        return match unshared::rehearse(paths, &entry) {
+            Ok(status) => status,
+            Err(fault) => {
+                let written = serde_json::to_vec(&fault).expect("plain values have a JSON form");
+                let _ = std::fs::write(entry.dir.join("refused"), written);
+                NOT_STARTED
+            }
+        };
+    }
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(entry.dir.join("refused"));
     // Opened before root is given up; it closes when the program begins.
     let Ok(mut refused) = opened else { return NOT_STARTED };
@@ -59,9 +77,11 @@ fn go(paths: &Paths, entry: &Entry) -> Result<std::convert::Infallible, Fault> {
     if order.rehearse {
         unshared::enter(entry)?;
     }
-    std::env::set_current_dir(if order.rehearse { Path::new("/") } else { paths.root() })
-        .map_err(|e| start(format!("can't change to the root directory: {e}")))?;
+    std::env::set_current_dir(paths.root()).map_err(|e| start(format!("can't change to the root directory: {e}")))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    if order.rehearse {
+        unshared::give_up_power()?;
+    }
     become_user(&root, &order, &user)?;
     // The change of user took the first one away.
     prctl::set_pdeathsig(Some(Signal::SIGKILL)).map_err(|e| start(format!("no signal at the shim's end: {e}")))?;

@@ -278,6 +278,10 @@ impl Runs {
         if let Some(fault) = judge(&Ruling::of(&self.paths), &root, order) {
             return Err(fault);
         }
+        if order.rehearse && !root.is_privileged() {
+            let text = "this agent is not root, and only root can make a copy of the node's files to rehearse in";
+            return Err(Fault::lasting("operation.rehearse", text));
+        }
         if let Some(expected) = order.expect {
             script(&root, &order.argv[0], expected)?;
         }

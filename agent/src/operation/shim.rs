@@ -276,8 +276,8 @@ impl<'a> Watch<'a> {
             self.writer.write(OutputStream::Agent, after_ms, text.as_bytes());
         }
         if self.is_rehearsal {
-            for line in super::unshared::changes(self.entry) {
-                self.writer.write(OutputStream::Agent, after_ms, line.as_bytes());
+            if let Some(changes) = super::unshared::changes(self.entry) {
+                self.writer.write(OutputStream::Agent, after_ms, changes.as_bytes());
             }
         }
         let (total, _, hash) = self.writer.finish();
