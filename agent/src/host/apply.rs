@@ -1,6 +1,7 @@
 //! Makes a plan true: originals kept first, then the record journalled, then the writes.
 
-use lampas_shared::{error::Fault, object::Target};
+use lampas_render::block;
+use lampas_shared::{desired::ContentHash, error::Fault, object::Target};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -57,6 +58,7 @@ pub fn apply(
                 is_shared: step.is_shared,
                 left: step.leaves,
                 crontab_of: step.crontab_of.clone(),
+                foreign: foreign_left(step),
             });
         }
     }
@@ -73,6 +75,13 @@ pub fn apply(
     }
     journal(&done).map_err(|fault| stop(None, fault, &record))?;
     Ok(done)
+}
+
+/// The hash of what a step leaves outside of its block, when it takes lines of others away or gives them back.
+fn foreign_left(step: &Step) -> Option<ContentHash> {
+    let (Put::File { bytes: new, .. }, Seen::File { bytes: old, .. }) = (&step.put, &step.seen) else { return None };
+    let left = block::foreign(new);
+    (step.is_shared && left != block::foreign(old)).then(|| ContentHash::of(&left))
 }
 
 /// Orders the steps: removals before the rest, what is below a directory before the directory when it goes and after it

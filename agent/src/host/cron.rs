@@ -140,6 +140,7 @@ pub(super) fn plan_user(planner: &mut Planner<'_>, user: &str, jobs: &[(&Resourc
         subject: format!("crontab:{user}"),
         fresh: (uid, gid, 0o600),
         crontab_of: Some(user.to_owned()),
+        same: None,
         parts,
     });
 }

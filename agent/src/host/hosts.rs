@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use lampas_render::hosts::{HostsLine, shadowed};
+use lampas_render::hosts::{HostsLine, LineContent, shadowed};
 use lampas_shared::{
     desired::{Resource, Spec},
     error::{Chain, Fault},
@@ -50,8 +50,22 @@ pub(super) fn plan(planner: &mut Planner<'_>, resources: &[(&Resource, Option<Fa
         fresh: (0, 0, 0o644),
         crontab_of: None,
         subject: PATH.to_owned(),
+        same: Some(says_the_same),
         parts,
     });
+}
+
+/// Returns whether a line of others says what a managed line says: the same address, the same names in the same order.
+/// Loopback lines are the system's own.
+pub(super) fn says_the_same(managed: &str, foreign: &str) -> bool {
+    let entry = |line: &str| {
+        let line = lampas_render::hosts::parse(line.as_bytes()).lines.into_iter().next()?;
+        match line.content {
+            LineContent::Entry { address, names, .. } if !address.is_loopback() => Some((address, names)),
+            _ => None,
+        }
+    };
+    entry(managed).is_some_and(|managed| entry(foreign) == Some(managed))
 }
 
 /// What stands in the way of the file as a whole.

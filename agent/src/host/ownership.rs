@@ -40,6 +40,19 @@ pub struct Claim {
     pub name: ObjectName,
     /// The lines that it has in a shared block; empty where the place is the resource's alone.
     pub lines: Vec<String>,
+    /// Lines outside of the block that said the same when the resource came, and left the file for it. They come back when
+    /// it goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<TakenLine>,
+}
+
+/// A line of others that left the file for a managed one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TakenLine {
+    /// Which of the lines outside of the block it was, from 0.
+    pub at: usize,
+    /// The line, without its newline.
+    pub line: String,
 }
 
 /// What stood at a place. The bytes of files are kept below `/var/lib/lampas/agent/kept`, named by their hash.
@@ -115,4 +128,7 @@ pub struct UndoStep {
     pub left: ContentHash,
     /// The user whose crontab it is: then it is installed through `crontab -u`.
     pub crontab_of: Option<String>,
+    /// The hash of what the apply leaves outside of the block, when it changes that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ContentHash>,
 }

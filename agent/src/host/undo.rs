@@ -1,7 +1,7 @@
 //! Puts everything back to before an apply.
 
 use lampas_render::block;
-use lampas_shared::error::Fault;
+use lampas_shared::{desired::ContentHash, error::Fault};
 
 use super::{
     Before, Record, Undo, UndoStep, apply, kept,
@@ -72,7 +72,13 @@ fn put_block_back(root: &Root, step: &UndoStep, seen: &Seen, owner: u32) -> Resu
         return Ok(());
     }
     let subject = step.crontab_of.as_ref().map_or_else(|| step.path.clone(), |user| format!("crontab:{user}"));
-    let bytes = block::replace(&current, &subject, was.unwrap_or_default());
+    let is_as_left = |left: &ContentHash| ContentHash::of(&block::foreign(&current)) == *left;
+    let bytes = match &step.foreign {
+        // Lines of others left the file for managed ones, or came back: all of it is as it was.
+        Some(left) if is_as_left(left) => earlier.clone(),
+        Some(_) => with_missing(block::replace(&current, &subject, was.unwrap_or_default()), &earlier, &current),
+        None => block::replace(&current, &subject, was.unwrap_or_default()),
+    };
     let put = match (meta, seen) {
         (None, _) if super::cron::without_header(&bytes).is_empty() => Put::Gone,
         (_, Seen::File { meta, .. }) => {
@@ -83,4 +89,22 @@ fn put_block_back(root: &Root, step: &UndoStep, seen: &Seen, owner: u32) -> Resu
         (None, _) => return Ok(()),
     };
     apply::put(root, &step.path, &put, owner, step.crontab_of.as_deref())
+}
+
+/// Appends the lines of others that the block had taken, where somebody changed the rest of the file since.
+fn with_missing(mut bytes: Vec<u8>, earlier: &[u8], current: &[u8]) -> Vec<u8> {
+    let managed = String::from_utf8_lossy(block::extract(current).unwrap_or_default()).into_owned();
+    let (before, now) = (block::foreign(earlier), block::foreign(&bytes));
+    let is_there = |line: &&[u8]| now.split(|b| *b == b'\n').any(|l| l == *line);
+    let is_taken = |line: &&[u8]| {
+        std::str::from_utf8(line).is_ok_and(|line| managed.lines().any(|m| super::hosts::says_the_same(m, line)))
+    };
+    for line in before.split(|b| *b == b'\n').filter(|l| !is_there(l) && is_taken(l)) {
+        if bytes.last().is_some_and(|b| *b != b'\n') {
+            bytes.push(b'\n');
+        }
+        bytes.extend_from_slice(line);
+        bytes.push(b'\n');
+    }
+    bytes
 }

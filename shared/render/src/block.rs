@@ -69,7 +69,7 @@ pub fn foreign(existing: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the spans of the file that are whole blocks, markers included.
-pub(crate) fn spans(existing: &[u8]) -> Vec<Range<usize>> {
+pub fn spans(existing: &[u8]) -> Vec<Range<usize>> {
     scan(existing).blocks.into_iter().map(|block| block.outer).collect()
 }
 

@@ -12,7 +12,7 @@ use lampas_shared::{
 
 use super::{Item, Planner, Put, Step, planner::claim_of};
 use crate::{
-    host::{Before, Claim, Owned, Removal, cron, diff, kept},
+    host::{Before, Claim, Owned, Removal, TakenLine, cron, diff, kept},
     system::{Modified, Seen},
 };
 
@@ -25,6 +25,9 @@ pub(crate) struct Shared<'a> {
     pub(crate) crontab_of: Option<String>,
     /// What `lampas-agent why` takes, for the block's marker.
     pub(crate) subject: String,
+    /// Says whether a managed line and one of others are the same: then the other leaves the file while the managed one
+    /// stands.
+    pub(crate) same: Option<fn(&str, &str) -> bool>,
     pub(crate) parts: Vec<Part<'a>>,
 }
 
@@ -34,7 +37,7 @@ pub(crate) type Part<'a> = (&'a Resource, Result<Vec<String>, Fault>, Vec<String
 impl Planner<'_> {
     /// Plans LAMPAS's block in a file of others.
     pub(crate) fn shared(&mut self, want: Shared<'_>) {
-        let Shared { path, owner, fresh, crontab_of, subject, parts: wanted } = want;
+        let Shared { path, owner, fresh, crontab_of, subject, same, parts: wanted } = want;
         self.visited.insert(path.clone());
         let none = BTreeMap::new();
         let owned = self.inputs.owned.places.get(&path);
@@ -84,6 +87,7 @@ impl Planner<'_> {
             present.iter().filter(|l| !ours.contains(l.as_str()) && !desired.contains(l)).cloned().collect();
         let observed = self.describe_block(&seen, standing_block);
 
+        let mut others = Others::new(&bytes, same);
         let mut lines: Vec<String> = Vec::new();
         let mut after: BTreeMap<Target, Claim> = BTreeMap::new();
         let mut items = Vec::new();
@@ -121,9 +125,18 @@ impl Planner<'_> {
                             if item.is_drifted {
                                 found.extend(by_hand_lines.iter().cloned());
                             }
-                            item.diff = diff::lines(&path, &found, &new);
+                            // With the plan of its coming: later on, what somebody adds outside is theirs.
+                            let taken = if old.is_none() { others.take(&new) } else { Vec::new() };
+                            if !taken.is_empty() {
+                                found.extend(taken.iter().map(|t| t.line.clone()));
+                                item.notes.push(TAKEN.to_owned());
+                            }
+                            item.diff = moved(&path, &found, &new, &taken);
+                            others.taken.insert(target.clone(), taken);
                         }
-                        after.insert(target.clone(), claim_of(resource, new.clone()));
+                        let taken = others.taken.remove(target).or_else(|| old.map(|c| c.taken.clone()));
+                        let taken = taken.unwrap_or_default();
+                        after.insert(target.clone(), Claim { taken, ..claim_of(resource, new.clone()) });
                         lines.extend(new);
                     }
                 }
@@ -143,7 +156,9 @@ impl Planner<'_> {
                 self.stays.insert(target.clone());
             } else {
                 item.verb = Some(Verb::Remove);
-                item.diff = diff::lines(&path, &claim.lines, &[]);
+                let back: Vec<String> = claim.taken.iter().map(|t| t.line.clone()).collect();
+                item.diff = moved(&path, &claim.lines, &back, &claim.taken);
+                others.give_back(&claim.taken);
             }
             items.push(item);
         }
@@ -151,8 +166,10 @@ impl Planner<'_> {
         if keeps_foreign {
             lines.extend(by_hand_lines);
         }
+        let is_moved = others.is_changed;
+        let base = others.into_bytes();
         let (put, leaves, before) = if lines.is_empty() {
-            let rest = block::foreign(&bytes);
+            let rest = block::foreign(&base);
             let is_ours_alone =
                 cron::without_header(&rest).is_empty() && owned.is_some_and(|o| o.before == Before::Absent);
             let put = match (&seen, standing_block) {
@@ -164,10 +181,10 @@ impl Planner<'_> {
         } else {
             let content: String = lines.iter().flat_map(|l| [l.as_str(), "\n"]).collect();
             let leaves = ContentHash::of(content.as_bytes());
-            let put = if print == leaves && seen != Seen::Absent {
+            let put = if print == leaves && seen != Seen::Absent && !is_moved {
                 Put::Keep
             } else {
-                shared_file(block::replace(&bytes, &subject, content.as_bytes()), &seen, fresh)
+                shared_file(block::replace(&base, &subject, content.as_bytes()), &seen, fresh)
             };
             let fresh_before = if seen == Seen::Absent { Before::Absent } else { Before::Shared };
             (put, leaves, Some(owned.map_or(fresh_before, |o| o.before.clone())))
@@ -201,6 +218,88 @@ impl Planner<'_> {
             });
         }
         self.items.extend(items);
+    }
+}
+
+/// What is said of a line of others that leaves the file for a managed one.
+const TAKEN: &str = "the same line outside of the block goes; it comes back when this object goes";
+
+/// A diff in which a line that only changes its place shows on both sides.
+fn moved(path: &str, old: &[String], new: &[String], taken: &[TakenLine]) -> String {
+    if taken.is_empty() {
+        return diff::lines(path, old, new);
+    }
+    let mut out = format!("--- {path}\n+++ {path}\n");
+    old.iter().for_each(|l| out.push_str(&format!("-{l}\n")));
+    new.iter().for_each(|l| out.push_str(&format!("+{l}\n")));
+    out
+}
+
+/// The file of others with its lines, of which some leave it for managed ones and some come back.
+struct Others {
+    /// Each line with its end, and whether it is within LAMPAS's block; a foreign one with its number.
+    lines: Vec<(Vec<u8>, Option<usize>)>,
+    same: Option<fn(&str, &str) -> bool>,
+    taken: BTreeMap<Target, Vec<TakenLine>>,
+    is_changed: bool,
+}
+
+impl Others {
+    fn new(bytes: &[u8], same: Option<fn(&str, &str) -> bool>) -> Self {
+        let blocks = block::spans(bytes);
+        let (mut lines, mut at, mut number) = (Vec::new(), 0, 0);
+        for line in bytes.split_inclusive(|b| *b == b'\n') {
+            let is_foreign = !blocks.iter().any(|b| b.contains(&at));
+            lines.push((line.to_vec(), is_foreign.then_some(number)));
+            number += usize::from(is_foreign);
+            at += line.len();
+        }
+        Self { lines, same, taken: BTreeMap::new(), is_changed: false }
+    }
+
+    /// Takes the foreign lines away that say the same as one of these.
+    fn take(&mut self, managed: &[String]) -> Vec<TakenLine> {
+        let Some(same) = self.same else { return Vec::new() };
+        let mut taken = Vec::new();
+        self.lines.retain(|(raw, number)| {
+            let text = std::str::from_utf8(raw.strip_suffix(b"\n").unwrap_or(raw));
+            match (number, text) {
+                (Some(at), Ok(text)) if raw.ends_with(b"\n") && managed.iter().any(|m| same(m, text)) => {
+                    taken.push(TakenLine { at: *at, line: text.to_owned() });
+                    false
+                }
+                _ => true,
+            }
+        });
+        self.is_changed |= !taken.is_empty();
+        taken
+    }
+
+    /// Puts lines back where they were, as far as that place is still there.
+    fn give_back(&mut self, taken: &[TakenLine]) {
+        for TakenLine { at, line } in taken {
+            let place = self.lines.iter().position(|(_, number)| number.is_some_and(|n| n >= *at));
+            let place = place.unwrap_or_else(|| {
+                // Behind the last foreign line, in front of a block that follows it.
+                self.lines.iter().rposition(|(_, number)| number.is_some()).map_or(self.lines.len(), |p| p + 1)
+            });
+            if let Some((before, _)) = place.checked_sub(1).and_then(|p| self.lines.get_mut(p))
+                && !before.ends_with(b"\n")
+            {
+                before.push(b'\n');
+            }
+            for (_, number) in self.lines[place..].iter_mut() {
+                if let Some(number) = number {
+                    *number += 1;
+                }
+            }
+            self.lines.insert(place, (format!("{line}\n").into_bytes(), Some(*at)));
+            self.is_changed = true;
+        }
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.lines.into_iter().flat_map(|(line, _)| line).collect()
     }
 }
 

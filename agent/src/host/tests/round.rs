@@ -283,3 +283,38 @@ fn what_the_policy_keeps_stays_whole_and_is_told() {
     host.apply(&[]);
     assert!(host.owned.places.is_empty());
 }
+
+#[test]
+fn a_line_that_says_the_same_leaves_for_the_managed_one_and_comes_back_where_it_was() {
+    let mut host = Host::new();
+    let text = "127.0.0.1\tlocalhost\n10.0.0.5   db-1  # by hand\n10.0.0.6 db-2\n# end\n";
+    host.write("etc/hosts", text);
+    let plan = host.plan(&[hosts("10.0.0.5", "db-1")]);
+    let item = &plan.items[0];
+    assert!(item.diff.contains("-10.0.0.5   db-1  # by hand\n+10.0.0.5\tdb-1\n"), "{}", item.diff);
+    assert!(item.notes.iter().any(|n| n.contains("comes back")), "{:?}", item.notes);
+    let record = host.apply(&[hosts("10.0.0.5", "db-1")]);
+    let managed = host.text("etc/hosts").expect("hosts");
+    assert_eq!(managed.matches("db-1").count(), 1, "{managed}");
+    assert!(managed.starts_with("127.0.0.1\tlocalhost\n10.0.0.6 db-2\n# end\n"), "{managed}");
+    assert!(host.plan(&[hosts("10.0.0.5", "db-1")]).is_empty(), "applying twice changes nothing");
+
+    // A change that is undone is as if nothing had been, also when somebody added a line meanwhile.
+    host.roll_back(&record);
+    assert_eq!(host.text("etc/hosts").as_deref(), Some(text));
+    let record = host.apply(&[hosts("10.0.0.5", "db-1")]);
+    host.write("etc/hosts", &format!("{}# added\n", host.text("etc/hosts").expect("hosts")));
+    host.roll_back(&record);
+    let back = host.text("etc/hosts").expect("hosts");
+    assert!(back.contains("10.0.0.5   db-1  # by hand\n") && back.contains("# added\n"), "{back}");
+
+    // It comes back when the object goes, and a later line of somebody's is left alone.
+    host.write("etc/hosts", text);
+    host.apply(&[hosts("10.0.0.5", "db-1"), hosts("10.0.0.6", "db-2")]);
+    host.apply(&[hosts("10.0.0.6", "db-2")]);
+    host.apply(&[]);
+    assert_eq!(host.text("etc/hosts").as_deref(), Some(text));
+    host.apply(&[hosts("10.0.0.7", "db-3")]);
+    host.write("etc/hosts", &format!("{}10.0.0.7 db-3\n", host.text("etc/hosts").expect("hosts")));
+    assert!(host.plan(&[hosts("10.0.0.7", "db-3")]).is_empty());
+}
