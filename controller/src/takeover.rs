@@ -18,7 +18,7 @@ mod store;
 use lampas_shared::error::Fault;
 use thiserror::Error;
 
-pub(crate) use store::{enrolled, observing};
+pub(crate) use store::{enrolled, observing, said};
 
 use crate::{change::ChangeError, db::DbError, fleet::FleetError};
 

@@ -171,7 +171,7 @@ async fn members(
     for chunk in id_chunks(asked) {
         let ids: Vec<NodeId> = chunk.iter().map(|(node, _)| *node).collect();
         let mut query = QueryBuilder::<Any>::new(
-            "SELECT n.id, n.name, n.machine, n.revoked_ms, n.trust, s.controller, o.seen_ms FROM node n \
+            "SELECT n.id, n.name, n.machine, n.revoked_ms, n.trust, n.observe, s.controller, o.seen_ms FROM node n \
              LEFT JOIN node_session s ON s.node = n.id AND s.closed_ms IS NULL \
              LEFT JOIN controller o ON o.id = s.controller WHERE n.id IN ",
         );
@@ -187,6 +187,7 @@ async fn members(
                 is_revoked,
                 machine: r.text("machine")?,
                 is_elsewhere,
+                observes: r.count("observe")? != 0,
                 trust: r.text("trust")?,
             };
             nodes.insert(r.parse::<NodeId>("id")?, member);
@@ -217,12 +218,17 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
     let mut count: HashMap<NodeId, usize> = HashMap::new();
     let mut rounds: Vec<Vec<&Presence>> = Vec::new();
     let (mut trusts, mut declined) = (BTreeMap::new(), BTreeMap::new());
+    let mut modes = BTreeMap::new();
     for one in presence {
         let round = match one {
             Presence::Connected { node, .. } | Presence::Disconnected { node, .. } | Presence::Heard { node, .. } => {
                 let count = count.entry(*node).or_default();
                 *count += 1;
                 *count - 1
+            }
+            Presence::Mode { node, observes } => {
+                modes.insert(*node, *observes);
+                continue;
             }
             Presence::Trusts { node, trust } => {
                 trusts.insert(*node, *trust);
@@ -259,6 +265,7 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
         tx.event(NewEvent::new(EventKind::NodeDisconnected).with("nodes", went));
     }
     fleet::set_trust(tx, &trusts).await?;
+    crate::takeover::said(tx, &modes).await?;
     refusal::record(tx, &declined).await?;
     Ok(recorded)
 }

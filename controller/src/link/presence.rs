@@ -44,6 +44,7 @@ struct Waiting {
     refused: Vec<Presence>,
     /// The last of what each node said of whom it trusts, and of a state that it doesn't take.
     trusts: BTreeMap<NodeId, Presence>,
+    modes: BTreeMap<NodeId, Presence>,
     declined: BTreeMap<NodeId, Presence>,
     /// When each node's refusal was put here last.
     told: BTreeMap<NodeId, UnixMs>,
@@ -62,6 +63,7 @@ impl Board {
                 of_node.push(presence);
             }
             Presence::Trusts { node, .. } => drop(waiting.trusts.insert(*node, presence)),
+            Presence::Mode { node, .. } => drop(waiting.modes.insert(*node, presence)),
             Presence::Declined { node, .. } => drop(waiting.declined.insert(*node, presence)),
             // Strangers stay out of the store, where they could write without end; they are logged.
             Presence::Refused { node: Some(node), at, .. } => {
@@ -86,6 +88,7 @@ impl Board {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch: Vec<_> = std::mem::take(&mut waiting.refused);
         batch.extend(std::mem::take(&mut waiting.trusts).into_values());
+        batch.extend(std::mem::take(&mut waiting.modes).into_values());
         batch.extend(std::mem::take(&mut waiting.declined).into_values());
         while batch.len() < BATCH
             && let Some((_, of_node)) = waiting.nodes.pop_first()

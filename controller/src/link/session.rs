@@ -14,7 +14,7 @@ use lampas_shared::{
     id::NodeId,
 };
 use lampas_wire::{
-    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, Welcome,
+    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, Welcome, feature,
     link::{
         CloseReason, Stream,
         controller::{Command, ControllerLink},
@@ -304,6 +304,10 @@ impl Driver {
         };
         if hello.trust.to_string() != member.trust {
             self.shared.board.add(Presence::Trusts { node: self.node, trust: hello.trust });
+        }
+        let observes = hello.features & feature::OBSERVES != 0;
+        if hello.role == Role::Session && observes != member.observes {
+            self.shared.board.add(Presence::Mode { node: self.node, observes });
         }
         if hello.role == Role::Session {
             let claim = Claim {

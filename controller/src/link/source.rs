@@ -51,6 +51,8 @@ pub struct Member {
     pub is_elsewhere: bool,
     /// The hash of the authorities that it last said it trusts; empty before it said any.
     pub trust: String,
+    /// Whether it only observes, as far as is known here.
+    pub observes: bool,
 }
 
 /// A session that was recorded.
@@ -67,6 +69,13 @@ pub struct Recorded {
 /// One change of who is connected, in the order in which it happened to its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
+    /// A node says otherwise than the store whether it only observes.
+    Mode {
+        /// The node.
+        node: NodeId,
+        /// Whether it does.
+        observes: bool,
+    },
     /// A session began.
     Connected {
         /// The node.

@@ -1,6 +1,6 @@
 //! The columns of a node that say whether it observes, and whether it was ejected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_shared::{event::EventKind, id::NodeId, time::UnixMs};
 
@@ -24,6 +24,23 @@ pub(crate) async fn enrolled(tx: &mut Tx, node: NodeId, observe: bool) -> Result
 pub(crate) async fn observing(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> {
     let rows = sqlx::query("SELECT n.id FROM node n WHERE n.observe <> 0").fetch_all(tx.conn()).await?;
     rows.iter().map(|row| Reader::new("node", row).parse("id")).collect()
+}
+
+/// Notes what nodes say of themselves: the mode is held there, and root can end it there.
+pub(crate) async fn said(tx: &mut Tx, modes: &BTreeMap<NodeId, bool>) -> Result<(), DbError> {
+    for (node, observes) in modes {
+        let done = sqlx::query("UPDATE node SET observe = ?, revision = revision + 1 WHERE id = ? AND observe <> ?")
+            .bind(i64::from(*observes))
+            .bind(node.to_string())
+            .bind(i64::from(*observes))
+            .execute(tx.conn())
+            .await?;
+        if done.rows_affected() > 0 {
+            let mode = if *observes { "observing" } else { "managed" };
+            tx.event(NewEvent::new(EventKind::NodeChanged).node(*node).with("mode", mode));
+        }
+    }
+    Ok(())
 }
 
 /// Notes that a node was taken over.
