@@ -2,13 +2,17 @@
 //!
 //! A password is checked here once, at sign-in; from then on a session's secret or an API token speaks for the user.
 //! Both stand in the store as hashes only. What a token may do is bounded three times: by its preset, by its owner's
-//! preset at that moment, and by its network.
+//! preset at that moment, and by its network; its owner may hold it to fewer permissions. Who has a second factor is asked
+//! for a code too, and grave calls want a session whose owner was there within the last ten minutes.
 
 pub mod api;
+mod factor;
 mod password;
 pub mod secret;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 mod user;
@@ -25,8 +29,10 @@ use crate::{
 };
 
 pub use password::Passwords;
+#[cfg(test)]
+pub(crate) use factor::code_at;
 pub use session::Opened;
-pub(crate) use store::insert_user;
+pub(crate) use store::{insert_user, preset_of};
 pub use throttle::Throttle;
 
 /// The service behind sign-in, users and tokens.
@@ -35,6 +41,7 @@ pub struct Access {
     db: Db,
     passwords: Passwords,
     throttle: Throttle,
+    factors: factor::Factors,
     session_idle_ms: i64,
     session_ms: i64,
 }
@@ -80,6 +87,7 @@ impl Access {
             db,
             passwords: Passwords::new(config.limits.password_hashes),
             throttle: Throttle::default(),
+            factors: factor::Factors::new(&config.data_dir),
             session_idle_ms: (config.limits.session_idle_secs * 1000) as i64,
             session_ms: (config.limits.session_secs * 1000) as i64,
         }

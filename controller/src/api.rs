@@ -171,6 +171,8 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::fleet::api::calls());
     calls.extend(crate::host::api::calls());
     calls.extend(crate::change::api::calls());
+    calls.extend(crate::change::approval::api::calls());
+    calls.extend(crate::change::freeze::api::calls());
     calls.extend(crate::enrol::api::calls());
     calls.extend(crate::takeover::api::calls());
     calls.extend(crate::drift::api::calls());

@@ -6,10 +6,12 @@
 //! [`Desired`] holds the compiled fleet in memory, so that thousands of nodes are served without asking the store.
 
 pub(crate) mod api;
+pub(crate) mod approval;
 mod assign;
 mod desired;
 mod draft;
 mod fold;
+pub(crate) mod freeze;
 mod holder;
 mod ingest;
 mod membership;
@@ -18,6 +20,7 @@ mod progress;
 mod refusal;
 mod reports;
 pub(crate) mod rollout;
+pub(crate) mod schedule;
 mod service;
 mod store;
 
@@ -30,6 +33,7 @@ pub use ingest::{Ingest, IngestError};
 pub(crate) use ingest::target_key;
 pub use membership::Members;
 pub(crate) use reports::{Told, told};
+pub use schedule::Orderer;
 pub use service::{Apply, Changes, Listing, NewChange};
 pub use store::ChangeRow;
 
@@ -123,6 +127,46 @@ pub enum ChangeError {
     /// A rollout can't be told so.
     #[error(transparent)]
     Order(lampas_shared::rollout::Refused),
+    /// Somebody else must look at it first.
+    #[error("change {number} needs an approval: {}; {}", protected(.needs), approvers(.may))]
+    ApprovalNeeded {
+        /// Its number.
+        number: u64,
+        /// What is protected.
+        needs: Vec<lampas_api::ProtectedScope>,
+        /// Who may approve it.
+        may: Vec<String>,
+    },
+    /// An author would approve.
+    #[error("{by} made change {number}; somebody else must approve it")]
+    OwnChange {
+        /// Its number.
+        number: u64,
+        /// Who.
+        by: String,
+    },
+    /// A freeze stands over nodes of the change.
+    #[error("{}; apply change {number} when that is over, or schedule it", freeze::told(.frozen))]
+    Frozen {
+        /// Its number.
+        number: u64,
+        /// The freezes.
+        frozen: Vec<lampas_api::FrozenScope>,
+    },
+    /// A freeze stands over the next wave of a rollout.
+    #[error("{0}; it begins by itself afterwards")]
+    FrozenWave(String),
+    /// A scheduled change can't be applied for a reason of the schedule's own.
+    #[error("{0}")]
+    Unfit(String),
+    /// A field of a protection, a freeze, an approval or a schedule is wrong.
+    #[error("{wrong}")]
+    Rule {
+        /// Which.
+        pointer: &'static str,
+        /// What is wrong.
+        wrong: TextError,
+    },
     /// A strategy says what can't be.
     #[error(transparent)]
     Strategy(TextError),
@@ -135,6 +179,21 @@ pub enum ChangeError {
     /// The store.
     #[error(transparent)]
     Store(#[from] DbError),
+}
+
+fn protected(needs: &[lampas_api::ProtectedScope]) -> String {
+    let one = |n: &lampas_api::ProtectedScope| format!("{} is protected ({})", n.scope, n.reason);
+    let first: Vec<String> = needs.iter().take(3).map(one).collect();
+    let more = if needs.len() > 3 { format!(" and {} more", needs.len() - 3) } else { String::new() };
+    format!("{}{more}", first.join(", "))
+}
+
+fn approvers(may: &[String]) -> String {
+    match may {
+        [] => "nobody but its author may approve changes: make another operator".to_owned(),
+        few if few.len() <= 5 => format!("{} may approve it", few.join(", ")),
+        many => format!("{} and {} more may approve it", many[..4].join(", "), many.len() - 4),
+    }
 }
 
 crate::store_error!(ChangeError);

@@ -17,7 +17,7 @@ use crate::{
     api::{App, Services, server::Listener},
     background::{self, Keep},
     ca::{Ca, Credentials},
-    change::{Changes, Desired, Ingest, Members, rollout},
+    change::{Changes, Desired, Ingest, Members, rollout, schedule},
     config::Config,
     db::{Db, DbError, Tx, row::Reader},
     enrol::Enrolments,
@@ -109,6 +109,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let services = Services { db: db.clone(), gate: door, desired, changes, enrolments, reachable };
     let app = App::new(config, tasks.clone(), services);
     rollout::driver::start(app.changes.clone(), Arc::new(app.operations.clone()), tasks);
+    schedule::driver::start(app.changes.clone(), tasks);
     listener.serve(&app, tasks)?;
     Ok(Running { app, address, db })
 }

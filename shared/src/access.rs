@@ -48,6 +48,49 @@ pub enum Permission {
     OwnAccount,
 }
 
+impl Permission {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::View,
+        Self::ReadContent,
+        Self::Change,
+        Self::Run,
+        Self::ManageNodes,
+        Self::Approve,
+        Self::Freeze,
+        Self::Protect,
+        Self::ManageUsers,
+        Self::ViewAudit,
+        Self::OwnAccount,
+    ];
+
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::ReadContent => "read_content",
+            Self::Change => "change",
+            Self::Run => "run",
+            Self::ManageNodes => "manage_nodes",
+            Self::Approve => "approve",
+            Self::Freeze => "freeze",
+            Self::Protect => "protect",
+            Self::ManageUsers => "manage_users",
+            Self::ViewAudit => "view_audit",
+            Self::OwnAccount => "own_account",
+        }
+    }
+}
+
+impl std::str::FromStr for Permission {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let found = Self::ALL.into_iter().find(|p| p.as_str() == text);
+        let all = Self::ALL.map(Self::as_str).join(", ");
+        found.ok_or_else(|| TextError::new("permission", text, format!("is none of {all}")))
+    }
+}
+
 /// A preset of permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -1,6 +1,7 @@
 //! The arguments.
 
 mod access;
+mod approval;
 mod change;
 mod fleet;
 mod operation;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lampas_shared::time::UnixMs;
 
 pub(crate) use access::{ApiTokenCommand, AuditArgs, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
+pub(crate) use approval::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand};
 pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand,
     RolloutCommand, RolloutOrderArgs};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
@@ -86,9 +88,20 @@ pub(crate) enum Command {
     /// Objects: list, show, history, compare, restore, delete
     #[command(subcommand)]
     Object(ObjectCommand),
-    /// Changes: list, show, apply, abandon, revert, wait
+    /// Changes: list, show, approve, decline, apply, schedule, abandon, revert, wait
     #[command(subcommand)]
     Change(ChangeCommand),
+    /// Plans that wait for an approval: list
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
+    /// Let changes on a scope need an approval
+    Protect(ProtectArgs),
+    /// Protected scopes: list, remove
+    #[command(subcommand)]
+    Protection(ProtectionCommand),
+    /// Freezes, in which nothing is changed: add, list, end
+    #[command(subcommand)]
+    Freeze(FreezeCommand),
     /// Rollouts: list, show, pause, resume, promote, abort, revert
     #[command(subcommand)]
     Rollout(RolloutCommand),

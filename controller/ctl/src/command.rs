@@ -3,6 +3,7 @@
 mod access;
 mod ansible;
 mod apply;
+mod approval;
 mod audit;
 mod change;
 mod crontab;
@@ -52,10 +53,10 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
-    /// Returns 4 for what is denied, 1 for the rest.
+    /// Returns 4 for what is denied or waits for an approval, 1 for the rest.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Call(error) if error.is_denied() => 4,
+            Self::Call(error) if error.is_denied() || matches!(error.code(), "approval.needed" | "change.frozen") => 4,
             _ => 1,
         }
     }
@@ -98,6 +99,10 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::History(args) => object::history(context, args).await,
         Command::Object(command) => object::run(context, command).await,
         Command::Change(command) => change::run(context, command).await,
+        Command::Approval(command) => approval::run(context, command).await,
+        Command::Protect(args) => approval::protect(context, args).await,
+        Command::Protection(command) => approval::protection(context, command).await,
+        Command::Freeze(command) => approval::freeze(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,
         Command::Import(args) => takeover::import(context, args).await,
         Command::Eject(args) => takeover::eject(context, &args).await,

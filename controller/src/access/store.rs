@@ -1,15 +1,19 @@
 //! The tables of users, sessions and API tokens.
 
 use lampas_shared::{
-    access::{Login, Preset},
+    access::{Login, Permission, Preset},
     id::{TokenId, UserId},
     time::UnixMs,
 };
 use sqlx::any::AnyRow;
 
-use crate::db::{DbError, Tx, row::Reader};
+use crate::db::{
+    DbError, Tx,
+    row::{Reader, to_json},
+};
 
-const USER: &str = "u.id, u.login, u.preset, u.password_hash, u.created_ms, u.disabled_ms, u.signed_in_ms";
+const USER: &str = "u.id, u.login, u.preset, u.password_hash, u.created_ms, u.disabled_ms, u.signed_in_ms, \
+                    (SELECT COUNT(*) FROM second_factor f WHERE f.user_id = u.id AND f.confirmed_ms IS NOT NULL) AS factors";
 
 /// A user as it stands.
 #[derive(Debug, Clone)]
@@ -21,6 +25,7 @@ pub(crate) struct UserRow {
     pub(crate) created_at: UnixMs,
     pub(crate) disabled_at: Option<UnixMs>,
     pub(crate) signed_in_at: Option<UnixMs>,
+    pub(crate) has_second_factor: bool,
 }
 
 fn user(row: &AnyRow) -> Result<UserRow, DbError> {
@@ -33,6 +38,7 @@ fn user(row: &AnyRow) -> Result<UserRow, DbError> {
         created_at: r.time("created_ms")?,
         disabled_at: r.maybe_time("disabled_ms")?,
         signed_in_at: r.maybe_time("signed_in_ms")?,
+        has_second_factor: r.count("factors")? > 0,
     })
 }
 
@@ -86,6 +92,7 @@ pub(crate) async fn update_user(tx: &mut Tx, row: &UserRow, now: UnixMs) -> Resu
 
 /// Deletes a user with their sessions and tokens.
 pub(crate) async fn delete_user(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
+    super::factor::remove(tx, id).await?;
     sqlx::query("DELETE FROM session WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     sqlx::query("DELETE FROM api_token WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     let done = sqlx::query("DELETE FROM user_account WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
@@ -114,10 +121,12 @@ pub(crate) struct SessionRow {
     pub(crate) expires_at: UnixMs,
     pub(crate) from: String,
     pub(crate) agent: String,
+    pub(crate) proven_at: UnixMs,
+    pub(crate) must_enrol: bool,
 }
 
 const SESSION: &str = "s.id, s.user_id, u.login, u.preset, s.csrf, s.created_ms, s.seen_ms, s.expires_ms, s.from_addr, \
-                       s.user_agent FROM session s JOIN user_account u ON u.id = s.user_id AND u.disabled_ms IS NULL";
+                       s.user_agent, s.proven_ms, s.must_enrol FROM session s JOIN user_account u ON u.id = s.user_id AND u.disabled_ms IS NULL";
 
 fn session(row: &AnyRow) -> Result<SessionRow, DbError> {
     let r = Reader::new("session", row);
@@ -132,6 +141,8 @@ fn session(row: &AnyRow) -> Result<SessionRow, DbError> {
         expires_at: r.time("expires_ms")?,
         from: r.text("from_addr")?,
         agent: r.text("user_agent")?,
+        proven_at: r.time("proven_ms")?,
+        must_enrol: r.flag("must_enrol")?,
     })
 }
 
@@ -147,16 +158,35 @@ pub(crate) async fn session_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<Ses
     row.as_ref().map(session).transpose()
 }
 
-pub(crate) async fn sessions(tx: &mut Tx, user: UserId) -> Result<Vec<SessionRow>, DbError> {
-    let sql = format!("SELECT {SESSION} WHERE s.user_id = ? ORDER BY s.seen_ms DESC LIMIT 500");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(user.to_string()).fetch_all(tx.conn()).await?;
+/// Returns sessions that are not over, newest first: a user's, or everybody's. `at` is the time and since when one that
+/// was not used is over.
+pub(crate) async fn sessions(
+    tx: &mut Tx,
+    of: Option<UserId>,
+    before: &str,
+    at: (UnixMs, UnixMs),
+    limit: u32,
+) -> Result<Vec<SessionRow>, DbError> {
+    let sql = format!(
+        "SELECT {SESSION} WHERE s.id < ? AND (s.user_id = ? OR ? = 1) AND s.expires_ms > ? AND s.seen_ms > ? \
+         ORDER BY s.id DESC LIMIT ?"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(before)
+        .bind(of.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(of.is_none()))
+        .bind(at.0.0)
+        .bind(at.1.0)
+        .bind(i64::from(limit))
+        .fetch_all(tx.conn())
+        .await?;
     rows.iter().map(session).collect()
 }
 
 pub(crate) async fn insert_session(tx: &mut Tx, row: &SessionRow, hash: &str) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO session (id, user_id, secret_hash, csrf, created_ms, seen_ms, expires_ms, from_addr, user_agent) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO session (id, user_id, secret_hash, csrf, created_ms, seen_ms, expires_ms, from_addr, user_agent, \
+         proven_ms, must_enrol) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(row.user.to_string())
@@ -167,6 +197,8 @@ pub(crate) async fn insert_session(tx: &mut Tx, row: &SessionRow, hash: &str) ->
     .bind(row.expires_at.0)
     .bind(&row.from)
     .bind(&row.agent)
+    .bind(row.proven_at.0)
+    .bind(i64::from(row.must_enrol))
     .execute(tx.conn())
     .await?;
     sqlx::query("UPDATE user_account SET signed_in_ms = ? WHERE id = ?")
@@ -183,6 +215,28 @@ pub(crate) async fn touch_session(tx: &mut Tx, id: TokenId, now: UnixMs) -> Resu
         .bind(id.to_string())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// Notes that the owner of a session was there.
+pub(crate) async fn prove_session(tx: &mut Tx, id: TokenId, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE session SET proven_ms = ? WHERE id = ?")
+        .bind(now.0)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Lets a session do nothing but set up a second factor.
+pub(crate) async fn must_enrol(tx: &mut Tx, id: TokenId) -> Result<(), DbError> {
+    sqlx::query("UPDATE session SET must_enrol = 1 WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    Ok(())
+}
+
+/// Lets a session do everything again.
+pub(crate) async fn enrolled(tx: &mut Tx, id: TokenId) -> Result<(), DbError> {
+    sqlx::query("UPDATE session SET must_enrol = 0 WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     Ok(())
 }
 
@@ -229,6 +283,8 @@ pub(crate) struct TokenRow {
     pub(crate) expires_at: UnixMs,
     pub(crate) used_at: Option<UnixMs>,
     pub(crate) cidr: Option<String>,
+    pub(crate) only: Option<Vec<Permission>>,
+    pub(crate) is_grave: bool,
     pub(crate) is_owner_barred: bool,
 }
 
@@ -240,7 +296,7 @@ impl TokenRow {
 }
 
 const TOKEN: &str = "t.id, t.user_id, u.login, u.preset AS owner_preset, t.name, t.preset, t.created_ms, t.expires_ms, \
-                     t.used_ms, t.cidr, u.disabled_ms FROM api_token t JOIN user_account u ON u.id = t.user_id";
+                     t.used_ms, t.cidr, t.permissions, t.is_grave, u.disabled_ms FROM api_token t JOIN user_account u ON u.id = t.user_id";
 
 fn token(row: &AnyRow) -> Result<TokenRow, DbError> {
     let r = Reader::new("api_token", row);
@@ -255,6 +311,8 @@ fn token(row: &AnyRow) -> Result<TokenRow, DbError> {
         expires_at: r.maybe_time("expires_ms")?.unwrap_or(UnixMs(i64::MAX)),
         used_at: r.maybe_time("used_ms")?,
         cidr: r.maybe_text("cidr")?,
+        only: r.maybe_json("permissions")?,
+        is_grave: r.flag("is_grave")?,
         is_owner_barred: r.maybe_time("disabled_ms")?.is_some(),
     })
 }
@@ -292,10 +350,24 @@ pub(crate) async fn token_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<Token
     row.as_ref().map(token).transpose()
 }
 
+/// Returns what somebody may do now who was let in before: nothing when the user is gone or barred, or the token that
+/// they used was withdrawn or is over.
+pub(crate) async fn preset_of(
+    tx: &mut Tx,
+    user: UserId,
+    token: Option<TokenId>,
+    now: UnixMs,
+) -> Result<Option<Preset>, DbError> {
+    let Some(found) = user_by_id(tx, user).await?.filter(|u| u.disabled_at.is_none()) else { return Ok(None) };
+    let Some(token) = token else { return Ok(Some(found.preset)) };
+    let token = token_by_id(tx, token).await?.filter(|t| t.user == user && t.expires_at > now);
+    Ok(token.map(|t| t.preset.min(found.preset)))
+}
+
 pub(crate) async fn insert_token(tx: &mut Tx, row: &TokenRow, hash: &str) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO api_token (id, user_id, name, preset, secret_hash, created_ms, expires_ms, cidr) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO api_token (id, user_id, name, preset, secret_hash, created_ms, expires_ms, cidr, permissions, \
+         is_grave) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(row.user.to_string())
@@ -305,6 +377,8 @@ pub(crate) async fn insert_token(tx: &mut Tx, row: &TokenRow, hash: &str) -> Res
     .bind(row.created_at.0)
     .bind(row.expires_at.0)
     .bind(row.cidr.clone())
+    .bind(row.only.as_ref().map(to_json))
+    .bind(i64::from(row.is_grave))
     .execute(tx.conn())
     .await?;
     Ok(())

@@ -33,6 +33,10 @@ pub type Answer<T> = Result<T, Refusal>;
 const CODES: &[(&str, u16, &str)] = &[
     ("unauthenticated", 401, "Sign in first"),
     ("sign_in_failed", 401, "Sign-in failed"),
+    ("second_factor.needed", 401, "A code is needed too"),
+    ("second_factor.wrong", 401, "The code is wrong"),
+    ("second_factor.required", 403, "Set up a second factor first"),
+    ("reauthentication.needed", 403, "Enter your password once more"),
     ("forbidden", 403, "Not permitted"),
     ("csrf", 403, "The request lacks the session's CSRF token"),
     ("wrong_host", 421, "Not addressed to this controller"),
@@ -57,6 +61,9 @@ const CODES: &[(&str, u16, &str)] = &[
     ("plan.moved", 409, "Something moved since the plan was made"),
     ("plan.unplanned", 409, "Some nodes could not be asked"),
     ("change.rolling", 409, "An object is on its way with another change"),
+    ("approval.needed", 409, "Somebody else must approve it first"),
+    ("approval.own", 403, "Nobody approves their own change"),
+    ("change.frozen", 409, "A freeze stands"),
     ("rollout.state", 409, "The rollout can't be told so"),
     ("node.unreachable", 503, "The node is not connected"),
 ];

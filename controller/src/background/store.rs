@@ -124,7 +124,8 @@ pub(super) async fn settle(db: &Db, now: UnixMs) -> Result<u64, DbError> {
 pub(super) async fn abandon(db: &Db, before: UnixMs, now: UnixMs) -> Result<u64, DbError> {
     db.write(|mut tx| async move {
         let rows = sqlx::query(
-            "SELECT c.id, c.number FROM changes c WHERE c.state IN ('draft', 'planned') AND c.updated_ms < ? \
+            "SELECT c.id, c.number FROM changes c WHERE c.state IN ('draft', 'planned', 'approved') AND c.updated_ms < ? \
+             AND c.id NOT IN (SELECT s.change_id FROM change_schedule s WHERE s.state = 'waiting') \
              ORDER BY c.number LIMIT ?",
         )
         .bind(before.0)
@@ -136,7 +137,8 @@ pub(super) async fn abandon(db: &Db, before: UnixMs, now: UnixMs) -> Result<u64,
             let r = Reader::new("changes", row);
             let (id, number) = (r.parse::<ChangeId>("id")?, r.count("number")?);
             let done = sqlx::query(
-                "UPDATE changes SET state = 'abandoned', updated_ms = ? WHERE id = ? AND state IN ('draft', 'planned')",
+                "UPDATE changes SET state = 'abandoned', updated_ms = ? WHERE id = ? \
+                 AND state IN ('draft', 'planned', 'approved')",
             )
             .bind(now.0)
             .bind(id.to_string())

@@ -9,20 +9,21 @@ use axum::{
 };
 use lampas_api::{
     ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeNodeState, ChangeQuery, ChangeSummary,
-    DraftVerb, FieldProblem, Page, Reason, RolloutRequest, WaitQuery,
+    DraftVerb, FieldProblem, Page, PlannedWave, Reason, RolloutRequest, WaitQuery,
 };
 use lampas_shared::{
     TextError, access::Permission, change::ChangeState, check_line, fleet::Scope, id::ObjectId, object::Kind,
+    rollout::Strategy,
 };
 
-use super::{Apply, ChangeError, ChangeRow, Listing, NewChange};
+use super::{Apply, ChangeError, ChangeRow, Listing, NewChange, Orderer};
 use crate::{
     api::{
         App,
         extract::{Json, MaybeJson, Path, Query, limit, param},
-        guard::Caller,
+        guard::{Caller, Credential},
         problem::{Answer, Refusal},
-        table::{Access, Call, act, get},
+        table::{Access, Call, act, ask, get},
     },
     change::View,
     fleet::FleetError,
@@ -56,6 +57,9 @@ pub(crate) fn calls() -> Vec<Call> {
         act("POST", "/api/v1/changes/{change}/rollout", CHANGE, "change.rollout", "Pause, resume, promote, abort or revert a rollout", order)
             .takes::<RolloutRequest>()
             .gives::<Change>(),
+        ask("/api/v1/changes/{change}/waves", VIEW, "The waves that a change would go out in", waves)
+            .takes::<Strategy>()
+            .gives_list::<PlannedWave>(),
         act(
             "POST",
             "/api/v1/changes/{change}/abandon",
@@ -124,7 +128,7 @@ async fn create(
     };
     let new = NewChange { drafts: wanted.drafts, reason: reason(&wanted.reason)?, request_key, reverts: None };
     let row = if wanted.apply {
-        let how = Apply { plan: None, allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout };
+        let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
         app.changes.save(&new, &how, &by).await?
     } else {
         planned(&app, app.changes.create(&new, &by).await?, &by).await?
@@ -198,9 +202,51 @@ async fn apply(
     Json(wanted): Json<ApplyRequest>,
 ) -> Answer<axum::Json<Change>> {
     let row = app.changes.find(&which).await?;
-    let how = Apply { plan: Some(wanted.plan), allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout };
-    let row = app.changes.apply(row.id, &how, &caller.as_principal()).await?;
+    let why = reason(&wanted.reason)?;
+    let how = Apply {
+        plan: Some(wanted.plan),
+        allow_unplanned: wanted.allow_unplanned,
+        rollout: wanted.rollout,
+        over_protection: over(&caller, wanted.override_protection, &why)?,
+        over_freeze: over(&caller, wanted.override_freeze, &why)?,
+        ..Apply::default()
+    };
+    let by = caller.as_principal();
+    let row = match wanted.at {
+        None => app.changes.apply(row.id, &how, &by).await?,
+        Some(at) => {
+            let identity = caller.identity()?;
+            let token = match &identity.by {
+                Credential::Token { id, .. } => Some(*id),
+                Credential::Session { .. } => None,
+            };
+            app.changes.schedule(row.id, &how, at, &Orderer { by, user: identity.user, token }).await?
+        }
+    };
     Ok(axum::Json(seen(&app, &caller, &row, wanted.brief).await?))
+}
+
+async fn waves(
+    State(app): State<App>,
+    Path(which): Path<String>,
+    Json(strategy): Json<Strategy>,
+) -> Answer<axum::Json<Vec<PlannedWave>>> {
+    let row = app.changes.find(&which).await?;
+    Ok(axum::Json(app.changes.waves(&row, &strategy).await?))
+}
+
+/// Checks that who wants to go over something may, and says why.
+fn over(caller: &Caller, is_wanted: bool, why: &str) -> Answer<Option<String>> {
+    if !is_wanted {
+        return Ok(None);
+    }
+    if !caller.may(Permission::Protect) {
+        return Err(Refusal::new("forbidden", "only administrators override protections and freezes"));
+    }
+    if why.trim().is_empty() {
+        return Err(Refusal::field("/reason", "say why it is overridden"));
+    }
+    Ok(Some(why.to_owned()))
 }
 
 async fn order(
@@ -322,6 +368,11 @@ impl From<ChangeError> for Refusal {
             ChangeError::Rolling { .. } => Self::new("change.rolling", text),
             ChangeError::Order(_) => Self::new("rollout.state", text),
             ChangeError::Strategy(inner) => Self::text("/rollout", inner),
+            ChangeError::ApprovalNeeded { .. } => Self::new("approval.needed", text),
+            ChangeError::OwnChange { .. } => Self::new("approval.own", text),
+            ChangeError::Frozen { .. } | ChangeError::FrozenWave(_) => Self::new("change.frozen", text),
+            ChangeError::Unfit(_) => Self::new("conflict", text),
+            ChangeError::Rule { pointer, wrong } => Self::text(pointer, wrong),
             ChangeError::KeyReused(_) => Self::new("idempotency.reused", text),
             ChangeError::Fleet(_) => match error {
                 ChangeError::Fleet(inner) => inner.into(),

@@ -11,7 +11,6 @@ use lampas_api::{NextRun, PlannedRuns};
 use lampas_render::schedule::{Zone, next_runs};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
-    change::ChangeState,
     desired::{ContentHash, Generation, Provenance},
     error::Fault,
     event::EventKind,
@@ -23,10 +22,10 @@ use lampas_shared::{
 };
 
 use super::{
-    ChangeError, Changes,
+    ChangeError, Changes, approval,
     assign::{self, Assigned},
     draft::{self, Edit, Verb},
-    fold,
+    fold, schedule,
     store::{self, ChangeRow, StoredPlan},
 };
 use crate::{
@@ -198,6 +197,7 @@ impl Changes {
         let observed = seen(&answers);
         let mut shown = fold::fold(answers, &names);
         shown.id = fold::short_id(&full);
+        shown.digest.clone_from(&full);
         shown.at = now;
         shown.unchanged = prospect.unchanged(&affected);
         let zones: BTreeSet<&str> = affected.keys().map(|n| zones_of.get(n).map_or("", String::as_str)).collect();
@@ -210,9 +210,12 @@ impl Changes {
                     store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                 super::service::must_be_open(&found, "planned")?;
                 store::put_plan(&mut tx, id, full, plan_ref, author).await?;
-                store::set_state(&mut tx, id, ChangeState::Planned, now).await?;
-                let event = NewEvent::new(EventKind::ChangeMoved).change(id);
-                tx.event(event.with("number", row.number).with("state", "planned").with("plan", &plan_ref.shown.id));
+                let nodes = approval::nodes_of(plan_ref);
+                let state = approval::planned(&mut tx, &found, full, &nodes, now).await?;
+                schedule::planned(&mut tx, &found, full, now).await?;
+                store::set_state(&mut tx, id, state, now).await?;
+                let event = NewEvent::new(EventKind::ChangeMoved).change(id).with("number", row.number);
+                tx.event(event.with("state", state.as_str()).with("plan", &plan_ref.shown.id));
                 Ok::<_, ChangeError>(tx.done(()))
             })
             .await?;

@@ -8,20 +8,23 @@
 pub(crate) mod driver;
 pub(crate) mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lampas_api::{NodeRef, Progress, RolloutView, RolloutWave};
+use lampas_api::{NodeRef, PlannedWave, Progress, RolloutStage, RolloutView, RolloutWave};
 use lampas_runtime::clock;
 use lampas_shared::{
     event::EventKind,
+    fleet::NodeName,
     id::{ChangeId, NodeId, ObjectId},
     rollout::{Act, Candidate, Order, PAUSE_LIMIT_MS, Rollout, State, Strategy},
     time::UnixMs,
 };
 
 use super::{
-    ChangeError, Changes, desired,
+    ChangeError, ChangeRow, Changes, desired,
     draft::{Edit, Verb},
+    freeze,
+    plan::Prospect,
     service,
 };
 use crate::{
@@ -33,6 +36,8 @@ use crate::{
 
 /// How many nodes of a wave are shown by name.
 const SHOWN_NODES: usize = 200;
+/// How many nodes of a wave are named before it is one.
+const PREVIEWED_NODES: usize = 20;
 
 /// Begins the rollout of a change that is being applied, unless there is only one wave and nothing to watch over.
 pub(crate) async fn begin(
@@ -46,15 +51,8 @@ pub(crate) async fn begin(
     if strategy.is_plain() {
         return Ok(());
     }
-    let online = store::online(tx).await?;
-    let candidates = members.iter().filter(|m| affected.contains(&m.id)).map(|m| Candidate {
-        id: m.id,
-        name: &m.name,
-        labels: &m.labels,
-        is_online: online.contains(&m.id),
-    });
     let now = clock::now();
-    let waves = strategy.divide(candidates.collect());
+    let waves = strategy.divide(candidates(tx, affected, members).await?);
     // What it is to do first, releasing the first wave, is what applying does.
     let Some((rollout, _)) = Rollout::begin(strategy.clone(), waves, now) else { return Ok(()) };
     let before: Vec<(ObjectId, u64)> = edits
@@ -83,6 +81,31 @@ impl Changes {
             .await
     }
 
+    /// Returns the waves that a change would go out in, if it were applied as things stand.
+    ///
+    /// # Errors
+    /// When the strategy is not one, or the change doesn't fit what stands.
+    pub async fn waves(&self, row: &ChangeRow, strategy: &Strategy) -> Result<Vec<PlannedWave>, ChangeError> {
+        strategy.check().map_err(ChangeError::Strategy)?;
+        self.db()
+            .read(|mut tx| async move {
+                let prospect = Prospect::load(&mut tx, row, &row.author, clock::now()).await?;
+                let affected = prospect.affected().into_keys().collect();
+                let waves = strategy.divide(candidates(&mut tx, &affected, &prospect.members).await?);
+                let names: BTreeMap<NodeId, &NodeName> = prospect.members.iter().map(|m| (m.id, &m.name)).collect();
+                let wave = |nodes: Vec<NodeId>| {
+                    let named = |id: &NodeId| Some(NodeRef { id: *id, name: names.get(id)?.to_string() });
+                    PlannedWave {
+                        count: nodes.len() as u32,
+                        nodes: nodes.iter().filter_map(named).take(PREVIEWED_NODES).collect(),
+                    }
+                };
+                let waves = waves.into_iter().map(wave).collect();
+                Ok::<_, ChangeError>(tx.done(waves))
+            })
+            .await
+    }
+
     /// Does what an operator wants of a rollout.
     ///
     /// # Errors
@@ -95,6 +118,12 @@ impl Changes {
                 let number = service::number(&mut tx, id).await?;
                 let missing = || ChangeError::Nothing(format!("change {number} was applied to all nodes at once"));
                 let mut rollout = store::get(&mut tx, id, true).await?.ok_or_else(missing)?;
+                if order == Order::Promote
+                    && let Some(wave) = rollout.next_wave()
+                    && let Some((why, _)) = freeze::holding(&mut tx, id, wave, now).await?
+                {
+                    return Err(ChangeError::FrozenWave(why));
+                }
                 let acts = rollout.order(order, &service::author(by), now).map_err(ChangeError::Order)?;
                 let act = act_of(order);
                 tx.audit(Entry::done(by, act, format!("change {number}")).because(reason));
@@ -126,8 +155,14 @@ pub(crate) async fn view(tx: &mut Tx, change: ChangeId) -> Result<Option<Rollout
         }
         named.sort_by(|a, b| a.name.cmp(&b.name));
         named.truncate(SHOWN_NODES);
-        RolloutWave { progress, nodes: named }
+        RolloutWave { progress, nodes: named, gates: Vec::new() }
     };
+    let mut waves: Vec<RolloutWave> = rollout.waves.iter().map(wave).collect();
+    for (index, gate) in store::gates(tx, change).await? {
+        if let Some(wave) = waves.get_mut(index) {
+            wave.gates.push(gate);
+        }
+    }
     Ok(Some(RolloutView {
         state: rollout.state,
         wave: rollout.stage as u32 + 1,
@@ -135,9 +170,25 @@ pub(crate) async fn view(tx: &mut Tx, change: ChangeId) -> Result<Option<Rollout
         since: rollout.since,
         deadline: rollout.deadline,
         reason: rollout.reason,
-        waves: rollout.waves.iter().map(wave).collect(),
+        waves,
         strategy: rollout.strategy,
     }))
+}
+
+/// Returns how far the rollouts of these changes are, for lists.
+pub(crate) async fn stages(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, RolloutStage>, DbError> {
+    store::stages(tx, ids).await
+}
+
+async fn candidates<'a>(
+    tx: &mut Tx,
+    affected: &BTreeSet<NodeId>,
+    members: &'a [NodeInput],
+) -> Result<Vec<Candidate<'a>>, DbError> {
+    let online = store::online(tx).await?;
+    let candidate =
+        |m: &'a NodeInput| Candidate { id: m.id, name: &m.name, labels: &m.labels, is_online: online.contains(&m.id) };
+    Ok(members.iter().filter(|m| affected.contains(&m.id)).map(candidate).collect())
 }
 
 fn act_of(order: Order) -> &'static str {

@@ -14,14 +14,15 @@ use lampas_shared::{
     id::{ChangeId, NodeId, ObjectId},
     object::{Kind, ObjectKey},
     rollout::Strategy,
+    time::UnixMs,
 };
 
 use super::{
-    ChangeError, ChangeRow, Desired, assign, desired,
+    ChangeError, ChangeRow, Desired, approval, assign, desired,
     draft::{self, StoredDraft, Verb},
-    fold,
+    fold, freeze,
     plan::Prospect,
-    progress, rollout, store,
+    progress, rollout, schedule, store,
 };
 use crate::{
     audit::{Entry, Principal},
@@ -61,6 +62,12 @@ pub struct Apply {
     pub allow_unplanned: bool,
     /// In which waves; all nodes at once by default.
     pub rollout: Strategy,
+    /// Why it goes on without the approval that it needs: an administrator's word.
+    pub over_protection: Option<String>,
+    /// Why it goes on in a freeze: an administrator's word.
+    pub over_freeze: Option<String>,
+    /// Whether it is applied without asking for either: what a rollout puts back, and what leaves with its node.
+    pub(crate) is_own: bool,
 }
 
 /// Which changes are wanted, newest first.
@@ -124,18 +131,33 @@ impl Changes {
     /// When the plan holds no more, nodes are in the way, or the change was applied or abandoned before.
     pub async fn apply(&self, id: ChangeId, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
         how.rollout.check().map_err(ChangeError::Strategy)?;
+        match self.apply_once(id, how, by).await {
+            Ok((row, moved)) => {
+                self.gate.wake(&moved);
+                Ok(row)
+            }
+            Err(error) => {
+                self.note_refusal(id, how.plan.as_deref(), &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn apply_once(
+        &self,
+        id: ChangeId,
+        how: &Apply,
+        by: &Principal,
+    ) -> Result<(ChangeRow, Vec<NodeId>), ChangeError> {
         if how.plan.is_some() {
             self.look_again(id).await?;
         }
-        let (row, moved) = self
-            .db()
+        self.db()
             .write(|mut tx| async move {
                 let applied = apply(&mut tx, id, how, by).await?;
                 Ok::<_, ChangeError>(tx.done(applied))
             })
-            .await?;
-        self.gate.wake(&moved);
-        Ok(row)
+            .await
     }
 
     /// Makes a change, plans it with the nodes and applies it.
@@ -194,7 +216,9 @@ impl Changes {
             .write(|mut tx| async move {
                 let row = store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                 must_be_open(&row, "abandoned")?;
-                store::set_state(&mut tx, id, ChangeState::Abandoned, clock::now()).await?;
+                let now = clock::now();
+                store::set_state(&mut tx, id, ChangeState::Abandoned, now).await?;
+                schedule::withdraw(&mut tx, &row, "the change was abandoned", now).await?;
                 let event = NewEvent::new(EventKind::ChangeMoved).change(id);
                 tx.event(event.with("number", row.number).with("state", "abandoned"));
                 tx.audit(Entry::done(by, "change.abandon", format!("change {}", row.number)));
@@ -222,13 +246,16 @@ impl Changes {
                 let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let drafts = views(&mut tx, &row, &all).await?;
-                let plan = store::plan(&mut tx, id).await?.map(|(_, p)| p.shown);
+                let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
+                let control = approval::control(&mut tx, &row, false).await?;
                 let reverts = match row.reverts {
                     Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
                     None => None,
                 };
                 let rollout = rollout::view(&mut tx, id).await?;
-                let change = Change { summary: row.summary(title, standing), drafts, plan, reverts, rollout };
+                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
+                let reverted_by = store::reverted_by(&mut tx, id).await?;
+                let change = Change { summary, drafts, plan, reverts, reverted_by, rollout, control };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
@@ -247,8 +274,10 @@ impl Changes {
                     None => None,
                 };
                 let rollout = rollout::view(&mut tx, id).await?;
-                let summary = row.summary(title, standing);
-                let change = Change { summary, drafts: Vec::new(), plan: None, reverts, rollout };
+                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
+                let reverted_by = store::reverted_by(&mut tx, id).await?;
+                let control = approval::control(&mut tx, &row, true).await?;
+                let change = Change { summary, drafts: Vec::new(), plan: None, reverts, reverted_by, rollout, control };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
@@ -271,10 +300,12 @@ impl Changes {
                 let ids: Vec<_> = rows.iter().map(|r| r.id).collect();
                 let mut titles = store::titles(&mut tx, &ids).await?;
                 let mut standing = progress::progress(&mut tx, &ids).await?;
+                let mut stages = rollout::stages(&mut tx, &ids).await?;
                 let total = Some(store::count(&mut tx, &filter).await?);
                 let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
                 let mut summary = |r: &ChangeRow| {
-                    r.summary(titles.remove(&r.id).unwrap_or_default(), standing.remove(&r.id).unwrap_or_default())
+                    let title = titles.remove(&r.id).unwrap_or_default();
+                    r.summary(title, standing.remove(&r.id).unwrap_or_default(), stages.remove(&r.id))
                 };
                 let items = rows.iter().map(&mut summary).collect();
                 Ok::<_, ChangeError>(tx.done(Page { items, next, total }))
@@ -383,7 +414,7 @@ async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Resu
         .collect();
     let new = NewChange { drafts, reason: "its node was removed".to_owned(), ..NewChange::default() };
     let row = create(tx, &new, by).await?;
-    apply(tx, row.id, &Apply::default(), by).await.map(drop)
+    apply(tx, row.id, &Apply { is_own: true, ..Apply::default() }, by).await.map(drop)
 }
 
 async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRow, ChangeError> {
@@ -434,7 +465,7 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
     Ok(row)
 }
 
-async fn apply(
+pub(super) async fn apply(
     tx: &mut Tx,
     id: ChangeId,
     how: &Apply,
@@ -447,6 +478,10 @@ async fn apply(
     if let Some(given) = &how.plan {
         hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
     }
+    if !how.is_own {
+        admit(tx, &row, &prospect, how, by, now).await?;
+    }
+    schedule::withdraw(tx, &row, "it was applied", now).await?;
     let rolling = rollout::store::rolling(tx).await?;
     if let Some((number, edit)) = prospect.edits.iter().find_map(|(id, e)| Some((*rolling.get(id)?, e))) {
         return Err(ChangeError::Rolling { key: edit.key.clone(), number });
@@ -482,8 +517,35 @@ async fn apply(
     Ok((row, moved))
 }
 
+/// Lets a change through to its nodes: somebody approved it where that is needed, no freeze stands, or an administrator
+/// goes over that.
+async fn admit(
+    tx: &mut Tx,
+    row: &ChangeRow,
+    prospect: &Prospect,
+    how: &Apply,
+    by: &Principal,
+    now: UnixMs,
+) -> Result<(), ChangeError> {
+    let nodes: BTreeSet<NodeId> = prospect.affected().into_keys().collect();
+    let over = approval::check(tx, row, (&prospect.members, &nodes), how).await?;
+    if let (Some(why), false) = (&how.over_protection, over.is_empty()) {
+        let scopes = over.iter().map(|o| o.scope.to_string()).collect();
+        approval::overridden(tx, row, ("protection", why), scopes, by, now).await?;
+    }
+    let frozen = freeze::over(tx, &prospect.members, &nodes, now).await?;
+    match &how.over_freeze {
+        _ if frozen.is_empty() => Ok(()),
+        None => Err(ChangeError::Frozen { number: row.number, frozen }),
+        Some(why) => {
+            let scopes = frozen.iter().map(|f| f.scope.to_string()).collect();
+            Ok(approval::overridden(tx, row, ("freeze", why), scopes, by, now).await?)
+        }
+    }
+}
+
 /// Checks that a plan that somebody saw still says what would happen.
-async fn hold(
+pub(super) async fn hold(
     tx: &mut Tx,
     row: &ChangeRow,
     given: &str,
@@ -522,7 +584,7 @@ pub(crate) async fn revert_at_once(
     by: &Principal,
 ) -> Result<(ChangeRow, Vec<NodeId>), ChangeError> {
     let row = inverse(tx, id, reason, by).await?;
-    apply(tx, row.id, &Apply::default(), by).await
+    apply(tx, row.id, &Apply { is_own: true, ..Apply::default() }, by).await
 }
 
 async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {

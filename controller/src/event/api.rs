@@ -137,7 +137,9 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::ObjectChanged => {
             format!("{} was {}d", first(&detail("object"), &object), first(&detail("verb"), "change"))
         }
-        EventKind::ChangeMoved => format!("change {} is {}", detail("number"), detail("state")),
+        EventKind::ChangeMoved => {
+            format!("change {} is {}{}", detail("number"), detail("state"), because(detail("why")))
+        }
         EventKind::RolloutMoved if !detail("reverts").is_empty() => {
             format!("a change that reverts change {} was applied", detail("reverts"))
         }
@@ -248,10 +250,22 @@ async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>>
         let link = format!("/nodes/{}", node.name);
         found.push(item("offline", format!("{} is not connected", node.name), link, node.last_seen_at, 1));
     }
+    let waiting = app.changes.approvals("", false).await?;
+    for wanted in waiting.iter().take(5) {
+        let change = &wanted.change;
+        let text = format!("change {} of {} waits for an approval: {}", change.number, change.author, change.title);
+        found.push(item("approval_waiting", text, format!("/changes/{}", change.number), Some(wanted.since), 0));
+    }
+    for (number, why, at) in app.changes.dropped(now.plus_ms(-DAY_MS)).await? {
+        let text = format!("change {number} was not applied at its time: {why}");
+        found.push(item("schedule_dropped", text, format!("/changes/{number}"), Some(at), 0));
+    }
+    let mut told: Vec<u64> = app.changes.scheduled().await?;
+    told.extend(waiting.iter().map(|w| w.change.number));
     // One that waits for longer than a day is forgotten, not urgent; after a week it is given up.
     let planned = Listing { state: Some(ChangeState::Planned), limit: 5, ..Listing::default() };
     let planned = app.changes.list(&planned).await?.items;
-    for change in planned.iter().filter(|c| now.since(c.created_at) < DAY_MS) {
+    for change in planned.iter().filter(|c| now.since(c.created_at) < DAY_MS && !told.contains(&c.number)) {
         let text = format!("change {} waits to be applied: {}", change.number, change.title);
         found.push(item("plan_waiting", text, format!("/changes/{}", change.number), Some(change.created_at), 0));
     }

@@ -12,7 +12,7 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::NodeRef;
+use crate::{Control, NodeRef};
 
 /// One draft of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -102,6 +102,18 @@ pub struct ApplyRequest {
     /// In which waves; all nodes at once by default.
     #[serde(default)]
     pub rollout: Strategy,
+    /// When: it is put on the schedule and applied then, if the plan still holds. At once by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UnixMs>,
+    /// For administrators: goes on without the approval that it needs; says why in `reason`.
+    #[serde(default)]
+    pub override_protection: bool,
+    /// For administrators: goes on in a freeze; says why in `reason`.
+    #[serde(default)]
+    pub override_freeze: bool,
+    /// Why something is overridden, up to 500 characters.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// `POST /api/v1/changes/{id or number}/rollout`: what somebody wants of a rollout.
@@ -143,6 +155,44 @@ pub struct RolloutWave {
     pub progress: Progress,
     /// Its nodes, by name; the first 200.
     pub nodes: Vec<NodeRef>,
+    /// Its gates that were asked, in their order; the last time each was.
+    #[serde(default)]
+    pub gates: Vec<WaveGate>,
+}
+
+/// How a gate of a wave stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaveGate {
+    /// Which of the strategy's gates, from 0.
+    pub gate: u32,
+    /// The number of the operation that asks it.
+    pub operation: u64,
+    /// Nodes that have not answered.
+    pub open: u32,
+    /// Nodes on which it holds.
+    pub passed: u32,
+    /// Nodes on which it doesn't, or that gave no answer.
+    pub failed: u32,
+}
+
+/// `POST /api/v1/changes/{id or number}/waves`: one wave that a strategy would make.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlannedWave {
+    /// How many nodes.
+    pub count: u32,
+    /// Which, by name; the first 20.
+    pub nodes: Vec<NodeRef>,
+}
+
+/// How far a rollout is, for lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutStage {
+    /// As a whole.
+    pub state: State,
+    /// The wave that is under way, from 1; 0 when it is over.
+    pub wave: u32,
+    /// How many there are; 0 when it is over.
+    pub waves: u32,
 }
 
 /// A row of `GET /api/v1/changes?state&plan&after&limit` (newest first); `plan` finds a change by a prefix of its plan's id.
@@ -168,6 +218,9 @@ pub struct ChangeSummary {
     pub done_at: Option<UnixMs>,
     /// How its nodes stand.
     pub progress: Progress,
+    /// How far its rollout is; absent when all nodes get it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<RolloutStage>,
 }
 
 /// How the nodes of a change stand; the sum is the number of affected nodes.
@@ -202,9 +255,15 @@ pub struct Change {
     pub plan: Option<Plan>,
     /// The change that this one reverts.
     pub reverts: Option<u64>,
+    /// The change that was applied last to revert this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted_by: Option<u64>,
     /// How it reaches its nodes; absent when all get it at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
+    /// What stands between it and its nodes.
+    #[serde(default)]
+    pub control: Control,
 }
 
 /// A draft as it is shown.
@@ -259,6 +318,9 @@ impl DraftVerb {
 pub struct Plan {
     /// The plan's id: `7c1e-44a0`; a unique prefix suffices in requests.
     pub id: String,
+    /// The whole of it, which an approval names.
+    #[serde(default)]
+    pub digest: String,
     /// When it was made.
     pub at: UnixMs,
     /// Nodes with equal actions.

@@ -5,6 +5,7 @@
 //! [`Problem`]s (RFC 9457). Unknown fields in requests are refused.
 
 mod access;
+mod approval;
 mod audit;
 mod change;
 mod drift;
@@ -21,6 +22,7 @@ mod role;
 mod takeover;
 
 pub use access::*;
+pub use approval::*;
 pub use audit::*;
 pub use change::*;
 pub use drift::*;

@@ -55,7 +55,8 @@ pub struct OverviewCounts {
 /// Something that needs somebody.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Attention {
-    /// How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`, `plan_waiting`.
+    /// How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`,
+    /// `approval_waiting`, `schedule_dropped`, `plan_waiting`.
     pub kind: String,
     /// A sentence for people.
     pub text: String,

@@ -206,6 +206,17 @@ pub struct WaitQuery {
     pub brief: Option<bool>,
 }
 
+/// `GET /api/v1/freezes`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FreezeQuery {
+    /// Also those of the last month that are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub past: Option<bool>,
+}
+
 /// `GET /api/v1/events`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

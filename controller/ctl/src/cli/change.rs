@@ -8,7 +8,7 @@ use lampas_shared::{
     time::UnixMs,
 };
 
-use super::{ListArgs, Sure, WaitArgs, duration_secs, moment};
+use super::{ControlArgs, ListArgs, Sure, WaitArgs, duration_secs, moment};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -27,6 +27,8 @@ pub(crate) struct ApplyArgs {
     /// Go on although some nodes could not be asked; they get it when they return
     #[arg(long)]
     pub(crate) allow_unplanned: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
     #[command(flatten)]
     pub(crate) rollout: RolloutArgs,
     #[command(flatten)]
@@ -285,10 +287,44 @@ pub(crate) enum ChangeCommand {
         /// Go on although some nodes could not be asked
         #[arg(long)]
         allow_unplanned: bool,
+        /// Why, for what is overridden
+        #[arg(long, short = 'm', default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        control: Box<ControlArgs>,
         #[command(flatten)]
         rollout: RolloutArgs,
         #[command(flatten)]
         wait: WaitArgs,
+    },
+    /// Approve somebody else's plan: shows it and asks, or takes the one that was seen
+    Approve {
+        /// Its number or id
+        change: String,
+        /// The plan that was seen; refused when it is another meanwhile
+        #[arg(long)]
+        plan: Option<String>,
+        /// Why
+        #[arg(long, short = 'm', default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Send somebody's plan back: the change is a draft again
+    Decline {
+        /// Its number or id
+        change: String,
+        /// Why
+        #[arg(long, short = 'm')]
+        reason: String,
+    },
+    /// Take it off the schedule
+    Unschedule {
+        /// Its number or id
+        change: String,
+        /// Why
+        #[arg(long, short = 'm', default_value = "")]
+        reason: String,
     },
     /// Drop it before it is applied
     Abandon {

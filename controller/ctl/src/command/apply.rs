@@ -14,7 +14,7 @@ use lampas_shared::{
     rollout::Strategy,
 };
 
-use super::{CommandError, Context, change, plan, progress};
+use super::{CommandError, Context, approval, change, plan};
 use crate::{
     cli::{ApplyArgs, DiffArgs, ExportArgs},
     output,
@@ -23,6 +23,7 @@ use crate::{
 /// Runs `lampasctl apply`.
 pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, CommandError> {
     let strategy = args.rollout.strategy().map_err(CommandError::Usage)?;
+    let how = approval::How::new(args.allow_unplanned, strategy, &args.control, &args.reason)?;
     match (args.file.is_empty(), args.plan.as_deref()) {
         (true, None | Some("")) => Err(CommandError::Usage(
             "give manifests with -f FILE, or a plan that was made before with --plan ID".into(),
@@ -30,7 +31,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
         (true, Some(id)) => {
             let found = context.client.pages::<ChangeSummary>("/changes", &[("plan", Some(id))], Some(2)).await?.items;
             match found.as_slice() {
-                [one] => progress::apply(context, &one.number.to_string(), id, (args.allow_unplanned, strategy), &args.wait).await,
+                [one] => approval::apply(context, &one.number.to_string(), id, how, &args.wait).await,
                 [] => Err(CommandError::Usage(format!(
                     "there is no plan {id}; plans end when anything moves: plan again"
                 ))),
@@ -65,8 +66,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
                 }
                 return Ok(2);
             }
-            progress::apply(context, &made.summary.number.to_string(), &current.id, (args.allow_unplanned, strategy), &args.wait)
-                .await
+            approval::apply(context, &made.summary.number.to_string(), &current.id, how, &args.wait).await
         }
     }
 }

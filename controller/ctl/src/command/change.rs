@@ -4,7 +4,7 @@ use lampas_api::{Change, ChangeNode, ChangeSummary};
 use lampas_shared::rollout::Strategy;
 use reqwest::Method;
 
-use super::{CommandError, Context, plan, progress, show};
+use super::{CommandError, Context, approval, plan, progress, show};
 use crate::{
     cli::{ChangeCommand, WaitArgs},
     client::encode,
@@ -48,6 +48,7 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
             }
             changes(std::slice::from_ref(&shown.summary));
             plan::print(&shown);
+            approval::lines(&shown);
             if shown.summary.state.is_open() {
                 if let Some(current) = &shown.plan {
                     plan::footer(current);
@@ -69,8 +70,9 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                 client.send_json(Method::POST, &format!("/changes/{}/plan", encode(&change)), &()).await?;
             shown_plan(context, &planned)
         }
-        ChangeCommand::Apply { change, plan, allow_unplanned, rollout, wait } => {
+        ChangeCommand::Apply { change, plan, allow_unplanned, reason, control, rollout, wait } => {
             let rollout = rollout.strategy().map_err(CommandError::Usage)?;
+            let how = approval::How::new(allow_unplanned, rollout, &control, &reason)?;
             let plan = match plan {
                 Some(plan) => plan,
                 None => {
@@ -83,8 +85,13 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                     plan.id
                 }
             };
-            progress::apply(context, &change, &plan, (allow_unplanned, rollout), &wait).await
+            approval::apply(context, &change, &plan, how, &wait).await
         }
+        ChangeCommand::Approve { change, plan, reason, sure } => {
+            approval::approve(context, &change, plan.as_deref(), reason, &sure).await
+        }
+        ChangeCommand::Decline { change, reason } => approval::decline(context, &change, reason).await,
+        ChangeCommand::Unschedule { change, reason } => approval::unschedule(context, &change, reason).await,
         ChangeCommand::Abandon { change } => {
             client.act(Method::POST, &format!("/changes/{}/abandon", encode(&change))).await?;
             output::note(format!("change {change} is abandoned"));

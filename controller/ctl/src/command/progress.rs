@@ -14,9 +14,8 @@ use lampas_shared::{
     id::ChangeId,
     rollout::{State, Strategy},
 };
-use reqwest::Method;
 
-use super::{CommandError, Context};
+use super::{CommandError, Context, approval};
 use crate::{
     cli::WaitArgs,
     client::encode,
@@ -36,7 +35,7 @@ const IN_TROUBLE: &str = "failed,superseded";
 /// Which of them do at its end.
 const NOT_IN_FORCE: &str = "waiting,applying,failed,unreachable,superseded";
 
-/// Applies a plan and, if asked, waits. The stream of events is opened first, so that nothing is missed.
+/// Applies a plan and, if asked, waits.
 pub(super) async fn apply(
     context: &Context,
     change: &str,
@@ -44,13 +43,7 @@ pub(super) async fn apply(
     (allow_unplanned, rollout): (bool, Strategy),
     wait: &WaitArgs,
 ) -> Result<u8, CommandError> {
-    let events = if wait.wait { context.client.events(None).await.ok() } else { None };
-    // Who waits, or prints a line, needs neither the drafts nor the names of the plan.
-    let brief = wait.wait || !context.is_json();
-    let request = lampas_api::ApplyRequest { plan: plan.to_owned(), allow_unplanned, brief, rollout };
-    let path = format!("/changes/{}/apply", encode(change));
-    let applied: Change = context.client.send_json(Method::POST, &path, &request).await?;
-    after_apply(context, applied, wait, events).await
+    approval::apply(context, change, plan, approval::How::plain(allow_unplanned, rollout), wait).await
 }
 
 /// Tells what to do next, or waits until every node is done.

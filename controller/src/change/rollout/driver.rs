@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{settle, store};
 use crate::{
     audit::Principal,
-    change::{ChangeError, Changes},
+    change::{ChangeError, Changes, freeze},
 };
 
 /// Between two looks while a rollout is under way: deadlines are whole seconds.
@@ -97,10 +97,14 @@ async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) 
             .read(|mut tx| async move {
                 let rollout = store::get(&mut tx, id, false).await?;
                 let seen = store::seen(&mut tx, id).await?;
-                Ok::<_, ChangeError>(tx.done((rollout, seen)))
+                let frozen = match rollout.as_ref().and_then(Rollout::next_wave) {
+                    Some(wave) => freeze::holding(&mut tx, id, wave, clock::now()).await?,
+                    None => None,
+                };
+                Ok::<_, ChangeError>(tx.done((rollout, seen, frozen)))
             })
             .await?;
-        let (Some(rollout), seen) = look else { return Ok(()) };
+        let (Some(rollout), seen, frozen) = look else { return Ok(()) };
         let verdict = match ask(gates, id, number, &rollout, &seen).await {
             Ok(verdict) => verdict,
             Err(fault) => {
@@ -110,6 +114,10 @@ async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) 
         };
         let now = clock::now();
         let mut next = rollout.clone();
+        match &frozen {
+            Some((why, until)) => next.freeze(why, *until, now),
+            None => next.thaw(now),
+        }
         let acts = next.step(&seen, &verdict, now);
         if next == rollout && acts.is_empty() {
             return Ok(());
@@ -121,6 +129,14 @@ async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) 
                 if store::get(&mut tx, id, true).await?.as_ref() != Some(before) {
                     // Somebody else moved it; look again.
                     return Ok(tx.done(Vec::new()));
+                }
+                for act in acts {
+                    if let Act::Release(wave) = act
+                        && freeze::holding(&mut tx, id, &after.waves[*wave], now).await?.is_some()
+                    {
+                        // A freeze came in between; look again.
+                        return Ok(tx.done(Vec::new()));
+                    }
                 }
                 let by = Principal::system();
                 let moved = settle(&mut tx, (id, number), after, acts, &by, now).await?;

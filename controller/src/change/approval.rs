@@ -1,0 +1,356 @@
+//! Approvals: somebody else looks at the plan of a change before it reaches protected nodes.
+//!
+//! Administrators protect scopes. A plan that affects a node in one of them waits until somebody who made none of its
+//! drafts approves it. The approval names the plan by its whole digest, which covers what each node would become and
+//! what it saw on its disk: when anything moves, the plan has another digest, and the approval is over. What a rollout
+//! puts back by itself stood there before, and needs none.
+
+pub(crate) mod api;
+pub(super) mod protection;
+pub(crate) mod store;
+
+use std::collections::BTreeSet;
+
+use lampas_api::{ApprovalView, ApprovalWanted, Control, ProtectedScope};
+use lampas_runtime::clock;
+use lampas_shared::{
+    change::{ChangeState, Verdict},
+    error::Chain,
+    event::EventKind,
+    id::{ChangeId, NodeId},
+    time::UnixMs,
+};
+use tracing::warn;
+
+use self::store::ApprovalRow;
+use super::{
+    Apply, ChangeError, ChangeRow, Changes, fold, freeze,
+    plan::Prospect,
+    progress, schedule, service,
+    store::{self as changes, StoredPlan},
+};
+use crate::{
+    audit::{Entry, Principal},
+    compile::NodeInput,
+    db::{DbError, Tx},
+    event::NewEvent,
+    fleet,
+};
+
+/// How many are named of those who may approve.
+const NAMED: usize = 20;
+/// How many waiting plans are listed; who has more than that waiting has another problem.
+const LISTED: u32 = 200;
+
+impl Changes {
+    /// Approves the plan of a change, which must still hold.
+    ///
+    /// # Errors
+    /// When the principal made the change, the plan is another or holds no more, or the change is not planned.
+    pub async fn approve(
+        &self,
+        id: ChangeId,
+        plan: &str,
+        reason: &str,
+        by: &Principal,
+    ) -> Result<ChangeRow, ChangeError> {
+        if plan.len() != 64 {
+            let why = "is no whole digest of a plan; an approval binds to all of it";
+            return Err(protection::rule("/plan", "plan", plan, why));
+        }
+        self.look_again(id).await?;
+        self.db()
+            .write(|mut tx| async move {
+                let now = clock::now();
+                let row = waiting(&mut tx, id, "approved").await?;
+                let approver = service::author(by);
+                if authors(&row).contains(&approver) {
+                    return Err(ChangeError::OwnChange { number: row.number, by: approver });
+                }
+                if row.state != ChangeState::Planned {
+                    return Err(ChangeError::State { number: row.number, state: row.state, act: "approved" });
+                }
+                let prospect = Prospect::load(&mut tx, &row, &row.author, now).await?;
+                service::hold(&mut tx, &row, plan, true, &prospect).await?;
+                let nodes = prospect.affected().into_keys().collect();
+                let approval = ApprovalRow {
+                    change: id,
+                    plan: plan.to_owned(),
+                    verdict: Verdict::Approved,
+                    needs: protection::touched(&mut tx, &prospect.members, &nodes).await?,
+                    by: approver,
+                    reason: reason.to_owned(),
+                    note: String::new(),
+                    at: now,
+                };
+                store::put(&mut tx, &approval).await?;
+                changes::set_state(&mut tx, id, ChangeState::Approved, now).await?;
+                tell(&mut tx, &row, ChangeState::Approved, &format!("by {}", approval.by), reason);
+                let entry = Entry::done(by, "change.approve", format!("change {}", row.number)).because(reason);
+                tx.audit(entry.with_details(&serde_json::json!({
+                    "plan": plan, "author": row.author, "nodes": nodes.len(), "protections": &approval.needs,
+                })));
+                let row = waiting(&mut tx, id, "approved").await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Sends a planned change back to its author: it is a draft again, and its plan is gone.
+    ///
+    /// # Errors
+    /// When it has no plan, or was applied or abandoned.
+    pub async fn decline(&self, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
+        let reason = &protection::given("reason", reason)?;
+        self.db()
+            .write(|mut tx| async move {
+                let now = clock::now();
+                let row = waiting(&mut tx, id, "declined").await?;
+                if row.state == ChangeState::Draft {
+                    return Err(ChangeError::State { number: row.number, state: row.state, act: "declined" });
+                }
+                let before = store::get(&mut tx, id).await?;
+                let who = service::author(by);
+                let declined = ApprovalRow {
+                    change: id,
+                    plan: row.plan_id.clone().unwrap_or_default(),
+                    verdict: Verdict::Declined,
+                    needs: before.map(|b| b.needs).unwrap_or_default(),
+                    note: format!("declined by {who}: {reason}"),
+                    by: who.clone(),
+                    reason: reason.clone(),
+                    at: now,
+                };
+                store::put(&mut tx, &declined).await?;
+                store::drop_plan(&mut tx, id).await?;
+                changes::set_state(&mut tx, id, ChangeState::Draft, now).await?;
+                schedule::withdraw(&mut tx, &row, &format!("the plan was declined by {who}"), now).await?;
+                tell(&mut tx, &row, ChangeState::Draft, &format!("declined by {who}"), reason);
+                let entry = Entry::done(by, "change.decline", format!("change {}", row.number));
+                tx.audit(entry.because(reason.clone()));
+                let row = waiting(&mut tx, id, "declined").await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Returns the plans that wait for an approval, the oldest first, as somebody sees them.
+    pub async fn approvals(&self, login: &str, may_approve: bool) -> Result<Vec<ApprovalWanted>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let rows = store::wanted(&mut tx, LISTED).await?;
+                let ids: Vec<ChangeId> = rows.iter().map(|r| r.change).collect();
+                let mut titles = changes::titles(&mut tx, &ids).await?;
+                let mut standing = progress::progress(&mut tx, &ids).await?;
+                let mut found = Vec::with_capacity(rows.len());
+                for approval in rows {
+                    let Some(row) = changes::get(&mut tx, approval.change, false).await? else { continue };
+                    let authors = authors(&row);
+                    let title = titles.remove(&row.id).unwrap_or_default();
+                    found.push(ApprovalWanted {
+                        change: row.summary(title, standing.remove(&row.id).unwrap_or_default(), None),
+                        plan: fold::short_id(&approval.plan),
+                        protections: approval.needs,
+                        since: approval.at,
+                        is_mine: authors.contains(login),
+                        may_approve: may_approve && !authors.contains(login),
+                        approvers: store::approvers(&mut tx, &authors, NAMED).await?,
+                    });
+                }
+                Ok::<_, ChangeError>(tx.done(found))
+            })
+            .await
+    }
+
+    /// Notes what a refused apply showed: that the approved plan holds no more, or that an approval is wanted. What can't
+    /// be noted is logged: the refusal itself is what counts.
+    pub(super) async fn note_refusal(&self, id: ChangeId, given: Option<&str>, error: &ChangeError) {
+        let noted = self
+            .db()
+            .write(|mut tx| async move {
+                let now = clock::now();
+                let Some(row) = changes::get(&mut tx, id, true).await? else { return Ok(tx.done(())) };
+                match error {
+                    ChangeError::ApprovalNeeded { needs, .. } if row.state == ChangeState::Planned => {
+                        want(&mut tx, &row, needs.clone(), now).await?;
+                    }
+                    ChangeError::Moved { .. } | ChangeError::Conflict { .. } | ChangeError::Tie(_)
+                        if names(given, &row) =>
+                    {
+                        end(&mut tx, &row, &error.to_string(), now).await?;
+                    }
+                    _ => {}
+                }
+                Ok::<_, ChangeError>(tx.done(()))
+            })
+            .await;
+        if let Err(error) = noted {
+            warn!(error = %Chain(&error), "what a refused apply means for its approval was not noted");
+        }
+    }
+}
+
+/// Whether somebody gave the plan that the change has: only then it says something of the approval.
+fn names(given: Option<&str>, row: &ChangeRow) -> bool {
+    given.is_some_and(|g| row.plan_id.as_deref().is_some_and(|full| fold::names_plan(g, full)))
+}
+
+/// Returns who made a change or one of its drafts: drafts come with their change, from one hand.
+pub(super) fn authors(row: &ChangeRow) -> BTreeSet<String> {
+    BTreeSet::from([row.author.clone()])
+}
+
+async fn waiting(tx: &mut Tx, id: ChangeId, act: &'static str) -> Result<ChangeRow, ChangeError> {
+    let row = changes::get(tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+    service::must_be_open(&row, act)?;
+    Ok(row)
+}
+
+/// Returns what is protected among the nodes that a change is about to be applied to, and would be overridden: nothing
+/// when nothing is, or when its plan is approved.
+///
+/// # Errors
+/// [`ChangeError::ApprovalNeeded`], with who may.
+pub(super) async fn check(
+    tx: &mut Tx,
+    row: &ChangeRow,
+    (members, nodes): (&[NodeInput], &BTreeSet<NodeId>),
+    how: &Apply,
+) -> Result<Vec<ProtectedScope>, ChangeError> {
+    let needs = protection::touched(tx, members, nodes).await?;
+    if needs.is_empty() {
+        return Ok(needs);
+    }
+    let approval = store::get(tx, row.id).await?;
+    let is_approved = row.state == ChangeState::Approved
+        && how.plan.is_some()
+        && approval.is_some_and(|a| a.verdict == Verdict::Approved && Some(&a.plan) == row.plan_id.as_ref());
+    if is_approved {
+        return Ok(Vec::new());
+    }
+    if how.over_protection.is_some() {
+        return Ok(needs);
+    }
+    let may = store::approvers(tx, &authors(row), NAMED).await?;
+    Err(ChangeError::ApprovalNeeded { number: row.number, needs, may })
+}
+
+/// Notes on the change and in the audit that it was applied over something.
+pub(super) async fn overridden(
+    tx: &mut Tx,
+    row: &ChangeRow,
+    (what, why): (&'static str, &str),
+    scopes: Vec<String>,
+    by: &Principal,
+    now: UnixMs,
+) -> Result<(), DbError> {
+    store::put_override(tx, row.id, (what, &service::author(by), why), now).await?;
+    let act = if what == "freeze" { "change.override_freeze" } else { "change.override_protection" };
+    let entry = Entry::done(by, act, format!("change {}", row.number)).because(why);
+    tx.audit(entry.with_details(&serde_json::json!({ "scopes": scopes })));
+    Ok(())
+}
+
+/// A change has a plan: says whether that waits for an approval, and whether the one that stood still does.
+pub(super) async fn planned(
+    tx: &mut Tx,
+    row: &ChangeRow,
+    full: &str,
+    nodes: &BTreeSet<NodeId>,
+    now: UnixMs,
+) -> Result<ChangeState, ChangeError> {
+    let before = store::get(tx, row.id).await?;
+    let is_approved = |a: &ApprovalRow| a.verdict == Verdict::Approved && a.plan == full;
+    if row.state == ChangeState::Approved && before.as_ref().is_some_and(is_approved) {
+        return Ok(ChangeState::Approved);
+    }
+    let members = fleet::members(tx).await?;
+    let needs = protection::touched(tx, &members, nodes).await?;
+    let row = ChangeRow { plan_id: Some(full.to_owned()), ..row.clone() };
+    if needs.is_empty() {
+        store::delete(tx, row.id).await?;
+    } else {
+        want(tx, &row, needs, now).await?;
+    }
+    Ok(ChangeState::Planned)
+}
+
+/// Protections are others: looks again which plans wait for an approval.
+async fn refresh(tx: &mut Tx, now: UnixMs) -> Result<(), ChangeError> {
+    let members = fleet::members(tx).await?;
+    for id in store::planned(tx, 500).await? {
+        let Some(row) = changes::get(tx, id, true).await? else { continue };
+        let Some((_, plan)) = changes::plan(tx, id).await? else { continue };
+        let needs = protection::touched(tx, &members, &nodes_of(&plan)).await?;
+        if needs.is_empty() {
+            store::delete(tx, id).await?;
+        } else {
+            want(tx, &row, needs, now).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn nodes_of(plan: &StoredPlan) -> BTreeSet<NodeId> {
+    plan.nodes.keys().copied().collect()
+}
+
+/// Notes that a plan waits for an approval; since when it does stays.
+async fn want(tx: &mut Tx, row: &ChangeRow, needs: Vec<ProtectedScope>, now: UnixMs) -> Result<(), DbError> {
+    let plan = row.plan_id.clone().unwrap_or_default();
+    let before = store::get(tx, row.id).await?;
+    let same = before.as_ref().filter(|b| b.verdict == Verdict::Wanted && b.plan == plan);
+    let at = same.map_or(now, |b| b.at);
+    let note = match &before {
+        Some(b) if b.verdict == Verdict::Approved => format!("was approved by {}, then planned anew", b.by),
+        Some(b) => b.note.clone(),
+        None => String::new(),
+    };
+    let (by, reason) = (String::new(), String::new());
+    let row = ApprovalRow { change: row.id, plan, verdict: Verdict::Wanted, needs, by, reason, note, at };
+    store::put(tx, &row).await
+}
+
+/// Ends an approval because something moved: the change is planned again, and no more.
+pub(super) async fn end(tx: &mut Tx, row: &ChangeRow, why: &str, now: UnixMs) -> Result<(), ChangeError> {
+    if row.state != ChangeState::Approved {
+        return Ok(());
+    }
+    if let Some(before) = store::get(tx, row.id).await? {
+        let note = format!("was approved by {}, then {why}", before.by);
+        store::put(tx, &ApprovalRow { verdict: Verdict::Ended, note, at: now, ..before }).await?;
+    }
+    changes::set_state(tx, row.id, ChangeState::Planned, now).await?;
+    tell(tx, row, ChangeState::Planned, "the approval is over", why);
+    Ok(())
+}
+
+fn tell(tx: &mut Tx, row: &ChangeRow, state: ChangeState, what: &str, why: &str) {
+    let event = NewEvent::new(EventKind::ChangeMoved).change(row.id).with("number", row.number);
+    let why = if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") };
+    tx.event(event.with("state", state.as_str()).with("why", why));
+}
+
+/// Returns what stands between a change and its nodes.
+pub(super) async fn control(tx: &mut Tx, row: &ChangeRow, is_brief: bool) -> Result<Control, DbError> {
+    let approval = store::get(tx, row.id).await?;
+    let mut control = Control {
+        schedule: schedule::view(tx, row.id).await?,
+        overrides: store::overrides(tx, row.id).await?,
+        ..Control::default()
+    };
+    if row.state.is_open() {
+        if row.state == ChangeState::Planned && approval.as_ref().is_some_and(|a| a.verdict == Verdict::Wanted) {
+            control.approvers = store::approvers(tx, &authors(row), NAMED).await?;
+        }
+        if !is_brief {
+            control.freezes = freeze::ahead(tx, row.id).await?;
+        }
+    }
+    if let Some(a) = approval {
+        control.protections = a.needs;
+        control.approval =
+            Some(ApprovalView { verdict: a.verdict, by: a.by, reason: a.reason, note: a.note, at: a.at });
+    }
+    Ok(control)
+}
