@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, Progress};
+use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, Progress, RolloutStage};
 use lampas_shared::{
     change::ChangeState,
     desired::ContentHash,
@@ -245,6 +245,18 @@ pub(crate) async fn drafts(tx: &mut Tx, id: ChangeId, all: &All) -> Result<Vec<S
         .collect()
 }
 
+/// Returns the number of the change that was applied last to revert this one.
+pub(crate) async fn reverted_by(tx: &mut Tx, id: ChangeId) -> Result<Option<u64>, DbError> {
+    let row = sqlx::query(
+        "SELECT c.number FROM changes c WHERE c.reverts = ? AND c.state IN ('rolling', 'done') \
+         ORDER BY c.number DESC LIMIT 1",
+    )
+    .bind(id.to_string())
+    .fetch_optional(tx.conn())
+    .await?;
+    row.map(|row| Reader::new("changes", &row).count("number")).transpose()
+}
+
 /// Returns one line on what each change does, from its drafts.
 pub(crate) async fn titles(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, String>, DbError> {
     let mut found: BTreeMap<ChangeId, (ObjectKey, bool, u32)> = BTreeMap::new();
@@ -347,7 +359,7 @@ pub(crate) async fn plan(tx: &mut Tx, change: ChangeId) -> Result<Option<(String
 }
 
 impl ChangeRow {
-    pub(crate) fn summary(&self, title: String, progress: Progress) -> ChangeSummary {
+    pub(crate) fn summary(&self, title: String, progress: Progress, stage: Option<RolloutStage>) -> ChangeSummary {
         ChangeSummary {
             id: self.id,
             number: self.number,
@@ -359,6 +371,7 @@ impl ChangeRow {
             applied_at: self.applied_at,
             done_at: self.done_at,
             progress,
+            stage,
         }
     }
 }

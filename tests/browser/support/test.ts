@@ -51,7 +51,7 @@ let count = 0;
 export const test = base.extend<Own, Shared>({
   api: [
     async ({ playwright }, use) => {
-      const token = (await ctl('api-token', 'create', `browser-${process.pid}`, '--preset', 'administrator', '--quiet')).trim();
+      const token = (await ctl('api-token', 'create', `browser-${process.pid}`, '--preset', 'administrator', '--grave', '--quiet')).trim();
       const request = await playwright.request.newContext({ ignoreHTTPSErrors: true });
       await use(new Api(request, token));
       await request.dispose();
@@ -75,6 +75,10 @@ async function tidyUp(api: Api, name: string): Promise<void> {
   for (const state of ['draft', 'planned']) {
     const open = await api.get<Items<{ number: number }>>(`changes?state=${state}`);
     for (const change of open.items) await api.send('POST', `changes/${change.number}/abandon`);
+  }
+  const rolling = await api.get<Items<{ number: number; stage?: { state: string } | null }>>('changes?state=rolling');
+  for (const change of rolling.items) {
+    if (change.stage?.state === 'running' || change.stage?.state === 'paused') await api.send('POST', `changes/${change.number}/rollout`, { order: 'abort', reason: 'the test is over' });
   }
   const drifts = await api.get<Items<{ id: string }>>('drift?standing=true');
   for (const drift of drifts.items) await api.send('POST', `drift/${drift.id}/revert`);

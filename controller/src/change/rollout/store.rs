@@ -5,10 +5,12 @@ use std::{
     sync::Arc,
 };
 
+use lampas_api::{RolloutStage, WaveGate};
 use lampas_shared::{
     desired::Provenance,
     id::{ChangeId, NodeId, ObjectId},
-    rollout::{NodeSeen, Rollout},
+    operation::RunState,
+    rollout::{NodeSeen, Rollout, State},
     time::UnixMs,
 };
 use sqlx::{Any, QueryBuilder};
@@ -227,4 +229,69 @@ pub(crate) async fn seen(tx: &mut Tx, change: ChangeId) -> Result<BTreeMap<NodeI
 pub(crate) async fn online(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> {
     let rows = sqlx::query("SELECT n.id FROM node n WHERE n.state <> 'offline'").fetch_all(tx.conn()).await?;
     rows.iter().map(|row| Reader::new("node", row).parse("id")).collect()
+}
+
+/// Returns how far the rollouts of these changes are. Of those that are over only that is read: the names of a whole
+/// fleet stand in each.
+pub(crate) async fn stages(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, RolloutStage>, DbError> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut query = QueryBuilder::<Any>::new(
+        "SELECT r.change_id, r.state, CASE WHEN r.state IN ('running', 'paused') THEN r.body ELSE NULL END AS body \
+         FROM rollout r WHERE r.change_id IN ",
+    );
+    push_ids(&mut query, ids);
+    let rows = query.build().persistent(false).fetch_all(tx.conn()).await?;
+    let stage = |row: &sqlx::any::AnyRow| {
+        let r = Reader::new("rollout", row);
+        let word = r.text("state")?;
+        let known = [State::Running, State::Paused, State::Done, State::Aborted, State::Reverted];
+        let state = known.into_iter().find(|s| s.as_str() == word).unwrap_or(State::Aborted);
+        let (wave, waves) = if state.is_final() {
+            (0, 0)
+        } else {
+            let rollout: Rollout = r.json("body")?;
+            (rollout.stage as u32 + 1, rollout.waves.len() as u32)
+        };
+        Ok((r.parse("change_id")?, RolloutStage { state, wave, waves }))
+    };
+    rows.iter().map(stage).collect()
+}
+
+/// Returns the gates that were asked, with the wave of each: of every question the last attempt.
+pub(crate) async fn gates(tx: &mut Tx, change: ChangeId) -> Result<Vec<(usize, WaveGate)>, DbError> {
+    let prefix = format!("gate:{change}:");
+    let rows = sqlx::query(
+        "SELECT o.number, o.request_key, r.state, COUNT(*) AS nodes FROM operation o JOIN operation_run r \
+         ON r.operation = o.id WHERE o.request_key > ? AND o.request_key < ? GROUP BY o.number, o.request_key, r.state \
+         ORDER BY o.number",
+    )
+    .bind(prefix.clone())
+    .bind(format!("gate:{change};"))
+    .fetch_all(tx.conn())
+    .await?;
+    let mut found: BTreeMap<(usize, u32), WaveGate> = BTreeMap::new();
+    for row in &rows {
+        let r = Reader::new("operation", row);
+        let key = r.text("request_key")?;
+        // Wave, attempt and gate, as the driver and the gates write them.
+        let mut parts = key.trim_start_matches(&prefix).split(':').map(str::parse::<u32>);
+        let (Some(Ok(wave)), Some(Ok(_)), Some(Ok(index))) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let operation = r.count("number")?;
+        let new = WaveGate { gate: index, operation, open: 0, passed: 0, failed: 0 };
+        let gate = found.entry((wave as usize, index)).or_insert_with(|| new.clone());
+        if gate.operation != operation {
+            *gate = new;
+        }
+        let nodes = r.count("nodes")? as u32;
+        match r.parse::<RunState>("state")? {
+            RunState::Succeeded => gate.passed += nodes,
+            state if state.is_final() => gate.failed += nodes,
+            _ => gate.open += nodes,
+        }
+    }
+    Ok(found.into_iter().map(|((wave, _), gate)| (wave, gate)).collect())
 }

@@ -90,6 +90,13 @@ export const historyQuery = (filter: { from: string; to?: string | undefined; sc
 export const exportQuery = (filter: { scope?: string | undefined; kind?: string | undefined; at?: string | undefined }) =>
   queryOptions({ queryKey: ['objects', 'export', filter], queryFn: () => take(api.GET('/api/v1/export', { params: { query: defined(filter) } })) });
 
+export const secondFactorQuery = queryOptions({ queryKey: ['users', 'second-factor'], queryFn: () => take(api.GET('/api/v1/session/second-factor')) });
+
+export const signInRulesQuery = queryOptions({ queryKey: ['sign-in-rules'], queryFn: () => take(api.GET('/api/v1/sign-in-rules')) });
+
+export const allSessionsQuery = (user: string | undefined, after: string | undefined) =>
+  queryOptions({ queryKey: ['users', 'all-sessions', user, after], queryFn: () => take(api.GET('/api/v1/sessions', { params: { query: { ...(user === undefined ? { all: true } : { user }), ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
+
 export const sessionsQuery = queryOptions({ queryKey: ['users', 'sessions'], queryFn: () => take(api.GET('/api/v1/sessions')) });
 
 /** What a cron job's spec means: the next five runs come from the same check as in the editor. */

@@ -24,6 +24,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Plans that wait for an approval, oldest first
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_approvals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -148,6 +168,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/changes/{change}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve a plan
+         * @description Needs the permission `approve`.
+         */
+        post: operations["post_changes_change_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{change}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a planned change back to its author
+         * @description Needs the permission `approve`.
+         */
+        post: operations["post_changes_change_decline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/changes/{change}/nodes": {
         parameters: {
             query?: never;
@@ -222,6 +282,46 @@ export interface paths {
          * @description Needs the permission `change`.
          */
         post: operations["post_changes_change_rollout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{change}/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a change off the schedule
+         * @description Needs the permission `change`.
+         */
+        delete: operations["delete_changes_change_schedule"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/changes/{change}/waves": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The waves that a change would go out in
+         * @description Needs the permission `view`.
+         */
+        post: operations["post_changes_change_waves"];
         delete?: never;
         options?: never;
         head?: never;
@@ -448,6 +548,70 @@ export interface paths {
          * @description Needs the permission `view`.
          */
         get: operations["get_fleet_map"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/freezes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Freezes that stand or are to come
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_freezes"];
+        put?: never;
+        /**
+         * Freeze a scope
+         * @description Needs the permission `freeze`.
+         */
+        post: operations["post_freezes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/freezes/{freeze}/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End a freeze before its time
+         * @description Needs the permission `freeze`.
+         */
+        post: operations["post_freezes_freeze_end"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of the objects between two moments
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -992,6 +1156,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/protections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Scopes in which a change needs an approval
+         * @description Needs the permission `view`.
+         */
+        get: operations["get_protections"];
+        put?: never;
+        /**
+         * Protect a scope
+         * @description Needs the permission `protect`.
+         */
+        post: operations["post_protections"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/protections/{protection}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a protection away
+         * @description Needs the permission `protect`.
+         */
+        delete: operations["delete_protections_protection"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/roles": {
         parameters: {
             query?: never;
@@ -1140,6 +1348,94 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show once more who sits there, for grave calls
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_proof"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One's own second factor
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_session_second_factor"];
+        /**
+         * Take it into use by its first code
+         * @description Needs the permission `own_account`.
+         */
+        put: operations["put_session_second_factor"];
+        /**
+         * Make the secret of a second factor
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_second_factor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/second-factor/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make new recovery codes
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_second_factor_recovery_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/second-factor/removal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take one's own second factor off
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_second_factor_removal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -1148,7 +1444,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * One's own open sessions
+         * Open sessions: one's own, or everybody's, the newest first
          * @description Needs the permission `own_account`.
          */
         get: operations["get_sessions"];
@@ -1171,7 +1467,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * End one of one's own sessions
+         * End a session
          * @description Needs the permission `own_account`.
          */
         delete: operations["delete_sessions_session"];
@@ -1198,6 +1494,30 @@ export interface paths {
          * @description Open to everybody.
          */
         post: operations["post_setup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in-rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What the fleet asks at sign-in
+         * @description Needs the permission `manage_users`.
+         */
+        get: operations["get_sign_in_rules"];
+        /**
+         * Say what the fleet asks at sign-in
+         * @description Needs the permission `manage_users`.
+         */
+        put: operations["put_sign_in_rules"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1298,6 +1618,46 @@ export interface paths {
          * @description Needs the permission `manage_users`.
          */
         patch: operations["patch_users_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{user}/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take the second factor off a user who lost it
+         * @description Needs the permission `manage_users`.
+         */
+        delete: operations["delete_users_user_second_factor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End all sessions of a user
+         * @description Needs the permission `manage_users`.
+         */
+        delete: operations["delete_users_user_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/healthz": {
@@ -1436,11 +1796,15 @@ export interface components {
             expires_at: components["schemas"]["UnixMs"];
             /** @description The token's id; not its secret. */
             id: components["schemas"]["TokenId"];
+            /** @description Whether grave calls (users, tokens of others) may be made with it. */
+            is_grave: boolean;
             last_used_at?: components["schemas"]["UnixMs"] | null;
             /** @description What it is for, in the owner's words. */
             name: string;
             /** @description The owner. */
             owner: components["schemas"]["Login"];
+            /** @description Only these permissions; absent: all of the preset. */
+            permissions?: components["schemas"]["Permission"][] | null;
             /** @description At most what this preset grants, and never more than the owner may. */
             preset: components["schemas"]["Preset"];
         };
@@ -1448,8 +1812,12 @@ export interface components {
         ApiTokenCreate: {
             /** @description The network that it may be used from (CIDR). */
             cidr?: string | null;
+            /** @description Whether grave calls may be made with it; to give this right is grave itself. */
+            is_grave?: boolean;
             /** @description What it is for, 1 to 64 characters. */
             name: string;
+            /** @description Only these permissions, each within the preset; left out: all of the preset. */
+            permissions?: components["schemas"]["Permission"][] | null;
             /** @description The bound; at most the owner's preset. */
             preset: components["schemas"]["Preset"];
             /**
@@ -1469,16 +1837,63 @@ export interface components {
         ApplyRequest: {
             /** @description Goes on although some nodes could not be asked. */
             allow_unplanned?: boolean;
+            at?: components["schemas"]["UnixMs"] | null;
             /** @description Answers without the drafts and the plan. */
             brief?: boolean;
+            /** @description For administrators: goes on in a freeze; says why in `reason`. */
+            override_freeze?: boolean;
+            /** @description For administrators: goes on without the approval that it needs; says why in `reason`. */
+            override_protection?: boolean;
             /** @description The plan that was seen; refused with `plan.moved` when anything moved since. */
             plan: string;
+            /** @description Why something is overridden, up to 500 characters. */
+            reason?: string;
             /** @description In which waves; all nodes at once by default. */
             rollout?: components["schemas"]["RolloutStrategy"];
         };
+        /** @description What was said of a plan. */
+        ApprovalView: {
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /** @description Who said it; empty while it is wanted. */
+            by: string;
+            /** @description What was said before, in words; empty when nothing was. */
+            note: string;
+            /** @description Why. */
+            reason: string;
+            /** @description What. */
+            verdict: components["schemas"]["Verdict"];
+        };
+        /** @description A row of `GET /api/v1/approvals`: a plan that waits for an approval. */
+        ApprovalWanted: {
+            /** @description Who may. */
+            approvers: string[];
+            /** @description The change. */
+            change: components["schemas"]["ChangeSummary"];
+            /** @description Whether the caller is an author of the change. */
+            is_mine: boolean;
+            /** @description Whether the caller may approve it. */
+            may_approve: boolean;
+            /** @description The plan's short id. */
+            plan: string;
+            /** @description What is protected there. */
+            protections: components["schemas"]["ProtectedScope"][];
+            /** @description Since when it waits. */
+            since: components["schemas"]["UnixMs"];
+        };
+        /** @description `POST /api/v1/changes/{id or number}/approve`. */
+        ApproveRequest: {
+            /** @description The whole `digest` of the plan that was seen; refused with `plan.moved` when anything moved since. */
+            plan: string;
+            /** @description Why, up to 500 characters. */
+            reason?: string;
+        };
         /** @description Something that needs somebody. */
         Attention: {
-            /** @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`, `plan_waiting`. */
+            /**
+             * @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`,
+             *     `approval_waiting`, `schedule_dropped`, `plan_waiting`.
+             */
             kind: string;
             /** @description The page that shows the cause and the remedy, relative to the dashboard's root. */
             link: string;
@@ -1562,12 +1977,22 @@ export interface components {
         }) | (components["schemas"]["Link"] & {
             /** @enum {string} */
             kind: "link";
+        }) | (components["schemas"]["Sudoers"] & {
+            /** @enum {string} */
+            kind: "sudoers";
         });
         /** @description `GET /api/v1/changes/{id or number}`. */
         Change: components["schemas"]["ChangeSummary"] & {
+            /** @description What stands between it and its nodes. */
+            control?: components["schemas"]["Control"];
             /** @description The drafts, with what they do. */
             drafts: components["schemas"]["DraftView"][];
             plan?: components["schemas"]["Plan"] | null;
+            /**
+             * Format: int64
+             * @description The change that was applied last to revert this one.
+             */
+            reverted_by?: number | null;
             /**
              * Format: int64
              * @description The change that this one reverts.
@@ -1638,6 +2063,7 @@ export interface components {
             progress: components["schemas"]["Progress"];
             /** @description Why. */
             reason: string;
+            stage?: components["schemas"]["RolloutStage"] | null;
             /** @description How far it is. */
             state: components["schemas"]["ChangeState"];
             /** @description One line on what it does: `cron hello (role:app)`, `3 objects`. */
@@ -1675,6 +2101,19 @@ export interface components {
             nodes: components["schemas"]["NodeRef"][];
             /** @description Why it can't be imported; empty when it can. */
             refusal: string;
+        };
+        /** @description What stands between a change and its nodes. */
+        Control: {
+            approval?: components["schemas"]["ApprovalView"] | null;
+            /** @description Who may approve it, while it waits for that; at most 20. */
+            approvers: string[];
+            /** @description Freezes over its nodes that stand or are to come, while it is not applied. */
+            freezes: components["schemas"]["FrozenScope"][];
+            /** @description What an administrator applied it over. */
+            overrides: components["schemas"]["OverrideView"][];
+            /** @description What is protected among the nodes of the plan; empty when no approval is needed. */
+            protections: components["schemas"]["ProtectedScope"][];
+            schedule?: components["schemas"]["ScheduleView"] | null;
         };
         /** @description A job under the node's cron. The object's name is the job's: `[A-Za-z0-9_-]+`, since cron ignores other files. */
         CronJob: {
@@ -1930,7 +2369,7 @@ export interface components {
             seq: number;
         };
         /** @enum {string} */
-        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.session.opened" | "access.session.refused";
+        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "change.schedule.moved" | "change.protection.changed" | "change.freeze.changed" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.session.opened" | "access.session.refused";
         /** @description `GET /api/v1/export?scope&kind`: manifests that `apply` reads. */
         Export: {
             /** @description The TOML text. */
@@ -2036,6 +2475,60 @@ export interface components {
             /** @description Its version. */
             version: string;
         };
+        /** @description A row of `GET /api/v1/freezes`: a window in which nothing is changed on the nodes of a scope. */
+        Freeze: {
+            /** @description Who made it. */
+            author: string;
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description Who ended it early; empty otherwise. */
+            ended_by: string;
+            /** @description From when. */
+            from: components["schemas"]["UnixMs"];
+            /** @description Its id. */
+            id: components["schemas"]["FreezeId"];
+            /**
+             * Format: int32
+             * @description How many nodes are in the scope.
+             */
+            nodes: number;
+            /** @description Why. */
+            reason: string;
+            /** @description The scope. */
+            scope: components["schemas"]["Scope"];
+            /** @description How it stands. */
+            state: components["schemas"]["FreezeState"];
+            /** @description Until when; when it was ended early, until then. */
+            until: components["schemas"]["UnixMs"];
+        };
+        /** @description `POST /api/v1/freezes`. */
+        FreezeCreate: {
+            from?: components["schemas"]["UnixMs"] | null;
+            /** @description Why, 1 to 500 characters. */
+            reason: string;
+            /** @description The scope: `role:app`. */
+            scope: components["schemas"]["Scope"];
+            /** @description Until when: in the future, at most a year after the beginning. */
+            until: components["schemas"]["UnixMs"];
+        };
+        /** @description Names a freeze. */
+        FreezeId: string;
+        /**
+         * @description How a freeze stands.
+         * @enum {string}
+         */
+        FreezeState: "coming" | "standing" | "over";
+        /** @description A freeze that stands in a change's way, or will. */
+        FrozenScope: {
+            /** @description From when. */
+            from: components["schemas"]["UnixMs"];
+            /** @description Why. */
+            reason: string;
+            /** @description The scope. */
+            scope: components["schemas"]["Scope"];
+            /** @description Until when. */
+            until: components["schemas"]["UnixMs"];
+        };
         /** @description A command that must exit with 0 on each node of a wave: a check, or a support script by its path. */
         Gate: {
             /** @description The program by absolute path, with its arguments; no shell reads it. 1 to 64 of them, 4 KiB in all. */
@@ -2052,6 +2545,45 @@ export interface components {
         Generation: string;
         /** @description A group's name, as in group(5): at most 32 characters. */
         GroupName: string;
+        /** @description `GET /api/v1/history`: what became of the objects between two moments. */
+        History: {
+            /** @description From this moment. */
+            from: components["schemas"]["UnixMs"];
+            /** @description Whether there are more. */
+            has_more: boolean;
+            /** @description The others, by kind, scope and name; at most 1,000. */
+            items: components["schemas"]["HistoryItem"][];
+            /** @description To this one. */
+            to: components["schemas"]["UnixMs"];
+            /**
+             * Format: int32
+             * @description How many objects stood at both and are the same.
+             */
+            unchanged: number;
+        };
+        /** @description An object that another moment finds otherwise. */
+        HistoryItem: {
+            /** @description A unified diff of the object, as manifests. */
+            diff: string;
+            /**
+             * Format: int64
+             * @description The revision that stood at first.
+             */
+            from?: number | null;
+            /** @description Its identity, as of the later moment where it stood then. */
+            key: components["schemas"]["ObjectKey"];
+            /** @description The newest revision of it up to the later moment, without what it says: who, when, why, with which change. */
+            last: components["schemas"]["Revision"];
+            /** @description The object. */
+            object: components["schemas"]["ObjectId"];
+            /**
+             * Format: int64
+             * @description The revision that stood at last.
+             */
+            to?: number | null;
+            /** @description What became of it. */
+            verb: components["schemas"]["DraftVerb"];
+        };
         /** @description A host name for hosts(5): labels of `A-Z a-z 0-9 - _`, at most 253 characters, compared without case. */
         HostName: string;
         /** @description One entry: either an address with names (`address`, `names`), or one line for each node of a scope (`nodes`). */
@@ -2116,7 +2648,7 @@ export interface components {
          * @description The kinds of objects; also the names of the tables in a manifest.
          * @enum {string}
          */
-        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link";
+        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "unsupported";
         /** @description Something that did not become an object. */
         LeftItem: {
             /** @description What. */
@@ -2438,7 +2970,10 @@ export interface components {
          * @enum {string}
          */
         OnFailure: "revert" | "pause" | "promote";
-        /** @description A row of `GET /api/v1/sessions`: one's own open sessions; `DELETE /api/v1/sessions/{id}` ends one. */
+        /**
+         * @description A row of `GET /api/v1/sessions`: one's own open sessions, with `?all=true` and the permission everybody's;
+         *     `DELETE /api/v1/sessions/{id}` ends one, `DELETE /api/v1/users/{user}/sessions` all of a user.
+         */
         OpenSession: {
             /** @description The browser, as it names itself. */
             agent: string;
@@ -2452,6 +2987,8 @@ export interface components {
             id: components["schemas"]["TokenId"];
             /** @description Whether it is the one that asks. */
             is_current: boolean;
+            /** @description Whose it is. */
+            login: components["schemas"]["Login"];
             /** @description When it was last used, to the minute. */
             seen_at: components["schemas"]["UnixMs"];
         };
@@ -2650,6 +3187,17 @@ export interface components {
             by_text: string;
             /** @description The node. */
             node: components["schemas"]["NodeRef"];
+        };
+        /** @description Something that an administrator went over. */
+        OverrideView: {
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /** @description Who. */
+            by: string;
+            /** @description Why. */
+            reason: string;
+            /** @description `protection` or `freeze`. */
+            what: string;
         };
         /** @description `GET /api/v1/overview`. */
         Overview: {
@@ -2969,7 +3517,7 @@ export interface components {
          * @description What a call needs. A closed list: the table of calls names one for each call.
          * @enum {string}
          */
-        Permission: "view" | "read_content" | "change" | "run" | "manage_nodes" | "manage_users" | "view_audit" | "own_account";
+        Permission: "view" | "read_content" | "change" | "run" | "manage_nodes" | "approve" | "freeze" | "protect" | "manage_users" | "view_audit" | "own_account";
         /**
          * @description Which kind of place a file stands in.
          * @enum {string}
@@ -2981,6 +3529,8 @@ export interface components {
             at: components["schemas"]["UnixMs"];
             /** @description What stands in the way of applying; empty when it can be applied. */
             blockers: string[];
+            /** @description The whole of it, which an approval names. */
+            digest?: string;
             /** @description Nodes with equal actions. */
             groups: components["schemas"]["PlanGroup"][];
             /** @description The plan's id: `7c1e-44a0`; a unique prefix suffices in requests. */
@@ -3010,6 +3560,16 @@ export interface components {
             runs: components["schemas"]["NextRun"][];
             /** @description The zone. */
             time_zone: string;
+        };
+        /** @description `POST /api/v1/changes/{id or number}/waves`: one wave that a strategy would make. */
+        PlannedWave: {
+            /**
+             * Format: int32
+             * @description How many nodes.
+             */
+            count: number;
+            /** @description Which, by name; the first 20. */
+            nodes: components["schemas"]["NodeRef"][];
         };
         /**
          * @description A preset of permissions.
@@ -3088,10 +3648,49 @@ export interface components {
          * @enum {string}
          */
         Proof: "unchanged" | "changes" | "unproven";
+        /** @description A scope that makes a change need an approval. */
+        ProtectedScope: {
+            /** @description Why it is protected. */
+            reason: string;
+            /** @description The scope. */
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description A row of `GET /api/v1/protections`: a scope in which a change needs an approval. */
+        Protection: {
+            /** @description Who made it. */
+            author: string;
+            /** @description Since when. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description Its id. */
+            id: components["schemas"]["ProtectionId"];
+            /**
+             * Format: int32
+             * @description How many nodes are in the scope.
+             */
+            nodes: number;
+            /** @description Why. */
+            reason: string;
+            /** @description The scope. */
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description `POST /api/v1/protections`. */
+        ProtectionCreate: {
+            /** @description Why, 1 to 500 characters. */
+            reason: string;
+            /** @description The scope: `role:database`. */
+            scope: components["schemas"]["Scope"];
+        };
+        /** @description Names a scope's protection. */
+        ProtectionId: string;
         /** @description Why something is done, for calls that take nothing else. */
         Reason: {
             /** @description In the principal's words, up to 500 characters. */
             reason?: string;
+        };
+        /** @description Codes that each serve once instead of the authenticator: the only time that they are shown. */
+        RecoveryCodes: {
+            /** @description The codes. */
+            codes: string[];
         };
         /**
          * @description The state of a resource, a group or a node's configuration; the greatest is the worst.
@@ -3205,6 +3804,21 @@ export interface components {
             /** @description Why, up to 500 characters. */
             reason?: string;
         };
+        /** @description How far a rollout is, for lists. */
+        RolloutStage: {
+            /** @description As a whole. */
+            state: components["schemas"]["RolloutState"];
+            /**
+             * Format: int32
+             * @description The wave that is under way, from 1; 0 when it is over.
+             */
+            wave: number;
+            /**
+             * Format: int32
+             * @description How many there are; 0 when it is over.
+             */
+            waves: number;
+        };
         /**
          * @description How a rollout stands.
          * @enum {string}
@@ -3270,6 +3884,8 @@ export interface components {
         };
         /** @description One wave of a rollout. */
         RolloutWave: {
+            /** @description Its gates that were asked, in their order; the last time each was. */
+            gates?: components["schemas"]["WaveGate"][];
             /** @description Its nodes, by name; the first 200. */
             nodes: components["schemas"]["NodeRef"][];
             /** @description How its nodes stand. */
@@ -3398,6 +4014,26 @@ export interface components {
         RunState: "queued" | "running" | "succeeded" | "failed" | "timed_out" | "cancelled" | "skipped" | "expired" | "refused" | "lost";
         /** @example *\/5 * * * * */
         Schedule: string;
+        /**
+         * @description How a scheduled change stands.
+         * @enum {string}
+         */
+        ScheduleState: "waiting" | "applied" | "dropped" | "withdrawn";
+        /** @description When a change is to be applied. */
+        ScheduleView: {
+            /** @description When, as it was asked for. */
+            at: components["schemas"]["UnixMs"];
+            /** @description By whose order. */
+            by: string;
+            /** @description When it is due: later than that while a freeze stands. */
+            due: components["schemas"]["UnixMs"];
+            /** @description Why it stands so; empty while it only waits for its time. */
+            reason: string;
+            /** @description In which waves. */
+            rollout: components["schemas"]["RolloutStrategy"];
+            /** @description How it stands. */
+            state: components["schemas"]["ScheduleState"];
+        };
         /** @example role:app */
         Scope: string;
         /** @description A script; checked (`sh -n`, `bash -n`, `perl -c` in a sandbox) before it lands. */
@@ -3414,6 +4050,34 @@ export interface components {
             parameters?: components["schemas"]["Parameter"][];
             path?: components["schemas"]["ManagedPath"] | null;
         };
+        /** @description `GET /api/v1/session/second-factor`: one's own second factor. */
+        SecondFactor: {
+            /** @description Whether the fleet requires one of this preset. */
+            is_required: boolean;
+            /**
+             * Format: int32
+             * @description How many recovery codes are left.
+             */
+            recovery_codes_left: number;
+            since?: components["schemas"]["UnixMs"] | null;
+        };
+        /** @description `POST /api/v1/session/second-factor`: makes the secret of a new second factor, which counts once a code confirmed it. */
+        SecondFactorBegin: {
+            /** @description The password. */
+            password: string;
+        };
+        /** @description `PUT /api/v1/session/second-factor`: proves that the authenticator has the secret. */
+        SecondFactorConfirm: {
+            /** @description The code that it shows. */
+            code: string;
+        };
+        /** @description The answer: the only time that the secret is shown. */
+        SecondFactorSecret: {
+            /** @description The secret in base32, to be typed. */
+            secret: string;
+            /** @description The same for a QR code: `otpauth://totp/…` (SHA-1, 6 digits, 30 s). */
+            uri: string;
+        };
         /** @description `GET /api/v1/session` (401 when not signed in) and the answer to signing in. */
         Session: {
             /** @description The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries. */
@@ -3422,8 +4086,12 @@ export interface components {
             expires_at: components["schemas"]["UnixMs"];
             /** @description What the fleet is called. */
             fleet_name: string;
+            /** @description Whether a code is asked for at sign-in. */
+            has_second_factor: boolean;
             /** @description The user's name. */
             login: components["schemas"]["Login"];
+            /** @description Whether a second factor must be set up before anything else is answered. */
+            must_enrol: boolean;
             /** @description What the user may do. */
             permissions: components["schemas"]["Permission"][];
             /** @description The preset. */
@@ -3432,6 +4100,16 @@ export interface components {
             user: components["schemas"]["UserId"];
             /** @description The controller's version. */
             version: string;
+        };
+        /**
+         * @description `POST /api/v1/session/proof`: shows once more who sits there. Grave calls want this within the last ten minutes
+         *     (`reauthentication.needed`).
+         */
+        SessionProof: {
+            /** @description The code of the second factor, for who has one. */
+            code?: string | null;
+            /** @description The password. */
+            password: string;
         };
         /** @description `POST /api/v1/setup`, open, with the token of the set-up link: makes the first administrator and signs in. */
         SetupRequest: {
@@ -3456,12 +4134,22 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning";
-        /** @description `POST /api/v1/session`, open: signs in. */
+        /**
+         * @description `POST /api/v1/session`, open: signs in. Whoever has a second factor is told so (`second_factor.needed`) once the password
+         *     is right, and sends both again with a code.
+         */
         SignInRequest: {
+            /** @description The code that the authenticator shows, or a recovery code. */
+            code?: string | null;
             /** @description The user's name. */
             login: string;
             /** @description The password. */
             password: string;
+        };
+        /** @description `GET` and `PUT /api/v1/sign-in-rules`: what the fleet asks of everybody at sign-in. */
+        SignInRules: {
+            /** @description Presets whose users need a second factor: who has none sets it up at the next sign-in, before anything else. */
+            second_factor_for: components["schemas"]["Preset"][];
         };
         /** @description `POST /api/v1/check/spec`: checks a spec without saving it; always 200. */
         SpecCheck: {
@@ -3498,6 +4186,14 @@ export interface components {
              * @default 100
              */
             then_percent: number;
+        };
+        /**
+         * @description A file of `/etc/sudoers.d` by the object's name, owned by root with mode 0440. On the node it is checked together with
+         *     everything that sudo reads besides it, and refused when nobody but root would keep full rights.
+         */
+        Sudoers: {
+            /** @description The lines, as in sudoers(5); without `@include`, since what it names would be nobody's to check. */
+            content: string;
         };
         /** @description `GET /api/v1/nodes/{id or name}/manage`: what taking over would do, as the node says. */
         TakeOver: {
@@ -3564,6 +4260,8 @@ export interface components {
         User: {
             /** @description When the user was made. */
             created_at: components["schemas"]["UnixMs"];
+            /** @description Whether a code is asked for at sign-in. */
+            has_second_factor: boolean;
             /** @description The user. */
             id: components["schemas"]["UserId"];
             /** @description Whether sign-in is barred. */
@@ -3605,8 +4303,41 @@ export interface components {
          * @enum {string}
          */
         Verb: "create" | "update" | "remove";
+        /**
+         * @description What somebody said of a plan.
+         * @enum {string}
+         */
+        Verdict: "wanted" | "approved" | "declined" | "ended";
         /** @example 25% */
         Wave: string;
+        /** @description How a gate of a wave stands. */
+        WaveGate: {
+            /**
+             * Format: int32
+             * @description Nodes on which it doesn't, or that gave no answer.
+             */
+            failed: number;
+            /**
+             * Format: int32
+             * @description Which of the strategy's gates, from 0.
+             */
+            gate: number;
+            /**
+             * Format: int32
+             * @description Nodes that have not answered.
+             */
+            open: number;
+            /**
+             * Format: int64
+             * @description The number of the operation that asks it.
+             */
+            operation: number;
+            /**
+             * Format: int32
+             * @description Nodes on which it holds.
+             */
+            passed: number;
+        };
         /** @description What runs. Never a shell string: an argument vector, or a script that LAMPAS keeps on the node. */
         Work: {
             /** @description The program, by absolute path or by a name that the node finds in its standard path, and its arguments. */
@@ -3641,6 +4372,9 @@ export type ApiToken = components['schemas']['ApiToken'];
 export type ApiTokenCreate = components['schemas']['ApiTokenCreate'];
 export type ApiTokenCreated = components['schemas']['ApiTokenCreated'];
 export type ApplyRequest = components['schemas']['ApplyRequest'];
+export type ApprovalView = components['schemas']['ApprovalView'];
+export type ApprovalWanted = components['schemas']['ApprovalWanted'];
+export type ApproveRequest = components['schemas']['ApproveRequest'];
 export type Attention = components['schemas']['Attention'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditVerification = components['schemas']['AuditVerification'];
@@ -3655,6 +4389,7 @@ export type ChangeState = components['schemas']['ChangeState'];
 export type ChangeSummary = components['schemas']['ChangeSummary'];
 export type ComparedItem = components['schemas']['ComparedItem'];
 export type ComparedVersion = components['schemas']['ComparedVersion'];
+export type Control = components['schemas']['Control'];
 export type CronJob = components['schemas']['CronJob'];
 export type CronTable = components['schemas']['CronTable'];
 export type Directory = components['schemas']['Directory'];
@@ -3685,9 +4420,16 @@ export type FleetMapGroup = components['schemas']['FleetMapGroup'];
 export type Foreign = components['schemas']['Foreign'];
 export type ForeignItem = components['schemas']['ForeignItem'];
 export type ForeignPackage = components['schemas']['ForeignPackage'];
+export type Freeze = components['schemas']['Freeze'];
+export type FreezeCreate = components['schemas']['FreezeCreate'];
+export type FreezeId = components['schemas']['FreezeId'];
+export type FreezeState = components['schemas']['FreezeState'];
+export type FrozenScope = components['schemas']['FrozenScope'];
 export type Gate = components['schemas']['Gate'];
 export type Generation = components['schemas']['Generation'];
 export type GroupName = components['schemas']['GroupName'];
+export type History = components['schemas']['History'];
+export type HistoryItem = components['schemas']['HistoryItem'];
 export type HostName = components['schemas']['HostName'];
 export type HostsEntry = components['schemas']['HostsEntry'];
 export type HumanUser = components['schemas']['HumanUser'];
@@ -3735,6 +4477,7 @@ export type OutputGroup = components['schemas']['OutputGroup'];
 export type OutputPiece = components['schemas']['OutputPiece'];
 export type OutputStream = components['schemas']['OutputStream'];
 export type Overridden = components['schemas']['Overridden'];
+export type OverrideView = components['schemas']['OverrideView'];
 export type Overview = components['schemas']['Overview'];
 export type OverviewCounts = components['schemas']['OverviewCounts'];
 export type PageActivity = components['schemas']['Page_Activity'];
@@ -3763,12 +4506,18 @@ export type Place = components['schemas']['Place'];
 export type Plan = components['schemas']['Plan'];
 export type PlanGroup = components['schemas']['PlanGroup'];
 export type PlannedRuns = components['schemas']['PlannedRuns'];
+export type PlannedWave = components['schemas']['PlannedWave'];
 export type Preset = components['schemas']['Preset'];
 export type PreviewNode = components['schemas']['PreviewNode'];
 export type Problem = components['schemas']['Problem'];
 export type Progress = components['schemas']['Progress'];
 export type Proof = components['schemas']['Proof'];
+export type ProtectedScope = components['schemas']['ProtectedScope'];
+export type Protection = components['schemas']['Protection'];
+export type ProtectionCreate = components['schemas']['ProtectionCreate'];
+export type ProtectionId = components['schemas']['ProtectionId'];
 export type Reason = components['schemas']['Reason'];
+export type RecoveryCodes = components['schemas']['RecoveryCodes'];
 export type ResourceState = components['schemas']['ResourceState'];
 export type Revision = components['schemas']['Revision'];
 export type RevisionDiff = components['schemas']['RevisionDiff'];
@@ -3778,6 +4527,7 @@ export type RoleName = components['schemas']['RoleName'];
 export type RolloutOrder = components['schemas']['RolloutOrder'];
 export type RolloutPhase = components['schemas']['RolloutPhase'];
 export type RolloutRequest = components['schemas']['RolloutRequest'];
+export type RolloutStage = components['schemas']['RolloutStage'];
 export type RolloutState = components['schemas']['RolloutState'];
 export type RolloutStrategy = components['schemas']['RolloutStrategy'];
 export type RolloutView = components['schemas']['RolloutView'];
@@ -3788,15 +4538,24 @@ export type RunId = components['schemas']['RunId'];
 export type RunOutcome = components['schemas']['RunOutcome'];
 export type RunState = components['schemas']['RunState'];
 export type Schedule = components['schemas']['Schedule'];
+export type ScheduleState = components['schemas']['ScheduleState'];
+export type ScheduleView = components['schemas']['ScheduleView'];
 export type Scope = components['schemas']['Scope'];
 export type Script = components['schemas']['Script'];
+export type SecondFactor = components['schemas']['SecondFactor'];
+export type SecondFactorBegin = components['schemas']['SecondFactorBegin'];
+export type SecondFactorConfirm = components['schemas']['SecondFactorConfirm'];
+export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
 export type Session = components['schemas']['Session'];
+export type SessionProof = components['schemas']['SessionProof'];
 export type SetupRequest = components['schemas']['SetupRequest'];
 export type SetupState = components['schemas']['SetupState'];
 export type Severity = components['schemas']['Severity'];
 export type SignInRequest = components['schemas']['SignInRequest'];
+export type SignInRules = components['schemas']['SignInRules'];
 export type SpecCheck = components['schemas']['SpecCheck'];
 export type Strategy = components['schemas']['Strategy'];
+export type Sudoers = components['schemas']['Sudoers'];
 export type TakeOver = components['schemas']['TakeOver'];
 export type TakenItem = components['schemas']['TakenItem'];
 export type Target = components['schemas']['Target'];
@@ -3812,7 +4571,9 @@ export type UserName = components['schemas']['UserName'];
 export type UserUpdate = components['schemas']['UserUpdate'];
 export type Validator = components['schemas']['Validator'];
 export type Verb = components['schemas']['Verb'];
+export type Verdict = components['schemas']['Verdict'];
 export type Wave = components['schemas']['Wave'];
+export type WaveGate = components['schemas']['WaveGate'];
 export type Work = components['schemas']['Work'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -3843,6 +4604,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Activity"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_approvals: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApprovalWanted"][];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -4100,6 +4890,76 @@ export interface operations {
             };
         };
     };
+    post_changes_change_approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApproveRequest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_changes_change_decline: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_changes_change_nodes: {
         parameters: {
             query?: {
@@ -4226,6 +5086,76 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_changes_change_schedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_changes_change_waves: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                change: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RolloutStrategy"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PlannedWave"][];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -4608,6 +5538,8 @@ export interface operations {
                 scope?: string;
                 /** @description Only this kind. */
                 kind?: string;
+                /** @description As it stood at this moment; now by default. */
+                at?: components["schemas"]["UnixMs"];
             };
             header?: never;
             path?: never;
@@ -4651,6 +5583,144 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FleetMapGroup"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_freezes: {
+        parameters: {
+            query?: {
+                /** @description Also those of the last month that are over. */
+                past?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Freeze"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_freezes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FreezeCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Freeze"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_freezes_freeze_end: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                freeze: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Freeze"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_history: {
+        parameters: {
+            query: {
+                /** @description From this moment. */
+                from: components["schemas"]["UnixMs"];
+                /** @description To this one; now by default. */
+                to?: components["schemas"]["UnixMs"];
+                /** @description Only this scope. */
+                scope?: string;
+                /** @description Only this kind. */
+                kind?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -5681,6 +6751,101 @@ export interface operations {
             };
         };
     };
+    get_protections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Protection"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_protections: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProtectionCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Protection"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_protections_protection: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                protection: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_roles: {
         parameters: {
             query?: never;
@@ -5961,9 +7126,208 @@ export interface operations {
             };
         };
     };
-    get_sessions: {
+    post_session_proof: {
         parameters: {
             query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionProof"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_session_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_session_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorConfirm"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecondFactorBegin"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactorSecret"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_second_factor_recovery_codes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionProof"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_second_factor_removal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SessionProof"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sessions: {
+        parameters: {
+            query?: {
+                /** @description Everybody's, for those who manage users. */
+                all?: boolean;
+                /** @description Of this user, by id or name; for those who manage users. */
+                user?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6068,6 +7432,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sign_in_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInRules"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_sign_in_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignInRules"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInRules"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -6329,6 +7755,64 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["User"];
                 };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_users_user_second_factor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_users_user_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem (RFC 9457) */
             default: {

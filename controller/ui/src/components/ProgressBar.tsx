@@ -9,7 +9,7 @@ export function ProgressBar({ progress }: { progress: Progress }) {
   const parts = STEPS.filter((step) => (progress[step.key] ?? 0) > 0);
   return (
     <div className="bar-progress" role="img" aria-label={parts.map((step) => `${progress[step.key]} ${step.word}`).join(', ')}>
-      {parts.map((step) => <span key={step.key} style={{ width: `${(100 * (progress[step.key] ?? 0)) / sum}%`, background: `var(--${look(step.state).tone})` }} />)}
+      {parts.map((step) => <span key={step.key} style={{ width: `${(100 * (progress[step.key] ?? 0)) / sum}%`, background: step.key === 'held' ? 'var(--border-strong)' : `var(--${look(step.state).tone})` }} />)}
     </div>
   );
 }

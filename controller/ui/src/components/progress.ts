@@ -6,9 +6,9 @@ export const STEPS: readonly { key: keyof Progress; state: string; word: string 
   { key: 'applying', state: 'applying', word: 'applying' },
   { key: 'failed', state: 'failed', word: 'failed' },
   { key: 'waiting', state: 'waiting', word: 'waiting' },
-  { key: 'held', state: 'paused', word: 'held back until their wave' },
+  { key: 'held', state: 'held', word: 'held back until their wave' },
   { key: 'unreachable', state: 'offline', word: 'offline, they get it when they return' },
-  { key: 'superseded', state: 'abandoned', word: 'overtaken by a later change' },
+  { key: 'superseded', state: 'superseded', word: 'overtaken by a later change' },
 ];
 
 export function total(progress: Progress): number {

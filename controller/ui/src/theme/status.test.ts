@@ -3,9 +3,9 @@ import { expect, it } from 'vitest';
 import { look } from './status';
 
 it.each([
-  [['converged', 'applying', 'waiting', 'drifted', 'blocked', 'failed', 'paused', 'offline', 'observing']],
+  [['converged', 'applying', 'waiting', 'drifted', 'blocked', 'failed', 'paused', 'held', 'offline', 'observing']],
   [['online', 'stale', 'offline']],
-  [['draft', 'rolling', 'done', 'abandoned']],
+  [['draft', 'rolling', 'paused', 'aborted', 'reverted', 'done', 'abandoned']],
 ])('%j have a shape each', (states) => {
   expect(new Set(states.map((state) => look(state).shape)).size).toBe(states.length);
 });

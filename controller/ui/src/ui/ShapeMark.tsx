@@ -33,5 +33,7 @@ const drawings: Record<Shape, React.ReactNode> = {
   bars: <path d="M3.8 2v8M8.2 2v8" {...line} strokeWidth={2.2} />,
   check: <path d="M1.8 6.4 4.8 9.4 10.2 3" {...line} strokeWidth={2} />,
   cross: <path d="M2.4 2.4l7.2 7.2M9.6 2.4 2.4 9.6" {...line} strokeWidth={2} />,
+  undo: <path d="M4.2 2 1.8 4.4l2.4 2.4M1.8 4.4h5.4a2.8 2.8 0 0 1 0 5.6H4.6" {...line} />,
+  dot: <circle cx="6" cy="6" r="2" fill="currentColor" />,
   dash: <path d="M2 6h8" {...line} strokeWidth={2} />,
 };

@@ -2,10 +2,11 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { changeNodesQuery, changeQuery } from '@/api/queries';
+import { changeNodesQuery, changeQuery, changeTroubleQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import { changeLook } from '@/components/ChangeRow';
 import { wholeTitle } from '@/components/changeTitle';
+import { total } from '@/components/progress';
 import { StateBadge } from '@/components/StateBadge';
 import { ActionButton } from '@/ui/ActionButton';
 import { Facts } from '@/ui/Facts';
@@ -20,6 +21,14 @@ import { ApplyCard } from './ApplyCard';
 import { DraftsCard } from './DraftsCard';
 import { LandingCard } from './LandingCard';
 import { PlanCard } from './PlanCard';
+import { isActive } from './rollout';
+import { RolloutCard } from './RolloutCard';
+
+const GATES_MS = 1_000;
+// Of a greater rollout the waves show counts, and only the nodes that need somebody are asked for.
+const MOST_NODES = 300;
+// More dots than this would no longer be told apart.
+const MOST_DOTS = 1_500;
 
 const route = getRouteApi('/app/changes/$change');
 
@@ -28,9 +37,13 @@ export default function ChangePage() {
   const client = useQueryClient();
   const navigate = useNavigate();
   const refusal = useRefusal('change');
-  const change = useQuery(changeQuery(number));
+  // No event tells how far the checks of a wave are.
+  const change = useQuery({ ...changeQuery(number), refetchInterval: ({ state: { data } }) => (data?.rollout?.state === 'running' && data.rollout.phase === 'gating' ? GATES_MS : false) });
   const isApplied = change.data?.applied_at != null;
-  const nodes = useQuery({ ...changeNodesQuery(number), enabled: isApplied });
+  const isMany = change.data !== undefined && total(change.data.progress) > (change.data.rollout == null ? MOST_DOTS : MOST_NODES);
+  const all = useQuery({ ...changeNodesQuery(number), enabled: isApplied && !isMany });
+  const troubled = useQuery({ ...changeTroubleQuery(number), enabled: isApplied && isMany });
+  const nodes = isMany ? troubled : all;
   const after = async (next?: number): Promise<void> => {
     await client.invalidateQueries({ queryKey: ['changes'] });
     if (next !== undefined) await navigate({ to: '/changes/$change', params: { change: String(next) } });
@@ -69,6 +82,7 @@ export default function ChangePage() {
               it.applied_at != null && <span key="applied">applied <Time at={it.applied_at} /></span>,
               it.applied_at != null && it.done_at != null && `done in ${span(Date.parse(it.done_at) - Date.parse(it.applied_at))}`,
               it.reverts != null && <Link key="reverts" to="/changes/$change" params={{ change: String(it.reverts) }}>reverts change {it.reverts}</Link>,
+              it.reverted_by != null && <Link key="reverted" to="/changes/$change" params={{ change: String(it.reverted_by) }}>reverted by change {it.reverted_by}</Link>,
               it.reason !== '' && wholeTitle(it) !== it.reason && `“${it.reason}”`,
             ]}
           />
@@ -77,12 +91,12 @@ export default function ChangePage() {
           isOpen ? (
             <ActionButton variant="default" refusal={refusal} loading={abandon.isPending} onClick={() => { abandon.mutate(); }}>Abandon</ActionButton>
           ) : (
-            isApplied && <ActionButton variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>
+            isApplied && it.stage?.state !== 'reverted' && (it.rollout == null || !isActive(it.rollout)) && <ActionButton variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>
           )
         }
       />
       {isOpen && <ApplyCard change={it} />}
-      {isApplied && <LandingCard change={it} nodes={nodes.data} error={nodes.error} />}
+      {isApplied && (it.rollout == null ? <LandingCard change={it} nodes={nodes.data} error={nodes.error} /> : <RolloutCard change={it} rollout={it.rollout} nodes={nodes.data} isWhole={!isMany} error={nodes.error} />)}
       {it.plan != null && <PlanCard plan={it.plan} isApplied={isApplied} />}
       <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />
     </>

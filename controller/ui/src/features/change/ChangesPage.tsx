@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
 import { changesQuery, rolesQuery, type ChangeFilter } from '@/api/queries';
 import type { ChangeSummary } from '@/api/schema';
-import { changeLook } from '@/components/ChangeRow';
+import { changeLook, stageText } from '@/components/ChangeRow';
 import { changeTitle } from '@/components/changeTitle';
 import { KIND_TITLES, KINDS_OF_OBJECTS } from '@/components/kinds';
 import { total } from '@/components/progress';
@@ -28,7 +28,7 @@ const route = getRouteApi('/app/changes');
 
 const columns: readonly Column<ChangeSummary>[] = [
   { id: 'number', head: 'Change', cell: (change) => <><span className="below-sm"><StateBadge state={changeLook(change)} bare /></span><span className="mono dim">#{change.number}</span><span className="ellipsis" title={changeTitle(change)}>{changeTitle(change)}</span></> },
-  { id: 'state', head: 'State', from: 'sm', cell: (change) => <StateBadge state={changeLook(change)} /> },
+  { id: 'state', head: 'State', from: 'sm', cell: (change) => <StateBadge state={changeLook(change)} more={stageText(change)} /> },
   { id: 'nodes', head: 'In force', right: true, from: 'sm', cell: (change) => (total(change.progress) === 0 ? '' : `${change.progress.converged}/${total(change.progress)}`) },
   { id: 'reason', head: 'Why', from: 'md', grow: true, cell: (change) => changeTitle(change) === change.reason ? <span className="dim">{change.title}</span> : <span className="dim" title={change.reason}>{change.reason}</span> },
   { id: 'author', head: 'By', from: 'sm', cell: (change) => change.author },

@@ -14,7 +14,7 @@ import { WaveView } from './WaveView';
 
 /** Returns the state of the one table for a node of a change. */
 export function nodeLook(node: ChangeNode): string {
-  const words: Record<ChangeNode['state'], string> = { held: 'paused', waiting: 'waiting', applying: 'applying', converged: 'converged', failed: 'failed', unreachable: 'offline', superseded: 'abandoned' };
+  const words: Record<ChangeNode['state'], string> = { held: 'held', waiting: 'waiting', applying: 'applying', converged: 'converged', failed: 'failed', unreachable: 'offline', superseded: 'superseded' };
   return node.state === 'failed' && node.config === 'blocked' ? 'blocked' : words[node.state];
 }
 

@@ -128,6 +128,18 @@ function outline(context: CanvasRenderingContext2D, shape: Shape, x: number, y: 
       context.lineTo(x - r * 0.2, y + r * 0.5);
       context.lineTo(x + r * 0.7, y - r * 0.5);
       break;
+    case 'undo':
+      context.moveTo(x - r * 0.2, y - r * 0.7);
+      context.lineTo(x - r * 0.7, y - r * 0.3);
+      context.lineTo(x - r * 0.2, y + r * 0.1);
+      context.moveTo(x - r * 0.7, y - r * 0.3);
+      context.lineTo(x + r * 0.7, y - r * 0.3);
+      context.lineTo(x + r * 0.7, y + r * 0.6);
+      break;
+    case 'dot':
+      context.arc(x, y, r * 0.35, 0, Math.PI * 2);
+      context.fill();
+      return;
     case 'dash':
       context.moveTo(x - r * 0.7, y);
       context.lineTo(x + r * 0.7, y);

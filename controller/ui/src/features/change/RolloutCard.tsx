@@ -1,0 +1,81 @@
+// A rollout as it goes: its waves as columns of dots, the checks between them, the deadline running, and what can be
+// done about it.
+import { Link } from '@tanstack/react-router';
+import type { Change, ChangeNode, RolloutView } from '@/api/schema';
+import { AppLink } from '@/components/AppLink';
+import { STEPS, total } from '@/components/progress';
+import { ProgressBar } from '@/components/ProgressBar';
+import { look } from '@/theme/status';
+import { Failure, Notice } from '@/ui/Notice';
+import { number, plural } from '@/ui/plural';
+import { ShapeMark } from '@/ui/ShapeMark';
+import { NodesOfChange } from './NodesOfChange';
+import { headline, isActive, withOperation } from './rollout';
+import { RolloutActions } from './RolloutActions';
+import { RolloutDeadline } from './RolloutDeadline';
+import { RolloutWaves } from './RolloutWaves';
+import './rollout.css';
+
+interface Props {
+  change: Change;
+  rollout: RolloutView;
+  nodes: readonly ChangeNode[] | undefined;
+  /** Whether these are all nodes, or, of a great rollout, those that need somebody. */
+  isWhole: boolean;
+  error: unknown;
+}
+
+export function RolloutCard({ change, rollout, nodes, isWhole, error }: Props) {
+  const { progress } = change;
+  const sum = total(progress);
+  const inForce = progress.converged === sum ? `In force on ${plural(sum, 'node')}` : `In force on ${number(progress.converged)} of ${plural(sum, 'node')}`;
+  return (
+    <section className="card" aria-labelledby="landing">
+      <div className="card-head">
+        <div className="grow">
+          <h2 id="landing">{rollout.state === 'done' ? inForce : headline(rollout)}</h2>
+        </div>
+        {isActive(rollout) && <RolloutDeadline rollout={rollout} />}
+        {isActive(rollout) && <RolloutActions change={change} rollout={rollout} />}
+      </div>
+      <div className="card-body stack">
+        <div aria-live="polite" className="rollout-standing"><Standing change={change} rollout={rollout} /></div>
+        <RolloutWaves rollout={rollout} nodes={isWhole ? nodes : undefined} />
+        <ProgressBar progress={progress} />
+        <div className="legend">
+          {STEPS.filter((step) => (progress[step.key] ?? 0) > 0).map((step) => (
+            <span key={step.key} className="state"><ShapeMark shape={look(step.state).shape} tone={look(step.state).tone} size={10} /><span className="num">{number(progress[step.key] ?? 0)}</span> {wordOf(step, rollout)}</span>
+          ))}
+        </div>
+        <Failure error={error} />
+      </div>
+      {nodes !== undefined && nodes.length > 0 && <NodesOfChange nodes={nodes} />}
+    </section>
+  );
+}
+
+/** What the states of nodes mean once the rollout is over. */
+function wordOf({ key, word }: (typeof STEPS)[number], { state }: RolloutView): string {
+  if (state === 'reverted' && key === 'converged') return 'had it';
+  if ((state === 'reverted' && key === 'superseded') || (state !== 'running' && state !== 'paused' && key === 'held')) return 'never had it';
+  return word;
+}
+
+/** Why it stands still, and what has become of it. */
+function Standing({ change, rollout }: { change: Change; rollout: RolloutView }) {
+  if (rollout.state === 'running' || rollout.state === 'done') return null;
+  const back = change.reverted_by;
+  const title = { paused: 'It waits for a decision', aborted: 'It was ended: who has the change keeps it, nobody else gets it', reverted: 'What stood before was put back' }[rollout.state];
+  return (
+    <Notice tone={rollout.state === 'reverted' ? 'bad' : 'warn'} title={title}>
+      <p className="rollout-reason"><Reason text={rollout.reason} /></p>
+      {rollout.state === 'reverted' && back != null && <p>By <Link to="/changes/$change" params={{ change: String(back) }}>change {back}</Link>, on every node that had it, all at once. The nodes of later waves were not touched.</p>}
+      {rollout.state === 'paused' && <p className="small">No further wave begins; who has the change keeps it meanwhile.</p>}
+    </Notice>
+  );
+}
+
+export function Reason({ text }: { text: string }) {
+  const { before, operation, after } = withOperation(text);
+  return <>{before}{operation !== undefined && <AppLink path={`/operations/${operation}`}>operation {operation}</AppLink>}{after}</>;
+}

@@ -1,0 +1,67 @@
+// "How it goes out": all nodes at once, a canary first, or waves, with what must hold between them.
+import { Button, SegmentedControl, Select, TextInput } from '@mantine/core';
+import type { PlannedWave } from '@/api/schema';
+import { Icon } from '@/ui/Icon';
+import { Failure } from '@/ui/Notice';
+import { plural } from '@/ui/plural';
+import type { Choice, GateChoice, Problems } from './strategy';
+import { waveWords } from './useWaves';
+
+interface Props {
+  choice: Choice;
+  onChange: (choice: Choice) => void;
+  problems: Problems;
+  waves: readonly PlannedWave[] | undefined;
+  error: unknown;
+}
+
+const WAYS = [
+  { value: 'once', label: 'All at once' },
+  { value: 'canary', label: 'Canary first' },
+  { value: 'waves', label: 'In waves' },
+] satisfies { value: Choice['way']; label: string }[];
+
+const FAILURES = [
+  { value: 'revert', label: 'Put back what stood before' },
+  { value: 'pause', label: 'Pause and ask somebody' },
+  { value: 'promote', label: 'Go on all the same' },
+] satisfies { value: Choice['onFailure']; label: string }[];
+
+export function RolloutChoice({ choice, onChange, problems, waves, error }: Props) {
+  const set = (change: Partial<Choice>): void => { onChange({ ...choice, ...change }); };
+  const setGate = (index: number, change: Partial<GateChoice>): void => { set({ gates: choice.gates.map((gate, at) => (at === index ? { ...gate, ...change } : gate)) }); };
+  const text = (field: 'canary' | 'waves' | 'maxFailures' | 'soak' | 'deadline', label: string, description: string) => (
+    <TextInput label={label} description={description} value={choice[field]} onChange={(event) => { set({ [field]: event.currentTarget.value }); }} error={problems[field]} autoComplete="off" />
+  );
+  return (
+    <div className="rollout-choice" role="group" aria-labelledby="rollout-way">
+      <div className="row-wrap">
+        <strong id="rollout-way">How it goes out</strong>
+        <SegmentedControl size="xs" aria-labelledby="rollout-way" data={WAYS} value={choice.way} onChange={(way) => { set({ way: WAYS.find((each) => each.value === way)?.value ?? 'once' }); }} />
+        <span className="dim small" aria-live="polite">
+          {choice.way !== 'once' && waves !== undefined && (waves.length === 0 ? 'No node changes.' : waves.length === 1 ? `One wave: ${plural(waves[0]?.count ?? 0, 'node')}.` : `${plural(waves.length, 'wave')}: ${waveWords(waves)}.`)}
+        </span>
+      </div>
+      {choice.way !== 'once' && (
+        <>
+          <div className="rollout-fields">
+            {choice.way === 'canary' ? text('canary', 'Nodes in the canary', 'Connected ones first, then by name') : text('waves', 'Waves', 'Numbers, shares of all, label:zone=a; the rest comes last')}
+            {text('maxFailures', 'May fail or be away', 'A number of nodes, or 10%')}
+            {text('deadline', 'A wave may take', 'Until it is proven and checked')}
+            {text('soak', 'Then it must stay well for', 'Before the next one begins')}
+            <Select label="If a wave fails" data={FAILURES} value={choice.onFailure} allowDeselect={false} onChange={(next) => { set({ onFailure: FAILURES.find((each) => each.value === next)?.value ?? 'revert' }); }} />
+          </div>
+          {choice.gates.map((gate, index) => (
+            <div key={index} className="rollout-gate">
+              <TextInput className="mono-input" label={`Check ${index + 1}: must exit with 0 on each node of a wave`} placeholder="/usr/local/sbin/is-healthy --quick" value={gate.command} onChange={(event) => { setGate(index, { command: event.currentTarget.value }); }} error={problems.gates?.[index]} autoComplete="off" />
+              <TextInput label="As user" placeholder="nobody" value={gate.user} onChange={(event) => { setGate(index, { user: event.currentTarget.value }); }} autoComplete="off" />
+              <Button variant="subtle" color="gray" onClick={() => { set({ gates: choice.gates.filter((_, at) => at !== index) }); }}>Remove<span className="sr"> check {index + 1}</span></Button>
+            </div>
+          ))}
+          {choice.gates.length < 10 && <div><Button size="xs" variant="default" leftSection={<Icon name="plus" size={14} />} onClick={() => { set({ gates: [...choice.gates, { command: '', user: '' }] }); }}>Add a check between waves</Button></div>}
+          <Failure error={error} />
+        </>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,107 @@
+// Rollouts: a canary that fails is put back and says so, one that is paused goes on, a check that says no names itself.
+import type { Page } from '@playwright/test';
+import { expectOn, readOn } from '../support/demo.ts';
+import { expect, isLive, test, writeCode } from '../support/test.ts';
+
+/** Plans a new object of the role app, as somebody would. */
+async function planNew(page: Page, kind: 'file' | 'script', name: string, content: string): Promise<void> {
+  await page.goto(`config/new?kind=${kind}&scope=role:app`);
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
+  if (kind === 'file') await page.getByLabel('Path').fill(`/etc/${name}`);
+  await writeCode(page, kind === 'file' ? 'Content' : 'Script', content);
+  await page.getByRole('button', { name: 'Plan', exact: true }).click();
+  await expect(page.getByRole('region', { name: 'What the nodes would do' })).toContainText('2 nodes get this');
+  await isLive(page);
+}
+
+async function canaryFirst(page: Page): Promise<void> {
+  await page.getByText('Canary first', { exact: true }).click();
+  await expect(page.getByText('2 waves: web-1, then 1 node.')).toBeVisible();
+}
+
+test('a canary that does not compile is put back, and the others never had it', async ({ page, name }) => {
+  await planNew(page, 'script', name, '#!/usr/bin/perl\nuse strict;\nmy $x = ;\n');
+  await canaryFirst(page);
+  await page.getByRole('button', { name: 'Apply to 1 of 2 nodes first' }).click();
+  await expect(page.getByRole('heading', { name: 'Reverted at wave 1 of 2' })).toBeVisible();
+  const rollout = page.getByRole('region', { name: 'Reverted at wave 1 of 2' });
+  await expect(rollout.getByRole('alert')).toContainText('wave 1 of 2: 1 node failed, 0 may');
+  await expect(rollout.getByRole('list', { name: 'Waves' }).getByRole('link', { name: 'web-1: failed' })).toBeVisible();
+  await expect(rollout.getByRole('listitem').filter({ hasText: 'web-1' }).last()).toContainText('syntax error');
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('reverted');
+  for (const node of ['web-1', 'web-2']) expect(await readOn(node, `/usr/local/sbin/${name}`)).toBeUndefined();
+
+  // From what failed to what put it back, and from there to what failed.
+  const failed = page.url();
+  await rollout.getByRole('link', { name: /^change \d+$/ }).click();
+  await page.getByRole('link', { name: /^reverts change \d+$/ }).click();
+  await expect(page).toHaveURL(failed);
+  await expect(page.getByRole('link', { name: /^reverted by change \d+$/ })).toBeVisible();
+  await page.goto('changes');
+  await expect(page.getByRole('table', { name: 'Changes' }).getByRole('row').filter({ hasText: `script ${name} (role:app)` }).last()).toContainText('reverted');
+});
+
+test('a rollout is paused, shown where somebody looks, resumed and promoted', async ({ page, name }) => {
+  await planNew(page, 'file', name, 'in waves\n');
+  await canaryFirst(page);
+  await page.getByLabel('Then it must stay well for').fill('1 h');
+  await page.getByRole('button', { name: 'Apply to 1 of 2 nodes first' }).click();
+  await expect(page.getByRole('heading', { name: 'Wave 1 of 2: it must stay well' })).toBeVisible();
+  const waves = page.getByRole('list', { name: 'Waves' });
+  await expect(waves.getByRole('link', { name: /^web-1: converged/ })).toBeVisible();
+  await expect(waves.getByRole('link', { name: 'web-2: held back' })).toBeVisible();
+  await expect(page.getByRole('timer')).toHaveText(/^(59:\d\d|1:00:00)$/);
+  expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
+
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await expect(page.getByRole('heading', { name: 'Paused at wave 1 of 2' })).toBeVisible();
+  await page.goto('./');
+  await page.getByRole('region', { name: 'Needs attention' }).getByRole('link', { name: /the rollout of change \d+ waits for a decision: paused by admin/ }).click();
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await expect(page.getByRole('heading', { name: 'Wave 1 of 2: it must stay well' })).toBeVisible();
+  const address = page.url();
+  await page.goto('changes');
+  await expect(page.getByRole('table', { name: 'Changes' }).getByRole('row').filter({ hasText: name })).toContainText('wave 1 of 2');
+
+  await page.goto(address);
+  await page.getByRole('button', { name: 'Promote …' }).click();
+  const question = page.getByRole('dialog', { name: 'Go on with wave 2' });
+  await expect(question).toContainText('1 node: web-1.');
+  await expect(question).toContainText('1 node: web-2.');
+  await question.getByRole('button', { name: 'Begin wave 2 on 1 node' }).click();
+  await expect(page.getByRole('heading', { name: 'Wave 2 of 2: it must stay well' })).toBeVisible();
+  await expectOn('web-2', `/etc/${name}`, /^in waves$/m);
+  await page.getByRole('button', { name: 'Promote …' }).click();
+  await page.getByRole('button', { name: 'End the rollout as done' }).click();
+  await expect(page.getByRole('heading', { name: 'In force on 2 nodes', exact: true })).toBeVisible();
+});
+
+test('a check that says no stops the rollout and leads to its operation', async ({ page, name }) => {
+  await planNew(page, 'file', name, 'checked\n');
+  await canaryFirst(page);
+  await page.getByRole('button', { name: 'Add a check between waves' }).click();
+  const check = page.getByLabel(/^Check 1/);
+  await check.fill('false');
+  await expect(check).toHaveAttribute('aria-invalid', 'true');
+  await expect(page.getByRole('button', { name: /^Apply/ })).toHaveAttribute('aria-disabled', 'true');
+  await check.fill("/bin/sh -c 'exit 3'");
+  await page.getByLabel('As user').fill('root');
+  await page.getByLabel('If a wave fails').click();
+  await page.getByRole('option', { name: 'Pause and ask somebody' }).click();
+  await page.getByRole('button', { name: 'Apply to 1 of 2 nodes first' }).click();
+  await expect(page.getByRole('heading', { name: 'Paused at wave 1 of 2' })).toBeVisible();
+  const waves = page.getByRole('list', { name: 'Waves' });
+  await expect(waves).toContainText('says no');
+  await expect(waves).toContainText('no on 1 node');
+  const address = page.url();
+  await waves.getByRole('link', { name: /^operation \d+$/ }).click();
+  await expect(page).toHaveURL(/\/operations\/\d+/);
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('/bin/sh');
+  await page.goto(address);
+  await page.getByRole('button', { name: 'Abort …' }).click();
+  const question = page.getByRole('dialog', { name: 'End the rollout here' });
+  await expect(question).toContainText('Nobody else gets it. 1 node: web-2.');
+  await question.getByRole('button', { name: 'Abort the rollout' }).click();
+  await expect(page.getByRole('heading', { name: 'Aborted at wave 1 of 2' })).toBeVisible();
+  expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
+});
