@@ -129,6 +129,17 @@ enum TokenCommand {
         /// Its life in seconds.
         #[arg(long, default_value_t = 86_400)]
         ttl_secs: u64,
+        /// Let it make grave calls: users, tokens of others.
+        #[arg(long)]
+        grave: bool,
+    },
+    /// Take the second factor off a user who lost it; ends the user's sessions.
+    SecondFactorOff {
+        #[command(flatten)]
+        common: Common,
+        /// The user.
+        #[arg(long)]
+        user: String,
     },
 }
 
@@ -277,10 +288,17 @@ async fn token(command: TokenCommand) -> anyhow::Result<()> {
             let link = setup::renew(&db, &config.data_dir, &config.dashboard_url(config.listen.port())).await?;
             say(&link)
         }
-        TokenCommand::Api { common, user, name, preset, ttl_secs } => {
+        TokenCommand::SecondFactorOff { common, user } => {
             let config = common.load()?;
             let access = Access::new(open(&config).await?, &config);
-            let wanted = ApiTokenCreate { name, preset, ttl_secs, cidr: None };
+            let done = access.take_second_factor_off(&Principal::system(), "", &user).await;
+            done.map_err(|r| anyhow::Error::msg(r.detail))?;
+            say(&format!("{user} signs in with the password alone, until a second factor is set up again"))
+        }
+        TokenCommand::Api { common, user, name, preset, ttl_secs, grave } => {
+            let config = common.load()?;
+            let access = Access::new(open(&config).await?, &config);
+            let wanted = ApiTokenCreate { name, preset, ttl_secs, cidr: None, permissions: None, is_grave: grave };
             let user = access.user(&user).await.map_err(|r| anyhow::Error::msg(r.detail))?;
             let made = access.make_token(user.id, Principal::system(), &wanted).await;
             say(&made.map_err(|r| anyhow::Error::msg(r.detail))?.secret)

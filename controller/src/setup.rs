@@ -185,7 +185,7 @@ pub async fn complete(
     if let Err(error) = std::fs::remove_file(link_file(data_dir)) {
         warn!(%error, "the used set-up link could not be removed");
     }
-    access.open(caller, &user).await
+    access.open(caller, &user, false).await
 }
 
 fn wrong_token() -> Refusal {

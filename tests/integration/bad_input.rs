@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const CHANGES: &str = "/api/v1/changes";
 
 fn token(controller: &Controller) -> Result<String> {
-    let made = controller.ctl_ok(&["api-token", "create", "test", "--preset", "administrator", "--quiet"])?;
+    let made = controller.ctl_ok(&["api-token", "create", "test", "--preset", "administrator", "--grave", "--quiet"])?;
     Ok(made.out.trim().to_owned())
 }
 
@@ -234,5 +234,33 @@ fn a_certificate_of_another_fleet_opens_nothing() -> Result<()> {
     assert!(code != 0 && said.contains("of another fleet"), "{said}");
     let nodes = controller.json(&["node", "list"])?;
     assert_eq!(nodes["items"], json!([]), "{nodes}");
+    Ok(())
+}
+
+#[test]
+fn hostile_facts_of_a_node_are_bounded_and_move_no_cursor() -> Result<()> {
+    let controller = Controller::start()?;
+    let mut node = Node::prepare("web-1")?;
+    let hostile = format!("evil\u{202e}\u{2066}\u{1b}[2J\u{9b}31m{}", "x".repeat(100_000));
+    fs::write(node.root().join("etc/os-release"), format!("PRETTY_NAME=\"{hostile}\"\n"))?;
+    fs::write(node.root().join("etc/timezone"), &hostile)?;
+    fs::write(node.root().join("etc/hostname"), format!("{hostile}\n"))?;
+    controller.enrol(&node, "app")?;
+    node.resume()?;
+    controller.wait_online("web-1");
+    let shown = wait_for("its facts", || {
+        let shown = controller.json(&["node", "show", "web-1"]).map_err(|e| e.to_string())?;
+        let is_there = shown["facts"]["os"].as_str().is_some_and(|os| os.starts_with("evil"));
+        if is_there { Ok(shown) } else { Err(shown.to_string()) }
+    });
+    let tricks = ['\u{202e}', '\u{2066}', '\u{1b}', '\u{9b}'];
+    for (fact, most) in [("os", 128), ("hostname", 253), ("time_zone", 64)] {
+        let text = shown["facts"][fact].as_str().context("a text")?;
+        assert!(text.chars().count() <= most && !text.contains(tricks), "{fact}: {text:?}");
+    }
+    for args in [&["node", "show", "web-1"][..], &["node", "list"], &["audit"]] {
+        let printed = controller.ctl_ok(args)?.out;
+        assert!(!printed.contains(tricks), "{args:?}: {printed:?}");
+    }
     Ok(())
 }

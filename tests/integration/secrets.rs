@@ -36,7 +36,7 @@ fn planted_secrets_are_found_nowhere() -> Result<()> {
     let shown = fs::read_to_string(&log)?.lines().filter(|l| l.contains(&setup)).count();
     assert_eq!(shown, 1, "the link is printed once, and not logged");
 
-    let api = controller.ctl_ok(&["api-token", "create", "ci", "--preset", "administrator", "--quiet"])?.out;
+    let api = controller.ctl_ok(&["api-token", "create", "ci", "--preset", "administrator", "--grave", "--quiet"])?.out;
     let api = api.trim().to_owned();
     let enrol = controller.ctl_ok(&["token", "create", "--node", "web-1", "--role", "app", "--quiet"])?.out;
     let enrol = enrol.trim().to_owned();

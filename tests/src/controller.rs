@@ -86,7 +86,7 @@ impl Controller {
         let link = self.data().join("setup-link");
         wait_for("the set-up link", || fs::metadata(&link).map(drop));
         let (link, password) = (link.display().to_string(), password.display().to_string());
-        self.ctl_ok(&["setup", "--link-file", &link, "--password-file", &password, "--fleet", "Test"])?;
+        self.ctl_ok(&["setup", "--link-file", &link, "--password-file", &password, "--fleet", "Test", "--grave"])?;
         Ok(())
     }
 

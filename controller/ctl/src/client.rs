@@ -60,7 +60,10 @@ fn describe(problem: &Problem) -> String {
     for field in &problem.fields {
         text.push_str(&format!("\n  {}: {}", field.pointer, field.detail));
     }
-    if problem.status == 401 {
+    if problem.code == "reauthentication.needed" {
+        text.push_str("\n  run it on a terminal, which asks for your password, or hold a token with that right: lampasctl login --grave");
+    }
+    if problem.status == 401 && !problem.code.starts_with("second_factor.") {
         text.push_str("\n  sign in: lampasctl login --password-file -");
     }
     text

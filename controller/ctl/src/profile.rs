@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -121,6 +121,15 @@ pub(crate) fn read_secret(file: &Path) -> Result<String, CommandError> {
     };
     read.map_err(|e| CommandError::Io(format!("read {}", file.display()), e))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Asks for a secret on the terminal, without showing it.
+pub(crate) fn ask(what: &str) -> Result<String, CommandError> {
+    if !io::stdin().is_terminal() {
+        let why = "there is no terminal to ask on: give --password-file FILE, or - for standard input";
+        return Err(CommandError::Usage(why.into()));
+    }
+    rpassword::prompt_password(what).map_err(|e| CommandError::Io("read from the terminal".into(), e))
 }
 
 /// Makes a URL of `HOST`, `HOST:PORT` or a URL.

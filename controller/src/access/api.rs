@@ -6,8 +6,9 @@ use axum::{
     response::IntoResponse,
 };
 use lampas_api::{
-    ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, Page, PasswordChange, Session, SignInRequest, TokenQuery,
-    User, UserCreate, UserQuery, UserUpdate,
+    ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, Page, PasswordChange, SessionProof, RecoveryCodes, SecondFactor,
+    SecondFactorBegin, SecondFactorConfirm, SecondFactorSecret, Session, SessionQuery, SignInRequest, SignInRules,
+    TokenQuery, User, UserCreate, UserQuery, UserUpdate,
 };
 use lampas_shared::{access::Permission, id::TokenId};
 
@@ -30,25 +31,47 @@ const CREATE_TOKEN: &str = "Make an API token; asked by a token, it ends with th
 
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
+    let mut calls = own_calls();
+    calls.extend(user_calls());
+    calls
+}
+
+fn own_calls() -> Vec<Call> {
     vec![
-        get("/api/v1/session", OWN, "Who is signed in", session).gives::<Session>(),
+        get("/api/v1/session", OWN, "Who is signed in", session).gives::<Session>().for_enrolling(),
         act("POST", "/api/v1/session", Access::Open, "session.open", "Sign in", sign_in)
             .takes::<SignInRequest>()
             .answers::<Session>(201),
-        act("DELETE", "/api/v1/session", OWN, "session.end", "Sign out", sign_out),
+        act("DELETE", "/api/v1/session", OWN, "session.end", "Sign out", sign_out).for_enrolling(),
         act("PUT", "/api/v1/session/password", OWN, "session.password", "Change one's own password", change_password)
             .takes::<PasswordChange>(),
-        get("/api/v1/sessions", OWN, "One's own open sessions", sessions).gives_page::<OpenSession>(),
-        act("DELETE", "/api/v1/sessions/{session}", OWN, "session.end", "End one of one's own sessions", end_session),
-        get("/api/v1/users", USERS, "All users, by name", users).query::<UserQuery>().gives_page::<User>(),
-        act("POST", "/api/v1/users", USERS, "user.create", "Make a user", create_user)
-            .takes::<UserCreate>()
-            .answers::<User>(201),
-        get("/api/v1/users/{user}", USERS, "One user, by id or name", user).gives::<User>(),
-        act("PATCH", "/api/v1/users/{user}", USERS, "user.update", "Change a user", update_user)
-            .takes::<UserUpdate>()
-            .gives::<User>(),
-        act("DELETE", "/api/v1/users/{user}", USERS, "user.delete", "Remove a user", delete_user),
+        act(
+            "POST",
+            "/api/v1/session/proof",
+            OWN,
+            "session.proof",
+            "Show once more who sits there, for grave calls",
+            prove,
+        )
+        .takes::<SessionProof>(),
+        get(FACTOR, OWN, "One's own second factor", second_factor).gives::<SecondFactor>().for_enrolling(),
+        act("POST", FACTOR, OWN, "second_factor.begin", "Make the secret of a second factor", begin_second_factor)
+            .takes::<SecondFactorBegin>()
+            .gives::<SecondFactorSecret>()
+            .for_enrolling(),
+        act("PUT", FACTOR, OWN, "second_factor.confirm", "Take it into use by its first code", confirm_second_factor)
+            .takes::<SecondFactorConfirm>()
+            .gives::<RecoveryCodes>()
+            .for_enrolling(),
+        act("POST", REMOVAL, OWN, "second_factor.remove", "Take one's own second factor off", remove_second_factor)
+            .takes::<SessionProof>(),
+        act("POST", CODES, OWN, "second_factor.recovery_codes", "Make new recovery codes", recovery_codes)
+            .takes::<SessionProof>()
+            .gives::<RecoveryCodes>(),
+        get("/api/v1/sessions", OWN, "Open sessions: one's own, or everybody's, the newest first", sessions)
+            .query::<SessionQuery>()
+            .gives_page::<OpenSession>(),
+        act("DELETE", "/api/v1/sessions/{session}", OWN, "session.end", "End a session", end_session),
         get("/api/v1/tokens", OWN, "API tokens, newest first", tokens).query::<TokenQuery>().gives_page::<ApiToken>(),
         act("POST", "/api/v1/tokens", OWN, "token.create", CREATE_TOKEN, create_token)
             .takes::<ApiTokenCreate>()
@@ -56,6 +79,42 @@ pub(crate) fn calls() -> Vec<Call> {
         act("DELETE", "/api/v1/tokens/{token}", OWN, "token.revoke", "Revoke an API token", revoke_token),
     ]
 }
+
+fn user_calls() -> Vec<Call> {
+    vec![
+        get("/api/v1/users", USERS, "All users, by name", users).query::<UserQuery>().gives_page::<User>(),
+        act("POST", "/api/v1/users", USERS, "user.create", "Make a user", create_user)
+            .takes::<UserCreate>()
+            .answers::<User>(201)
+            .grave(),
+        get("/api/v1/users/{user}", USERS, "One user, by id or name", user).gives::<User>(),
+        act("PATCH", "/api/v1/users/{user}", USERS, "user.update", "Change a user", update_user)
+            .takes::<UserUpdate>()
+            .gives::<User>()
+            .grave(),
+        act("DELETE", "/api/v1/users/{user}", USERS, "user.delete", "Remove a user", delete_user).grave(),
+        act("DELETE", TAKE_OFF, USERS, "user.second_factor", "Take the second factor off a user who lost it", take_off)
+            .grave(),
+        act(
+            "DELETE",
+            "/api/v1/users/{user}/sessions",
+            USERS,
+            "session.end",
+            "End all sessions of a user",
+            end_sessions,
+        ),
+        get("/api/v1/sign-in-rules", USERS, "What the fleet asks at sign-in", rules).gives::<SignInRules>(),
+        act("PUT", "/api/v1/sign-in-rules", USERS, "access.rules", "Say what the fleet asks at sign-in", set_rules)
+            .takes::<SignInRules>()
+            .gives::<SignInRules>()
+            .grave(),
+    ]
+}
+
+const FACTOR: &str = "/api/v1/session/second-factor";
+const REMOVAL: &str = "/api/v1/session/second-factor/removal";
+const CODES: &str = "/api/v1/session/second-factor/recovery-codes";
+const TAKE_OFF: &str = "/api/v1/users/{user}/second-factor";
 
 /// Answers 201 with the session and its cookie.
 pub(crate) async fn signed_in(app: &App, opened: Opened) -> Answer<impl IntoResponse + use<>> {
@@ -69,15 +128,7 @@ pub(crate) async fn signed_in(app: &App, opened: Opened) -> Answer<impl IntoResp
 }
 
 async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
-    const ALL: [Permission; 7] = [
-        Permission::View,
-        Permission::ReadContent,
-        Permission::Change,
-        Permission::ManageNodes,
-        Permission::ManageUsers,
-        Permission::ViewAudit,
-        Permission::OwnAccount,
-    ];
+    let second = app.access.second_factor(identity.user, identity.preset).await?;
     let fleet_name = app
         .db
         .read(|mut tx: Tx| async move {
@@ -85,17 +136,19 @@ async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
             Ok::<_, DbError>(tx.done(name))
         })
         .await?;
-    let (csrf_token, expires_at) = match &identity.by {
-        Credential::Session { csrf, expires_at, .. } => (csrf.clone(), *expires_at),
-        Credential::Token { .. } => (String::new(), lampas_shared::time::UnixMs(i64::MAX)),
+    let (csrf_token, expires_at, must_enrol) = match &identity.by {
+        Credential::Session { csrf, expires_at, must_enrol, .. } => (csrf.clone(), *expires_at, *must_enrol),
+        Credential::Token { .. } => (String::new(), lampas_shared::time::UnixMs(i64::MAX), false),
     };
     Ok(Session {
         user: identity.user,
         login: identity.login.clone(),
         preset: identity.preset,
-        permissions: ALL.into_iter().filter(|p| identity.preset.grants(*p)).collect(),
+        permissions: Permission::ALL.into_iter().filter(|p| identity.grants(*p)).collect(),
         csrf_token,
         expires_at,
+        has_second_factor: second.since.is_some(),
+        must_enrol,
         fleet_name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
@@ -110,7 +163,7 @@ async fn sign_in(
     caller: Caller,
     Json(wanted): Json<SignInRequest>,
 ) -> Answer<impl IntoResponse> {
-    let opened = app.access.sign_in(&caller, &wanted.login, &wanted.password).await?;
+    let opened = app.access.sign_in(&caller, &wanted.login, &wanted.password, wanted.code.as_deref()).await?;
     signed_in(&app, opened).await
 }
 
@@ -131,19 +184,96 @@ async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn sessions(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Page<OpenSession>>> {
+async fn prove(State(app): State<App>, caller: Caller, Json(proof): Json<SessionProof>) -> Answer<StatusCode> {
+    app.access.prove(&caller, &proof).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn second_factor(State(app): State<App>, caller: Caller) -> Answer<axum::Json<SecondFactor>> {
     let identity = caller.identity()?;
-    let mut items = app.access.sessions(identity.user).await?;
+    Ok(axum::Json(app.access.second_factor(identity.user, identity.preset).await?))
+}
+
+async fn begin_second_factor(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<SecondFactorBegin>,
+) -> Answer<axum::Json<SecondFactorSecret>> {
+    Ok(axum::Json(app.access.begin_second_factor(&caller, &wanted.password).await?))
+}
+
+async fn confirm_second_factor(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<SecondFactorConfirm>,
+) -> Answer<axum::Json<RecoveryCodes>> {
+    Ok(axum::Json(app.access.confirm_second_factor(&caller, &wanted.code).await?))
+}
+
+async fn remove_second_factor(State(app): State<App>, caller: Caller, Json(proof): Json<SessionProof>) -> Answer<StatusCode> {
+    app.access.remove_second_factor(&caller, &proof).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn recovery_codes(
+    State(app): State<App>,
+    caller: Caller,
+    Json(proof): Json<SessionProof>,
+) -> Answer<axum::Json<RecoveryCodes>> {
+    Ok(axum::Json(app.access.new_recovery_codes(&caller, &proof).await?))
+}
+
+async fn take_off(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
+    app.access.take_second_factor_off(&caller.as_principal(), &caller.reason, &which).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn rules(State(app): State<App>) -> Answer<axum::Json<SignInRules>> {
+    Ok(axum::Json(app.access.sign_in_rules().await?))
+}
+
+async fn set_rules(
+    State(app): State<App>,
+    caller: Caller,
+    Json(wanted): Json<SignInRules>,
+) -> Answer<axum::Json<SignInRules>> {
+    Ok(axum::Json(app.access.set_sign_in_rules(&caller, &wanted).await?))
+}
+
+async fn sessions(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<SessionQuery>,
+) -> Answer<axum::Json<Page<OpenSession>>> {
+    let limit = limit(query.limit)?;
+    let identity = caller.identity()?;
+    let everybody = query.all.unwrap_or(false);
+    if (everybody || query.user.is_some()) && !caller.may(Permission::ManageUsers) {
+        return Err(Refusal::new("forbidden", "the sessions of others are for administrators"));
+    }
+    let of = match &query.user {
+        Some(which) => Some(app.access.user(which).await?.id),
+        None if everybody => None,
+        None => Some(identity.user),
+    };
+    let before = query.after.as_deref().map(|id| param("session", id)).transpose()?;
+    let mut items = app.access.sessions(of, before, limit).await?;
+    let next = (items.len() == limit as usize).then(|| items.last().map(|s| s.id.to_string())).flatten();
     if let Credential::Session { id, .. } = &identity.by {
         for session in &mut items {
             session.is_current = session.id == *id;
         }
     }
-    Ok(axum::Json(Page { items, next: None, total: None }))
+    Ok(axum::Json(Page { items, next, total: None }))
 }
 
 async fn end_session(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
     app.access.end_session(&caller, param::<TokenId>("session", &id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn end_sessions(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
+    app.access.end_sessions(&caller, &which).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,15 +4,17 @@ use std::net::IpAddr;
 
 use lampas_runtime::{clock, random};
 use lampas_shared::{
+    access::Permission,
     event::EventKind,
     id::{TokenId, UserId},
     time::UnixMs,
 };
-use tokio::time::Instant;
 use tracing::info;
 
 use super::{
-    Access, AccessError, password, secret,
+    Access, AccessError,
+    factor::Second,
+    password, secret,
     store::{self, SessionRow, UserRow},
 };
 use crate::{
@@ -41,11 +43,10 @@ const SEEN_MS: i64 = 60_000;
 const SETUP: &str = "set-up link";
 
 impl Access {
-    /// Signs in by name and password.
-    pub async fn sign_in(&self, caller: &Caller, login: &str, password: &str) -> Answer<Opened> {
-        self.throttle.begin(login, caller.address, Instant::now()).map_err(|secs| {
-            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
-        })?;
+    /// Signs in by name and password, and the code of the second factor of who has one: whether there is one is told once
+    /// the password is right, and the attempt is forgiven when all is.
+    pub async fn sign_in(&self, caller: &Caller, login: &str, password: &str, code: Option<&str>) -> Answer<Opened> {
+        self.attempt(caller, login)?;
         let user = self.user_by_login(login).await?;
         // What is no user's name may be a password in the wrong field: it is noted nowhere.
         let shown = user.as_ref().map_or_else(|| "(unknown)".to_owned(), |u| u.login.to_string());
@@ -53,15 +54,29 @@ impl Access {
         let is_right = self.passwords.is_right(password, hash).await?;
         let Some(user) = user.filter(|u| is_right && u.disabled_at.is_none()) else {
             info!(from = %caller.address, "a sign-in failed");
-            self.note_refused(caller, &shown).await?;
+            self.note_refused(caller, &shown, "sign_in_failed").await?;
             return Err(Refusal::new("sign_in_failed", "the name or the password is wrong, or the account is barred"));
         };
+        let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
+        let must_enrol = match self.second(&by, &user, code).await? {
+            Second::None | Second::Passed => false,
+            Second::Required => true,
+            Second::Missing => {
+                return Err(Refusal::new("second_factor.needed", "enter the code that your authenticator shows"));
+            }
+            Second::Wrong => {
+                info!(from = %caller.address, "the code of a sign-in was wrong");
+                self.note_refused(caller, &shown, "second_factor.wrong").await?;
+                let why = "the code is wrong, or was used before: each code counts once";
+                return Err(Refusal::new("second_factor.wrong", why));
+            }
+        };
         self.throttle.succeeded(login, caller.address);
-        self.open(caller, &user).await
+        self.open(caller, &user, must_enrol).await
     }
 
     /// Opens a session for a user whose password was just proven or set.
-    pub(crate) async fn open(&self, caller: &Caller, user: &UserRow) -> Answer<Opened> {
+    pub(crate) async fn open(&self, caller: &Caller, user: &UserRow, must_enrol: bool) -> Answer<Opened> {
         let now = clock::now();
         let secret = secret::make();
         let hash = secret::hash(&secret);
@@ -76,6 +91,8 @@ impl Access {
             expires_at: now.plus_ms(self.session_ms),
             from: caller.address.to_string(),
             agent: caller.agent.clone(),
+            proven_at: now,
+            must_enrol,
         };
         let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
         let idle_since = now.plus_ms(-self.session_idle_ms);
@@ -151,19 +168,26 @@ impl Access {
         }
     }
 
-    /// Returns a user's sessions that aren't over, the last used first.
-    pub async fn sessions(&self, user: UserId) -> Answer<Vec<lampas_api::OpenSession>> {
+    /// Returns sessions that aren't over, the newest first: a user's, or everybody's.
+    pub async fn sessions(
+        &self,
+        of: Option<UserId>,
+        before: Option<TokenId>,
+        limit: u32,
+    ) -> Answer<Vec<lampas_api::OpenSession>> {
         let now = clock::now();
+        let idle_since = now.plus_ms(-self.session_idle_ms);
+        let before = &before.map_or_else(|| "~".to_owned(), |id| id.to_string());
         let rows = self
             .db
             .read(|mut tx: Tx| async move {
-                let rows = store::sessions(&mut tx, user).await?;
+                let rows = store::sessions(&mut tx, of, before, (now, idle_since), limit).await?;
                 Ok::<_, DbError>(tx.done(rows))
             })
             .await?;
-        let open = rows.into_iter().filter(|r| now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms);
-        let shown = open.map(|r| lampas_api::OpenSession {
+        let shown = rows.into_iter().map(|r| lampas_api::OpenSession {
             id: r.id,
+            login: r.login,
             created_at: r.created_at,
             seen_at: r.seen_at,
             expires_at: r.expires_at,
@@ -174,18 +198,35 @@ impl Access {
         Ok(shown.collect())
     }
 
-    /// Ends one of a user's own sessions.
+    /// Ends a session: one's own, or anybody's with the permission.
     pub async fn end_session(&self, caller: &Caller, id: TokenId) -> Answer<()> {
         let user = caller.identity()?.user;
         let by = &caller.as_principal();
         let reason = &caller.reason;
         self.db
             .write(|mut tx: Tx| async move {
-                if !store::delete_session(&mut tx, user, id).await? {
-                    return Err(AccessError::from(Refusal::not_found("session", id)));
-                }
-                tx.audit(Entry::done(by, "session.end", id.to_string()).because(reason));
-                Ok(tx.done(()))
+                let row = store::session_by_id(&mut tx, id).await?;
+                let row = row.filter(|r| r.user == user || caller.may(Permission::ManageUsers));
+                let row = row.ok_or_else(|| AccessError::from(Refusal::not_found("session", id)))?;
+                store::delete_session(&mut tx, row.user, id).await?;
+                tx.audit(Entry::done(by, "session.end", format!("{id} of {}", row.login)).because(reason));
+                tx.event(NewEvent::new(EventKind::UserChanged).with("login", &row.login));
+                Ok::<_, AccessError>(tx.done(()))
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Ends all sessions of a user.
+    pub async fn end_sessions(&self, caller: &Caller, which: &str) -> Answer<()> {
+        let user = &self.find(which).await?;
+        let (by, reason) = (&caller.as_principal(), &caller.reason);
+        self.db
+            .write(|mut tx: Tx| async move {
+                store::delete_sessions(&mut tx, user.id, None).await?;
+                tx.audit(Entry::done(by, "session.end", format!("all of {}", user.login)).because(reason));
+                tx.event(NewEvent::new(EventKind::UserChanged).with("login", &user.login));
+                Ok::<_, DbError>(tx.done(()))
             })
             .await?;
         Ok(())
@@ -195,9 +236,7 @@ impl Access {
     pub async fn change_password(&self, caller: &Caller, change: &lampas_api::PasswordChange) -> Answer<()> {
         let identity = caller.identity()?;
         password::check("/new", &change.new, identity.login.as_str())?;
-        self.throttle.begin(identity.login.as_str(), caller.address, Instant::now()).map_err(|secs| {
-            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
-        })?;
+        self.attempt(caller, identity.login.as_str())?;
         let user = self.user_by_login(identity.login.as_str()).await?;
         let mut user = user.ok_or_else(|| Refusal::not_found("user", &identity.login))?;
         if !self.passwords.is_right(&change.current, Some(user.password_hash.clone())).await? {
@@ -223,9 +262,7 @@ impl Access {
 
     /// Counts an attempt at the set-up link, which is guessed at like a password.
     pub(crate) fn throttle_setup(&self, caller: &Caller) -> Answer<()> {
-        self.throttle.begin(SETUP, caller.address, Instant::now()).map_err(|secs| {
-            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
-        })
+        self.attempt(caller, SETUP)
     }
 
     /// Forgives the attempt that succeeded.
@@ -233,12 +270,12 @@ impl Access {
         self.throttle.succeeded(SETUP, caller.address);
     }
 
-    async fn note_refused(&self, caller: &Caller, login: &str) -> Answer<()> {
+    async fn note_refused(&self, caller: &Caller, login: &str, why: &str) -> Answer<()> {
         let by = &caller.as_principal();
         let from: &IpAddr = &caller.address;
         self.db
             .write(|mut tx: Tx| async move {
-                tx.audit(Entry::refused(by, "session.open", login, "sign_in_failed"));
+                tx.audit(Entry::refused(by, "session.open", login, why));
                 tx.event(NewEvent::new(EventKind::SessionRefused).with("login", login).with("from", from));
                 Ok::<_, DbError>(tx.done(()))
             })
@@ -263,6 +300,13 @@ fn identity(row: &SessionRow) -> Identity {
         user: row.user,
         login: row.login.clone(),
         preset: row.preset,
-        by: Credential::Session { id: row.id, csrf: row.csrf.clone(), expires_at: row.expires_at },
+        only: None,
+        by: Credential::Session {
+            id: row.id,
+            csrf: row.csrf.clone(),
+            expires_at: row.expires_at,
+            proven_at: row.proven_at,
+            must_enrol: row.must_enrol,
+        },
     }
 }

@@ -65,7 +65,8 @@ impl Access {
             user: row.user,
             login: row.owner,
             preset: row.preset.min(row.owner_preset),
-            by: Credential::Token { id: row.id, name: row.name },
+            only: row.only,
+            by: Credential::Token { id: row.id, name: row.name, is_grave: row.is_grave },
         })
     }
 
@@ -93,6 +94,9 @@ impl Access {
             ));
         }
         let mut wanted = wanted.clone();
+        if wanted.is_grave {
+            caller.grave(clock::now())?;
+        }
         if let Credential::Token { id, .. } = &identity.by {
             self.bound_by(*id, &mut wanted).await?;
         }
@@ -114,6 +118,12 @@ impl Access {
             return Err(Refusal::field("/ttl_secs", "the token that asks ends within a minute; sign in anew"));
         }
         wanted.ttl_secs = wanted.ttl_secs.min(left as u64);
+        if let Some(bound) = &row.only {
+            let given = wanted.permissions.get_or_insert_with(|| bound.clone());
+            if let Some(more) = given.iter().find(|p| !bound.contains(p)) {
+                return Err(Refusal::field("/permissions", format!("the token that asks may not {}", more.as_str())));
+            }
+        }
         let Some(bound) = row.cidr.as_deref().and_then(|c| c.parse::<Network>().ok()) else { return Ok(()) };
         let narrower = match &wanted.cidr {
             None => Some(bound),
@@ -143,6 +153,15 @@ impl Access {
         if let Some(cidr) = &wanted.cidr {
             cidr.parse::<Network>().map_err(|e| Refusal::field("/cidr", e))?;
         }
+        if let Some(only) = &wanted.permissions {
+            if only.is_empty() {
+                return Err(Refusal::field("/permissions", "name at least one permission, or leave them out"));
+            }
+            if let Some(more) = only.iter().find(|p| !wanted.preset.grants(**p)) {
+                let why = format!("{} is not a permission of {}", more.as_str(), wanted.preset.as_str());
+                return Err(Refusal::field("/permissions", why));
+            }
+        }
         let now = clock::now();
         let secret = format!("{}{}", secret::TOKEN_PREFIX, secret::make());
         let (hash, by) = (&secret::hash(&secret), &by);
@@ -162,10 +181,12 @@ impl Access {
                     expires_at: now.plus_ms((wanted.ttl_secs * 1000) as i64),
                     used_at: None,
                     cidr: wanted.cidr.clone(),
+                    only: wanted.permissions.clone(),
+                    is_grave: wanted.is_grave,
                     is_owner_barred: owner.disabled_at.is_some(),
                 };
                 store::insert_token(&mut tx, &row, hash).await?;
-                tx.audit(Entry::done(by, "token.create", format!("{} ({})", row.name, row.preset.as_str())));
+                tx.audit(Entry::done(by, "token.create", bounds(&row)));
                 Ok::<_, AccessError>(tx.done(row))
             })
             .await?;
@@ -181,6 +202,9 @@ impl Access {
                 let row = store::token_by_id(&mut tx, id).await?;
                 let row = row.filter(|r| r.user == identity.user || caller.may(Permission::ManageUsers));
                 let row = row.ok_or_else(|| AccessError::from(Refusal::not_found("API token", id)))?;
+                if row.user != identity.user {
+                    caller.grave(now)?;
+                }
                 store::revoke_token(&mut tx, id, now).await?;
                 tx.audit(Entry::done(by, "token.revoke", format!("{} of {}", row.name, row.owner)).because(reason));
                 Ok::<_, AccessError>(tx.done(()))
@@ -188,6 +212,17 @@ impl Access {
             .await?;
         Ok(())
     }
+}
+
+/// What the audit says of a new token.
+fn bounds(row: &TokenRow) -> String {
+    let mut text = format!("{} ({}", row.name, row.preset.as_str());
+    if let Some(only) = &row.only {
+        text.push_str(": ");
+        text.push_str(&only.iter().map(|p| p.as_str()).collect::<Vec<_>>().join(" "));
+    }
+    text.push_str(if row.is_grave { ", grave)" } else { ")" });
+    text
 }
 
 fn shown(row: &TokenRow) -> ApiToken {
@@ -200,5 +235,7 @@ fn shown(row: &TokenRow) -> ApiToken {
         expires_at: row.expires_at,
         last_used_at: row.used_at,
         cidr: row.cidr.clone(),
+        permissions: row.only.clone(),
+        is_grave: row.is_grave,
     }
 }

@@ -52,6 +52,7 @@ impl Access {
             created_at: clock::now(),
             disabled_at: None,
             signed_in_at: None,
+            has_second_factor: false,
         })
     }
 
@@ -147,7 +148,7 @@ impl Access {
         Ok(())
     }
 
-    async fn find(&self, which: &str) -> Answer<UserRow> {
+    pub(super) async fn find(&self, which: &str) -> Answer<UserRow> {
         let row = match UserId::parse(which) {
             Ok(id) => {
                 self.db
@@ -175,5 +176,6 @@ fn shown(row: &UserRow) -> User {
         is_disabled: row.disabled_at.is_some(),
         created_at: row.created_at,
         last_sign_in_at: row.signed_in_at,
+        has_second_factor: row.has_second_factor,
     }
 }

@@ -9,6 +9,7 @@ use axum::{
 use lampas_shared::{
     access::{Login, Permission, Preset},
     id::{TokenId, UserId},
+    time::UnixMs,
 };
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -48,6 +49,8 @@ pub struct Identity {
     pub login: Login,
     /// What may be done: the user's preset, for a token at most the token's.
     pub preset: Preset,
+    /// Only these permissions of the preset; absent: all of them.
+    pub only: Option<Vec<Permission>>,
     /// By what.
     pub by: Credential,
 }
@@ -62,7 +65,11 @@ pub enum Credential {
         /// What `X-CSRF-Token` must be.
         csrf: String,
         /// When it ends at the latest.
-        expires_at: lampas_shared::time::UnixMs,
+        expires_at: UnixMs,
+        /// When password and code were last entered in it.
+        proven_at: UnixMs,
+        /// Whether a second factor must be set up in it before anything else.
+        must_enrol: bool,
     },
     /// An API token.
     Token {
@@ -70,10 +77,39 @@ pub enum Credential {
         id: TokenId,
         /// Its name.
         name: String,
+        /// Whether grave calls may be made with it.
+        is_grave: bool,
     },
 }
 
+/// For how long a session stays proven: long enough for a task, short enough for a desk that is left.
+const PROVEN_MS: i64 = 10 * 60_000;
+
+impl Identity {
+    /// Returns whether it has a permission.
+    pub fn grants(&self, permission: Permission) -> bool {
+        self.preset.grants(permission) && self.only.as_ref().is_none_or(|only| only.contains(&permission))
+    }
+}
+
 impl Caller {
+    /// Refuses a grave call, unless its caller was there within the last ten minutes, or holds a token that was made for
+    /// such calls.
+    pub fn grave(&self, now: UnixMs) -> Result<(), Refusal> {
+        match &self.identity()?.by {
+            Credential::Session { proven_at, .. } if now.since(*proven_at) < PROVEN_MS => Ok(()),
+            Credential::Session { .. } => Err(Refusal::new(
+                "reauthentication.needed",
+                "this is grave: show once more that it is you, with password and code",
+            )),
+            Credential::Token { is_grave: true, .. } => Ok(()),
+            Credential::Token { name, .. } => Err(Refusal::new(
+                "reauthentication.needed",
+                format!("this is grave, and the API token {name} was made without the right to it"),
+            )),
+        }
+    }
+
     /// Returns who it is, as the audit writes it.
     pub fn principal(&self) -> String {
         match &self.identity {
@@ -90,7 +126,7 @@ impl Caller {
 
     /// Returns whether it has a permission.
     pub fn may(&self, permission: Permission) -> bool {
-        self.identity.as_ref().is_some_and(|i| i.preset.grants(permission))
+        self.identity.as_ref().is_some_and(|i| i.grants(permission))
     }
 
     /// Returns the identity of a call that needs one.
@@ -168,8 +204,16 @@ async fn admit(
             return Err(Refusal::new("csrf", "send the session's csrf_token as X-CSRF-Token"));
         }
     }
+    if matches!(&identity.by, Credential::Session { must_enrol: true, .. }) && !rule.is_for_enrolling {
+        let why = "the fleet asks for a second factor: set one up, in the dashboard under your account";
+        return Err(Refusal::new("second_factor.required", why));
+    }
+    if identity.grants(permission) {
+        return if rule.is_grave { caller.grave(now) } else { Ok(()) };
+    }
     if identity.preset.grants(permission) {
-        return Ok(());
+        let why = format!("{} was made without the permission {}", caller.principal(), permission.as_str());
+        return Err(Refusal::new("forbidden", why));
     }
     let need = if Preset::Operator.grants(permission) { "operator" } else { "administrator" };
     Err(Refusal::new("forbidden", format!("{} is {}, this needs {need}", caller.principal(), identity.preset.as_str())))

@@ -51,6 +51,10 @@ pub(crate) struct Rule {
     pub summary: &'static str,
     /// Whether it may take longer than other calls: streams, long polls.
     pub is_long: bool,
+    /// Whether its caller must have been there within the last minutes.
+    pub is_grave: bool,
+    /// Whether it is answered in a session that has to set up a second factor first.
+    pub is_for_enrolling: bool,
 }
 
 type Schemas = BTreeMap<String, RefOr<Schema>>;
@@ -112,7 +116,7 @@ impl Call {
         route: MethodRouter<App>,
     ) -> Self {
         Self {
-            rule: Rule { method, path, access, act, summary, is_long: false },
+            rule: Rule { method, path, access, act, summary, is_long: false, is_grave: false, is_for_enrolling: false },
             route,
             query: Vec::new(),
             body: None,
@@ -125,6 +129,18 @@ impl Call {
     /// Lifts the time limit: the call streams or waits.
     pub(crate) fn long(mut self) -> Self {
         self.rule.is_long = true;
+        self
+    }
+
+    /// Asks for a proof of who sits there (see [`guard::Caller::grave`]).
+    pub(crate) fn grave(mut self) -> Self {
+        self.rule.is_grave = true;
+        self
+    }
+
+    /// Answers also who has to set up a second factor first.
+    pub(crate) fn for_enrolling(mut self) -> Self {
+        self.rule.is_for_enrolling = true;
         self
     }
 

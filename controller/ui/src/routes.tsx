@@ -43,6 +43,8 @@ const signIn = createRoute({
   component: lazyRouteComponent(() => import('@/features/access/SignInPage')),
 });
 
+const secondFactor = createRoute({ getParentRoute: () => rootRoute, path: '/second-factor', component: lazyRouteComponent(() => import('@/features/access/FactorPage')) });
+
 /** Everything behind the sign-in. */
 const app = createRoute({
   getParentRoute: () => rootRoute,
@@ -51,7 +53,8 @@ const app = createRoute({
   errorComponent: PageError,
   beforeLoad: async ({ context, location }) => {
     try {
-      await context.client.query({ ...sessionQuery, staleTime: 'static' });
+      const session = await context.client.query({ ...sessionQuery, staleTime: 'static' });
+      if (session.must_enrol) throw redirect({ to: '/second-factor' });
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
       rememberKnown(false);
@@ -190,7 +193,7 @@ const tokens = createRoute({
   component: lazyRouteComponent(() => import('@/features/access/TokensPage')),
 });
 
-const users = createRoute({ getParentRoute: () => app, path: '/users', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/access/UsersPage')), beforeLoad: needs('manage_users') });
+const users = createRoute({ getParentRoute: () => app, path: '/users', validateSearch: (search: Search) => texts(search, 'show', 'user', 'after'), component: lazyRouteComponent(() => import('@/features/access/UsersPage')), beforeLoad: needs('manage_users') });
 
 const account = createRoute({ getParentRoute: () => app, path: '/account', component: lazyRouteComponent(() => import('@/features/access/AccountPage')) });
 
@@ -217,6 +220,7 @@ const nothing = createRoute({ getParentRoute: () => app, path: '$', component: N
 const tree = rootRoute.addChildren([
   setup,
   signIn,
+  secondFactor,
   app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
 ]);
 

@@ -32,7 +32,8 @@ pub struct SetupRequest {
     pub fleet_name: String,
 }
 
-/// `POST /api/v1/session`, open: signs in.
+/// `POST /api/v1/session`, open: signs in. Whoever has a second factor is told so (`second_factor.needed`) once the password
+/// is right, and sends both again with a code.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignInRequest {
@@ -40,6 +41,72 @@ pub struct SignInRequest {
     pub login: String,
     /// The password.
     pub password: String,
+    /// The code that the authenticator shows, or a recovery code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// `POST /api/v1/session/proof`: shows once more who sits there. Grave calls want this within the last ten minutes
+/// (`reauthentication.needed`).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionProof {
+    /// The password.
+    pub password: String,
+    /// The code of the second factor, for who has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// `GET /api/v1/session/second-factor`: one's own second factor.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecondFactor {
+    /// Since when it is asked for at sign-in; absent without one.
+    pub since: Option<UnixMs>,
+    /// How many recovery codes are left.
+    pub recovery_codes_left: u32,
+    /// Whether the fleet requires one of this preset.
+    pub is_required: bool,
+}
+
+/// `POST /api/v1/session/second-factor`: makes the secret of a new second factor, which counts once a code confirmed it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecondFactorBegin {
+    /// The password.
+    pub password: String,
+}
+
+/// The answer: the only time that the secret is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecondFactorSecret {
+    /// The secret in base32, to be typed.
+    pub secret: String,
+    /// The same for a QR code: `otpauth://totp/…` (SHA-1, 6 digits, 30 s).
+    pub uri: String,
+}
+
+/// `PUT /api/v1/session/second-factor`: proves that the authenticator has the secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecondFactorConfirm {
+    /// The code that it shows.
+    pub code: String,
+}
+
+/// Codes that each serve once instead of the authenticator: the only time that they are shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RecoveryCodes {
+    /// The codes.
+    pub codes: Vec<String>,
+}
+
+/// `GET` and `PUT /api/v1/sign-in-rules`: what the fleet asks of everybody at sign-in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignInRules {
+    /// Presets whose users need a second factor: who has none sets it up at the next sign-in, before anything else.
+    pub second_factor_for: Vec<Preset>,
 }
 
 /// `GET /api/v1/session` (401 when not signed in) and the answer to signing in.
@@ -57,6 +124,10 @@ pub struct Session {
     pub csrf_token: String,
     /// When the session ends at the latest.
     pub expires_at: UnixMs,
+    /// Whether a code is asked for at sign-in.
+    pub has_second_factor: bool,
+    /// Whether a second factor must be set up before anything else is answered.
+    pub must_enrol: bool,
     /// What the fleet is called.
     pub fleet_name: String,
     /// The controller's version.
@@ -88,6 +159,8 @@ pub struct User {
     pub created_at: UnixMs,
     /// The last sign-in.
     pub last_sign_in_at: Option<UnixMs>,
+    /// Whether a code is asked for at sign-in.
+    pub has_second_factor: bool,
 }
 
 /// `POST /api/v1/users`.
@@ -136,6 +209,10 @@ pub struct ApiToken {
     pub last_used_at: Option<UnixMs>,
     /// The network that it may be used from (CIDR); any when absent.
     pub cidr: Option<String>,
+    /// Only these permissions; absent: all of the preset.
+    pub permissions: Option<Vec<Permission>>,
+    /// Whether grave calls (users, tokens of others) may be made with it.
+    pub is_grave: bool,
 }
 
 /// `POST /api/v1/tokens`.
@@ -151,6 +228,12 @@ pub struct ApiTokenCreate {
     /// The network that it may be used from (CIDR).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cidr: Option<String>,
+    /// Only these permissions, each within the preset; left out: all of the preset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<Permission>>,
+    /// Whether grave calls may be made with it; to give this right is grave itself.
+    #[serde(default)]
+    pub is_grave: bool,
 }
 
 /// The answer to making an API token: the only time that the secret is shown.
@@ -162,11 +245,14 @@ pub struct ApiTokenCreated {
     pub secret: String,
 }
 
-/// A row of `GET /api/v1/sessions`: one's own open sessions; `DELETE /api/v1/sessions/{id}` ends one.
+/// A row of `GET /api/v1/sessions`: one's own open sessions, with `?all=true` and the permission everybody's;
+/// `DELETE /api/v1/sessions/{id}` ends one, `DELETE /api/v1/users/{user}/sessions` all of a user.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OpenSession {
     /// The session's id; not its secret.
     pub id: TokenId,
+    /// Whose it is.
+    pub login: Login,
     /// When it was opened.
     pub created_at: UnixMs,
     /// When it was last used, to the minute.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use lampas_shared::access::{Login, Preset};
+use lampas_shared::access::{Login, Permission, Preset};
 
 use super::{ListArgs, Sure, duration_secs};
 
@@ -21,6 +21,9 @@ pub(crate) struct SetupArgs {
     /// What the fleet is called
     #[arg(long, default_value = "")]
     pub(crate) fleet: String,
+    /// Let the stored token make grave calls (users, tokens of others), which otherwise ask for the password each time
+    #[arg(long)]
+    pub(crate) grave: bool,
 }
 
 #[derive(Debug, Args)]
@@ -28,9 +31,15 @@ pub(crate) struct LoginArgs {
     /// The user's name
     #[arg(long, default_value = "admin")]
     pub(crate) login: String,
-    /// A file with the password, or `-` for standard input
+    /// A file with the password, or `-` for standard input; asked for on a terminal without it
     #[arg(long)]
-    pub(crate) password_file: PathBuf,
+    pub(crate) password_file: Option<PathBuf>,
+    /// A file with the code of the second factor, or a recovery code; asked for on a terminal without it
+    #[arg(long)]
+    pub(crate) code_file: Option<PathBuf>,
+    /// Let the stored token make grave calls (users, tokens of others), which otherwise ask for the password each time
+    #[arg(long)]
+    pub(crate) grave: bool,
     /// How long the stored token lives: 30d, 12h, 15m
     #[arg(long, default_value = "30d", value_parser = duration_secs)]
     pub(crate) ttl: u64,
@@ -63,7 +72,7 @@ pub(crate) enum JobCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum UserCommand {
     /// List users
     List,
@@ -92,6 +101,33 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         password_file: Option<PathBuf>,
     },
+    /// Take the second factor off a user who lost it; ends the user's sessions
+    SecondFactorOff {
+        /// The name
+        login: Login,
+        #[command(flatten)]
+        sure: Sure,
+    },
+    /// Show or say whose users need a second factor
+    Rules {
+        /// For users of this preset; repeat it. `none` for nobody
+        #[arg(long = "second-factor-for")]
+        second_factor_for: Vec<String>,
+    },
+    /// Open sessions of everybody, or of one user
+    Sessions {
+        /// Only of this user
+        login: Option<Login>,
+    },
+    /// End a session by its id, or all of a user
+    EndSession {
+        /// The session's id
+        #[arg(required_unless_present = "user")]
+        id: Option<String>,
+        /// All sessions of this user
+        #[arg(long, conflicts_with = "id")]
+        user: Option<Login>,
+    },
     /// Remove a user
     Remove {
         /// The name
@@ -101,7 +137,7 @@ pub(crate) enum UserCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ApiTokenCommand {
     /// List tokens
     List {
@@ -122,6 +158,12 @@ pub(crate) enum ApiTokenCommand {
         /// Only from this network
         #[arg(long)]
         cidr: Option<String>,
+        /// Only this permission of the preset; repeat it: view, change, run, manage_nodes …
+        #[arg(long = "only")]
+        only: Vec<Permission>,
+        /// Let it make grave calls: users, tokens of others
+        #[arg(long)]
+        grave: bool,
         /// Print the secret alone, for scripts
         #[arg(long)]
         quiet: bool,

@@ -1,7 +1,7 @@
 //! Users and API tokens.
 
-use lampas_api::{ApiToken, ApiTokenCreate, ApiTokenCreated, User, UserCreate, UserUpdate};
-use lampas_shared::access::Login;
+use lampas_api::{ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, SignInRules, User, UserCreate, UserUpdate};
+use lampas_shared::access::{Login, Preset};
 use reqwest::Method;
 
 use super::{CommandError, Context, confirm};
@@ -27,6 +27,30 @@ pub(super) async fn user(context: &Context, command: UserCommand) -> Result<u8, 
             let request = UserUpdate { preset, is_disabled: disabled, password };
             vec![client.send_json(Method::PATCH, &format!("/users/{id}"), &request).await?]
         }
+        UserCommand::SecondFactorOff { login, sure } => {
+            let id = find(context, &login).await?.id;
+            confirm(&sure, &format!("take the second factor off {login}, and end the user's sessions?"))?;
+            client.act(Method::DELETE, &format!("/users/{id}/second-factor")).await?;
+            output::note(format!("{login} signs in with the password alone, until a second factor is set up again"));
+            return Ok(0);
+        }
+        UserCommand::Rules { second_factor_for } => return rules(context, &second_factor_for).await,
+        UserCommand::Sessions { login } => return sessions(context, login.as_ref()).await,
+        UserCommand::EndSession { id, user } => {
+            match (id, user) {
+                (_, Some(login)) => {
+                    let id = find(context, &login).await?.id;
+                    client.act(Method::DELETE, &format!("/users/{id}/sessions")).await?;
+                    output::note(format!("all sessions of {login} are over"));
+                }
+                (Some(id), None) => {
+                    client.act(Method::DELETE, &format!("/sessions/{}", encode(&id))).await?;
+                    output::note("the session is over");
+                }
+                (None, None) => return Err(CommandError::Usage("name a session, or a user with --user".into())),
+            }
+            return Ok(0);
+        }
         UserCommand::Remove { login, sure } => {
             let id = find(context, &login).await?.id;
             confirm(&sure, &format!("remove the user {login} with all sessions and tokens?"))?;
@@ -41,9 +65,51 @@ pub(super) async fn user(context: &Context, command: UserCommand) -> Result<u8, 
     }
     let row = |u: &User| {
         let state = if u.is_disabled { "disabled" } else { "" };
-        vec![u.login.to_string(), u.preset.as_str().into(), ago(u.last_sign_in_at, now()), state.into()]
+        let second = if u.has_second_factor { "yes" } else { "no" };
+        vec![u.login.to_string(), u.preset.as_str().into(), second.into(), ago(u.last_sign_in_at, now()), state.into()]
     };
-    output::table(&["USER", "PRESET", "LAST SIGN-IN", ""], shown.iter().map(row).collect());
+    output::table(&["USER", "PRESET", "SECOND FACTOR", "LAST SIGN-IN", ""], shown.iter().map(row).collect());
+    Ok(0)
+}
+
+/// Shows or sets what the fleet asks at sign-in.
+async fn rules(context: &Context, wanted: &[String]) -> Result<u8, CommandError> {
+    let rules: SignInRules = if wanted.is_empty() {
+        context.client.get("/sign-in-rules", &[]).await?
+    } else {
+        let presets = wanted.iter().filter(|w| *w != "none").map(|w| w.parse::<Preset>());
+        let request = SignInRules { second_factor_for: presets.collect::<Result<_, _>>()? };
+        context.client.send_json(Method::PUT, "/sign-in-rules", &request).await?
+    };
+    if context.is_json() {
+        output::json(&rules);
+    } else {
+        let words: Vec<&str> = rules.second_factor_for.iter().map(|p| p.as_str()).collect();
+        let whom = if words.is_empty() { "nobody".to_owned() } else { words.join(", ") };
+        output::line(format!("a second factor is needed by: {whom}"));
+    }
+    Ok(0)
+}
+
+/// Lists open sessions.
+async fn sessions(context: &Context, login: Option<&Login>) -> Result<u8, CommandError> {
+    let query = [("all", login.is_none().then_some("true")), ("user", login.map(Login::as_str))];
+    let page = context.client.pages::<OpenSession>("/sessions", &query, None).await?;
+    if context.is_json() {
+        output::json(&page);
+        return Ok(0);
+    }
+    let row = |s: &OpenSession| {
+        vec![
+            s.login.to_string(),
+            s.from.clone(),
+            ago(Some(s.created_at), now()),
+            ago(Some(s.seen_at), now()),
+            s.agent.clone(),
+            s.id.to_string(),
+        ]
+    };
+    output::table(&["USER", "FROM", "OPENED", "SEEN", "BROWSER", "ID"], page.items.iter().map(row).collect());
     Ok(0)
 }
 
@@ -68,7 +134,7 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
                 vec![
                     t.name.clone(),
                     t.owner.to_string(),
-                    t.preset.as_str().into(),
+                    may(t),
                     cidr,
                     ago(t.last_used_at, now()),
                     ago(Some(t.expires_at), now()),
@@ -76,12 +142,13 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
                 ]
             };
             output::table(
-                &["TOKEN", "OWNER", "PRESET", "FROM", "USED", "ENDS", "ID"],
+                &["TOKEN", "OWNER", "MAY", "FROM", "USED", "ENDS", "ID"],
                 page.items.iter().map(row).collect(),
             );
         }
-        ApiTokenCommand::Create { name, preset, ttl, cidr, quiet } => {
-            let request = ApiTokenCreate { name, preset, ttl_secs: ttl, cidr };
+        ApiTokenCommand::Create { name, preset, ttl, cidr, only, grave, quiet } => {
+            let permissions = Some(only).filter(|o| !o.is_empty());
+            let request = ApiTokenCreate { name, preset, ttl_secs: ttl, cidr, permissions, is_grave: grave };
             let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
             if context.is_json() {
                 output::json(&created);
@@ -100,4 +167,16 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
         }
     }
     Ok(0)
+}
+
+/// What a token may at most, in a few words.
+fn may(token: &ApiToken) -> String {
+    let mut text = match &token.permissions {
+        None => token.preset.as_str().to_owned(),
+        Some(only) => only.iter().map(|p| p.as_str()).collect::<Vec<_>>().join(" "),
+    };
+    if token.is_grave {
+        text.push_str(", grave");
+    }
+    text
 }

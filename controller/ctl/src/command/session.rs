@@ -2,13 +2,14 @@
 
 use lampas_api::{ApiTokenCreate, ApiTokenCreated, Session, SetupRequest, SignInRequest};
 use reqwest::Method;
+use std::io::IsTerminal as _;
 
 use super::{CommandError, Context};
 use crate::{
     cli::{LoginArgs, SetupArgs},
     client::encode,
     output,
-    profile::{Profile, Stored, read_secret},
+    profile::{Profile, Stored, ask, read_secret},
 };
 
 /// Makes the first administrator, signed in afterwards.
@@ -18,14 +19,57 @@ pub(super) async fn setup(context: &Context, profile: &Profile, args: SetupArgs)
     let password = read_secret(&args.password_file)?;
     let request = SetupRequest { token, login: args.login, password, fleet_name: args.fleet };
     let (cookie, session): (String, Session) = context.client.sign_in("/setup", &request).await?;
-    store(context, profile, &cookie, &session, 30 * 86_400).await
+    store(context, profile, &cookie, &session, 30 * 86_400, args.grave).await
 }
 
 /// Signs in and stores an API token.
 pub(super) async fn login(context: &Context, profile: &Profile, args: LoginArgs) -> Result<u8, CommandError> {
-    let request = SignInRequest { login: args.login, password: read_secret(&args.password_file)? };
+    let password = match &args.password_file {
+        Some(file) => read_secret(file)?,
+        None => ask("Password: ")?,
+    };
+    let code = args.code_file.as_deref().map(read_secret).transpose()?;
+    let mut request = SignInRequest { login: args.login, password, code };
+    let (cookie, session): (String, Session) = match context.client.sign_in("/session", &request).await {
+        Err(error) if error.code() == "second_factor.needed" && std::io::stdin().is_terminal() => {
+            request.code = Some(ask("Code of your authenticator, or a recovery code: ")?);
+            context.client.sign_in("/session", &request).await?
+        }
+        Err(error) if error.code() == "second_factor.needed" => {
+            let why = "a code is needed too: give --code-file FILE, or sign in on a terminal";
+            return Err(CommandError::Usage(why.into()));
+        }
+        other => other?,
+    };
+    store(context, profile, &cookie, &session, args.ttl, args.grave).await
+}
+
+/// Runs a command; when what it does is grave and there is a terminal, asks who sits there and runs it again in a
+/// session of its own, which ends with it.
+pub(super) async fn proven(
+    context: &Context,
+    run: impl AsyncFn(&Context) -> Result<u8, CommandError>,
+) -> Result<u8, CommandError> {
+    let refused = match run(context).await {
+        Err(CommandError::Call(error)) if error.code() == "reauthentication.needed" => error,
+        done => return done,
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(refused.into());
+    }
+    let held: Session = context.client.get("/session", &[]).await?;
+    output::note(format!("this is grave: sign in once more as {}", held.login));
+    let mut request = SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None };
+    if held.has_second_factor {
+        request.code = Some(ask("Code of your authenticator, or a recovery code: ")?);
+    }
     let (cookie, session): (String, Session) = context.client.sign_in("/session", &request).await?;
-    store(context, profile, &cookie, &session, args.ttl).await
+    let client = context.client.with_session(&cookie, &session.csrf_token);
+    let own = Context { client, output: context.output };
+    let done = run(&own).await;
+    // The session ends by itself too; what the command did matters more.
+    let _ = own.client.act(Method::DELETE, "/session").await;
+    done
 }
 
 async fn store(
@@ -34,11 +78,12 @@ async fn store(
     cookie: &str,
     session: &Session,
     ttl_secs: u64,
+    is_grave: bool,
 ) -> Result<u8, CommandError> {
     let client = context.client.with_session(cookie, &session.csrf_token);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name: String = format!("lampasctl on {}", host.trim()).chars().take(64).collect();
-    let request = ApiTokenCreate { name, preset: session.preset, ttl_secs, cidr: None };
+    let request = ApiTokenCreate { name, preset: session.preset, ttl_secs, cidr: None, permissions: None, is_grave };
     let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
     client.act(Method::DELETE, "/session").await?;
     let stored = Stored {

@@ -32,13 +32,42 @@ export function setSignedOutHandler(handler: () => void): void {
   onSignedOut = handler;
 }
 
+/** What asks the user for a proof; resolves to whether there is one. */
+type Prover = () => Promise<boolean>;
+
+let prover: Prover | undefined;
+
+/** Sets what asks who sits there when a call is grave; returns how to take it away. */
+export function setProver(next: Prover): () => void {
+  prover = next;
+  return () => { prover = undefined; };
+}
+
+/** Copies of writing requests under way: a body can be sent once, and what is grave is sent again after the proof. */
+const copies = new Map<string, Request>();
+
+async function asksForProof(response: Response): Promise<boolean> {
+  if (response.status !== 403) return false;
+  const problem: unknown = await response.clone().json().catch(() => undefined);
+  return typeof problem === 'object' && problem !== null && 'code' in problem && problem.code === 'reauthentication.needed';
+}
+
 const guard: Middleware = {
-  onRequest({ request }) {
-    if (request.method !== 'GET' && csrfToken !== '') request.headers.set('X-CSRF-Token', csrfToken);
+  onRequest({ request, id }) {
+    if (request.method === 'GET') return request;
+    if (csrfToken !== '') request.headers.set('X-CSRF-Token', csrfToken);
+    copies.set(id, request.clone());
     return request;
   },
-  onResponse({ response, schemaPath }) {
+  onError({ id }) {
+    copies.delete(id);
+  },
+  async onResponse({ response, schemaPath, id }) {
+    const copy = copies.get(id);
+    copies.delete(id);
+    if (copy !== undefined && prover !== undefined && (await asksForProof(response)) && (await prover())) return fetchOrEarly(copy);
     if (response.status === 401 && !schemaPath.endsWith('/session') && !schemaPath.endsWith('/setup')) onSignedOut();
+    return undefined;
   },
 };
 

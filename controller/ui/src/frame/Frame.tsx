@@ -4,6 +4,7 @@ import { Drawer } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
 import { Outlet, useNavigate } from '@tanstack/react-router';
 import { useSession } from '@/api/session';
+import { ProveDialog } from '@/features/access/ProveDialog';
 import { useKeys } from '@/keys/keys';
 import { places } from '@/keys/places';
 import { follow } from '@/live/stream';
@@ -55,6 +56,7 @@ export function Frame() {
         {open === 'palette' && <Palette onClose={close} />}
         {open === 'keys' && <KeysHelp opened onClose={close} />}
       </Suspense>
+      <ProveDialog />
       <Toasts />
     </div>
   );

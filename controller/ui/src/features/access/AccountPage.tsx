@@ -1,4 +1,4 @@
-// One's own account: password, and what this browser remembers.
+// One's own account: password, second factor, sessions, and what this browser remembers.
 import { useState } from 'react';
 import { Button, PasswordInput, SegmentedControl, Switch, useMantineColorScheme } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
@@ -14,6 +14,8 @@ import { setPrefs, usePrefs } from '@/ui/prefs';
 import { Time } from '@/ui/Time';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { toast, toastFailure } from '@/ui/toast';
+import { browserOf } from './browser';
+import { FactorCard } from './FactorCard';
 
 export default function AccountPage() {
   const session = useSession();
@@ -21,13 +23,16 @@ export default function AccountPage() {
     <>
       <PageHead title="Your account" facts={`${session.login}, ${session.preset}`} />
       <div className="columns-even">
-        <PasswordCard />
+        <div className="stack">
+          <PasswordCard />
+          <FactorCard />
+        </div>
         <div className="stack">
           <BrowserCard />
           <section className="card" aria-labelledby="session">
             <div className="card-head"><h2 id="session">This session</h2></div>
             <div className="card-body">
-              <FactList items={[['Ends at the latest', <Time key="ends" at={session.expires_at} />], ['You may', session.permissions.map((permission) => permission.replace('_', ' ')).join(', ')], ['For programs', <Link key="tokens" to="/tokens">API tokens</Link>]]} />
+              <FactList items={[['Ends at the latest', <Time key="ends" at={session.expires_at} />], ['You may', session.permissions.map((permission) => permission.replaceAll('_', ' ')).join(', ')], ['For programs', <Link key="tokens" to="/tokens">API tokens</Link>]]} />
             </div>
           </section>
         </div>
@@ -70,14 +75,6 @@ function SessionsCard() {
       )}
     </section>
   );
-}
-
-/** Names browser and system of a user agent; what it doesn't know it shows as it is. */
-function browserOf(agent: string): string {
-  const browser = [['Edg/', 'Edge'], ['OPR/', 'Opera'], ['Firefox/', 'Firefox'], ['Chrome/', 'Chrome'], ['Safari/', 'Safari']].find(([mark = '']) => agent.includes(mark))?.[1];
-  const system = [['Android', 'Android'], ['iPhone', 'iPhone'], ['iPad', 'iPad'], ['Windows', 'Windows'], ['Mac OS X', 'macOS'], ['Linux', 'Linux']].find(([mark = '']) => agent.includes(mark))?.[1];
-  if (browser === undefined) return agent === '' ? 'An unknown program' : agent.slice(0, 60);
-  return system === undefined ? browser : `${browser} on ${system}`;
 }
 
 function PasswordCard() {

@@ -16,32 +16,43 @@ import { Pager } from '@/ui/Pager';
 import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { ShapeMark } from '@/ui/ShapeMark';
+import { Tabs } from '@/ui/Tabs';
 import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
 import { PRESETS, presetOf } from './presets';
+import { RulesCard } from './RulesCard';
+import { SessionsTable } from './SessionsTable';
 
 const route = getRouteApi('/app/users');
 
 export default function UsersPage() {
-  const { after } = route.useSearch();
+  const { after, show, user: of } = route.useSearch();
   const navigate = route.useNavigate();
-  const users = useQuery(usersQuery(after));
-  const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'remove'; user: User }>();
+  const tab = show === 'sessions' || show === 'rules' ? show : 'users';
+  const users = useQuery(usersQuery(tab === 'users' ? after : undefined));
+  const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'factor' | 'remove'; user: User }>();
   const close = (): void => { setDialog(undefined); };
   const columns: readonly Column<User>[] = [
     { id: 'login', head: 'User', cell: (user) => <span className="strong">{user.login}</span> },
     { id: 'preset', head: 'May', cell: (user) => <PresetSelect user={user} /> },
     { id: 'state', head: 'Sign-in', from: 'sm', grow: true, cell: (user) => (user.is_disabled ? <span className="state"><ShapeMark shape="cross" tone="red" size={10} />barred</span> : <span className="state"><ShapeMark shape="check" tone="green" size={10} />allowed</span>) },
+    { id: 'factor', head: 'Second factor', from: 'md', cell: (user) => (user.has_second_factor ? <span className="state"><ShapeMark shape="check" tone="green" size={10} />on</span> : <span className="dim">none</span>) },
     { id: 'last', head: 'Last sign-in', from: 'sm', right: true, cell: (user) => <Time at={user.last_sign_in_at} /> },
     { id: 'created', head: 'Made', from: 'md', right: true, cell: (user) => <Time at={user.created_at} /> },
-    { id: 'act', head: '', right: true, cell: (user) => <UserMenu user={user} onPassword={() => { setDialog({ kind: 'password', user }); }} onRemove={() => { setDialog({ kind: 'remove', user }); }} /> },
+    { id: 'act', head: '', right: true, cell: (user) => <UserMenu user={user} onPassword={() => { setDialog({ kind: 'password', user }); }} onFactor={() => { setDialog({ kind: 'factor', user }); }} onRemove={() => { setDialog({ kind: 'remove', user }); }} /> },
   ];
   return (
     <>
       <PageHead title="Users" facts={users.data !== undefined && plural(users.data.total ?? users.data.items.length, 'user')} actions={<Button leftSection={<Icon name="plus" />} onClick={() => { setDialog({ kind: 'new' }); }}>New user</Button>} />
+      <Tabs label="What of users" active={tab} tabs={[{ id: 'users', title: 'Users', to: { to: '/users', search: {} } }, { id: 'sessions', title: 'Open sessions', to: { to: '/users', search: { show: 'sessions' } } }, { id: 'rules', title: 'Sign-in rules', to: { to: '/users', search: { show: 'rules' } } }]} />
+      {tab === 'sessions' && <SessionsTable user={of} after={after} onGo={(search) => void navigate({ search: { show: 'sessions', ...Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined)) } })} />}
+      {tab === 'rules' && <RulesCard />}
+      {tab === 'users' && <>
       <Failure error={users.error} />
       {users.data === undefined ? users.error === null && <RowSkeletons /> : <DataTable label="Users" columns={columns} rows={users.data.items} idOf={(user) => user.id} />}
       <Pager shown={users.data?.items.length ?? 0} total={users.data?.total} noun="users" isFirst={after === undefined} next={users.data?.next} onGo={(next) => void navigate({ search: next === undefined ? {} : { after: next } })} />
+      </>}
+      {dialog?.kind === 'factor' && <TakeFactorOff user={dialog.user} onClose={close} />}
       {dialog?.kind === 'new' && <NewUser onClose={close} />}
       {dialog?.kind === 'password' && <NewPassword user={dialog.user} onClose={close} />}
       {dialog?.kind === 'remove' && <RemoveUser user={dialog.user} onClose={close} />}
@@ -65,15 +76,26 @@ function PresetSelect({ user }: { user: User }) {
   return <Select size="xs" w={150} aria-label={`Preset of ${user.login}`} data={PRESETS.map((preset) => preset.value)} value={user.preset} allowDeselect={false} onChange={(next) => { update.mutate({ preset: presetOf(next) }, { onError: toastFailure }); }} />;
 }
 
-function UserMenu({ user, onPassword, onRemove }: { user: User; onPassword: () => void; onRemove: () => void }) {
+function UserMenu({ user, onPassword, onFactor, onRemove }: { user: User; onPassword: () => void; onFactor: () => void; onRemove: () => void }) {
   const session = useSession();
   const update = useUserUpdate(user, user.is_disabled ? `${user.login} may sign in again` : `${user.login} is barred, and the sessions are over`);
   const isOwn = session.user === user.id;
+  const client = useQueryClient();
+  const end = useMutation({
+    mutationFn: () => take(api.DELETE('/api/v1/users/{user}/sessions', { params: { path: { user: user.id } } })),
+    onSuccess: async () => {
+      toast(`All sessions of ${user.login} are over`);
+      await client.invalidateQueries({ queryKey: ['users'] });
+    },
+    onError: toastFailure,
+  });
   return (
     <Menu position="bottom-end">
       <Menu.Target><button type="button" className="plain" style={{ padding: 6 }} aria-label={`What to do with ${user.login}`}><Icon name="down" /></button></Menu.Target>
       <Menu.Dropdown>
         <Menu.Item onClick={onPassword}>Set a new password …</Menu.Item>
+        <Menu.Item disabled={isOwn || !user.has_second_factor} onClick={onFactor}>Take the second factor off …</Menu.Item>
+        <Menu.Item disabled={isOwn} onClick={() => { end.mutate(); }}>End all sessions</Menu.Item>
         <Menu.Item disabled={isOwn} onClick={() => { update.mutate({ is_disabled: !user.is_disabled }, { onError: toastFailure }); }}>{user.is_disabled ? 'Allow sign-in' : 'Bar sign-in'}{isOwn && ' (that is you)'}</Menu.Item>
         <Menu.Item color="red" disabled={isOwn} onClick={onRemove}>Remove …</Menu.Item>
       </Menu.Dropdown>
@@ -130,6 +152,23 @@ function NewPassword({ user, onClose }: { user: User; onClose: () => void }) {
         <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={update.isPending}>Set the password</Button></Group>
       </form>
     </Modal>
+  );
+}
+
+function TakeFactorOff({ user, onClose }: { user: User; onClose: () => void }) {
+  const client = useQueryClient();
+  const off = useMutation({
+    mutationFn: () => take(api.DELETE('/api/v1/users/{user}/second-factor', { params: { path: { user: user.id } } })),
+    onSuccess: async () => {
+      toast(`${user.login} signs in with the password alone`);
+      onClose();
+      await client.invalidateQueries({ queryKey: ['users'] });
+    },
+  });
+  return (
+    <ConfirmByName opened onClose={onClose} title={`Take the second factor off ${user.login}`} name={user.login} verb="Take it off" onConfirm={() => { off.mutate(); }} isPending={off.isPending} error={off.error}>
+      <p>For somebody who lost the device and the recovery codes: be sure that it is they who ask. The sessions of this user end at once.</p>
+    </ConfirmByName>
   );
 }
 

@@ -1,0 +1,53 @@
+// Setting up a second factor: the password, the QR code with its first code, the recovery codes.
+import { useState } from 'react';
+import { Button, PasswordInput, TextInput } from '@mantine/core';
+import { useMutation } from '@tanstack/react-query';
+import { api, fieldProblem, take } from '@/api/client';
+import { Copy } from '@/ui/Copy';
+import { Failure, Notice } from '@/ui/Notice';
+import { QrCode } from './QrCode';
+import { RecoveryCodes } from './RecoveryCodes';
+
+export function FactorSetup({ onDone }: { onDone: () => void }) {
+  const [password, setPassword] = useState('');
+  const [code, setCode] = useState('');
+  const begin = useMutation({ mutationFn: () => take(api.POST('/api/v1/session/second-factor', { body: { password } })) });
+  const confirm = useMutation({ mutationFn: () => take(api.PUT('/api/v1/session/second-factor', { body: { code } })) });
+  if (confirm.data !== undefined) return <RecoveryCodes codes={confirm.data.codes} onDone={onDone} />;
+  if (begin.data === undefined) {
+    return (
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          begin.mutate();
+        }}
+      >
+        <PasswordInput label="Your password" autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(begin.error, 'password')} />
+        <Failure error={begin.error} />
+        <div><Button type="submit" loading={begin.isPending}>Go on</Button></div>
+      </form>
+    );
+  }
+  const { secret, uri } = begin.data;
+  return (
+    <form
+      className="stack"
+      onSubmit={(event) => {
+        event.preventDefault();
+        confirm.mutate();
+      }}
+    >
+      <p>Scan this with an authenticator app, or type the secret into it.</p>
+      <QrCode text={uri} label="QR code for an authenticator app" />
+      <div>
+        <span className="label">Secret</span>
+        <div className="row"><code className="grow factor-secret">{(secret.match(/.{1,4}/g) ?? []).join(' ')}</code><Copy text={secret} label="Copy the secret" /></div>
+      </div>
+      <TextInput label="The code that it shows" autoComplete="one-time-code" inputMode="numeric" maxLength={8} value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required error={fieldProblem(confirm.error, 'code')} />
+      {fieldProblem(confirm.error, 'code') === undefined && <Failure error={confirm.error} />}
+      <Notice>From then on sign-in asks for a code, and your other sessions end.</Notice>
+      <div><Button type="submit" loading={confirm.isPending}>Take it into use</Button></div>
+    </form>
+  );
+}
