@@ -133,6 +133,39 @@ content = "managed\n"
 }
 
 #[test]
+fn what_a_newer_change_does_to_a_node_is_not_said_of_an_older_one() -> Result<()> {
+    let controller = Controller::start()?;
+    let names = ["web-1", "web-2", "web-3"];
+    let mut nodes = Vec::new();
+    for name in names {
+        nodes.push(controller.node(name, "app")?);
+    }
+    controller.apply(HELLO)?;
+    let list = || controller.ctl_ok(&["change", "list"]).map(|l| l.out);
+    let older = || -> Result<String> {
+        let list = list()?;
+        Ok(list.lines().find(|l| l.trim_start().starts_with("1 ")).unwrap_or_default().to_owned())
+    };
+    assert!(older()?.contains("3/3"), "{}", list()?);
+    // One node's share fails; each node tells again what it has after a restart.
+    let broken = "[[script]]\nname = \"broken\"\nscope = \"node:web-2\"\ncontent = \"#!/bin/sh\\nif\\n\"\n";
+    let failed = controller.ctl_with(&["apply", "-f", "-", "--wait"], broken)?;
+    assert_eq!(failed.code, 2, "{failed:#?}");
+    assert!(older()?.contains("3/3 "), "{}", list()?);
+    for node in &mut nodes {
+        node.process().stop()?;
+        node.resume()?;
+    }
+    for name in names {
+        controller.wait_online(name);
+    }
+    assert!(older()?.contains("3/3 "), "{}", list()?);
+    controller.ctl_ok(&["change", "revert", "2", "--wait"])?;
+    assert!(older()?.contains("3/3 "), "{}", list()?);
+    Ok(())
+}
+
+#[test]
 fn a_plan_that_moved_is_refused() -> Result<()> {
     let controller = Controller::start()?;
     let node = controller.node("web-1", "app")?;

@@ -140,6 +140,15 @@ pub(super) async fn next_epoch(tx: &mut Tx) -> Result<u64, DbError> {
         .bind(epoch.to_string())
         .execute(tx.conn())
         .await?;
+    // A change that was under way goes on with the new numbers; one that was in force somewhere has nothing more to learn.
+    sqlx::query(
+        "UPDATE change_node SET epoch = ? WHERE state IN ('waiting', 'applying') AND EXISTS (SELECT 1 FROM node_config g \
+         WHERE g.node = change_node.node AND g.change_id = change_node.change_id AND g.epoch = change_node.epoch \
+         AND g.counter = change_node.counter)",
+    )
+    .bind(epoch as i64)
+    .execute(tx.conn())
+    .await?;
     sqlx::query("UPDATE node_config SET epoch = ?").bind(epoch as i64).execute(tx.conn()).await?;
     sqlx::query("UPDATE node SET state = 'offline'").execute(tx.conn()).await?;
     Ok(epoch)

@@ -166,18 +166,23 @@ pub(crate) struct Step {
     pub(crate) node: NodeId,
     /// `applying`, `converged` or `failed`.
     pub(crate) state: &'static str,
+    /// Whether the node undid what it had: that is said of the change although it was done.
+    pub(crate) is_undone: bool,
     pub(crate) took_ms: Option<u64>,
     pub(crate) fault: Option<Fault>,
 }
 
 /// Writes steps: one statement for all that are equal, so that a mass rollout stays cheap.
+///
+/// A change is moved by what is said of the generation that it gave the node, and by nothing later. Once it is done,
+/// what was in force stays so in its record: how the node stands since then is told beside the node.
 pub(crate) async fn advance(tx: &mut Tx, steps: &[Step], now: UnixMs) -> Result<(), DbError> {
-    let mut equal: BTreeMap<(ChangeId, &'static str, Option<String>), Vec<&Step>> = BTreeMap::new();
+    let mut equal: BTreeMap<(ChangeId, &'static str, bool, Option<String>), Vec<&Step>> = BTreeMap::new();
     for step in steps {
         let message = step.fault.as_ref().map(crate::db::row::to_json);
-        equal.entry((step.change, step.state, message)).or_default().push(step);
+        equal.entry((step.change, step.state, step.is_undone, message)).or_default().push(step);
     }
-    for ((change, state, message), steps) in equal {
+    for ((change, state, is_undone, message), steps) in equal {
         for chunk in steps.chunks(500) {
             let mut query = QueryBuilder::<Any>::new("UPDATE change_node SET state = ");
             query.push_bind(state).push(", message = ").push_bind(message.clone().unwrap_or_default());
@@ -191,7 +196,18 @@ pub(crate) async fn advance(tx: &mut Tx, steps: &[Step], now: UnixMs) -> Result<
                 query.push(" ELSE took_ms END");
             }
             query.push(" WHERE change_id = ").push_bind(change.to_string());
-            query.push(" AND state <> 'superseded' AND node IN ");
+            query.push(
+                " AND state <> 'superseded' AND EXISTS (SELECT 1 FROM node_config g WHERE g.node = change_node.node \
+                 AND g.change_id = change_node.change_id AND g.epoch = change_node.epoch \
+                 AND g.counter = change_node.counter)",
+            );
+            if !is_undone {
+                query.push(
+                    " AND (state <> 'converged' OR EXISTS (SELECT 1 FROM changes c \
+                     WHERE c.id = change_node.change_id AND c.state = 'rolling'))",
+                );
+            }
+            query.push(" AND node IN ");
             push_ids(&mut query, &chunk.iter().map(|s| s.node).collect::<Vec<_>>());
             query.build().persistent(false).execute(tx.conn()).await?;
         }

@@ -52,7 +52,8 @@ pub(super) async fn record(tx: &mut Tx, declined: &BTreeMap<NodeId, (&Fault, Uni
             .await?;
         let change = row.map(|r| Reader::new("node_config", &r).maybe_parse::<ChangeId>("change_id")).transpose()?;
         if let Some(change) = change.flatten() {
-            steps.push(Step { change, node: **node, state: "failed", took_ms: None, fault: Some((*fault).clone()) });
+            let fault = Some((*fault).clone());
+            steps.push(Step { change, node: **node, state: "failed", is_undone: false, took_ms: None, fault });
         }
     }
     for chunk in id_chunks(&ids) {

@@ -124,13 +124,7 @@ fn is_storable(report: &Report) -> bool {
     }
 }
 
-fn generation(
-    node: NodeId,
-    config: &mut Current,
-    report: GenerationReport,
-    outcome: &mut Outcome,
-    now: UnixMs,
-) {
+fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outcome: &mut Outcome, now: UnixMs) {
     config.reported = (report.generation, report.hash.to_string());
     if report.phase == Phase::Quarantined {
         outcome.quarantined = Some(report.generation);
@@ -186,7 +180,8 @@ fn generation(
     if let Some(change) = config.change {
         let took_ms = (word != "applying").then_some(report.took_ms);
         let fault = if word == "failed" { fault } else { None };
-        outcome.step = Some(Step { change, node, state: word, took_ms, fault });
+        let is_undone = report.phase == Phase::Quarantined;
+        outcome.step = Some(Step { change, node, state: word, is_undone, took_ms, fault });
     }
 }
 

@@ -47,6 +47,7 @@ testing::on_both!(
     node_scopes_follow_the_node,
     the_same_request_is_the_same_change,
     a_mass_of_reports_is_told_together,
+    what_was_in_force_stays_in_the_record,
 );
 
 /// Nodes that answer a plan with one action and remember being woken.
@@ -515,5 +516,47 @@ async fn a_mass_of_reports_is_told_together(db: Db) {
     assert!(
         events.iter().any(|e| e.kind == EventKind::ChangeMoved && e.details.get("state").is_some_and(|s| s == "done"))
     );
+    world.end().await;
+}
+
+async fn what_was_in_force_stays_in_the_record(db: Db) {
+    let world = World::new(db);
+    let nodes = [world.node("web-1", &["app"], true).await, world.node("web-2", &["app"], true).await];
+    let done = async |row: &ChangeRow| {
+        let (state, progress) = world.state(row).await;
+        assert_eq!((state, progress.converged, progress.failed), (ChangeState::Done, 2, 0));
+    };
+    let tell = async |node: NodeId, seq: u64, said: Report| {
+        world.ingest.submit(node, 7, vec![(seq, said)]).await.expect("stored");
+    };
+    let older = world.save(vec![put(file("role:app", "motd", "one"))]).await.expect("made");
+    let before = world.desired(nodes[0]).await;
+    for node in nodes {
+        world.land(node, 7, 1, ResourceState::Converged).await;
+    }
+    done(&older).await;
+    // What happens to the node's files afterwards is said of the node.
+    for (seq, said) in [(4, ResourceState::Failed), (5, ResourceState::Applying), (6, ResourceState::Blocked)] {
+        tell(nodes[0], seq, report(&before, Phase::Applied, said)).await;
+        done(&older).await;
+    }
+    // A newer generation fails: that is said of its own change, and so is what is told of it late or again.
+    let newer = world.save(vec![put(file("role:app", "motd", "two"))]).await.expect("made");
+    world.land(nodes[0], 7, 20, ResourceState::Failed).await;
+    world.land(nodes[1], 7, 20, ResourceState::Converged).await;
+    for (seq, phase) in [(30, Phase::Received), (31, Phase::Applied), (32, Phase::Quarantined)] {
+        tell(nodes[0], seq, report(&before, phase, ResourceState::Failed)).await;
+    }
+    done(&older).await;
+    let (state, progress) = world.state(&newer).await;
+    assert_eq!((state, progress.converged, progress.failed), (ChangeState::Done, 1, 1));
+    // Another attempt may still end well, and a node that undoes what it had says so.
+    let desired = world.desired(nodes[0]).await;
+    tell(nodes[0], 40, report(&desired, Phase::Applied, ResourceState::Converged)).await;
+    done(&newer).await;
+    tell(nodes[0], 41, report(&desired, Phase::Quarantined, ResourceState::Failed)).await;
+    let (_, progress) = world.state(&newer).await;
+    assert_eq!((progress.converged, progress.failed), (1, 1));
+    done(&older).await;
     world.end().await;
 }
