@@ -255,6 +255,71 @@ fn a_canary_that_fails_stops_the_rest() -> Result<()> {
 }
 
 #[test]
+fn a_rehearsal_tells_what_would_change_and_changes_nothing() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIP: only root can rehearse; nothing was tested");
+        return Ok(());
+    }
+    let controller = Controller::start()?;
+    let node = controller.node("web-1", "app")?;
+    for (path, text) in
+        [("/etc/motd", "hello\n"), ("/srv/gone", "old\n"), ("/srv/same", "same\n"), ("/srv/secret", "key\n")]
+    {
+        node.write(path, text)?;
+    }
+    let secret = node.root().join("srv/secret");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let root = node.root().display().to_string();
+    let code = format!(
+        "cd {root}; echo changed >> etc/motd; rm srv/gone; touch srv/same; echo more >> srv/secret; echo new > srv/new; \
+         ls /sys/class/net | tr '\\n' ' '; cat /proc/net/route | wc -l; mount -t tmpfs x /mnt 2>/dev/null && echo mounted; \
+         kill -0 {} 2>/dev/null && echo reached; exit 3",
+        std::process::id()
+    );
+    let ran = controller.ctl(&["run", "--rehearse", "--on", "role:app", "--", "/bin/sh", "-c", &code])?;
+    assert_eq!(ran.code, 2, "its exit status is told: {ran:#?}");
+    let said = |text: &str| assert!(ran.out.contains(text), "{text}: {ran:#?}");
+    said("exit status 3");
+    said("would change these 4 files:");
+    said(&format!("  ~ {root}/etc/motd"));
+    said("      +changed");
+    said(&format!("  - {root}/srv/gone"));
+    said(&format!("  + {root}/srv/new"));
+    said(&format!("  ~ {root}/srv/secret (not world-readable"));
+    assert!(!ran.out.contains("more\n") && !ran.out.contains("srv/same"), "{ran:#?}");
+    assert!(!ran.out.contains("mounted") && !ran.out.contains("reached") && !ran.out.contains("eth"), "{ran:#?}");
+    assert_eq!(node.read("/etc/motd")?, "hello\n");
+    assert!(node.exists("/srv/gone") && !node.exists("/srv/new"));
+    Ok(())
+}
+
+#[test]
+fn two_operators_and_a_viewer_see_what_they_may() -> Result<()> {
+    let controller = Controller::start()?;
+    let _nodes = [controller.node("web-1", "app")?, controller.node("web-2", "app")?];
+    let first = detach(&controller, &["--on", "role:app", "--", "/bin/sh", "-c", "sleep 1; echo one"])?;
+    let second = detach(&controller, &["--on", "role:app", "--", "echo", "two"])?;
+    wait_state(&controller, &second, "succeeded");
+    wait_state(&controller, &first, "succeeded");
+    for (number, text) in [(&first, "one"), (&second, "two")] {
+        let out = controller.ctl_ok(&["run", "output", number])?.out;
+        assert!(out.lines().count() == 2 && out.lines().all(|l| l.ends_with(text)), "{out}");
+    }
+    let made = controller.json(&["api-token", "create", "looks", "--preset", "viewer"])?;
+    let token = made["token"].as_str().or(made["secret"].as_str()).context("a token")?.to_owned();
+    let status = |method: &str, path: &str, body: &[u8]| -> Result<u16> {
+        Ok(controller.send(&token, method, path, body)?.status)
+    };
+    assert_eq!(status("GET", "/api/v1/operations/1", b"")?, 200);
+    let command = br#"{"work":{"kind":"command","argv":["true"]},"on":["role:app"]}"#;
+    assert_eq!(status("POST", "/api/v1/operations", command)?, 403);
+    assert_eq!(status("POST", "/api/v1/operations/1/cancel", b"")?, 403);
+    let audit = controller.json(&["audit"])?.to_string();
+    assert!(audit.contains("operation.start") && audit.contains("refused: forbidden"), "{audit}");
+    Ok(())
+}
+
+#[test]
 fn slow_a_gigabyte_of_output_stays_within_its_room() -> Result<()> {
     let controller = Controller::start()?;
     let node = controller.node("web-1", "app")?;

@@ -32,6 +32,7 @@ async function looks(api: Api): Promise<Look[]> {
   const drift = (await api.get<{ items: { id: string }[] }>('drift?standing=true')).items[0];
   const changes = (await api.get<{ items: { number: number; state: string }[] }>('changes')).items;
   const planned = changes.find((change) => change.state === 'planned');
+  const operation = (await api.get<{ items: { number: number }[] }>('operations')).items[0];
   const done = changes.findLast((change) => change.state === 'done');
   const checked = async (page: Page): Promise<void> => {
     await expect(page.getByRole('region', { name: 'Check' })).toContainText(/It can be saved|as soon as it has a name/);
@@ -69,6 +70,10 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
     { name: 'one-drift', path: `drift/${drift?.id ?? 'none'}`, ready: async (page) => { await expect(page.getByRole('article')).toBeVisible(); } },
     { name: 'runs', path: 'runs', ready: heading('Job runs') },
+    { name: 'operations', path: 'operations', ready: table('Operations') },
+    { name: 'operation', path: `operations/${operation?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('log', { name: 'Lines' })).toContainText('something'); } },
+    { name: 'operation-grouped', path: `operations/${operation?.number ?? 0}?view=grouped`, ready: async (page) => { await expect(page.getByRole('region', { name: /^Output of/ }).first()).toBeVisible(); } },
+    { name: 'new-operation', path: 'operations/new?on=role:app', ready: heading('Run on nodes') },
     { name: 'enrol', path: 'enrol', ready: async (page) => { await expect(page.getByRole('button', { name: 'Make the command' })).toBeVisible(); } },
     { name: 'tokens', path: 'tokens', ready: table('API tokens') },
     { name: 'users', path: 'users', ready: table('Users') },
@@ -86,6 +91,7 @@ async function furnish(name: string, directory: string): Promise<void> {
   await editByHand('web-2', file, '*/5 * * * *', '*/10 * * * *');
   await expect.poll(() => ctl('drift', 'list')).toContain(file);
   expect(await readOn('web-1', file)).toContain('*/5');
+  await ctl('run', '--on', 'fleet', '--', '/bin/sh', '-c', 'for i in $(seq 1 60); do printf "\\033[3%smline %s of something\\033[0m\\n" $((i % 8)) $i; done; echo a warning >&2; hostname');
 }
 
 async function plan(api: Api, name: string): Promise<void> {
