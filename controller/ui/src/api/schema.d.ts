@@ -1980,6 +1980,9 @@ export interface components {
         }) | (components["schemas"]["Sudoers"] & {
             /** @enum {string} */
             kind: "sudoers";
+        }) | (components["schemas"]["Sysctl"] & {
+            /** @enum {string} */
+            kind: "sysctl";
         });
         /** @description `GET /api/v1/changes/{id or number}`. */
         Change: components["schemas"]["ChangeSummary"] & {
@@ -2648,7 +2651,7 @@ export interface components {
          * @description The kinds of objects; also the names of the tables in a manifest.
          * @enum {string}
          */
-        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "unsupported";
+        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "sysctl" | "unsupported";
         /** @description Something that did not become an object. */
         LeftItem: {
             /** @description What. */
@@ -4195,6 +4198,18 @@ export interface components {
             /** @description The lines, as in sudoers(5); without `@include`, since what it names would be nobody's to check. */
             content: string;
         };
+        /** @description A kernel setting: a file of `/etc/sysctl.d` for the next boot, and the running kernel's value. */
+        Sysctl: {
+            /** @description Which. */
+            key: components["schemas"]["SysctlKey"];
+            /** @description The value: one line; several numbers are separated by blanks. */
+            value: string;
+        };
+        /**
+         * @description The name of a kernel setting, as in sysctl.d(5): `net.ipv4.ip_forward`, or with slashes where a part has a dot
+         *     (`net/ipv4/conf/eth0.5/forwarding`). The first separator says which.
+         */
+        SysctlKey: string;
         /** @description `GET /api/v1/nodes/{id or name}/manage`: what taking over would do, as the node says. */
         TakeOver: {
             /** @description What would be written. */
@@ -4556,6 +4571,8 @@ export type SignInRules = components['schemas']['SignInRules'];
 export type SpecCheck = components['schemas']['SpecCheck'];
 export type Strategy = components['schemas']['Strategy'];
 export type Sudoers = components['schemas']['Sudoers'];
+export type Sysctl = components['schemas']['Sysctl'];
+export type SysctlKey = components['schemas']['SysctlKey'];
 export type TakeOver = components['schemas']['TakeOver'];
 export type TakenItem = components['schemas']['TakenItem'];
 export type Target = components['schemas']['Target'];
