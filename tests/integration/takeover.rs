@@ -192,7 +192,7 @@ fn lines_of_crontabs_become_jobs_that_run_once_and_eject_gives_them_back() -> Re
     let mut node = prepared("web-9")?;
     observe(&controller, &mut node)?;
     let imported =
-        controller.ctl(&["import", "node:web-9", "cron", "crontab", "--scope", "role:app", "--as-jobs", "--wait"])?;
+        controller.ctl(&["import", "node:web-9", "cron", "crontab", "hosts:db-1", "--scope", "role:app", "--as-jobs", "--wait"])?;
     assert_eq!(imported.code, 0, "{imported:#?}");
     assert!(imported.out.contains("-0 3 * * * root /usr/local/bin/backup --all"), "the plan is shown: {imported:#?}");
     controller.ctl_ok(&["node", "manage", "web-9", "--yes"])?;
@@ -205,6 +205,7 @@ fn lines_of_crontabs_become_jobs_that_run_once_and_eject_gives_them_back() -> Re
     assert_eq!(rest, "# nightly\nMAILTO=ops\n", "no line runs the job a second time");
     assert!(node.read("/etc/cron.d/lampas-backup")?.contains(" job run "));
     assert!(!node.read("/var/spool/cron/crontabs/www-data")?.contains("date"));
+    assert_eq!(node.read("/etc/hosts")?.matches("10.0.0.5").count(), 1, "the managed line took the place of the other");
 
     controller.apply(
         "[[hosts]]\nname = \"db-2\"\nscope = \"role:app\"\naddress = \"10.0.0.6\"\nnames = [\"db-2\"]\n\
