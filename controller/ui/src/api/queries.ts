@@ -85,7 +85,7 @@ export const objectQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
 
 export const historyQuery = (filter: { from: string; to?: string | undefined; scope?: string | undefined }) =>
-  queryOptions({ queryKey: ['objects', 'history', filter], queryFn: () => take(api.GET('/api/v1/history', { params: { query: defined(filter) } })) });
+  queryOptions({ queryKey: ['objects', 'history', filter], queryFn: () => take(api.GET('/api/v1/history', { params: { query: { ...defined({ to: filter.to, scope: filter.scope }), from: filter.from } } })) });
 
 export const exportQuery = (filter: { scope?: string | undefined; kind?: string | undefined; at?: string | undefined }) =>
   queryOptions({ queryKey: ['objects', 'export', filter], queryFn: () => take(api.GET('/api/v1/export', { params: { query: defined(filter) } })) });
@@ -184,7 +184,17 @@ export const usersQuery = (after: string | undefined) =>
 export const apiTokensQuery = (all: boolean, after: string | undefined) =>
   queryOptions({ queryKey: ['tokens', all, after], queryFn: () => take(api.GET('/api/v1/tokens', { params: { query: { all, ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
 
-export const auditQuery = (filter: { principal?: string | undefined; act?: string | undefined; after?: string | undefined }) =>
+export interface AuditFilter {
+  principal?: string | undefined;
+  act?: string | undefined;
+  object?: string | undefined;
+  text?: string | undefined;
+  since?: string | undefined;
+  until?: string | undefined;
+  after?: string | undefined;
+}
+
+export const auditQuery = (filter: AuditFilter) =>
   queryOptions({
     queryKey: ['audit', filter],
     queryFn: () => take(api.GET('/api/v1/audit', { params: { query: { ...defined(filter), limit: PAGE } } })),
