@@ -10,6 +10,6 @@ export function toInput(moment: string | undefined): string {
 
 /** The moment that the field says; nothing while it is not whole. */
 export function fromInput(value: string): string | undefined {
-  const at = Date.parse(value);
-  return value === '' || Number.isNaN(at) ? undefined : new Date(at).toISOString();
+  const at = /^\d{4}-\d\d-\d\dT\d\d:\d\d/.test(value) ? Date.parse(value) : NaN;
+  return Number.isNaN(at) ? undefined : new Date(at).toISOString();
 }
