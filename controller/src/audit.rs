@@ -5,10 +5,13 @@
 //! alone, so that the chain has no forks.
 
 pub(crate) mod api;
+mod export;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use store::append;
-pub use store::{Query, list, verify};
+pub use store::{Query, list, records, verify};
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,6 +23,7 @@
 //! - **event**: a fact. **audit**: an act by a **principal** (user, API token, node, schedule).
 
 pub mod access;
+pub mod audit;
 pub mod change;
 pub mod desired;
 pub mod error;

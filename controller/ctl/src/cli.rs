@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lampas_shared::time::UnixMs;
 
-pub(crate) use access::{ApiTokenCommand, AuditArgs, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
+pub(crate) use access::{ApiTokenCommand, AuditArgs, AuditCommand, AuditFilter, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
 pub(crate) use approval::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand};
 pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand,
     RolloutCommand, RolloutOrderArgs};
@@ -146,7 +146,7 @@ pub(crate) struct ListArgs {
 }
 
 /// Confirmation of what can't be undone.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Sure {
     /// Don't ask
     #[arg(long, short)]

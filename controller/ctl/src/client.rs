@@ -173,6 +173,24 @@ impl Client {
         Ok((cookie, self.json(response).await?))
     }
 
+    /// Asks for what comes in pieces, as a file does.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        query: &[(&str, Option<&str>)],
+    ) -> Result<impl Stream<Item = Result<Vec<u8>, CallError>> + Unpin + use<>, CallError> {
+        let request = self.request(Method::GET, &with_query(path, query)).timeout(Duration::from_secs(86_400));
+        let server = self.server.clone();
+        let bytes = self.send(request).await?.bytes_stream();
+        Ok(Box::pin(bytes.map(move |piece| match piece {
+            Ok(piece) => Ok(piece.to_vec()),
+            Err(error) => {
+                let why = format!("the answer broke off: {}", Chain(&error));
+                Err(CallError::Unreachable { server: server.clone(), why })
+            }
+        })))
+    }
+
     /// Collects the pages of a list, at most `max` rows.
     pub(crate) async fn pages<T: DeserializeOwned>(
         &self,

@@ -109,8 +109,10 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Drift(command) => drift::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Run(args) => operation::run(context, *args).await,
-        Command::User(command) => access::user(context, command).await,
-        Command::ApiToken(command) => access::api_token(context, command).await,
+        Command::User(command) => session::proven(context, async |c| access::user(c, command.clone()).await).await,
+        Command::ApiToken(command) => {
+            session::proven(context, async |c| access::api_token(c, command.clone()).await).await
+        }
         Command::Audit(args) => audit::list(context, args).await,
         Command::Events(args) => audit::events(context, args).await,
         Command::Completion { .. } => Ok(0),

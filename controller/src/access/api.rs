@@ -6,9 +6,9 @@ use axum::{
     response::IntoResponse,
 };
 use lampas_api::{
-    ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, Page, PasswordChange, SessionProof, RecoveryCodes, SecondFactor,
-    SecondFactorBegin, SecondFactorConfirm, SecondFactorSecret, Session, SessionQuery, SignInRequest, SignInRules,
-    TokenQuery, User, UserCreate, UserQuery, UserUpdate,
+    ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, Page, PasswordChange, RecoveryCodes, SecondFactor,
+    SecondFactorBegin, SecondFactorConfirm, SecondFactorSecret, Session, SessionProof, SessionQuery, SignInRequest,
+    SignInRules, TokenQuery, User, UserCreate, UserQuery, UserUpdate,
 };
 use lampas_shared::{access::Permission, id::TokenId};
 
@@ -210,7 +210,11 @@ async fn confirm_second_factor(
     Ok(axum::Json(app.access.confirm_second_factor(&caller, &wanted.code).await?))
 }
 
-async fn remove_second_factor(State(app): State<App>, caller: Caller, Json(proof): Json<SessionProof>) -> Answer<StatusCode> {
+async fn remove_second_factor(
+    State(app): State<App>,
+    caller: Caller,
+    Json(proof): Json<SessionProof>,
+) -> Answer<StatusCode> {
     app.access.remove_second_factor(&caller, &proof).await?;
     Ok(StatusCode::NO_CONTENT)
 }

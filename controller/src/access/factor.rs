@@ -10,7 +10,7 @@ mod vault;
 
 use std::path::Path;
 
-use lampas_api::{SessionProof, RecoveryCodes, SecondFactor, SecondFactorSecret, SignInRules};
+use lampas_api::{RecoveryCodes, SecondFactor, SecondFactorSecret, SessionProof, SignInRules};
 use lampas_runtime::clock;
 use lampas_shared::{access::Preset, event::EventKind, id::UserId};
 use tokio::time::Instant;

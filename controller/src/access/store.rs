@@ -344,24 +344,54 @@ pub(crate) async fn tokens(
     rows.iter().map(token).collect()
 }
 
+/// Returns tokens that end before a time, soonest first: a user's, or everybody's. What was made for less than two weeks
+/// ends as it was meant to.
+pub(crate) async fn expiring_tokens(
+    tx: &mut Tx,
+    of: Option<UserId>,
+    (now, before): (UnixMs, UnixMs),
+    limit: u32,
+) -> Result<Vec<TokenRow>, DbError> {
+    const MEANT_MS: i64 = 14 * 86_400_000;
+    let sql = format!(
+        "SELECT {TOKEN} WHERE t.revoked_ms IS NULL AND u.disabled_ms IS NULL AND t.expires_ms > ? AND t.expires_ms < ? \
+         AND t.expires_ms - t.created_ms > {MEANT_MS} AND (t.user_id = ? OR ? = 1) ORDER BY t.expires_ms LIMIT ?"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(now.0)
+        .bind(before.0)
+        .bind(of.map(|id| id.to_string()).unwrap_or_default())
+        .bind(i64::from(of.is_none()))
+        .bind(i64::from(limit))
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter().map(token).collect()
+}
+
 pub(crate) async fn token_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<TokenRow>, DbError> {
     let sql = format!("SELECT {TOKEN} WHERE t.id = ? AND t.revoked_ms IS NULL");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(token).transpose()
 }
 
-/// Returns what somebody may do now who was let in before: nothing when the user is gone or barred, or the token that
-/// they used was withdrawn or is over.
-pub(crate) async fn preset_of(
+/// Returns which of these permissions somebody has now who was let in before: nothing when the user is gone or barred,
+/// or the token that they used was withdrawn or is over.
+pub(crate) async fn permitted(
     tx: &mut Tx,
-    user: UserId,
-    token: Option<TokenId>,
+    (user, token): (UserId, Option<TokenId>),
+    asked: &[Permission],
     now: UnixMs,
-) -> Result<Option<Preset>, DbError> {
+) -> Result<Option<Vec<Permission>>, DbError> {
     let Some(found) = user_by_id(tx, user).await?.filter(|u| u.disabled_at.is_none()) else { return Ok(None) };
-    let Some(token) = token else { return Ok(Some(found.preset)) };
-    let token = token_by_id(tx, token).await?.filter(|t| t.user == user && t.expires_at > now);
-    Ok(token.map(|t| t.preset.min(found.preset)))
+    let (preset, only) = match token {
+        None => (found.preset, None),
+        Some(token) => match token_by_id(tx, token).await?.filter(|t| t.user == user && t.expires_at > now) {
+            Some(token) => (token.preset.min(found.preset), token.only),
+            None => return Ok(None),
+        },
+    };
+    let has = |p: &&Permission| preset.grants(**p) && only.as_ref().is_none_or(|o| o.contains(p));
+    Ok(Some(asked.iter().filter(has).copied().collect()))
 }
 
 pub(crate) async fn insert_token(tx: &mut Tx, row: &TokenRow, hash: &str) -> Result<(), DbError> {

@@ -63,9 +63,11 @@ async fn a_second_factor_is_asked_for_once_the_password_is_right() {
     assert_eq!(operator.get("/api/v1/session/second-factor").await.1["recovery_codes_left"], 9);
 
     // The store holds neither the secret nor the codes.
-    let dump = controller.app.config.data_dir.join("store.db");
-    let bytes = std::fs::read(&dump).expect("the store");
+    let files = std::fs::read_dir(&controller.app.config.data_dir).expect("the data directory");
+    let files = files.map(|f| f.expect("an entry").path()).filter(|f| f.is_file());
+    let bytes: Vec<u8> = files.flat_map(|f| std::fs::read(f).expect("a file")).collect();
     let holds = |text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("session.recovery_code"), "the store is among them");
     assert!(!holds(&secret) && codes.iter().all(|c| !holds(c)));
     let (_, audit) = admin.get("/api/v1/audit").await;
     let audit = audit.to_string();
@@ -233,4 +235,44 @@ async fn administrators_see_and_end_the_sessions_of_everybody() {
     assert_eq!(one.get("/api/v1/session").await.0, 401);
     let (_, audit) = admin.get("/api/v1/audit?act=session.end").await;
     assert!(audit.to_string().contains("all of operator"), "{audit}");
+}
+
+#[tokio::test]
+async fn tokens_that_end_within_a_week_are_told_on_overview() {
+    let controller = Controller::start().await;
+    let admin = controller.set_up().await;
+    admin.make("operator").await;
+    let operator = controller.sign_in("operator").await;
+    for (name, days) in [("nightly", 30), ("short", 1), ("far", 90)] {
+        let wanted = json!({"name": name, "preset": "viewer", "ttl_secs": days * 86_400});
+        assert_eq!(operator.send("POST", "/api/v1/tokens", wanted).await.0, 201);
+    }
+    // 25 days later, for all that the store knows.
+    controller
+        .app
+        .db
+        .write(|mut tx| async move {
+            let ms = 25_i64 * 86_400_000;
+            sqlx::query("UPDATE api_token SET created_ms = created_ms - ?, expires_ms = expires_ms - ?")
+                .bind(ms)
+                .bind(ms)
+                .execute(tx.conn())
+                .await?;
+            Ok::<_, crate::db::DbError>(tx.done(()))
+        })
+        .await
+        .expect("written");
+    let told = |page: Value| -> Vec<String> {
+        let items = page["attention"].as_array().cloned().unwrap_or_default();
+        items.iter().filter(|i| i["kind"] == "token_expiring").map(|i| i["text"].to_string()).collect()
+    };
+    for (who, link) in [(&operator, "/tokens"), (&admin, "/tokens?show=all")] {
+        let (_, page) = who.get("/api/v1/overview").await;
+        assert!(page.to_string().contains(&format!("\"{link}\"")), "{page}");
+        let told = told(page);
+        assert!(told.len() == 1 && told[0].contains("“nightly” of operator"), "{told:?}");
+    }
+    admin.make("viewer").await;
+    let viewer = controller.sign_in("viewer").await;
+    assert!(told(viewer.get("/api/v1/overview").await.1).is_empty(), "others' are not one's own");
 }

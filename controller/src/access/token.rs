@@ -84,6 +84,20 @@ impl Access {
         Ok(rows.iter().map(shown).collect())
     }
 
+    /// Returns tokens that end within a span, soonest first: the caller's, or everybody's for who manages them.
+    pub async fn expiring_tokens(&self, caller: &Caller, span_ms: i64, limit: u32) -> Answer<Vec<ApiToken>> {
+        let of = Some(caller.identity()?.user).filter(|_| !caller.may(Permission::ManageUsers));
+        let now = clock::now();
+        let rows = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let rows = store::expiring_tokens(&mut tx, of, (now, now.plus_ms(span_ms)), limit).await?;
+                Ok::<_, DbError>(tx.done(rows))
+            })
+            .await?;
+        Ok(rows.iter().map(shown).collect())
+    }
+
     /// Makes a token for the caller.
     pub async fn create_token(&self, caller: &Caller, wanted: &ApiTokenCreate) -> Answer<ApiTokenCreated> {
         let identity = caller.identity()?;

@@ -1,7 +1,8 @@
 //! The table of the audit.
 
-use lampas_api::{AuditEntry, AuditVerification};
+use lampas_api::{AuditEntry, AuditRecord, AuditVerification};
 use lampas_runtime::clock;
+use lampas_shared::{audit::chain_hash, time::UnixMs};
 use sqlx::{Any, QueryBuilder, any::AnyRow};
 
 use super::Entry;
@@ -22,6 +23,14 @@ pub struct Query {
     pub principal: Option<String>,
     /// Of this act, or of this area (`change.`).
     pub act: Option<String>,
+    /// On what holds this text.
+    pub object: Option<String>,
+    /// Where anything that can be read holds this text.
+    pub text: Option<String>,
+    /// Not before.
+    pub since: Option<UnixMs>,
+    /// Before.
+    pub until: Option<UnixMs>,
 }
 
 struct Row {
@@ -76,24 +85,7 @@ pub async fn list(tx: &mut Tx, wanted: &Query, limit: u32) -> Result<Vec<AuditEn
     if let Some(before) = wanted.before {
         query.push(" AND a.seq < ").push_bind(before as i64);
     }
-    if let Some(principal) = &wanted.principal {
-        query.push(" AND a.principal = ").push_bind(principal.clone());
-    }
-    if let Some(act) = &wanted.act {
-        match act.strip_suffix('.') {
-            // The area's acts lie between `area.` and `area/`, the character after the dot.
-            Some(area) => {
-                query
-                    .push(" AND a.act >= ")
-                    .push_bind(format!("{area}."))
-                    .push(" AND a.act < ")
-                    .push_bind(format!("{area}/"));
-            }
-            None => {
-                query.push(" AND a.act = ").push_bind(act.clone());
-            }
-        }
-    }
+    narrow(&mut query, wanted);
     query.push(" ORDER BY a.seq DESC LIMIT ").push_bind(i64::from(limit));
     let rows = query.build().fetch_all(tx.conn()).await?;
     rows.iter()
@@ -114,56 +106,119 @@ pub async fn list(tx: &mut Tx, wanted: &Query, limit: u32) -> Result<Vec<AuditEn
         .collect()
 }
 
+/// Returns whole entries after a place in the chain, the oldest first, at most `limit`.
+pub async fn records(tx: &mut Tx, wanted: &Query, after: u64, limit: u32) -> Result<Vec<AuditRecord>, DbError> {
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM audit a WHERE a.seq > "));
+    query.push_bind(after as i64);
+    narrow(&mut query, wanted);
+    query.push(" ORDER BY a.seq LIMIT ").push_bind(i64::from(limit));
+    let rows = query.build().fetch_all(tx.conn()).await?;
+    rows.iter().map(record).collect()
+}
+
+fn narrow(query: &mut QueryBuilder<Any>, wanted: &Query) {
+    if let Some(principal) = &wanted.principal {
+        query.push(" AND a.principal = ").push_bind(principal.clone());
+    }
+    if let Some(act) = &wanted.act {
+        match act.strip_suffix('.') {
+            // The area's acts lie between `area.` and `area/`, the character after the dot.
+            Some(area) => {
+                query
+                    .push(" AND a.act >= ")
+                    .push_bind(format!("{area}."))
+                    .push(" AND a.act < ")
+                    .push_bind(format!("{area}/"));
+            }
+            None => {
+                query.push(" AND a.act = ").push_bind(act.clone());
+            }
+        }
+    }
+    if let Some(since) = wanted.since {
+        query.push(" AND a.at_ms >= ").push_bind(since.0);
+    }
+    if let Some(until) = wanted.until {
+        query.push(" AND a.at_ms < ").push_bind(until.0);
+    }
+    if let Some(object) = &wanted.object {
+        holds(query, &["object"], object);
+    }
+    if let Some(text) = &wanted.text {
+        holds(query, &["principal", "from_addr", "act", "object", "reason", "result"], text);
+    }
+}
+
+/// Pushes that one of the columns holds a text, whatever its case.
+fn holds(query: &mut QueryBuilder<Any>, columns: &[&'static str], text: &str) {
+    let mut pattern = String::from("%");
+    for c in text.chars().flat_map(char::to_lowercase) {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    for (at, column) in columns.iter().enumerate() {
+        query.push(if at == 0 { " AND (" } else { " OR " });
+        query.push("LOWER(a.").push(column).push(") LIKE ").push_bind(pattern.clone()).push(" ESCAPE '!'");
+    }
+    query.push(")");
+}
+
 /// Checks the chain from its beginning.
 pub async fn verify(tx: &mut Tx) -> Result<AuditVerification, DbError> {
-    let mut seen = AuditVerification { entries: 0, broken_at: None, head: String::new() };
+    let mut seen = AuditVerification { entries: 0, broken_at: None, broken_how: None, head: String::new() };
+    let broken = |mut seen: AuditVerification, at: u64, how: &str| {
+        seen.broken_at = Some(at);
+        seen.broken_how = Some(how.to_owned());
+        seen
+    };
     loop {
-        let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM audit a WHERE a.seq > "));
-        query.push_bind(seen.entries as i64).push(" ORDER BY a.seq LIMIT 500");
-        let rows = query.build().fetch_all(tx.conn()).await?;
+        let rows = records(tx, &Query::default(), seen.entries, 500).await?;
         if rows.is_empty() {
             break;
         }
-        for row in &rows {
+        for row in rows {
             let expected = seen.entries + 1;
-            let (seq, text) = stored(row)?;
-            if seq != expected || text.prev != seen.head || text.hash != hash_of(seq, &text) {
-                seen.broken_at = Some(expected);
-                return Ok(seen);
+            if row.seq != expected {
+                return Ok(broken(seen, expected, "it is missing"));
             }
-            seen.entries = seq;
-            seen.head = text.hash;
+            if row.hash != row.expected_hash() {
+                return Ok(broken(seen, expected, "it was altered"));
+            }
+            if row.prev_hash != seen.head {
+                return Ok(broken(seen, expected, "it does not follow the entry before it, which was replaced"));
+            }
+            seen.entries = row.seq;
+            seen.head = row.hash;
         }
     }
     // A chain that was cut at its end is shorter than the counter says.
     let counter = sqlx::query("SELECT c.value FROM counter c WHERE c.name = 'audit'").fetch_optional(tx.conn()).await?;
     let count = counter.map_or(Ok(0), |r| Reader::new("counter", &r).count("value"))?;
     if count != seen.entries {
-        seen.broken_at = Some(seen.entries + 1);
+        let next = seen.entries + 1;
+        return Ok(broken(seen, next, "it is missing, with all that came after it"));
     }
     Ok(seen)
 }
 
-struct Stored {
-    at_ms: i64,
-    fields: [String; 7],
-    prev: String,
-    hash: String,
-}
-
-fn stored(row: &AnyRow) -> Result<(u64, Stored), DbError> {
+fn record(row: &AnyRow) -> Result<AuditRecord, DbError> {
     let r = Reader::new("audit", row);
-    let fields = [
-        r.text("principal")?,
-        r.text("from_addr")?,
-        r.text("act")?,
-        r.text("object")?,
-        r.text("reason")?,
-        r.text("result")?,
-        r.text("details")?,
-    ];
-    let stored = Stored { at_ms: r.int("at_ms")?, fields, prev: r.text("prev_hash")?, hash: r.text("hash")? };
-    Ok((r.count("seq")?, stored))
+    Ok(AuditRecord {
+        seq: r.count("seq")?,
+        at_ms: r.int("at_ms")?,
+        principal: r.text("principal")?,
+        from: r.text("from_addr")?,
+        act: r.text("act")?,
+        object: r.text("object")?,
+        reason: r.text("reason")?,
+        result: r.text("result")?,
+        details: r.text("details")?,
+        prev_hash: r.text("prev_hash")?,
+        hash: r.text("hash")?,
+    })
 }
 
 fn hash(seq: u64, at_ms: i64, entry: &Entry, prev: &str) -> String {
@@ -171,23 +226,6 @@ fn hash(seq: u64, at_ms: i64, entry: &Entry, prev: &str) -> String {
     let fields =
         [&principal.name, &principal.from, entry.act, &entry.object, &entry.reason, &entry.result, &entry.details];
     chain_hash(seq, at_ms, fields, prev)
-}
-
-fn hash_of(seq: u64, stored: &Stored) -> String {
-    chain_hash(seq, stored.at_ms, stored.fields.each_ref().map(String::as_str), &stored.prev)
-}
-
-/// `audit/v1`: BLAKE3 over the number, the time and each field with its length before it.
-fn chain_hash(seq: u64, at_ms: i64, fields: [&str; 7], prev: &str) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"lampas audit/v1");
-    hasher.update(&seq.to_le_bytes());
-    hasher.update(&at_ms.to_le_bytes());
-    for field in fields.into_iter().chain([prev]) {
-        hasher.update(&(field.len() as u64).to_le_bytes());
-        hasher.update(field.as_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// Cuts a text to what its column holds.

@@ -21,6 +21,7 @@ use crate::{
     api::{
         App,
         extract::{Path, Query, limit, param},
+        guard::Caller,
         problem::Answer,
         table::{Access, Call, get},
     },
@@ -176,7 +177,7 @@ fn first(a: &str, b: &str) -> String {
     if a.is_empty() { b.to_owned() } else { a.to_owned() }
 }
 
-async fn overview(State(app): State<App>) -> Answer<axum::Json<Overview>> {
+async fn overview(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Overview>> {
     let now = clock::now();
     let view = app.desired.view().await?;
     let counts = app
@@ -188,7 +189,7 @@ async fn overview(State(app): State<App>) -> Answer<axum::Json<Overview>> {
         .await?;
     let changes = app.changes.list(&Listing { limit: 5, ..Listing::default() }).await?.items;
     let activity = page(&app, Filter::default(), 10).await?.items;
-    let attention = attention(&app, &counts).await?;
+    let attention = attention(&app, &caller, &counts).await?;
     let next_runs = upcoming(&view, now);
     Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
 }
@@ -201,7 +202,7 @@ const DAY_MS: i64 = 86_400_000;
 /// A certificate that ends within a week is shown.
 const EXPIRING_MS: i64 = 7 * DAY_MS;
 
-async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>> {
+async fn attention(app: &App, caller: &Caller, counts: &OverviewCounts) -> Answer<Vec<Attention>> {
     let now = clock::now();
     let mut found = Vec::new();
     let filter = NodeFilter { phase: Some("quarantined"), ..NodeFilter::default() };
@@ -237,6 +238,11 @@ async fn attention(app: &App, counts: &OverviewCounts) -> Answer<Vec<Attention>>
             format!("the certificate of {name} ends on {ends}, and the node has not renewed it")
         };
         found.push(item("certificate_expiring", text, format!("/nodes/{name}"), Some(ends).filter(|e| *e < now), 1));
+    }
+    for token in app.access.expiring_tokens(caller, EXPIRING_MS, 5).await? {
+        let text = format!("the API token “{}” of {} ends on {}", token.name, token.owner, token.expires_at);
+        let link = if token.owner.as_str() == caller.login() { "/tokens" } else { "/tokens?show=all" };
+        found.push(item("token_expiring", text, link.to_owned(), None, 0));
     }
     if counts.drifted > 0 {
         let drift = app.drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 5).await?;

@@ -200,7 +200,7 @@ const account = createRoute({ getParentRoute: () => app, path: '/account', compo
 const audit = createRoute({
   getParentRoute: () => app,
   path: '/audit',
-  validateSearch: (search: Search) => texts(search, 'principal', 'act', 'after'),
+  validateSearch: (search: Search) => texts(search, 'principal', 'act', 'object', 'text', 'since', 'until', 'after'),
   component: lazyRouteComponent(() => import('@/features/audit/AuditPage')),
   beforeLoad: needs('view_audit'),
 });

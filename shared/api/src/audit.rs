@@ -34,6 +34,46 @@ pub struct AuditVerification {
     pub entries: u64,
     /// The first entry whose hash is wrong; absent when the chain is whole.
     pub broken_at: Option<u64>,
+    /// How it is broken there, in words.
+    pub broken_how: Option<String>,
     /// The head's hash.
     pub head: String,
+}
+
+/// A line of `GET /api/v1/audit/export`: an entry with all that its hash covers. Times are in milliseconds, as the hash
+/// takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRecord {
+    /// Its place in the chain, from 1.
+    pub seq: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// Who.
+    pub principal: String,
+    /// From which address.
+    pub from: String,
+    /// What.
+    pub act: String,
+    /// On what.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+    /// `done` or `refused: …`.
+    pub result: String,
+    /// Further facts as JSON.
+    pub details: String,
+    /// The hash of the entry before.
+    pub prev_hash: String,
+    /// The hash of this one.
+    pub hash: String,
+}
+
+impl AuditRecord {
+    /// Returns the hash that it must have.
+    pub fn expected_hash(&self) -> String {
+        let fields =
+            [&self.principal, &self.from, &self.act, &self.object, &self.reason, &self.result, &self.details];
+        lampas_shared::audit::chain_hash(self.seq, self.at_ms, fields.map(String::as_str), &self.prev_hash)
+    }
 }

@@ -137,7 +137,61 @@ queries! {
         principal: String,
         /// Of this act (`change.apply`), or of this area (`change.`).
         act: String,
+        /// On what holds this text.
+        object: String,
+        /// Where anything that can be read holds this text.
+        text: String,
+        /// Not before.
+        since: UnixMs,
+        /// Before.
+        until: UnixMs,
     }
+}
+
+/// How an export of the audit is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditFormat {
+    /// One JSON object a line.
+    #[default]
+    Jsonl,
+    /// Comma-separated values with a head.
+    Csv,
+}
+
+/// `GET /api/v1/audit/export`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditExportQuery {
+    /// `jsonl` (the default) or `csv`.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    pub format: AuditFormat,
+    /// By this principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub principal: Option<String>,
+    /// Of this act, or of this area.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub act: Option<String>,
+    /// On what holds this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub object: Option<String>,
+    /// Where anything that can be read holds this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub text: Option<String>,
+    /// Not before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub since: Option<UnixMs>,
+    /// Before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(nullable = false)]
+    pub until: Option<UnixMs>,
 }
 
 /// `GET /api/v1/objects/{object}/diff`.

@@ -176,18 +176,80 @@ pub(crate) enum ApiTokenCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
     /// Check the chain from its beginning
     #[arg(long)]
     pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) filter: AuditFilter,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Write entries, the oldest first, with all that their hashes cover
+    Export {
+        #[command(flatten)]
+        filter: AuditFilter,
+        /// jsonl or csv
+        #[arg(long, default_value = "jsonl", value_parser = ["jsonl", "csv"])]
+        format: String,
+        /// Into this file, which must not be there; to standard output without it
+        #[arg(long)]
+        to: Option<PathBuf>,
+    },
+    /// Check the chain: of an exported file, without any controller, or of the controller without one
+    Verify {
+        /// The file, JSON lines or CSV; `-` for standard input
+        file: Option<PathBuf>,
+        /// Entries may be left out, as by a filtered export
+        #[arg(long)]
+        filtered: bool,
+        /// The hash that the last entry must have, as noted elsewhere
+        #[arg(long)]
+        head: Option<String>,
+    },
+}
+
+/// Which entries.
+#[derive(Debug, Args)]
+pub(crate) struct AuditFilter {
     /// Only this principal: user:admin
     #[arg(long)]
     pub(crate) principal: Option<String>,
-    /// Only this act: change.apply
+    /// Only this act, change.apply, or area, change.
     #[arg(long)]
     pub(crate) act: Option<String>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
+    /// Only on what holds this text
+    #[arg(long)]
+    pub(crate) object: Option<String>,
+    /// Only where something holds this text
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// Not before this time: 2026-01-31T00:00:00Z
+    #[arg(long)]
+    pub(crate) since: Option<String>,
+    /// Before this time
+    #[arg(long)]
+    pub(crate) until: Option<String>,
+}
+
+impl AuditFilter {
+    /// Returns the parameters of a call.
+    pub(crate) fn query(&self) -> [(&'static str, Option<&str>); 6] {
+        [
+            ("principal", self.principal.as_deref()),
+            ("act", self.act.as_deref()),
+            ("object", self.object.as_deref()),
+            ("text", self.text.as_deref()),
+            ("since", self.since.as_deref()),
+            ("until", self.until.as_deref()),
+        ]
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,17 +1,36 @@
 //! The audit and the stream of events.
 
+mod check;
+
+use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+
 use futures_util::StreamExt as _;
 use lampas_api::{AuditEntry, AuditVerification};
 
 use super::{CommandError, Context, show};
 use crate::{
-    cli::{AuditArgs, EventsArgs},
+    cli::{AuditArgs, AuditCommand, AuditFilter, EventsArgs},
     output::{self, time},
 };
 
 /// Runs `lampasctl audit`.
 pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, CommandError> {
-    if args.verify {
+    match args.command {
+        Some(AuditCommand::Export { filter, format, to }) => {
+            return export(context, &filter, &format, to.as_deref()).await;
+        }
+        Some(AuditCommand::Verify { file: Some(file), filtered, head }) => {
+            return check::file(context, &file, filtered, head.as_deref());
+        }
+        Some(
+            AuditCommand::Verify { file: None, filtered: true, .. }
+            | AuditCommand::Verify { file: None, head: Some(_), .. },
+        ) => {
+            return Err(CommandError::Usage("--filtered and --head are about a FILE".into()));
+        }
+        _ => {}
+    }
+    if args.verify || args.command.is_some() {
         let verification: AuditVerification = context.client.get("/audit/verification", &[]).await?;
         let broken = verification.broken_at;
         if context.is_json() {
@@ -20,13 +39,14 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
             match broken {
                 None => output::line(format!("{} entries, whole; head {}", verification.entries, verification.head)),
                 Some(seq) => {
-                    output::line(format!("the chain is broken at entry {seq}: it or one before it was altered"));
+                    let how = verification.broken_how.as_deref().unwrap_or("it or one before it was altered");
+                    output::line(format!("the chain is broken at entry {seq}: {how}"));
                 }
             }
         }
         return Ok(u8::from(broken.is_some()));
     }
-    let query = [("principal", args.principal.as_deref()), ("act", args.act.as_deref())];
+    let query = args.filter.query();
     show(context, &args.list, async || {
         let page = context.client.pages::<AuditEntry>("/audit", &query, args.list.max.or(Some(50))).await?;
         if context.is_json() {
@@ -50,6 +70,41 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
         Ok(())
     })
     .await
+}
+
+/// Writes an export as it arrives. One that breaks off leaves no file.
+async fn export(context: &Context, filter: &AuditFilter, format: &str, to: Option<&Path>) -> Result<u8, CommandError> {
+    let mut query = filter.query().to_vec();
+    query.push(("format", Some(format)));
+    let mut bytes = context.client.download("/audit/export", &query).await?;
+    let Some(path) = to else {
+        while let Some(chunk) = bytes.next().await {
+            std::io::stdout().write_all(&chunk?).map_err(|e| CommandError::Io("write the export".into(), e))?;
+        }
+        return Ok(0);
+    };
+    let failed = |e| CommandError::Io(format!("write {}", path.display()), e);
+    if path.exists() {
+        return Err(CommandError::Usage(format!("{} is there already", path.display())));
+    }
+    let beside = path.with_extension("part");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(failed)?;
+    let mut done = Ok(());
+    while let Some(chunk) = bytes.next().await {
+        done = chunk.map_err(CommandError::from).and_then(|c| file.write_all(&c).map_err(failed));
+        if done.is_err() {
+            break;
+        }
+    }
+    let done = done.and_then(|()| file.sync_all().and_then(|()| std::fs::rename(&beside, path)).map_err(failed));
+    if done.is_err() {
+        // What failed matters more than the leftover.
+        let _ = std::fs::remove_file(&beside);
+    }
+    done?;
+    output::note(format!("{}; check it anywhere with: lampasctl audit verify {0}", path.display()));
+    Ok(0)
 }
 
 /// Runs `lampasctl events`: until interrupted; goes on where it was when the connection breaks.

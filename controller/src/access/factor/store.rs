@@ -123,3 +123,59 @@ pub(super) async fn set_rules(tx: &mut Tx, rules: &SignInRules) -> Result<(), Db
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use lampas_runtime::random;
+    use lampas_shared::access::Preset;
+
+    use super::*;
+    use crate::db::{Db, testing};
+
+    testing::on_both!(steps_and_codes_serve_once, rules_are_kept);
+
+    async fn steps_and_codes_serve_once(db: Db) {
+        let user: UserId = random::new_id();
+        let now = UnixMs(1_000);
+        db.write(|mut tx: Tx| async move {
+            begin(&mut tx, user, "first", now).await?;
+            begin(&mut tx, user, "second", now).await?;
+            assert!(!use_step(&mut tx, user, 7).await?, "not before it is confirmed");
+            assert!(!confirm(&mut tx, user, "first", 5, now).await?, "begun anew since");
+            assert!(confirm(&mut tx, user, "second", 5, now).await?);
+            assert!(!confirm(&mut tx, user, "second", 6, now).await?, "once");
+            for (step, is_fresh) in [(5, false), (4, false), (6, true), (6, false), (8, true), (7, false)] {
+                assert_eq!(use_step(&mut tx, user, step).await?, is_fresh, "{step}");
+            }
+            put_codes(&mut tx, user, &["a".to_owned(), "b".to_owned()]).await?;
+            assert!(use_code(&mut tx, user, "a", now).await?);
+            assert!(!use_code(&mut tx, user, "a", now).await?);
+            assert!(!use_code(&mut tx, user, "c", now).await?);
+            assert_eq!(codes_left(&mut tx, user).await?, 1);
+            put_codes(&mut tx, user, &["c".to_owned()]).await?;
+            assert!(!use_code(&mut tx, user, "b", now).await?, "worth nothing since");
+            assert!(remove(&mut tx, user).await?);
+            assert!(!remove(&mut tx, user).await?);
+            assert_eq!(codes_left(&mut tx, user).await?, 0);
+            assert!(get(&mut tx, user).await?.is_none());
+            Ok::<_, DbError>(tx.done(()))
+        })
+        .await
+        .expect("written");
+    }
+
+    async fn rules_are_kept(db: Db) {
+        let wanted = &SignInRules { second_factor_for: vec![Preset::Operator, Preset::Administrator] };
+        let found = db
+            .write(|mut tx: Tx| async move {
+                assert_eq!(rules(&mut tx).await?, SignInRules::default());
+                set_rules(&mut tx, &SignInRules::default()).await?;
+                set_rules(&mut tx, wanted).await?;
+                let found = rules(&mut tx).await?;
+                Ok::<_, DbError>(tx.done(found))
+            })
+            .await
+            .expect("written");
+        assert_eq!(&found, wanted);
+    }
+}

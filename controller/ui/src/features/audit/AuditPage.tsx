@@ -1,7 +1,7 @@
 // Audit: every act, by whom, from where, why and with what result; the chain can be checked.
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi } from '@tanstack/react-router';
-import { auditQuery, auditVerificationQuery } from '@/api/queries';
+import { auditQuery, auditVerificationQuery, type AuditFilter } from '@/api/queries';
 import type { AuditEntry } from '@/api/schema';
 import { useHeld } from '@/live/held';
 import { ActionButton } from '@/ui/ActionButton';
@@ -17,6 +17,8 @@ import { ShapeMark } from '@/ui/ShapeMark';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 import { Waiting } from '@/ui/Waiting';
+import { ExportMenu } from './ExportMenu';
+import { FilterDay } from './FilterDay';
 
 const route = getRouteApi('/app/audit');
 
@@ -42,7 +44,7 @@ export default function AuditPage() {
   const audit = useQuery(auditQuery(filter));
   const verification = useQuery({ ...auditVerificationQuery, enabled: false });
   const held = useHeld(audit.data?.items, (entry) => String(entry.seq), JSON.stringify(filter) + String(audit.isPlaceholderData));
-  const set = (change: { principal?: string | undefined; act?: string | undefined; after?: string | undefined }): void => {
+  const set = (change: AuditFilter): void => {
     const next = { ...filter, after: undefined, ...change };
     void navigate({ search: Object.fromEntries(Object.entries(next).filter(([, value]) => value !== undefined)) });
   };
@@ -52,13 +54,17 @@ export default function AuditPage() {
       <PageHead
         title="Audit"
         facts="Every act, chained by hashes: what was written can’t be changed unseen"
-        actions={<ActionButton variant="default" loading={verification.isFetching} leftSection={<Icon name="check" />} onClick={() => void verification.refetch()}>Check the chain</ActionButton>}
+        actions={<><ExportMenu filter={filter} /><ActionButton variant="default" loading={verification.isFetching} leftSection={<Icon name="check" />} onClick={() => void verification.refetch()}>Check the chain</ActionButton></>}
       />
       <Failure error={verification.error} />
-      {check !== undefined && (check.broken_at == null ? <Notice tone="good" title="The chain is whole">{number(check.entries)} entries were checked; the head is <code>{check.head.slice(0, 16)}</code>.</Notice> : <Notice tone="bad" title={`The chain is broken at entry ${check.broken_at}`}>Somebody changed the store past the controller. Compare with a backup, and with what the agents keep of the chain.</Notice>)}
+      {check !== undefined && (check.broken_at == null ? <Notice tone="good" title="The chain is whole">{number(check.entries)} entries were checked; the head is <code>{check.head.slice(0, 16)}</code>.</Notice> : <Notice tone="bad" title={`The chain is broken at entry ${check.broken_at}: ${check.broken_how ?? 'it was altered'}`}>Somebody changed the store past the controller. Compare with a backup, and with what the agents keep of the chain.</Notice>)}
       <div className="filters" role="search">
         <FilterText label="Who, as in user:admin" value={filter.principal} onChange={(principal) => { set({ principal }); }} />
-        <FilterText label="What, as in change.apply" value={filter.act} onChange={(act) => { set({ act }); }} />
+        <FilterText label="What, as in change.apply or node." value={filter.act} onChange={(act) => { set({ act }); }} />
+        <FilterText label="On what" value={filter.object} onChange={(object) => { set({ object }); }} />
+        <FilterText label="Any text" value={filter.text} onChange={(text) => { set({ text }); }} />
+        <FilterDay label="From this day" value={filter.since} onChange={(since) => { set({ since }); }} />
+        <FilterDay label="Before this day" value={filter.until} onChange={(until) => { set({ until }); }} />
       </div>
       <Failure error={audit.error} />
       <Waiting count={held.waiting} noun="entry" many="entries" onShow={held.release} />

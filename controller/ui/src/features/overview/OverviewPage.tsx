@@ -126,7 +126,7 @@ function Legend({ tiles }: { tiles: readonly MapTile[] }) {
 }
 
 /** The states that the kinds of attention look like. */
-const attentionLooks: Record<string, string> = { certificate_expiring: 'degraded', declined: 'failed', plan_waiting: 'planned', rollout_paused: 'paused' };
+const attentionLooks: Record<string, string> = { certificate_expiring: 'degraded', token_expiring: 'degraded', declined: 'failed', plan_waiting: 'planned', rollout_paused: 'paused' };
 
 function AttentionCard({ overview }: { overview: Overview }) {
   return (
