@@ -243,6 +243,7 @@ fn over(caller: &Caller, is_wanted: bool, why: &str) -> Answer<Option<String>> {
     if !caller.may(Permission::Protect) {
         return Err(Refusal::new("forbidden", "only administrators override protections and freezes"));
     }
+    caller.grave(lampas_runtime::clock::now())?;
     if why.trim().is_empty() {
         return Err(Refusal::field("/reason", "say why it is overridden"));
     }
