@@ -106,9 +106,9 @@ function KindCard({ title, items, ...rest }: Rows & { title: string; items: read
   return (
     <section className="card" aria-label={title}>
       <div className="card-head"><h2 className="grow">{title}</h2><span className="dim small">{items.length}</span></div>
-      <ul className="card-list">
+      <div role="list">
         {items.slice(0, MOST).map((item) => <ItemRow key={item.name} item={item} {...rest} />)}
-      </ul>
+      </div>
       {items.length > MOST && <p className="card-none">{items.length - MOST} more: <code>lampasctl role compare</code> shows all.</p>}
     </section>
   );
@@ -117,18 +117,18 @@ function KindCard({ title, items, ...rest }: Rows & { title: string; items: read
 function ItemRow({ item, nodes, chosen, onToggle }: Rows & { item: ComparedItem }) {
   const [isOpen, setOpen] = useState(false);
   return (
-    <li style={{ display: 'block' }}>
+    <div role="listitem" style={{ borderTop: '1px solid var(--border)' }}>
       <div className="row-wrap" style={{ padding: '8px 16px' }}>
         <ShapeMark shape={item.is_equal ? 'disc' : item.versions.length > 1 ? 'diamond' : 'ring'} tone={item.is_equal ? 'green' : item.versions.length > 1 ? 'violet' : 'slate'} />
         <span className="mono grow" style={{ overflowWrap: 'anywhere', minWidth: 0 }}>{item.name}</span>
         <span className="dim small">{said(item, nodes)}</span>
         <button type="button" className="link" aria-expanded={isOpen} aria-label={`${isOpen ? 'Fold' : 'Show'} ${item.name}`} onClick={() => { setOpen(!isOpen); }}>{isOpen ? 'Fold' : 'Show'}</button>
       </div>
-      <div className="stack-s" style={{ padding: '0 16px 10px 36px' }}>
+      <div className="stack-s" style={{ padding: '0 16px 12px 36px', minWidth: 0 }}>
         {item.versions.map((version, index) => <VersionRow key={version.nodes[0]?.id ?? index} item={item} version={version} isFirst={index === 0} isOpen={isOpen} chosen={chosen} onToggle={onToggle} />)}
         {isOpen && item.missing.length > 0 && <p className="dim small">Not on {names(item.missing)}.</p>}
       </div>
-    </li>
+    </div>
   );
 }
 
@@ -137,7 +137,7 @@ function VersionRow({ item, version, isFirst, isOpen, chosen, onToggle }: { item
   const choice: Choice = { key, what: item.name, item: version.item, nodes: version.nodes, isCrontab: item.kind === 'cron' || item.kind === 'crontab' };
   const about = <span className="dim small" style={{ overflowWrap: 'anywhere' }}>{version.about}</span>;
   return (
-    <div className="stack-s">
+    <div className="stack-s" style={{ minWidth: 0 }}>
       {version.refusal === '' ? (
         <Checkbox size="xs" checked={chosen.has(key)} onChange={() => { onToggle(choice); }} aria-label={`Import ${item.name} as on ${names(version.nodes)}`} label={<>as on {names(version.nodes)} {about}</>} />
       ) : (

@@ -72,17 +72,17 @@ function Result({ made }: { made: Imported }) {
   return (
     <section className="card" aria-labelledby="made-head" aria-live="polite">
       <div className="card-head"><h2 id="made-head" className="grow">{made.number == null ? 'Nothing was imported' : plural(made.taken.length, 'object')}</h2></div>
-      <ul className="card-list">
+      <div className="card-body stack-s" role="list">
         {made.taken.map((each) => {
           const proof = PROOFS[each.proof];
           return (
-            <li key={each.object} style={{ display: 'block', padding: '6px 16px' }}>
+            <div key={each.object} role="listitem">
               <div className="mono small" style={{ overflowWrap: 'anywhere' }}>{each.object}</div>
               <div className="row small dim"><ShapeMark shape={proof.shape} tone={proof.tone} size={10} /><span>{proof.words}{each.detail !== '' && `: ${each.detail}`}</span></div>
-            </li>
+            </div>
           );
         })}
-      </ul>
+      </div>
       {made.left.length > 0 && (
         <div className="card-body stack-s">
           <h3>Left as it is</h3>
