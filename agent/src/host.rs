@@ -25,7 +25,9 @@ mod looks;
 mod ownership;
 mod plan;
 mod prove;
+mod state;
 mod sudoers;
+mod sysctl;
 mod undo;
 mod validate;
 

@@ -22,7 +22,7 @@ use lampas_runtime::config::{Mistakes, Section};
 use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
-    host::{CronTable, ManagedPath, UserName},
+    host::{CronTable, ManagedPath, SysctlKey, UserName},
     object::Kind,
 };
 use serde::{Deserialize, Serialize};
@@ -204,6 +204,8 @@ fn removed_root_code(removal: &Removal<'_>) -> Option<String> {
     match removal.kind {
         Kind::Cron => return removal.is_root_job.then(|| "a cron job of root".to_owned()),
         Kind::Hosts => return None,
+        // What is set back is judged as what was set; of a file only its line would tell.
+        Kind::Sysctl => return removed_setting(removal.path),
         _ => {}
     }
     sensitive(removal.path).or_else(|| {
@@ -219,6 +221,22 @@ fn removed_root_code(removal: &Removal<'_>) -> Option<String> {
     })
 }
 
+/// Why a file of `/etc/sysctl.d` is root code: by what it sets.
+fn sysctl_effect(line: Option<&[u8]>) -> Option<String> {
+    let settings = line.map(|bytes| lampas_render::sysctl::assigned(&String::from_utf8_lossy(bytes)));
+    let Some(settings) = settings.filter(|s| !s.is_empty()) else {
+        return Some("kernel settings that can't be read".to_owned());
+    };
+    settings.into_iter().find_map(|(key, _)| match SysctlKey::parse(key) {
+        Ok(key) => key.root_code(),
+        Err(_) => Some("a kernel setting that can't be read".to_owned()),
+    })
+}
+
+fn removed_setting(path: &str) -> Option<String> {
+    SysctlKey::parse(path.strip_prefix("kernel:")?).ok()?.root_code()
+}
+
 fn sensitive(path: &str) -> Option<String> {
     let place = SENSITIVE.iter().find(|s| is_below(path, s)).map(|s| (*s).to_owned());
     let home = path.split('/').any(|part| part == ".ssh").then(|| ".ssh".to_owned());
@@ -229,6 +247,8 @@ fn sensitive(path: &str) -> Option<String> {
 pub fn root_code(resource: &Resource) -> Option<String> {
     let at = |path: &ManagedPath| sensitive(path.as_str());
     match &resource.spec {
+        Spec::Kernel { key, .. } => key.root_code(),
+        Spec::File { content, .. } if resource.kind == Kind::Sysctl => sysctl_effect(content.inline.as_deref()),
         Spec::File { path, owner, group, mode, .. } => at(path).or_else(|| {
             let bits = mode.bits();
             let root_group = group.as_str() == "root";
@@ -252,6 +272,7 @@ fn places(resource: &Resource) -> Vec<String> {
     match &resource.spec {
         Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => vec![path.to_string()],
         Spec::Unsupported { .. } => Vec::new(),
+        Spec::Kernel { key, .. } => vec![key.proc_path()],
         Spec::Hosts { .. } => vec!["/etc/hosts".to_owned()],
         Spec::Cron(job) => match job.table {
             CronTable::System => vec![format!("/etc/cron.d/lampas-{}", resource.name)],
@@ -261,7 +282,7 @@ fn places(resource: &Resource) -> Vec<String> {
 }
 
 /// What root, a login or the boot executes or obeys. A directory stands for all that is below it.
-const SENSITIVE: [&str; 60] = [
+const SENSITIVE: [&str; 62] = [
     "/bin",
     "/boot",
     "/lib",
@@ -320,6 +341,8 @@ const SENSITIVE: [&str; 60] = [
     "/etc/ssh",
     "/etc/sudoers",
     "/etc/sudoers.d",
+    "/etc/sysctl.conf",
+    "/etc/sysctl.d",
     "/etc/systemd",
     "/etc/udev",
 ];

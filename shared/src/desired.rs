@@ -14,7 +14,7 @@ pub use hash::ContentHash;
 use crate::{
     TextError,
     fleet::Scope,
-    host::{CronJob, FileMode, GroupName, HostName, ManagedPath, UserName, Validator},
+    host::{CronJob, FileMode, GroupName, HostName, ManagedPath, SysctlKey, UserName, Validator},
     id::{NodeId, ObjectId},
     object::{DriftPolicy, Kind, ObjectName, Target},
     time::UnixMs,
@@ -176,6 +176,13 @@ pub enum Spec {
     },
     /// A job under cron.
     Cron(CronJob),
+    /// A setting of the running kernel; its file is a resource of its own.
+    Kernel {
+        /// Which.
+        key: SysctlKey,
+        /// The value, with one blank where there are several.
+        value: String,
+    },
     /// Something that a later build knows; it is answered with `Blocked`.
     Unsupported {
         /// Its kind, in that build's words.

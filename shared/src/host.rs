@@ -1,4 +1,5 @@
-//! What LAMPAS manages on a host: hosts entries, cron jobs, scripts, files, directories, links, rules for sudo.
+//! What LAMPAS manages on a host: hosts entries, cron jobs, scripts, files, directories, links, rules for sudo,
+//! kernel settings.
 
 mod account;
 mod cron;
@@ -8,6 +9,7 @@ mod path;
 mod schedule;
 mod script;
 mod sudoers;
+mod sysctl;
 
 pub use account::{GroupName, UserName};
 pub use cron::{CronJob, CronTable, EnvName, TimeZoneName};
@@ -17,3 +19,4 @@ pub use path::ManagedPath;
 pub use schedule::{Field, FieldSet, Schedule};
 pub use script::Script;
 pub use sudoers::Sudoers;
+pub use sysctl::{Sysctl, SysctlKey};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     TextError,
     fleet::Scope,
-    host::{CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script, Sudoers},
+    host::{CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script, Sudoers, Sysctl, SysctlKey},
     text::{check_name, text_newtype},
 };
 
@@ -42,14 +42,24 @@ pub enum Kind {
     Link,
     /// Rules for sudo.
     Sudoers,
+    /// A kernel setting.
+    Sysctl,
     /// What this build does not know; an agent answers it with `Blocked`, and nobody can write it.
     Unsupported,
 }
 
 impl Kind {
     /// All kinds in the order in which they are shown; without [`Kind::Unsupported`].
-    pub const ALL: [Self; 7] =
-        [Self::Cron, Self::Hosts, Self::Script, Self::File, Self::Directory, Self::Link, Self::Sudoers];
+    pub const ALL: [Self; 8] = [
+        Self::Cron,
+        Self::Hosts,
+        Self::Script,
+        Self::File,
+        Self::Directory,
+        Self::Link,
+        Self::Sudoers,
+        Self::Sysctl,
+    ];
 
     /// Returns the word for it, as in manifests and the API.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +71,7 @@ impl Kind {
             Self::Directory => "directory",
             Self::Link => "link",
             Self::Sudoers => "sudoers",
+            Self::Sysctl => "sysctl",
             Self::Unsupported => "unsupported",
         }
     }
@@ -102,6 +113,8 @@ pub enum Body {
     Link(Link),
     /// Rules for sudo.
     Sudoers(Sudoers),
+    /// A kernel setting.
+    Sysctl(Sysctl),
 }
 
 impl Body {
@@ -115,6 +128,7 @@ impl Body {
             Self::Directory(_) => Kind::Directory,
             Self::Link(_) => Kind::Link,
             Self::Sudoers(_) => Kind::Sudoers,
+            Self::Sysctl(_) => Kind::Sysctl,
         }
     }
 }
@@ -161,6 +175,7 @@ impl ObjectSpec {
             Body::Directory(_) => Ok(()),
             Body::Link(link) => link.check(),
             Body::Sudoers(sudoers) => sudoers.check(name),
+            Body::Sysctl(sysctl) => sysctl.check(name),
         }
     }
 
@@ -189,6 +204,11 @@ impl ObjectSpec {
             Body::File(file) => vec![Target::path(file.path.as_str())],
             Body::Directory(directory) => vec![Target::path(directory.path.as_str())],
             Body::Link(link) => vec![Target::path(link.path.as_str())],
+            // The file and the running kernel; by the path below /proc/sys, of which one key has two spellings.
+            Body::Sysctl(sysctl) => vec![
+                Target::path(Sysctl::path_for(self.name.as_str())?.as_str()),
+                Target::kernel(&sysctl.key),
+            ],
             Body::Sudoers(_) => vec![Target::path(Sudoers::path_for(self.name.as_str())?.as_str())],
         })
     }
@@ -233,6 +253,11 @@ impl Target {
     /// A path.
     pub fn path(path: &str) -> Self {
         Self(format!("path:{path}"))
+    }
+
+    /// A setting of the running kernel.
+    pub fn kernel(key: &SysctlKey) -> Self {
+        Self(format!("kernel:{}", key.proc_path().trim_start_matches("/proc/sys/")))
     }
 
     /// A host name in one address family; names are compared without case.

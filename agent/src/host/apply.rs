@@ -139,7 +139,7 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
     if step.put == Put::Keep {
         return Ok(());
     }
-    let looked = root.look(&step.path, step.owner).map_err(|e| e.to_fault())?;
+    let looked = super::state::look(root, &step.path, step.owner)?;
     // What goes on in a directory changes its time and is nobody's business here.
     let is_same = match (&looked, &step.seen) {
         (Seen::Directory { .. }, Seen::Directory { .. }) => {
@@ -158,6 +158,9 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
 
 /// Puts something in a place.
 pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Option<&str>) -> Result<(), Fault> {
+    if let Some(done) = super::state::put(path, put) {
+        return done;
+    }
     // A user who is gone has no crontab(1), but may have left a file.
     if let Some(user) = crontab_of.filter(|user| root.is_system() && root.accounts().user(user).is_some()) {
         return match put {

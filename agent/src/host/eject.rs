@@ -86,10 +86,10 @@ impl Ejecting<'_> {
             _ => 0,
         };
         let needs_write = is_inner || is_shared || is_cron;
-        let seen = match self.root.look(path, owner) {
+        let seen = match super::state::look(self.root, path, owner) {
             Ok(seen) => seen,
             Err(_) if !needs_write => Seen::Absent,
-            Err(error) => return Err(error.to_fault()),
+            Err(fault) => return Err(fault),
         };
         let (put, what) = match &seen {
             _ if is_inner => (if seen == Seen::Absent { Put::Keep } else { Put::Gone }, None),

@@ -43,7 +43,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Opti
 fn path_of(spec: &Spec) -> Option<&ManagedPath> {
     match spec {
         Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => Some(path),
-        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Unsupported { .. } => None,
+        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Kernel { .. } | Spec::Unsupported { .. } => None,
     }
 }
 
@@ -56,7 +56,7 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
     let (owner, group) = match &resource.spec {
         Spec::File { owner, group, .. } | Spec::Directory { owner, group, .. } => (owner, group),
         Spec::Link { to, .. } => return Ok(Some((Put::Link { to: to.clone() }, 0, notes))),
-        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Unsupported { .. } => {
+        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Kernel { .. } | Spec::Unsupported { .. } => {
             return Err(Fault::lasting("file.kind", "not a file, a directory or a link"));
         }
     };
@@ -96,7 +96,7 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
             Put::File { bytes, uid, gid, mode: mode.bits(), xattrs: BTreeMap::new(), modified: Modified::Now }
         }
         Spec::Directory { mode, .. } => Put::Directory { uid, gid, mode: mode.bits() },
-        Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) | Spec::Unsupported { .. } => {
+        Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) | Spec::Kernel { .. } | Spec::Unsupported { .. } => {
             unreachable!("returned above")
         }
     };

@@ -21,7 +21,7 @@ pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use shared::{Shared, block_print};
 pub(super) use whole::{Settled, Whole, before_of};
 
-use super::{Inputs, Owned, Ownership, cron, file, hosts, sudoers};
+use super::{Inputs, Owned, Ownership, cron, file, hosts, state, sudoers, sysctl};
 use crate::system::{Root, Seen};
 
 /// What would change on a host, as a value.
@@ -168,6 +168,7 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
             Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => {
                 file::plan(&mut planner, resource, refused);
             }
+            Spec::Kernel { key, value } => sysctl::plan(&mut planner, resource, key, value, refused),
             Spec::Unsupported { kind, .. } => planner.leave_unsupported(resource, kind),
         }
     }
@@ -201,5 +202,5 @@ pub fn observe(root: &Root, inputs: &Inputs<'_>, target: &Target) -> Result<Opti
 /// Returns the paths whose changes matter: what to watch for drift.
 pub fn watched(inputs: &Inputs<'_>) -> BTreeSet<String> {
     let is_own = |path: &str| path.starts_with(crate::job::JOBS_DIRECTORY);
-    inputs.owned.places.keys().filter(|p| !is_own(p)).cloned().collect()
+    inputs.owned.places.keys().filter(|p| state::is_file(p) && !is_own(p)).cloned().collect()
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
-    object::Target,
+    object::{Kind, Target},
     report::{ResourceReport, ResourceState},
 };
 
-use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan, sudoers};
+use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan, sudoers, sysctl};
 use crate::system::Root;
 
 /// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
@@ -90,6 +90,12 @@ fn effect(
         Spec::Cron(job) => cron::prove(effects, job, &item.path),
         Spec::Hosts { address, names, .. } => hosts::prove(effects.root, *address, names),
         Spec::File { path, .. } if sudoers::is_part(path.as_str()) => sudo.of(path.as_str()),
-        Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } | Spec::Unsupported { .. } => Ok(Vec::new()),
+        Spec::File { path, content, .. } if resource.kind == Kind::Sysctl => {
+            let line = content.inline.as_deref().unwrap_or_default();
+            Ok(sysctl::prove(effects.root, path.as_str(), line))
+        }
+        // What the kernel shows was read for the plan.
+        Spec::Kernel { .. } | Spec::Unsupported { .. } => Ok(Vec::new()),
+        Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => Ok(Vec::new()),
     }
 }

@@ -9,3 +9,4 @@ mod looks;
 mod property;
 mod round;
 mod sudoers;
+mod sysctl;

@@ -38,7 +38,7 @@ fn put_back(root: &Root, step: &UndoStep) -> Result<(), Fault> {
         Before::File { meta, .. } | Before::Directory { meta } => meta.uid,
         _ => root.accounts().home_owner(&step.path).unwrap_or(0),
     };
-    let seen = root.look(&step.path, owner).map_err(|e| e.to_fault())?;
+    let seen = super::state::look(root, &step.path, owner)?;
     if step.is_shared {
         return put_block_back(root, step, &seen, owner);
     }

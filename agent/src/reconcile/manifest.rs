@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
-    host::{Directory, HostsEntry, Link, ManagedFile, Script, Sudoers},
+    host::{Directory, HostsEntry, Link, ManagedFile, Script, Sudoers, Sysctl, SysctlKey},
     object::{Body, Kind, ObjectSpec},
 };
 
@@ -41,6 +41,7 @@ pub(super) fn of(
 fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) -> Option<Body> {
     Some(match &resource.spec {
         Spec::Unsupported { .. } => return None,
+        Spec::Kernel { key, value } => Body::Sysctl(Sysctl { key: key.clone(), value: value.clone() }),
         Spec::Cron(job) => Body::Cron(job.clone()),
         Spec::Hosts { address, names, comment } => Body::Hosts(HostsEntry {
             address: Some(*address),
@@ -56,7 +57,10 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
         Spec::File { path, content: described, owner, group, mode, validate } => {
             let bytes = described.inline.clone().or_else(|| content(&described.hash))?;
             let (path, owner, group, mode) = (path.clone(), owner.clone(), group.clone(), *mode);
-            if resource.kind == Kind::Sudoers {
+            if resource.kind == Kind::Sysctl {
+                let (key, value) = lampas_render::sysctl::assigned(std::str::from_utf8(&bytes).ok()?).pop()?;
+                Body::Sysctl(Sysctl { key: SysctlKey::parse(key).ok()?, value })
+            } else if resource.kind == Kind::Sudoers {
                 Body::Sudoers(Sudoers { content: String::from_utf8(bytes).ok()? })
             } else if resource.kind == Kind::Script {
                 let path = Some(path).filter(|p| p.as_str() != format!("/usr/local/bin/{}", resource.name));

@@ -484,7 +484,7 @@ impl Pass<'_> {
                 book.reverting.remove(target);
             }
         }
-        outcome.watched = book.ownership.places.keys().cloned().collect();
+        outcome.watched = watched(&book.ownership);
         self.bench.looks.retain(|path| book.ownership.places.contains_key(path));
         drop(book);
         let observed = if did_write { self.look_again() } else { Some(plan.observed) };
@@ -524,9 +524,14 @@ impl Pass<'_> {
             should_retry: reports.iter().any(|r| r.fault.as_ref().is_some_and(|f| f.retry)),
             to_confirm: None,
             missing: std::mem::take(&mut self.missing.lock().expect("no holder panics")),
-            watched: self.snapshot.ownership.places.keys().cloned().collect(),
+            watched: watched(&self.snapshot.ownership),
         }
     }
+}
+
+/// The places that are files: what else there is tells nobody when it changes.
+fn watched(ownership: &Ownership) -> BTreeSet<String> {
+    ownership.places.keys().filter(|path| path.starts_with('/')).cloned().collect()
 }
 
 /// Returns the targets that were changed by hand and are left as they are, by the policies of their objects.

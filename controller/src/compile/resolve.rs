@@ -49,7 +49,10 @@ impl<'u> Resolver<'u> {
         let mut resources = Vec::with_capacity(present.len());
         for index in present {
             let unit = &units[index];
-            let won: Vec<bool> = unit.targets.iter().map(|t| self.holder[*t] == Some(index)).collect();
+            // Parts of one object claim all of its targets together; a line of hosts claims its own alone.
+            let is_line = matches!(unit.resource.spec, Spec::Hosts { .. });
+            let is_own = |holder: usize| holder == index || (!is_line && units[holder].object.id == unit.object.id);
+            let won: Vec<bool> = unit.targets.iter().map(|t| self.holder[*t].is_some_and(is_own)).collect();
             if won.iter().all(|w| *w) {
                 resources.push((unit.resource.clone(), unit.hash));
             } else if let Some(resource) = remainder(unit, &won, &self.units.targets) {

@@ -8,7 +8,7 @@ use std::{
 use lampas_shared::{
     desired::{Content, ContentHash, Resource, Spec},
     fleet::Level,
-    host::{FileMode, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Script, Sudoers, UserName},
+    host::{FileMode, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Script, Sudoers, Sysctl, UserName},
     object::{Body, Target},
 };
 
@@ -91,6 +91,7 @@ fn parts(
             Some(Spec::Directory { path: d.path.clone(), owner: d.owner.clone(), group: d.group.clone(), mode: d.mode })
         }
         Body::Link(link) => Some(Spec::Link { path: link.path.clone(), to: link.target.clone() }),
+        Body::Sysctl(sysctl) => return kernel_parts(sysctl, object),
         Body::Sudoers(sudoers) => sudoers_spec(sudoers, object.spec.name.as_str(), blobs),
     };
     let targets = object.spec.targets().unwrap_or_default();
@@ -134,6 +135,26 @@ fn script_spec(script: &Script, name: &str, blobs: &mut BTreeMap<ContentHash, Ar
         mode: script.mode,
         validate: Some(lampas_shared::host::Validator::Script),
     })
+}
+
+/// A kernel setting: its file, and the running kernel's value. Both claim both, so that whoever wins one wins the other.
+fn kernel_parts(sysctl: &Sysctl, object: &ObjectInput) -> Vec<(Vec<Target>, Spec, bool)> {
+    let (Ok(targets), Ok(path), Ok(mode)) =
+        (object.spec.targets(), Sysctl::path_for(object.spec.name.as_str()), FileMode::new(0o644))
+    else {
+        return Vec::new();
+    };
+    let file = Spec::File {
+        path,
+        content: Content::of(sysctl.line().as_bytes()),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode,
+        validate: None,
+    };
+    let value = Spec::Kernel { key: sysctl.key.clone(), value: sysctl.plain_value() };
+    let reversed = targets.iter().rev().cloned().collect();
+    vec![(targets, file, false), (reversed, value, false)]
 }
 
 fn sudoers_spec(sudoers: &Sudoers, name: &str, blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>) -> Option<Spec> {

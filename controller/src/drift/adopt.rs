@@ -51,6 +51,11 @@ pub(crate) fn adopt(
             directory.mode = observed.mode;
         }
         Body::Link(link) => link.target = text(content)?,
+        // The running kernel shows the value, the file the whole line.
+        Body::Sysctl(sysctl) => {
+            let text = text(content)?;
+            sysctl.value = text.split_once('=').map_or(text.as_str(), |(_, value)| value).trim().to_owned();
+        }
         Body::Sudoers(sudoers) => sudoers.content = text(content)?,
         Body::File(file) => {
             (file.content, file.encoding) = ManagedFile::encode(bytes(content)?);
@@ -99,7 +104,7 @@ pub(crate) fn adopt(
 /// Whether root executes or trusts what stands there.
 fn is_trusted(body: &Body) -> bool {
     match body {
-        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) => true,
+        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) | Body::Sysctl(_) => true,
         Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
         Body::Directory(directory) => directory.owner == UserName::root(),
         Body::Link(_) => true,

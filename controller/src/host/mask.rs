@@ -16,7 +16,7 @@ pub(crate) fn is_public(spec: &ObjectSpec) -> bool {
         Body::Cron(job) => job.table == CronTable::System,
         // 0440 on the node.
         Body::Sudoers(_) => false,
-        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) => true,
+        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => true,
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn mask(spec: &mut ObjectSpec, with_hash: bool) {
             hide(&mut job.command);
             job.environment.clear();
         }
-        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) => {}
+        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => {}
     }
 }
 

@@ -35,6 +35,7 @@ pub fn summary(spec: &ObjectSpec) -> String {
         Body::File(file) => format!("{} {}:{} {}", file.path, file.owner, file.group, file.mode),
         Body::Directory(d) => format!("{} {}:{} {}", d.path, d.owner, d.group, d.mode),
         Body::Link(link) => format!("{} → {}", link.path, link.target),
+        Body::Sysctl(sysctl) => sysctl.line().trim_end().to_owned(),
         // Not a rule of it: the file is 0440 on the node.
         Body::Sudoers(sudoers) => {
             format!("/etc/sudoers.d/{}, {} lines", spec.name, sudoers.content.lines().count())

@@ -399,7 +399,7 @@ pub(crate) fn weight(spec: &ObjectSpec) -> usize {
         Body::File(file) => file.content.len(),
         Body::Sudoers(sudoers) => sudoers.content.len(),
         Body::Cron(job) => job.command.len() + job.environment.values().map(String::len).sum::<usize>(),
-        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) => 0,
+        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => 0,
     }
 }
 

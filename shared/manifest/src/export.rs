@@ -60,6 +60,10 @@ fn write_object(out: &mut String, object: &ObjectSpec) {
             text(out, "path", link.path.as_str());
             text(out, "target", &link.target);
         }
+        Body::Sysctl(sysctl) => {
+            text(out, "key", sysctl.key.as_str());
+            text(out, "value", &sysctl.value);
+        }
         Body::Sudoers(sudoers) => text(out, "content", &sudoers.content),
     }
 }

@@ -9,6 +9,7 @@
 //! - [`hosts`]: the managed block in `/etc/hosts`
 //! - [`block`]: how a marked block lives among foreign lines
 //! - [`sudoers`]: who has full rights by a set of sudoers files, and what clashes
+//! - [`sysctl`]: what files of `/etc/sysctl.d` set
 
 pub mod block;
 pub mod crontab;
@@ -16,6 +17,7 @@ pub mod hosts;
 mod nearest;
 pub mod schedule;
 pub mod sudoers;
+pub mod sysctl;
 
 pub use nearest::nearest;
 pub use schedule::{Decision, NextRun, SkipReason, Zone, cron_line_schedule, next_runs, slot_for};

@@ -136,6 +136,11 @@ pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
             out.text(comment);
         }
         Spec::Cron(job) => cron(&mut out, job),
+        Spec::Kernel { key, value } => {
+            out.text("kernel");
+            out.text(key.as_str());
+            out.text(value);
+        }
         Spec::Unsupported { .. } => unreachable!("returned above"),
     }
     out.finish()

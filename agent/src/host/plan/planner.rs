@@ -139,6 +139,13 @@ impl<'a> Planner<'a> {
         self.items.push(item);
     }
 
+    /// Enters a resource that needs nothing here, and says why.
+    pub(crate) fn enter_note(&mut self, resource: &Resource, path: &str, note: &str) {
+        let mut item = Item::new(&resource.target, &claim_of(resource, Vec::new()), path);
+        item.notes.push(note.to_owned());
+        self.items.push(item);
+    }
+
     /// Leaves what a later build knows alone, with all that may have been written for it.
     pub(super) fn leave_unsupported(&mut self, resource: &Resource, kind: &str) {
         let places = self.inputs.owned.places.iter().filter(|(_, o)| o.claims.contains_key(&resource.target));

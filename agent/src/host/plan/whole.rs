@@ -10,7 +10,7 @@ use lampas_shared::{
 
 use super::{Item, Planner, Put, Step, fingerprint, planner::claim_of};
 use crate::{
-    host::{Before, Owned, Removal, kept},
+    host::{Before, Owned, Removal, kept, state},
     system::{Modified, Seen},
 };
 
@@ -71,10 +71,14 @@ impl Planner<'_> {
         let mut item = Item::new(&resource.target, &claim, &path);
         item.notes = notes;
         self.visited.insert(path.clone());
-        let (seen, stamp) = match self.root.look_stamped(&path, owner) {
+        let found = match state::is_file(&path) {
+            true => self.root.look_stamped(&path, owner).map_err(|e| e.to_fault()),
+            false => state::look(self.root, &path, owner).map(|seen| (seen, None)),
+        };
+        let (seen, stamp) = match found {
             Ok(found) => found,
-            Err(error) => {
-                item.fault = Some(error.to_fault());
+            Err(fault) => {
+                item.fault = Some(fault);
                 return self.enter(item, is_inner);
             }
         };
@@ -190,14 +194,14 @@ impl Planner<'_> {
                 Before::File { meta, .. } | Before::Directory { meta } => meta.uid,
                 _ => u32::MAX,
             };
-            let seen = self.root.look(path, owner).or_else(|e| match self.owner_of(path) {
-                Some(uid) => self.root.look(path, uid),
+            let seen = state::look(self.root, path, owner).or_else(|e| match self.owner_of(path) {
+                Some(uid) => state::look(self.root, path, uid),
                 None => Err(e),
             });
             let seen = match seen {
                 Ok(seen) => seen,
-                Err(error) => {
-                    item.fault = Some(error.to_fault());
+                Err(fault) => {
+                    item.fault = Some(fault);
                     item.verb = None;
                     self.enter(item, is_inner);
                     continue;

@@ -6,7 +6,7 @@ use lampas_render::Zone;
 use lampas_shared::{
     host::{
         CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script, Sudoers,
-        TimeZoneName, UserName, Validator,
+        Sysctl, TimeZoneName, UserName, Validator,
     },
     object::{Body, DriftPolicy, Kind},
     operation::Parameter,
@@ -37,6 +37,7 @@ pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
         Kind::Directory => &["path", "owner", "group", "mode"],
         Kind::Link => &["path", "target"],
         Kind::Sudoers => &["content", "source"],
+        Kind::Sysctl => &["key", "value"],
         Kind::Unsupported => &[],
     }
 }
@@ -62,6 +63,14 @@ pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sourc
             Some(Body::Link(Link { path: path?, target: target? }))
         }
         Kind::Sudoers => text_content(reader, sources).map(|content| Body::Sudoers(Sudoers { content })),
+        Kind::Sysctl => {
+            let key = reader.required("key", "say which setting, as in \"net.ipv4.ip_forward\"");
+            let value = reader.text("value");
+            if !reader.has("value") {
+                reader.mistake_at("value", "value: is missing; write it as text, as in \"1\"".into());
+            }
+            Some(Body::Sysctl(Sysctl { key: key?, value: value? }))
+        }
         Kind::Unsupported => None,
     }
 }

@@ -70,6 +70,7 @@ pub(super) enum Kind {
     /// The kind's word stands in [`Spec::Other`].
     Unsupported,
     Sudoers,
+    Sysctl,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +122,14 @@ enum Spec {
         hash: [u8; 32],
         body: Bytes,
     },
+}
+
+/// The layout of a kernel setting, in [`Spec::Other`]: its file, or the running kernel's value.
+#[derive(Serialize, Deserialize)]
+struct Sysctl {
+    key: Text,
+    value: Text,
+    is_file: bool,
 }
 
 /// The layout of the rules for sudo, in [`Spec::Other`].
@@ -217,6 +226,7 @@ impl From<object::Kind> for Kind {
             object::Kind::Directory => Self::Directory,
             object::Kind::Link => Self::Link,
             object::Kind::Sudoers => Self::Sudoers,
+            object::Kind::Sysctl => Self::Sysctl,
             object::Kind::Unsupported => Self::Unsupported,
         }
     }
@@ -232,6 +242,7 @@ impl From<Kind> for object::Kind {
             Kind::Directory => Self::Directory,
             Kind::Link => Self::Link,
             Kind::Sudoers => Self::Sudoers,
+            Kind::Sysctl => Self::Sysctl,
             Kind::Unsupported => Self::Unsupported,
         }
     }
@@ -279,7 +290,7 @@ impl TryFrom<Resource> for desired::Resource {
         let (kind, spec) = match resource.spec {
             Spec::Other { kind, hash, body } => other::from_wire(kind.0, hash, &body.0, &name)?,
             spec => match resource.kind {
-                kind @ (Kind::Unsupported | Kind::Sudoers) => {
+                kind @ (Kind::Unsupported | Kind::Sudoers | Kind::Sysctl) => {
                     let kind = object::Kind::from(kind);
                     return Err(TextError::new("kind", kind.as_str(), "has a layout of its own"));
                 }
@@ -293,6 +304,11 @@ impl TryFrom<Resource> for desired::Resource {
             && target != Target::path(path.as_str())
         {
             return Err(TextError::new("target", target.as_str(), format!("stands for {path}")));
+        }
+        if let desired::Spec::Kernel { key, .. } = &spec
+            && target != Target::kernel(key)
+        {
+            return Err(TextError::new("target", target.as_str(), format!("stands for {key}")));
         }
         Ok(Self {
             target,
@@ -345,6 +361,10 @@ impl From<&desired::Spec> for Spec {
                 comment: comment.as_str().into(),
             },
             desired::Spec::Cron(job) => Self::Cron(job.into()),
+            // With its kind and hash, by `other::to_wire`; this is what it is without them.
+            desired::Spec::Kernel { key, .. } => {
+                Self::Other { kind: key.as_str().into(), hash: [0; 32], body: Bytes(Vec::new()) }
+            }
             desired::Spec::Unsupported { kind, hash } => {
                 Self::Other { kind: kind.as_str().into(), hash: *hash.as_bytes(), body: Bytes(Vec::new()) }
             }

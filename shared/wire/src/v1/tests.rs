@@ -8,7 +8,7 @@ use lampas_shared::{
     error::Fault,
     fleet::{NodeFacts, NodeName},
     host::{
-        CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, TimeZoneName, UserName, Validator,
+        CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, SysctlKey, TimeZoneName, UserName, Validator,
     },
     id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId},
     object::{DriftPolicy, Kind as ObjectKind, ObjectName, Target},
@@ -249,6 +249,7 @@ fn samples() -> Vec<(&'static str, Message)> {
             }))),
         ),
         ("desired_younger_kinds", Message::Desired(Box::new(younger_kinds()))),
+        ("desired_sysctl", Message::Desired(Box::new(kernel_setting()))),
     ]
 }
 
@@ -376,6 +377,25 @@ fn sample_generation_report(fault: &Fault) -> GenerationReport {
         }],
         at: UnixMs(1_790_000_000_084),
     }
+}
+
+/// A kernel setting: the file and the running kernel's value.
+fn kernel_setting() -> NodeDesired {
+    let line = Spec::File {
+        path: ManagedPath::parse("/etc/sysctl.d/60-lampas-hello.conf").unwrap(),
+        content: Content::of(b"net.ipv4.ip_forward = 1\n"),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode: FileMode::new(0o644).unwrap(),
+        validate: None,
+    };
+    let key = SysctlKey::parse("net.ipv4.ip_forward").unwrap();
+    let target = Target::kernel(&key);
+    let value = Spec::Kernel { key, value: "1".into() };
+    let file = resource(Target::path("/etc/sysctl.d/60-lampas-hello.conf"), ObjectKind::Sysctl, line);
+    let generation = Generation { epoch: 1, counter: 120 };
+    let resources = vec![file, resource(target, ObjectKind::Sysctl, value)];
+    NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), generation, resources)
 }
 
 /// Kinds that came after the layout of states.

@@ -14,7 +14,7 @@ import { Failure, Notice } from '@/ui/Notice';
 import { Time } from '@/ui/Time';
 import { CheckCard } from './CheckCard';
 import { useDraft } from './draft';
-import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm, SudoersForm } from './forms';
+import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm, SudoersForm, SysctlForm } from './forms';
 import type { FormProps } from './fields';
 import { Compare } from './Compare';
 import { useCheck, type Check } from './useCheck';
@@ -137,5 +137,7 @@ function KindForm({ spec, check, isReadOnly, onSave, set }: KindFormProps) {
       return <LinkForm {...common(body)} />;
     case 'sudoers':
       return <SudoersForm {...common(body)} />;
+    case 'sysctl':
+      return <SysctlForm {...common(body)} />;
   }
 }

@@ -91,5 +91,7 @@ function blankBody(kind: Kind): Body {
       return { kind, path: '/', target: '' };
     case 'sudoers':
       return { kind, content: '' };
+    case 'sysctl':
+      return { kind, key: '', value: '' };
   }
 }

@@ -102,6 +102,16 @@ export function LinkForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'lin
   );
 }
 
+export function SysctlForm({ body, set, check, name, isReadOnly }: FormProps<BodyOf<'sysctl'>>) {
+  return (
+    <div className="fields">
+      <TextInput className="mono-input" label="Setting" placeholder="net.ipv4.ip_forward" value={body.key} readOnly={isReadOnly} onChange={(event) => { set({ key: event.currentTarget.value.trim() }); }} error={check.text('key')} spellCheck={false} />
+      <TextInput className="mono-input" label="Value" description="Several numbers are separated by blanks" value={body.value} readOnly={isReadOnly} onChange={(event) => { set({ value: event.currentTarget.value }); }} error={check.text('value')} spellCheck={false} />
+      <p className="hint wide">Set in the running kernel, and in <code>/etc/sysctl.d/60-lampas-{name === '' ? 'NAME' : name}.conf</code> for the next boot. The value that stood before comes back when this goes.</p>
+    </div>
+  );
+}
+
 export function SudoersForm({ body, set, check, onSave, name, isReadOnly }: FormProps<BodyOf<'sudoers'>>) {
   return (
     <div className="stack">

@@ -4,12 +4,12 @@
 use lampas_shared::{
     TextError,
     desired::{self, ContentHash},
-    host::{self, FileMode, GroupName, UserName, Validator},
+    host::{self, FileMode, GroupName, SysctlKey, UserName, Validator},
     object::{self, ObjectName},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Bytes, Spec, Sudoers, content_from_wire};
+use super::{Bytes, Spec, Sudoers, Sysctl, content_from_wire};
 use crate::{codec, message::Kind as FrameKind};
 
 /// The longest body: a content that rides along, and what stands around it.
@@ -17,13 +17,22 @@ const MAX_BODY: usize = 64 << 10;
 
 /// Returns whether a resource's kind is younger than the layout.
 pub(super) fn is(resource: &desired::Resource) -> bool {
-    matches!(resource.kind, object::Kind::Sudoers | object::Kind::Unsupported)
+    matches!(resource.kind, object::Kind::Sudoers | object::Kind::Sysctl | object::Kind::Unsupported)
 }
 
 /// Returns what stands on the wire for such a resource.
 pub(super) fn to_wire(resource: &desired::Resource) -> Option<Spec> {
     let body = match (resource.kind, &resource.spec) {
         (object::Kind::Sudoers, desired::Spec::File { content, .. }) => body(&Sudoers { content: content.into() }),
+        (object::Kind::Sysctl, desired::Spec::Kernel { key, value }) => {
+            body(&Sysctl { key: key.as_str().into(), value: value.as_str().into(), is_file: false })
+        }
+        // A line is always short enough to ride along.
+        (object::Kind::Sysctl, desired::Spec::File { content, .. }) => {
+            let line = String::from_utf8_lossy(content.inline.as_deref().unwrap_or_default()).into_owned();
+            let (key, value) = line.split_once('=').unwrap_or((&line, ""));
+            body(&Sysctl { key: key.trim().into(), value: value.trim().into(), is_file: true })
+        }
         _ => return None,
     };
     let hash = *resource.compute_hash().as_bytes();
@@ -58,6 +67,23 @@ pub(super) fn from_wire(
                 validate: Some(Validator::Sudoers),
             };
             (object::Kind::Sudoers, spec)
+        }
+        "sysctl" => {
+            let Sysctl { key, value, is_file } = read(&word, body)?;
+            let sysctl = host::Sysctl { key: SysctlKey::parse(key.0)?, value: value.0 };
+            sysctl.check(name.as_str())?;
+            let spec = match is_file {
+                true => desired::Spec::File {
+                    path: host::Sysctl::path_for(name.as_str())?,
+                    content: desired::Content::of(sysctl.line().as_bytes()),
+                    owner: UserName::root(),
+                    group: GroupName::root(),
+                    mode: FileMode::new(0o644)?,
+                    validate: None,
+                },
+                false => desired::Spec::Kernel { value: sysctl.plain_value(), key: sysctl.key },
+            };
+            (object::Kind::Sysctl, spec)
         }
         _ => {
             let hash = ContentHash::from_bytes(hash);
