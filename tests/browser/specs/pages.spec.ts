@@ -1,6 +1,7 @@
 // Every page as a picture and as a structure: axe finds nothing serious in light and dark, nothing is wider than the
 // window, and pictures of all of them are left in test-results/pages for whoever changes the dashboard.
 import AxeBuilder from '@axe-core/playwright';
+import { writeFile } from 'node:fs/promises';
 import type { Page } from '@playwright/test';
 import { applyManifest, ctl, editByHand, readOn } from '../support/demo.ts';
 import { type Api, expect, test } from '../support/test.ts';
@@ -33,6 +34,7 @@ async function looks(api: Api): Promise<Look[]> {
   const changes = (await api.get<{ items: { number: number; state: string }[] }>('changes')).items;
   const planned = changes.find((change) => change.state === 'planned');
   const operation = (await api.get<{ items: { number: number }[] }>('operations')).items[0];
+  const rolling = changes.find((change) => change.state === 'rolling');
   const done = changes.findLast((change) => change.state === 'done');
   const checked = async (page: Page): Promise<void> => {
     await expect(page.getByRole('region', { name: 'Check' })).toContainText(/It can be saved|as soon as it has a name/);
@@ -66,6 +68,8 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'object-runs', path: `config/${id('cron', 'app-heartbeat')}?tab=runs`, ready: heading(/app-heartbeat/) },
     { name: 'changes', path: 'changes', ready: table('Changes') },
     { name: 'change-planned', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('button', { name: /^Apply to/ })).toBeVisible(); } },
+    { name: 'change-in-waves', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await page.getByText('In waves', { exact: true }).click(); await page.getByRole('button', { name: 'Add a check between waves' }).click(); await expect(page.getByText(/^\d waves?: /)).toBeVisible(); } },
+    { name: 'change-rolling', path: `changes/${rolling?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('list', { name: 'Waves' }).getByRole('link', { name: /: converged/ })).toHaveCount(1); await expect(page.getByRole('heading', { name: /^Wave 1 of 2: it must stay well/ })).toBeVisible(); } },
     { name: 'change-done', path: `changes/${done?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('heading', { name: /^In force on/ })).toBeVisible(); } },
     { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
     { name: 'one-drift', path: `drift/${drift?.id ?? 'none'}`, ready: async (page) => { await expect(page.getByRole('article')).toBeVisible(); } },
@@ -98,6 +102,12 @@ async function plan(api: Api, name: string): Promise<void> {
   await api.send('POST', 'changes', { drafts: [{ put: { name: `${name}-motd`, scope: 'fleet', drift: 'hold', body: { kind: 'file', path: `/etc/motd.d-${name}`, content: 'Welcome\n', encoding: 'utf8', owner: 'root', group: 'root', mode: '0644' } } }], reason: 'a friendlier greeting' });
 }
 
+/** A rollout that stays at its canary, with a check that held; the test's end aborts it. */
+async function roll(name: string, directory: string): Promise<void> {
+  await writeFile(`${directory}/rolling.toml`, `[[file]]\nname = "${name}-rolling"\nscope = "role:app"\npath = "/etc/${name}-rolling"\ncontent = "in waves\\n"\n`);
+  await ctl('apply', '-f', `${directory}/rolling.toml`, '--canary', '1', '--gate', "/bin/sh -c 'exit 0'", '--gate-user', 'root', '--soak', '1h');
+}
+
 async function open(page: Page, look: Look): Promise<void> {
   await page.goto(look.path === '' ? './' : look.path);
   await look.ready(page);
@@ -120,6 +130,7 @@ for (const scheme of ['light', 'dark'] as const) {
     test.setTimeout(600_000);
     await furnish(name, info.outputPath('.'));
     await plan(api, name);
+    await roll(name, info.outputPath('.'));
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
     for (const look of await looks(api)) {
       await page.setViewportSize({ width: 1440, height: 900 });

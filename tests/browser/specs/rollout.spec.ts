@@ -86,7 +86,7 @@ test('a check that says no stops the rollout and leads to its operation', async 
   await expect(page.getByRole('button', { name: /^Apply/ })).toHaveAttribute('aria-disabled', 'true');
   await check.fill("/bin/sh -c 'exit 3'");
   await page.getByLabel('As user').fill('root');
-  await page.getByLabel('If a wave fails').click();
+  await page.getByRole('combobox', { name: 'If a wave fails' }).click();
   await page.getByRole('option', { name: 'Pause and ask somebody' }).click();
   await page.getByRole('button', { name: 'Apply to 1 of 2 nodes first' }).click();
   await expect(page.getByRole('heading', { name: 'Paused at wave 1 of 2' })).toBeVisible();
