@@ -40,6 +40,36 @@ fn desired(compiled: &Compiled, node: &NodeInput) -> NodeDesired {
 }
 
 #[test]
+fn a_kernel_setting_is_won_whole_its_file_and_its_value() {
+    let web = node(1, "web-1", &["app"], &[], None);
+    let setting = |number, scope: &str, key: &str, value: &str| {
+        object(number, scope, serde_json::json!({ "kind": "sysctl", "key": key, "value": value }))
+    };
+    // Another name, so another file; another spelling of the same setting.
+    let objects = [
+        setting(1, "fleet", "net.ipv4.ip_forward", "0"),
+        setting(2, "node:web-1", "net/ipv4/ip_forward", "1"),
+        setting(3, "fleet", "vm.swappiness", "10"),
+    ];
+    let compiled = compile(std::slice::from_ref(&web), &objects);
+    assert!(compiled.ties.is_empty());
+    let state = desired(&compiled, &web);
+    assert_eq!(state.hash, state.compute_hash(), "the shared hash is the state's own");
+    let targets: Vec<&str> = state.resources().map(|r| r.target.as_str()).collect();
+    assert_eq!(
+        targets,
+        [
+            "kernel:net/ipv4/ip_forward",
+            "kernel:vm/swappiness",
+            "path:/etc/sysctl.d/60-lampas-o2.conf",
+            "path:/etc/sysctl.d/60-lampas-o3.conf"
+        ]
+    );
+    let same = [setting(1, "fleet", "vm.swappiness", "1"), setting(2, "fleet", "vm/swappiness", "2")];
+    assert_eq!(compile(&[web], &same).ties.len(), 1, "one setting, two objects of one scope");
+}
+
+#[test]
 fn the_most_specific_scope_wins_each_target() {
     let web = node(1, "web-1", &["app"], &[("env", "prod")], None);
     let other = node(2, "web-2", &[], &[], None);
