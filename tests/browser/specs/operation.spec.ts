@@ -11,7 +11,7 @@ test('a command is started from a role and its output comes live', async ({ page
     await page.goto('roles/app');
     await page.getByRole('link', { name: 'Run a command' }).click();
     await expect(page.getByRole('heading', { name: 'Run on nodes' })).toBeVisible();
-    await page.getByLabel('Command', { exact: true }).fill(`/bin/sh -c 'echo first; while [ ! -e ${gate} ]; do sleep 0.1; done; printf "\\033[32mgreen\\033[0m\\n"'`);
+    await page.getByRole('textbox', { name: 'Command', exact: true }).fill(`/bin/sh -c 'echo first; while [ ! -e ${gate} ]; do sleep 0.1; done; printf "\\033[32mgreen\\033[0m\\n"'`);
     await expect(page.getByLabel('Arguments as the program gets them').locator('code')).toHaveCount(3);
     await expect(page.getByRole('heading', { name: '2 nodes, 2 connected' })).toBeVisible();
     await page.getByRole('button', { name: 'Run on 2 nodes' }).click();
@@ -49,7 +49,7 @@ test('a script asks for its parameters, and what runs can be cancelled', async (
   await page.getByRole('option', { name }).click();
   await page.getByRole('combobox', { name: 'On' }).fill('node:web-1');
   await page.keyboard.press('Enter');
-  await expect(page.getByText('must be given')).toBeVisible();
+  await expect(page.getByText('parameter "secs": must be given', { exact: true })).toBeVisible();
   await page.getByLabel('secs').fill('1000');
   await page.getByRole('button', { name: 'Run on 1 node' }).click();
   await expect(page.getByRole('log', { name: 'Lines' }).getByText('sleeping 1000')).toBeVisible();
