@@ -144,6 +144,8 @@ const changes = createRoute({
 
 const change = createRoute({ getParentRoute: () => app, path: '/changes/$change', component: lazyRouteComponent(() => import('@/features/change/ChangePage')) });
 
+const approvals = createRoute({ getParentRoute: () => app, path: '/approvals', validateSearch: (search: Search) => texts(search, 'show'), component: lazyRouteComponent(() => import('@/features/approval/ApprovalsPage')) });
+
 const drift = createRoute({
   getParentRoute: () => app,
   path: '/drift',
@@ -180,7 +182,11 @@ const newOperation = createRoute({
 const operation = createRoute({
   getParentRoute: () => app,
   path: '/operations/$operation',
-  validateSearch: (search: Search): { view?: 'grouped'; node?: string; line?: string } => ({ ...(search.view === 'grouped' ? { view: 'grouped' as const } : {}), ...texts(search, 'node', 'line') }),
+  validateSearch: (search: Search): { view?: 'grouped'; node?: string; line?: number } => ({
+    ...(search.view === 'grouped' ? { view: 'grouped' as const } : {}),
+    ...texts(search, 'node'),
+    ...(Number.isInteger(Number(search.line)) && Number(search.line) > 0 ? { line: Number(search.line) } : {}),
+  }),
   component: lazyRouteComponent(() => import('@/features/operation/OperationPage')),
 });
 
@@ -221,7 +227,7 @@ const tree = rootRoute.addChildren([
   setup,
   signIn,
   secondFactor,
-  app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -2,6 +2,7 @@
 import { Link } from '@tanstack/react-router';
 import { useQuery } from '@tanstack/react-query';
 import { overviewQuery } from '@/api/queries';
+import { approvalsQuery } from '@/features/approval/queries';
 import { useSession } from '@/api/session';
 import { places, type Place } from '@/keys/places';
 import { Icon } from '@/ui/Icon';
@@ -14,7 +15,8 @@ export function Rail({ inDrawer = false, onGo }: { inDrawer?: boolean; onGo?: ()
   const folded = isRailFolded && !inDrawer;
   const mine = places.filter((place) => place.isInRail && session.permissions.includes(place.permission));
   const counts = useQuery(overviewQuery).data?.counts;
-  const badge = (place: Place): number | undefined => (place.to === '/drift' ? counts?.drifted : undefined);
+  const approvals = useQuery(approvalsQuery).data?.filter((row) => row.may_approve).length;
+  const badge = (place: Place): number | undefined => (place.to === '/drift' ? counts?.drifted : place.to === '/approvals' ? approvals : undefined);
   const group = (name: Place['group']) => (
     <ul>
       {mine
@@ -24,7 +26,7 @@ export function Rail({ inDrawer = false, onGo }: { inDrawer?: boolean; onGo?: ()
             <Link to={place.to} activeOptions={{ exact: place.to === '/', includeSearch: false }} onClick={onGo} title={folded ? place.title : undefined} aria-label={folded ? place.title : undefined}>
               <Icon name={place.icon} size={17} />
               <span className="rail-text">{place.title}</span>
-              {(badge(place) ?? 0) > 0 && <span className="rail-count num" aria-label={`${badge(place) ?? 0} nodes`}>{badge(place)}</span>}
+              {(badge(place) ?? 0) > 0 && <span className="rail-count num" aria-label={place.to === '/approvals' ? `${badge(place) ?? 0} for you` : `${badge(place) ?? 0} nodes`}>{badge(place)}</span>}
             </Link>
           </li>
         ))}

@@ -4,7 +4,7 @@ import type { IconName } from '@/ui/Icon';
 
 export interface Place {
   title: string;
-  to: '/' | '/nodes' | '/roles' | '/config' | '/changes' | '/drift' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
+  to: '/' | '/nodes' | '/roles' | '/config' | '/changes' | '/approvals' | '/drift' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
   icon: IconName;
   /** The second key after `g`. */
   key: string;
@@ -19,6 +19,7 @@ export const places: readonly Place[] = [
   { title: 'Roles', to: '/roles', icon: 'roles', key: 'r', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Config', to: '/config', icon: 'config', key: 'c', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Changes', to: '/changes', icon: 'changes', key: 'h', group: 'fleet', permission: 'view', isInRail: true },
+  { title: 'Approvals', to: '/approvals', icon: 'check', key: 'v', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Drift', to: '/drift', icon: 'drift', key: 'd', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Operations', to: '/operations', icon: 'script', key: 'p', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Job runs', to: '/runs', icon: 'jobs', key: 'j', group: 'fleet', permission: 'view', isInRail: true },

@@ -9,6 +9,9 @@ import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { Time } from '@/ui/Time';
+import { useNow } from '@/ui/useNow';
+import { extraOf, PLAIN, whyNotOn } from '@/features/approval/terms';
+import { TermsChoice } from '@/features/approval/TermsChoice';
 import { RolloutChoice } from './RolloutChoice';
 import { AT_ONCE, FIRST_CHOICE, strategyOf } from './strategy';
 import { useWaves } from './useWaves';
@@ -20,6 +23,8 @@ export function ApplyCard({ change }: { change: Change }) {
   const [allowUnplanned, setAllow] = useState(false);
   const number = String(change.number);
   const [choice, setChoice] = useState(FIRST_CHOICE);
+  const [terms, setTerms] = useState(PLAIN);
+  const now = useNow();
   const { strategy, problems } = useMemo(() => strategyOf(choice), [choice]);
   const { waves, error: wavesError } = useWaves(number, choice.way === 'once' ? undefined : strategy);
   const { plan } = change;
@@ -28,7 +33,7 @@ export function ApplyCard({ change }: { change: Change }) {
     await client.invalidateQueries({ predicate: (query) => ['changes', 'objects', 'nodes', 'overview'].includes(String(query.queryKey[0])) });
   };
   const apply = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/changes/{change}/apply', { params: { path: { change: number } }, body: { plan: plan?.id ?? '', allow_unplanned: allowUnplanned, rollout: strategy ?? AT_ONCE } })),
+    mutationFn: () => take(api.POST('/api/v1/changes/{change}/apply', { params: { path: { change: number } }, body: { plan: plan?.id ?? '', allow_unplanned: allowUnplanned, rollout: strategy ?? AT_ONCE, ...extraOf(terms) } })),
     onSuccess: async (next) => {
       forgetNewDrafts(change);
       await done(next);
@@ -46,6 +51,7 @@ export function ApplyCard({ change }: { change: Change }) {
     (plan == null ? 'It has no plan yet.' : undefined) ??
     plan?.blockers[0] ??
     (unplanned > 0 && !allowUnplanned ? `${plural(unplanned, 'node')} could not be asked. Tick the box to go on without ${unplanned === 1 ? 'its' : 'their'} plan.` : undefined) ??
+    whyNotOn(change, terms, now) ??
     (strategy === undefined ? 'Something about how it goes out is not right yet.' : undefined);
   const again = <ActionButton size="sm" variant={plan == null || hasMoved ? 'filled' : 'default'} refusal={refusal} loading={replan.isPending} onClick={() => { replan.mutate(); }}>Plan again</ActionButton>;
   return (
@@ -66,9 +72,10 @@ export function ApplyCard({ change }: { change: Change }) {
           </Notice>
         )}
         {plan?.blockers.length === 0 && changing + unplanned > 0 && <RolloutChoice choice={choice} onChange={setChoice} problems={problems} waves={waves} error={wavesError} />}
+        {plan?.blockers.length === 0 && <TermsChoice change={change} terms={terms} onChange={setTerms} />}
         <Failure error={apply.error ?? replan.error} />
         <div className="row-wrap">
-          {!hasMoved && <ActionButton size="md" refusal={whyNot} loading={apply.isPending} onClick={() => { apply.mutate(); }}>{words}</ActionButton>}
+          {!hasMoved && <ActionButton size="md" refusal={whyNot} loading={apply.isPending} onClick={() => { apply.mutate(); }}>{terms.at === '' ? words : 'Put on the schedule'}</ActionButton>}
           {again}
           <span className="dim small">
             {plan != null && <>Plan <code>{plan.id}</code>, made <Time at={plan.at} />. {plan.unchanged > 0 && `${plural(plan.unchanged, 'node')} in its scope ${plan.unchanged === 1 ? 'stays' : 'stay'} as ${plan.unchanged === 1 ? 'it is' : 'they are'}. `}It is refused if anything moves meanwhile.</>}

@@ -17,6 +17,7 @@ import { RowSkeletons } from '@/ui/Skeletons';
 import { span } from '@/ui/time';
 import { Time } from '@/ui/Time';
 import { toastFailure } from '@/ui/toast';
+import { ControlCard } from '@/features/approval/ControlCard';
 import { ApplyCard } from './ApplyCard';
 import { DraftsCard } from './DraftsCard';
 import { LandingCard } from './LandingCard';
@@ -95,6 +96,7 @@ export default function ChangePage() {
           )
         }
       />
+      <ControlCard change={it} />
       {isOpen && <ApplyCard change={it} />}
       {isApplied && (it.rollout == null ? <LandingCard change={it} nodes={nodes.data} error={nodes.error} /> : <RolloutCard change={it} rollout={it.rollout} nodes={nodes.data} isWhole={!isMany} error={nodes.error} />)}
       {it.plan != null && <PlanCard plan={it.plan} isApplied={isApplied} />}

@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { fleetMapQuery, overviewQuery, type MapTile } from '@/api/queries';
 import type { Activity, Overview } from '@/api/schema';
+import { FrozenBanner } from '@/features/approval/FrozenBanner';
 import { AppLink } from '@/components/AppLink';
 import { ActivityList } from '@/components/ActivityList';
 import { ChangeRow } from '@/components/ChangeRow';
@@ -89,6 +90,7 @@ function Cards({ overview }: { overview: Overview }) {
         </section>
       </div>
       <div className="overview-side">
+        <FrozenBanner />
         <AttentionCard overview={overview} />
         <NextRunsCard overview={overview} />
       </div>
@@ -126,7 +128,7 @@ function Legend({ tiles }: { tiles: readonly MapTile[] }) {
 }
 
 /** The states that the kinds of attention look like. */
-const attentionLooks: Record<string, string> = { certificate_expiring: 'degraded', token_expiring: 'degraded', declined: 'failed', plan_waiting: 'planned', rollout_paused: 'paused' };
+const attentionLooks: Record<string, string> = { approval_waiting: 'planned', schedule_dropped: 'failed', certificate_expiring: 'degraded', token_expiring: 'degraded', declined: 'failed', plan_waiting: 'planned', rollout_paused: 'paused' };
 
 function AttentionCard({ overview }: { overview: Overview }) {
   return (

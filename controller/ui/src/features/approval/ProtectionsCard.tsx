@@ -1,0 +1,86 @@
+// Protections: the scopes in which a change needs an approval. Made and taken away here, by administrators.
+import { useState } from 'react';
+import { Button, Group, Modal, TextInput } from '@mantine/core';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { api, fieldProblem, take } from '@/api/client';
+import { useRefusal } from '@/api/session';
+import type { Protection } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
+import { Failure } from '@/ui/Notice';
+import { plural } from '@/ui/plural';
+import { Time } from '@/ui/Time';
+import { toastFailure } from '@/ui/toast';
+import { protectionsQuery } from './queries';
+import './approval.css';
+
+export function ProtectionsCard() {
+  const refusal = useRefusal('protect');
+  const protections = useQuery(protectionsQuery);
+  const [isMaking, setMaking] = useState(false);
+  return (
+    <section className="card" aria-labelledby="protections">
+      <div className="card-head">
+        <h2 id="protections" className="grow">Protected scopes</h2>
+        <ActionButton size="xs" variant="default" refusal={refusal} onClick={() => { setMaking(true); }}>Protect a scope …</ActionButton>
+      </div>
+      <Failure error={protections.error} />
+      {protections.data?.length === 0 ? (
+        <p className="card-none">No scope is protected. A change that affects a protected node needs the approval of somebody who did not make it.</p>
+      ) : (
+        protections.data?.map((protection) => <Row key={protection.id} protection={protection} refusal={refusal} />)
+      )}
+      {isMaking && <NewProtection onClose={() => { setMaking(false); }} />}
+    </section>
+  );
+}
+
+function Row({ protection, refusal }: { protection: Protection; refusal: string | undefined }) {
+  const client = useQueryClient();
+  const remove = useMutation({
+    mutationFn: () => take(api.DELETE('/api/v1/protections/{protection}', { params: { path: { protection: protection.id } } })),
+    onSuccess: () => client.invalidateQueries({ queryKey: ['changes'] }),
+    onError: toastFailure,
+  });
+  return (
+    <div className="approval-row">
+      <div className="grow">
+        <div><span className="mono">{protection.scope}</span> <span className="dim small">{plural(protection.nodes, 'node')}</span></div>
+        <div className="small">{protection.reason}</div>
+        <div className="small dim">by {protection.author}, <Time at={protection.created_at} /></div>
+      </div>
+      <ActionButton size="xs" variant="default" refusal={refusal} loading={remove.isPending} onClick={() => { remove.mutate(); }}>Unprotect</ActionButton>
+    </div>
+  );
+}
+
+function NewProtection({ onClose }: { onClose: () => void }) {
+  const client = useQueryClient();
+  const [scope, setScope] = useState('');
+  const [reason, setReason] = useState('');
+  const make = useMutation({
+    mutationFn: () => take(api.POST('/api/v1/protections', { body: { scope, reason } })),
+    onSuccess: async () => {
+      await client.invalidateQueries({ queryKey: ['changes'] });
+      onClose();
+    },
+  });
+  return (
+    <Modal opened onClose={onClose} title="Protect a scope" centered>
+      <form
+        className="stack"
+        onSubmit={(event) => {
+          event.preventDefault();
+          make.mutate();
+        }}
+      >
+        <TextInput label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono-input" value={scope} onChange={(event) => { setScope(event.currentTarget.value); }} error={fieldProblem(make.error, 'scope')} required data-autofocus />
+        <TextInput label="Why" value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} error={fieldProblem(make.error, 'reason')} maxLength={500} required />
+        <Failure error={make.error} />
+        <Group justify="flex-end" gap={8}>
+          <Button variant="default" onClick={onClose}>Cancel</Button>
+          <Button type="submit" loading={make.isPending}>Protect it</Button>
+        </Group>
+      </form>
+    </Modal>
+  );
+}
