@@ -32,7 +32,7 @@ pub use password::Passwords;
 #[cfg(test)]
 pub(crate) use factor::code_at;
 pub use session::Opened;
-pub(crate) use store::{insert_user, preset_of};
+pub(crate) use store::{insert_user, permitted};
 pub use throttle::Throttle;
 
 /// The service behind sign-in, users and tokens.

@@ -214,15 +214,16 @@ async fn put(tx: &mut Tx, id: ChangeId, how: &Apply, at: UnixMs, who: &Orderer) 
 
 /// Asks again whether who ordered it may.
 async fn may(tx: &mut Tx, found: &ScheduleRow, now: UnixMs) -> Result<(), ChangeError> {
-    let preset = access::preset_of(tx, found.user, found.token, now).await?;
+    let asked = [Permission::Change, Permission::Protect];
+    let has = access::permitted(tx, (found.user, found.token), &asked, now).await?;
     let unfit = |why: String| Err(ChangeError::Unfit(why));
-    let Some(preset) = preset else {
+    let Some(has) = has else {
         return unfit(format!("{} is gone, was disabled, or the token ended", found.by.name));
     };
-    if !preset.grants(Permission::Change) {
+    if !has.contains(&Permission::Change) {
         return unfit(format!("{} may apply changes no longer", found.by.name));
     }
-    if found.how.is_over() && !preset.grants(Permission::Protect) {
+    if found.how.is_over() && !has.contains(&Permission::Protect) {
         return unfit(format!("{} may override protections and freezes no longer", found.by.name));
     }
     Ok(())

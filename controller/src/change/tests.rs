@@ -34,6 +34,7 @@ use crate::{
     link::NodeGate,
 };
 
+mod approval;
 mod rollout;
 
 testing::on_both!(

@@ -18,7 +18,7 @@ testing::on_both!(
 
 /// Gates that say what they are told to, and remember the questions.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     verdict: StdMutex<Option<Verdict>>,
     asked: StdMutex<Vec<(String, Vec<NodeId>)>>,
 }
