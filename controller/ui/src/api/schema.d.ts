@@ -64,6 +64,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The whole audit, or a part, for keeping and checking elsewhere
+         * @description Needs the permission `view_audit`.
+         */
+        get: operations["get_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit/verification": {
         parameters: {
             query?: never;
@@ -1937,6 +1957,8 @@ export interface components {
              * @description The first entry whose hash is wrong; absent when the chain is whole.
              */
             broken_at?: number | null;
+            /** @description How it is broken there, in words. */
+            broken_how?: string | null;
             /**
              * Format: int64
              * @description How many entries were checked.
@@ -4670,6 +4692,14 @@ export interface operations {
                 principal?: string;
                 /** @description Of this act (`change.apply`), or of this area (`change.`). */
                 act?: string;
+                /** @description On what holds this text. */
+                object?: string;
+                /** @description Where anything that can be read holds this text. */
+                text?: string;
+                /** @description Not before. */
+                since?: components["schemas"]["UnixMs"];
+                /** @description Before. */
+                until?: components["schemas"]["UnixMs"];
                 /** @description The `next` of the page before. */
                 after?: string;
                 /** @description How many rows: 1 to 500, 100 by default. */
@@ -4688,6 +4718,50 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AuditEntry"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit_export: {
+        parameters: {
+            query?: {
+                /** @description `jsonl` (the default) or `csv`. */
+                format?: "jsonl" | "csv";
+                /** @description By this principal. */
+                principal?: string;
+                /** @description Of this act, or of this area. */
+                act?: string;
+                /** @description On what holds this text. */
+                object?: string;
+                /** @description Where anything that can be read holds this text. */
+                text?: string;
+                /** @description Not before. */
+                since?: components["schemas"]["UnixMs"];
+                /** @description Before. */
+                until?: components["schemas"]["UnixMs"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": string;
                 };
             };
             /** @description A problem (RFC 9457) */

@@ -45,7 +45,7 @@ export default function UsersPage() {
     <>
       <PageHead title="Users" facts={users.data !== undefined && plural(users.data.total ?? users.data.items.length, 'user')} actions={<Button leftSection={<Icon name="plus" />} onClick={() => { setDialog({ kind: 'new' }); }}>New user</Button>} />
       <Tabs label="What of users" active={tab} tabs={[{ id: 'users', title: 'Users', to: { to: '/users', search: {} } }, { id: 'sessions', title: 'Open sessions', to: { to: '/users', search: { show: 'sessions' } } }, { id: 'rules', title: 'Sign-in rules', to: { to: '/users', search: { show: 'rules' } } }]} />
-      {tab === 'sessions' && <SessionsTable user={of} after={after} onGo={(search) => void navigate({ search: { show: 'sessions', ...Object.fromEntries(Object.entries(search).filter(([, value]) => value !== undefined)) } })} />}
+      {tab === 'sessions' && <SessionsTable user={of} after={after} onGo={({ user: whose, after: next }) => void navigate({ search: { show: 'sessions', ...(whose === undefined ? {} : { user: whose }), ...(next === undefined ? {} : { after: next }) } })} />}
       {tab === 'rules' && <RulesCard />}
       {tab === 'users' && <>
       <Failure error={users.error} />
