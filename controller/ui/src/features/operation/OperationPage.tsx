@@ -40,7 +40,7 @@ export default function OperationPage() {
   const isFollowing = it?.may_read_output === true && !isGrouped && (chosen !== undefined || isTogether);
   const followed = useOutput(which, chosen?.run, isFollowing);
   if (it === undefined) return operation.error === null ? <RowSkeletons /> : <Failure error={operation.error} />;
-  const search = (node: string | undefined, at?: number) => ({ ...(node === undefined ? {} : { node }), ...(at === undefined ? {} : { line: String(at) }) });
+  const search = (node: string | undefined, at?: number) => ({ ...(node === undefined ? {} : { node }), ...(at === undefined ? {} : { line: at }) });
   const to = (next: { view?: 'grouped'; node?: string }) => ({ to: '/operations/$operation', params: { operation: which }, search: next }) as const;
   return (
     <>
@@ -63,7 +63,7 @@ export default function OperationPage() {
                 count={followed.count}
                 isComplete={followed.isComplete}
                 names={chosen === undefined && list.length > 1 ? new Map(list.map((each) => [each.run, each.node.name])) : undefined}
-                line={line === undefined ? undefined : Number(line)}
+                line={line}
                 onLine={(next) => void navigate({ search: search(nodeName, next), replace: true })}
               />
             </div>
