@@ -25,6 +25,8 @@ pub enum Store {
 /// A running controller with one administrator, `admin`.
 #[derive(Debug)]
 pub struct Controller {
+    /// Ends before its directory goes: the log is shown when a test fails.
+    process: Option<Process>,
     directory: TempDir,
     port: u16,
     store: Store,
@@ -32,7 +34,6 @@ pub struct Controller {
     data: String,
     log_level: String,
     listen: String,
-    process: Option<Process>,
     /// By how many days its clock is off.
     days_off: Option<i32>,
 }

@@ -20,8 +20,9 @@ pub struct Node {
     pub name: String,
     /// The agent's program.
     agent: PathBuf,
-    directory: TempDir,
+    /// Ends before its directory goes: the log is shown when a test fails.
     process: Option<Process>,
+    directory: TempDir,
     /// By how many days its clock is off.
     days_off: Option<i32>,
 }
