@@ -68,7 +68,7 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'object-runs', path: `config/${id('cron', 'app-heartbeat')}?tab=runs`, ready: heading(/app-heartbeat/) },
     { name: 'changes', path: 'changes', ready: table('Changes') },
     { name: 'change-planned', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('button', { name: /^Apply to/ })).toBeVisible(); } },
-    { name: 'change-in-waves', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await page.getByText('In waves', { exact: true }).click(); await page.getByRole('button', { name: 'Add a check between waves' }).click(); await expect(page.getByText(/^\d waves?: /)).toBeVisible(); } },
+    { name: 'change-in-waves', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await page.getByText('In waves', { exact: true }).click(); await page.getByRole('button', { name: 'Add a check between waves' }).click(); await page.getByLabel(/^Check 1/).fill('/bin/true'); await expect(page.getByText(/^\d waves?: /)).toBeVisible(); } },
     { name: 'change-rolling', path: `changes/${rolling?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('list', { name: 'Waves' }).getByRole('link', { name: /: converged/ })).toHaveCount(1); await expect(page.getByRole('heading', { name: /^Wave 1 of 2: it must stay well/ })).toBeVisible(); } },
     { name: 'change-done', path: `changes/${done?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('heading', { name: /^In force on/ })).toBeVisible(); } },
     { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
