@@ -118,11 +118,14 @@ impl Changes {
                 let number = service::number(&mut tx, id).await?;
                 let missing = || ChangeError::Nothing(format!("change {number} was applied to all nodes at once"));
                 let mut rollout = store::get(&mut tx, id, true).await?.ok_or_else(missing)?;
-                if order == Order::Promote
-                    && let Some(wave) = rollout.next_wave()
-                    && let Some((why, _)) = freeze::holding(&mut tx, id, wave, now).await?
-                {
-                    return Err(ChangeError::FrozenWave(why));
+                if order == Order::Promote {
+                    if let Some(wave) = rollout.next_wave()
+                        && let Some((why, _)) = freeze::holding(&mut tx, id, wave, now).await?
+                    {
+                        return Err(ChangeError::FrozenWave(why));
+                    }
+                    // The driver may not have seen the end of a freeze yet.
+                    rollout.thaw(now);
                 }
                 let acts = rollout.order(order, &service::author(by), now).map_err(ChangeError::Order)?;
                 let act = act_of(order);

@@ -238,4 +238,32 @@ proptest! {
             }
         }
     }
+
+    /// In a freeze no wave begins, whatever happens, and the phase's time stands still; afterwards as much of it is left.
+    #[test]
+    fn nothing_begins_in_a_freeze(
+        strategy in any_strategy(),
+        states in prop::collection::vec(seen(), 9),
+        verdict in verdict(),
+        waited in 2_i64..300_000_000,
+    ) {
+        let mut rollout = begin(strategy, &[1, 3, 5]);
+        let seen = all(&states);
+        rollout.step(&seen, &verdict, UnixMs(1));
+        let (before, until) = (rollout.clone(), UnixMs(waited + 1));
+        for now in [1, 2, waited] {
+            rollout.freeze("frozen", until, UnixMs(now));
+            let acts = rollout.step(&seen, &verdict, UnixMs(now));
+            prop_assert!(!acts.iter().any(|a| matches!(a, Act::Release(_))));
+        }
+        prop_assert_eq!(rollout.stage, before.stage);
+        if rollout.state == State::Running {
+            prop_assert_eq!(rollout.reason.as_str(), "frozen");
+            rollout.thaw(until);
+            prop_assert_eq!(rollout.reason.as_str(), "");
+            if rollout.phase == before.phase {
+                prop_assert_eq!(rollout.deadline.since(until), before.deadline.since(UnixMs(1)));
+            }
+        }
+    }
 }
