@@ -135,6 +135,8 @@ const ORDER = ['succeeded', 'running', 'queued', 'failed', 'timed_out', 'refused
 
 function Progress({ it, timeout }: { it: Operation; timeout: number | undefined }) {
   const { runs } = it.summary;
+  // One state for all stands in the head already.
+  if (it.summary.state !== 'running' && ORDER.filter((state) => runs[state] > 0).length < 2) return null;
   return (
     <ul className="facts-row" aria-label="Nodes by state">
       {ORDER.filter((state) => runs[state] > 0).map((state) => <li key={state}><StateBadge state={state} more={runs[state]} /></li>)}
