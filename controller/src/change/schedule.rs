@@ -118,8 +118,9 @@ impl Changes {
                 }
                 may(&mut tx, &found, now).await?;
                 let how = Apply { plan: Some(found.plan.clone()), ..found.how.apply() };
-                let (row, moved) = service::apply(&mut tx, id, &how, &found.by).await?;
+                // Before it is applied: what waits is taken off the schedule by that.
                 store::set(&mut tx, id, ScheduleState::Applied, (found.due, ""), now).await?;
+                let (row, moved) = service::apply(&mut tx, id, &how, &found.by).await?;
                 tell(&mut tx, &row, "applied", "");
                 Ok::<_, ChangeError>(tx.done(moved))
             })
