@@ -1,6 +1,7 @@
 //! The driver over real QUIC on loopback, against a peer that uses the controller's machine.
 
 mod peer;
+mod refused;
 
 use std::{sync::Arc, time::Duration};
 

@@ -109,6 +109,8 @@ struct State {
     hellos: AtomicUsize,
     probes: AtomicUsize,
     goodbyes: AtomicUsize,
+    faults: Mutex<Vec<Fault>>,
+    sessions: AtomicUsize,
     session: Mutex<Option<(Connection, mpsc::Sender<NodeDesired>)>>,
 }
 
@@ -141,6 +143,8 @@ impl Peer {
             hellos: AtomicUsize::new(0),
             probes: AtomicUsize::new(0),
             goodbyes: AtomicUsize::new(0),
+            faults: Mutex::default(),
+            sessions: AtomicUsize::new(0),
             session: Mutex::default(),
         });
         let tasks = Tasks::new();
@@ -198,6 +202,16 @@ impl Peer {
         self.state.goodbyes.load(Relaxed)
     }
 
+    /// How many sessions there were.
+    pub(super) fn sessions(&self) -> usize {
+        self.state.sessions.load(Relaxed)
+    }
+
+    /// What the agent refused, in order.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        lock(&self.state.faults).clone()
+    }
+
     /// Ends without a goodbye on the control stream.
     pub(super) async fn crash(self) {
         self.endpoint.close(99_u32.into(), b"");
@@ -237,6 +251,7 @@ async fn session(state: &Arc<State>, connection: Connection, tasks: &Tasks) {
                         state.probes.fetch_add(1, Relaxed);
                     } else {
                         *lock(&state.session) = Some((connection.clone(), states_in.clone()));
+                        state.sessions.fetch_add(1, Relaxed);
                     }
                 }
                 Command::Commit(seq, _) => {
@@ -251,7 +266,8 @@ async fn session(state: &Arc<State>, connection: Connection, tasks: &Tasks) {
                     state.goodbyes.fetch_add(usize::from(!reason.to_string().contains("confirmed")), Relaxed);
                     return connection.close(reason.code().into(), b"");
                 }
-                Command::Silent(_) | Command::Fault(_) => {}
+                Command::Fault(fault) => lock(&state.faults).push(fault),
+                Command::Silent(_) => {}
             }
         }
         let due = machine.poll_timeout().map_or(start + Duration::from_secs(600), |t| start + t);
