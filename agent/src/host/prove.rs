@@ -64,12 +64,7 @@ fn report(
         ),
         Some(Item { fault: Some(fault), .. }) => is(ResourceState::Blocked, Some(fault.clone())),
         Some(Item { is_drifted: true, .. }) => is(ResourceState::Drifted, None),
-        Some(Item { verb: Some(_), .. }) => {
-            is(
-                ResourceState::Failed,
-                Some(Fault::passing("host.not_as_desired", "what stands on the disk is not what was written")),
-            );
-        }
+        Some(item @ Item { verb: Some(_), .. }) => is(ResourceState::Failed, Some(unlike(resource, item))),
         Some(item) => match effect(effects, sudo, resource, item) {
             Ok(notes) => report.notes.extend(notes),
             // What broke sudo is taken back.
@@ -78,6 +73,18 @@ fn report(
         },
     }
     report
+}
+
+fn unlike(resource: &Resource, item: &Item) -> Fault {
+    let Spec::Kernel { key, value } = &resource.spec else {
+        return Fault::passing("host.not_as_desired", "what stands on the disk is not what was written");
+    };
+    let shown = item.observed.as_ref().and_then(|o| o.content.as_deref()).unwrap_or_default();
+    let shown = String::from_utf8_lossy(shown).trim().to_owned();
+    Fault::lasting(
+        "sysctl.not_as_written",
+        format!("{key} was set to {value}, and the kernel shows {shown}; write it so"),
+    )
 }
 
 fn effect(

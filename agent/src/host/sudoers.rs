@@ -127,13 +127,14 @@ fn people(root: &Root) -> Vec<Person> {
     let accounts = root.accounts();
     let can_log_in = |shell: &str| !shell.ends_with("/nologin") && !shell.ends_with("/false");
     let users = accounts.users().filter(|(_, a)| can_log_in(&a.shell));
-    users
-        .map(|(name, account)| Person {
-            name: name.to_owned(),
-            uid: account.uid,
-            groups: accounts.memberships(name, account.gid),
-        })
-        .collect()
+    // Root is in all of them here, so that a group of this node without members gives nobody anything.
+    let root = Person { name: "root".to_owned(), uid: 0, groups: accounts.groups() };
+    let users = users.map(|(name, account)| Person {
+        name: name.to_owned(),
+        uid: account.uid,
+        groups: accounts.memberships(name, account.gid),
+    });
+    users.chain([root]).collect()
 }
 
 /// Gives the set as it would be to `visudo`. Returns what is wrong by target; empty when nothing is.

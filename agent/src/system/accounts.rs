@@ -93,6 +93,11 @@ impl Accounts {
         self.users.iter().map(|(name, account)| (name.as_str(), account))
     }
 
+    /// Returns the groups of the files, by name and number.
+    pub fn groups(&self) -> Vec<(String, u32)> {
+        self.groups.iter().map(|(name, (gid, _))| (name.clone(), *gid)).collect()
+    }
+
     /// Returns the names of a user's groups, the primary one first.
     pub fn groups_of(&self, user: &str, primary: u32) -> Vec<String> {
         let is_member = |(gid, members): &(u32, Vec<String>)| *gid != primary && members.iter().any(|m| m == user);

@@ -13,7 +13,12 @@ use crate::host::HostPlan;
 fn host() -> Host {
     let host = Host::new();
     host.make("etc/sudoers.d");
-    host.write("etc/sudoers", "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n");
+    host.write(
+        "etc/sudoers",
+        "Defaults env_reset\nroot ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n@includedir /etc/sudoers.d\n",
+    );
+    let groups = host.text("etc/group").expect("groups");
+    host.write("etc/group", &format!("{groups}sudo:x:27:\n"));
     host.write("etc/sudoers.d/ann", "ann ALL=(ALL) ALL\n");
     host
 }
