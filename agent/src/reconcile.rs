@@ -163,15 +163,19 @@ impl Handle {
     /// # Errors
     /// When the state is another node's or not what its hash says, or a content can't be had.
     pub async fn plan(&self, mut state: NodeDesired) -> Result<NodePlan, Fault> {
-        let (state, missing) = self
+        // What is planned is no state of the journal's: a confirmation in between must not sweep its contents away.
+        let (state, missing, _kept) = self
             .blocking(move |bench| {
-                bench.book().check(&state)?;
+                let (kept, journal) = {
+                    let mut book = bench.book();
+                    book.check(&state)?;
+                    (book.keep(&state), book.journal.clone())
+                };
                 let mut transaction = crate::journal::Transaction::new();
                 transaction.take_contents(&mut state);
-                let journal = bench.book().journal.clone();
                 journal.commit(transaction)?;
                 let missing = bench.missing(&state)?;
-                Ok((state, missing))
+                Ok((state, missing, kept))
             })
             .await?;
         for hash in missing {

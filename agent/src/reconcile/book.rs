@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use lampas_runtime::clock;
@@ -38,6 +38,8 @@ pub(super) struct Book {
     /// Whether the current generation is undone for the time being, to see whether it cut the node off.
     pub(super) is_on_trial_revert: bool,
     arrived: Option<(Generation, Instant)>,
+    /// The contents of states that are being planned, as long as somebody plans them.
+    planned: Vec<Weak<BTreeSet<ContentHash>>>,
 }
 
 /// What a pass works towards.
@@ -68,6 +70,7 @@ impl Book {
             reverting: BTreeSet::new(),
             is_on_trial_revert: false,
             arrived: None,
+            planned: Vec::new(),
             journal,
         })
     }
@@ -319,11 +322,22 @@ impl Book {
         Ok(())
     }
 
+    /// Keeps the contents of a state that is only planned until the set is dropped.
+    pub(super) fn keep(&mut self, state: &NodeDesired) -> Arc<BTreeSet<ContentHash>> {
+        let kept = Arc::new(contents(state).collect());
+        self.planned.retain(|p| p.strong_count() > 0);
+        self.planned.push(Arc::downgrade(&kept));
+        kept
+    }
+
     /// Forgets contents that no state needs. A failure costs space alone.
     fn sweep(&self) {
         let states = [self.journal.good(), self.journal.previous()].into_iter().flatten().flatten();
         let mut needed: BTreeSet<ContentHash> = states.flat_map(|s| contents(&s).collect::<Vec<_>>()).collect();
         needed.extend(self.current.iter().flat_map(|c| contents(&c.state).collect::<Vec<_>>()));
+        for planned in self.planned.iter().filter_map(Weak::upgrade) {
+            needed.extend(planned.iter().copied());
+        }
         if let Err(error) = self.journal.sweep(&needed) {
             tracing::debug!(%error, "contents that nobody needs could not be removed");
         }
