@@ -28,9 +28,9 @@ use crate::{
     db::{Db, DbError},
 };
 
-pub use password::Passwords;
 #[cfg(test)]
 pub(crate) use factor::code_at;
+pub use password::Passwords;
 pub use session::Opened;
 pub(crate) use store::{insert_user, permitted};
 pub use throttle::Throttle;

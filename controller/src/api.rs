@@ -112,7 +112,8 @@ impl App {
     pub fn new(config: Config, tasks: Tasks, services: Services) -> Self {
         let Services { db, gate, desired, changes, enrolments, reachable } = services;
         let runs_days = config.retention.runs_days;
-        let operations = crate::operation::Operations::start(&tasks, db.clone(), gate.clone(), desired.clone(), runs_days);
+        let operations =
+            crate::operation::Operations::start(&tasks, db.clone(), gate.clone(), desired.clone(), runs_days);
         Self(Arc::new(Parts {
             operations,
             access: Accounts::new(db.clone(), &config),

@@ -29,8 +29,8 @@ use thiserror::Error;
 
 pub use desired::{Desired, View};
 pub use draft::{Edit, Verb};
-pub use ingest::{Ingest, IngestError};
 pub(crate) use ingest::target_key;
+pub use ingest::{Ingest, IngestError};
 pub use membership::Members;
 pub(crate) use reports::{Told, told};
 pub use schedule::Orderer;

@@ -341,7 +341,8 @@ impl Db {
     async fn begin(&self, pool: &sqlx::AnyPool, statement: &'static str) -> Result<Tx, DbError> {
         let conn = pool.acquire().await?;
         // Open from here on: a cancelled BEGIN may have taken effect.
-        let mut tx = Tx { conn, dialect: self.inner.dialect, is_open: true, pending: Pending::default(), after: Vec::new() };
+        let mut tx =
+            Tx { conn, dialect: self.inner.dialect, is_open: true, pending: Pending::default(), after: Vec::new() };
         sqlx::raw_sql(statement).execute(&mut *tx.conn).await?;
         Ok(tx)
     }

@@ -6,8 +6,8 @@
 
 pub(crate) mod api;
 pub(crate) mod check;
-pub(crate) mod mask;
 mod history;
+pub(crate) mod mask;
 mod show;
 mod store;
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     TextError,
     fleet::Scope,
-    host::{CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script, Sudoers, Sysctl, SysctlKey},
+    host::{
+        CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script, Sudoers, Sysctl, SysctlKey,
+    },
     text::{check_name, text_newtype},
 };
 
@@ -50,16 +52,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds in the order in which they are shown; without [`Kind::Unsupported`].
-    pub const ALL: [Self; 8] = [
-        Self::Cron,
-        Self::Hosts,
-        Self::Script,
-        Self::File,
-        Self::Directory,
-        Self::Link,
-        Self::Sudoers,
-        Self::Sysctl,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Cron, Self::Hosts, Self::Script, Self::File, Self::Directory, Self::Link, Self::Sudoers, Self::Sysctl];
 
     /// Returns the word for it, as in manifests and the API.
     pub fn as_str(self) -> &'static str {
@@ -205,10 +199,9 @@ impl ObjectSpec {
             Body::Directory(directory) => vec![Target::path(directory.path.as_str())],
             Body::Link(link) => vec![Target::path(link.path.as_str())],
             // The file and the running kernel; by the path below /proc/sys, of which one key has two spellings.
-            Body::Sysctl(sysctl) => vec![
-                Target::path(Sysctl::path_for(self.name.as_str())?.as_str()),
-                Target::kernel(&sysctl.key),
-            ],
+            Body::Sysctl(sysctl) => {
+                vec![Target::path(Sysctl::path_for(self.name.as_str())?.as_str()), Target::kernel(&sysctl.key)]
+            }
             Body::Sudoers(_) => vec![Target::path(Sudoers::path_for(self.name.as_str())?.as_str())],
         })
     }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 const CHANGES: &str = "/api/v1/changes";
 
 fn token(controller: &Controller) -> Result<String> {
-    let made = controller.ctl_ok(&["api-token", "create", "test", "--preset", "administrator", "--grave", "--quiet"])?;
+    let made =
+        controller.ctl_ok(&["api-token", "create", "test", "--preset", "administrator", "--grave", "--quiet"])?;
     Ok(made.out.trim().to_owned())
 }
 

@@ -191,8 +191,17 @@ fn lines_of_crontabs_become_jobs_that_run_once_and_eject_gives_them_back() -> Re
     let controller = Controller::start()?;
     let mut node = prepared("web-9")?;
     observe(&controller, &mut node)?;
-    let imported =
-        controller.ctl(&["import", "node:web-9", "cron", "crontab", "hosts:db-1", "--scope", "role:app", "--as-jobs", "--wait"])?;
+    let imported = controller.ctl(&[
+        "import",
+        "node:web-9",
+        "cron",
+        "crontab",
+        "hosts:db-1",
+        "--scope",
+        "role:app",
+        "--as-jobs",
+        "--wait",
+    ])?;
     assert_eq!(imported.code, 0, "{imported:#?}");
     assert!(imported.out.contains("-0 3 * * * root /usr/local/bin/backup --all"), "the plan is shown: {imported:#?}");
     controller.ctl_ok(&["node", "manage", "web-9", "--yes"])?;

@@ -1,11 +1,6 @@
 //! `lampas-agent run`: everything that the agent is, joined and started; and its orderly end.
 
-use std::{
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use lampas_runtime::{Tasks, config::load_or_default, lifecycle, telemetry};

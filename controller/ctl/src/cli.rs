@@ -12,12 +12,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lampas_shared::time::UnixMs;
 
-pub(crate) use access::{ApiTokenCommand, AuditArgs, AuditCommand, AuditFilter, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand};
+pub(crate) use access::{
+    ApiTokenCommand, AuditArgs, AuditCommand, AuditFilter, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand,
+};
 pub(crate) use approval::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand};
-pub(crate) use change::{ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand,
-    RolloutCommand, RolloutOrderArgs};
-pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
+pub(crate) use change::{
+    ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand, RolloutCommand,
+    RolloutOrderArgs,
+};
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
+pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
 
 /// Runs a fleet of application servers from the command line.

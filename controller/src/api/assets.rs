@@ -46,9 +46,7 @@ pub(super) async fn serve(State(app): State<App>, nonce: Option<Extension<Nonce>
             let headers = [(header::CONTENT_TYPE, kind.as_ref().to_owned()), (header::CACHE_CONTROL, kept.to_owned())];
             let mut response = (headers, file.data.into_owned()).into_response();
             if is_parser(name) {
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PARSER_POLICY));
+                response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PARSER_POLICY));
             }
             response
         }

@@ -54,9 +54,16 @@ pub(crate) fn calls() -> Vec<Call> {
         act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)
             .takes::<ApplyRequest>()
             .gives::<Change>(),
-        act("POST", "/api/v1/changes/{change}/rollout", CHANGE, "change.rollout", "Pause, resume, promote, abort or revert a rollout", order)
-            .takes::<RolloutRequest>()
-            .gives::<Change>(),
+        act(
+            "POST",
+            "/api/v1/changes/{change}/rollout",
+            CHANGE,
+            "change.rollout",
+            "Pause, resume, promote, abort or revert a rollout",
+            order,
+        )
+        .takes::<RolloutRequest>()
+        .gives::<Change>(),
         ask("/api/v1/changes/{change}/waves", VIEW, "The waves that a change would go out in", waves)
             .takes::<Strategy>()
             .gives_list::<PlannedWave>(),

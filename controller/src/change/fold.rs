@@ -36,7 +36,16 @@ pub(crate) fn fold(answers: BTreeMap<NodeId, Result<NodePlan, Fault>>, names: &B
     groups.sort_by(|a, b| b.nodes.len().cmp(&a.nodes.len()).then_with(|| a.nodes[0].name.cmp(&b.nodes[0].name)));
     unplanned.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let blockers = groups.iter().flat_map(blockers).collect();
-    Plan { id: String::new(), digest: String::new(), at: UnixMs(0), groups, unplanned, unchanged: 0, blockers, next_runs: Vec::new() }
+    Plan {
+        id: String::new(),
+        digest: String::new(),
+        at: UnixMs(0),
+        groups,
+        unplanned,
+        unchanged: 0,
+        blockers,
+        next_runs: Vec::new(),
+    }
 }
 
 fn blockers(group: &PlanGroup) -> Vec<String> {

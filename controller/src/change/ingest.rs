@@ -9,8 +9,8 @@
 
 mod write;
 
-pub(crate) use write::target_key;
 pub(super) use write::seen;
+pub(crate) use write::target_key;
 
 use std::time::Duration;
 

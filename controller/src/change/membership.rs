@@ -286,13 +286,9 @@ async fn connected(
     recorded: &mut Vec<Recorded>,
 ) -> Result<usize, DbError> {
     let came = presence.iter().filter_map(|p| match p {
-        Presence::Connected { node, connection, address, facts, at } => Some(Came {
-            node: *node,
-            connection: *connection,
-            address: fleet::bounded(address, 64),
-            facts,
-            at: *at,
-        }),
+        Presence::Connected { node, connection, address, facts, at } => {
+            Some(Came { node: *node, connection: *connection, address: fleet::bounded(address, 64), facts, at: *at })
+        }
         _ => None,
     });
     let mut came: Vec<Came<'_>> = came.collect();
@@ -352,7 +348,8 @@ async fn disconnected(
 ) -> Result<usize, DbError> {
     let mut by_reason: BTreeMap<String, Vec<NodeId>> = BTreeMap::new();
     let (mut went, mut latest) = (Vec::new(), 0);
-    let named = presence.iter().filter_map(|p| if let Presence::Disconnected { node, .. } = p { Some(*node) } else { None });
+    let named =
+        presence.iter().filter_map(|p| if let Presence::Disconnected { node, .. } = p { Some(*node) } else { None });
     let held = holders(tx, &named.collect::<Vec<_>>()).await?;
     for one in presence {
         // The end of a session that a later one replaced says nothing of the node.
@@ -390,12 +387,7 @@ fn is_held(holder: Option<&Holder>, controller: ControllerId, session: Option<u6
     holder.is_some_and(|h| h.controller == controller && session.is_none_or(|s| s == h.epoch))
 }
 
-async fn heard(
-    tx: &mut Tx,
-    controller: ControllerId,
-    presence: &[&Presence],
-    single: bool,
-) -> Result<(), DbError> {
+async fn heard(tx: &mut Tx, controller: ControllerId, presence: &[&Presence], single: bool) -> Result<(), DbError> {
     let named = presence.iter().filter_map(|p| if let Presence::Heard { node, .. } = p { Some(*node) } else { None });
     let held = holders(tx, &named.collect::<Vec<_>>()).await?;
     for (wanted, state, word) in [(true, "stale", "silent"), (false, "online", "heard again")] {

@@ -90,7 +90,8 @@ impl Changes {
     pub async fn unschedule(&self, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
         self.db()
             .write(|mut tx| async move {
-                let row = changes::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let row =
+                    changes::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                 let why = format!("taken off by {}{}", service::author(by), because(reason));
                 if !withdraw(&mut tx, &row, &why, clock::now()).await? {
                     return Err(ChangeError::Nothing(format!("change {} is not scheduled", row.number)));

@@ -124,7 +124,12 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::NodeRefused => format!("{node} was refused{}", because(detail("reason"))),
         EventKind::NodeDeclined => format!("{node} does not take its state{}", because(detail("reason"))),
         EventKind::ReportsLost => {
-            format!("{} reports of {node} were lost between {} and {}", detail("count"), detail("from"), detail("until"))
+            format!(
+                "{} reports of {node} were lost between {} and {}",
+                detail("count"),
+                detail("from"),
+                detail("until")
+            )
         }
         EventKind::TokenChanged => format!("an enrolment token is {}", detail("state")),
         EventKind::NodeReported => format!("{node} is {}", detail("state")),

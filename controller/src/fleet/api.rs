@@ -1,7 +1,9 @@
 //! The calls of nodes and roles.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use lampas_api::{FleetMapGroup, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role};
+use lampas_api::{
+    FleetMapGroup, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role,
+};
 use lampas_shared::{
     access::Permission,
     fleet::{NodeState, RoleName, Selector},
@@ -57,7 +59,8 @@ pub(crate) fn calls() -> Vec<Call> {
             .gives_page::<NodeResource>(),
         get("/api/v1/roles", VIEW, "Roles, by name", roles).gives_page::<Role>(),
         get("/api/v1/roles/{role}", VIEW, "One role", role).gives::<Role>(),
-        get("/api/v1/fleet-map", VIEW, "Every node's name, grouped by how it stands", map).gives_list::<FleetMapGroup>(),
+        get("/api/v1/fleet-map", VIEW, "Every node's name, grouped by how it stands", map)
+            .gives_list::<FleetMapGroup>(),
     ]
 }
 

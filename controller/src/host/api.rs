@@ -2,8 +2,9 @@
 
 use axum::{extract::State, response::IntoResponse};
 use lampas_api::{
-    DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck, ManifestObject, ManifestText, NodeRef, Object,
-    ObjectQuery, ObjectSummary, Overridden, Page, PageQuery, Revision, RevisionDiff, SpecCheck,
+    DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck, ManifestObject,
+    ManifestText, NodeRef, Object, ObjectQuery, ObjectSummary, Overridden, Page, PageQuery, Revision, RevisionDiff,
+    SpecCheck,
 };
 use lampas_manifest::{ManifestFile, NoSources};
 use lampas_runtime::clock;

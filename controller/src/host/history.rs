@@ -53,8 +53,9 @@ pub(super) async fn between(
         return Err(Refusal::field("/from", "lies after the other moment; swap them"));
     }
     let (mut then, mut later) = (as_of(&app, query.from).await?, as_of(&app, to).await?);
-    let is_meant =
-        |s: &ObjectSpec| kind.is_none_or(|k| k == s.body.kind()) && scope.as_ref().is_none_or(|wanted| *wanted == s.scope);
+    let is_meant = |s: &ObjectSpec| {
+        kind.is_none_or(|k| k == s.body.kind()) && scope.as_ref().is_none_or(|wanted| *wanted == s.scope)
+    };
     let may_read = caller.may(Permission::ReadContent);
     let (mut items, mut unchanged) = (Vec::new(), 0);
     let objects: BTreeSet<ObjectId> = then.keys().chain(later.keys()).copied().collect();

@@ -102,13 +102,7 @@ impl Gate {
     }
 
     /// Listens to output. Dropping the future stops the node's sending.
-    async fn listen(
-        &self,
-        node: NodeId,
-        run: RunId,
-        offset: u64,
-        sink: mpsc::Sender<OutputPart>,
-    ) -> Result<(), Fault> {
+    async fn listen(&self, node: NodeId, run: RunId, offset: u64, sink: mpsc::Sender<OutputPart>) -> Result<(), Fault> {
         let handle = self.registry.get(node).ok_or_else(offline)?;
         let failed = |error: &dyn std::error::Error| Fault::passing("link.failed", Chain(error).to_string());
         let (mut send, mut recv) = match timeout(WRITE_LIMIT, handle.connection.open_bi()).await {

@@ -72,8 +72,7 @@ pub struct AuditRecord {
 impl AuditRecord {
     /// Returns the hash that it must have.
     pub fn expected_hash(&self) -> String {
-        let fields =
-            [&self.principal, &self.from, &self.act, &self.object, &self.reason, &self.result, &self.details];
+        let fields = [&self.principal, &self.from, &self.act, &self.object, &self.reason, &self.result, &self.details];
         lampas_shared::audit::chain_hash(self.seq, self.at_ms, fields.map(String::as_str), &self.prev_hash)
     }
 }

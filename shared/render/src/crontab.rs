@@ -13,10 +13,10 @@ mod take;
 pub use adopt::{AdoptError, Adopted, read_back};
 pub use lint::{Finding, Severity, lint, lint_file_name};
 pub use plain::{Plain, plain_lines, plain_system};
-pub use take::{Taken, TakenJob, take};
 pub use render::{
     BlockJob, DEFAULT_PATH, MAX_LINE_BYTES, RenderError, file_name, render_system, render_user_block, replace_block,
 };
+pub use take::{Taken, TakenJob, take};
 
 use std::fmt;
 

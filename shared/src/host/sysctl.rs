@@ -22,10 +22,10 @@ text_newtype!(
         if parts.len() < 2 {
             return wrong("name the setting in full, as in net.ipv4.ip_forward");
         }
-        match parts.iter().any(|part| matches!(part.as_str(), "" | "." | "..") || part.contains('/')) {
-            true => wrong("has an empty part, or one that leads elsewhere"),
-            false => Ok(()),
+        if parts.iter().any(|part| matches!(part.as_str(), "" | "." | "..") || part.contains('/')) {
+            return wrong("has an empty part, or one that leads elsewhere");
         }
+        Ok(())
     }
 );
 

@@ -192,7 +192,16 @@ pub(super) fn prepare(root: &Path) {
 /// Opens journal and reconciler, with a minute of confirmation that is a second long.
 pub(super) fn open_node(root: &Path) -> (Handle, crate::reconcile::Reconciler, Journal) {
     let paths = Paths::new(root);
-    let journal = Journal::open(&paths.journal()).expect("opens");
+    // The store lets go of its file in threads of its own, a moment after the last agent of this root dropped it.
+    let limit = std::time::Instant::now() + Duration::from_secs(60);
+    let journal = loop {
+        match Journal::open(&paths.journal()) {
+            Err(error) if format!("{error:?}").contains("WouldBlock") && std::time::Instant::now() < limit => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => break opened.expect("opens"),
+        }
+    };
     let settings = Settings {
         node: node_id(),
         paths,

@@ -86,9 +86,12 @@ impl RolloutArgs {
         if let Some(canary) = self.canary {
             strategy.waves = vec![Wave::Next(canary)];
             strategy.waves.extend(match self.then {
-                Some(Amount::Percent(percent)) if percent > 0 => {
-                    (1..).map(|n| n * u32::from(percent)).take_while(|p| *p < 100).map(|p| Wave::Next(Amount::Percent(p as u8))).take(19).collect()
-                }
+                Some(Amount::Percent(percent)) if percent > 0 => (1..)
+                    .map(|n| n * u32::from(percent))
+                    .take_while(|p| *p < 100)
+                    .map(|p| Wave::Next(Amount::Percent(p as u8)))
+                    .take(19)
+                    .collect(),
                 Some(Amount::Count(count)) if count > 0 => vec![Wave::Next(Amount::Count(count)); 19],
                 _ => Vec::new(),
             });

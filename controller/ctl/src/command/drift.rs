@@ -101,7 +101,14 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                     if !context.is_json() {
                         plan::print(&change);
                     }
-                    progress::apply(context, &adopted.number.to_string(), &current.id, (true, Strategy::default()), &wait).await
+                    progress::apply(
+                        context,
+                        &adopted.number.to_string(),
+                        &current.id,
+                        (true, Strategy::default()),
+                        &wait,
+                    )
+                    .await
                 }
                 _ => super::change::shown_plan(context, &change),
             }

@@ -145,7 +145,10 @@ async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {
     }
     if let Some(refusal) = &node.refusal {
         let since = ago(Some(refusal.since), now());
-        output::line(format!("  attention    does not take its state since {since}: {} ({})", refusal.message, refusal.code));
+        output::line(format!(
+            "  attention    does not take its state since {since}: {} ({})",
+            refusal.message, refusal.code
+        ));
         output::line(format!("               {}", refusal.remedy));
     }
     if let Some(generation) = node.quarantined {

@@ -120,14 +120,18 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
 
 /// Saves one draft: a change of one, planned, shown and applied.
 async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) -> Result<u8, CommandError> {
-    let request = ChangeCreate { drafts: vec![draft], reason, apply: false, allow_unplanned: true, rollout: Strategy::default() };
+    let request =
+        ChangeCreate { drafts: vec![draft], reason, apply: false, allow_unplanned: true, rollout: Strategy::default() };
     let key = uuid::Uuid::new_v4().to_string();
     let change: Change = context.client.post_once("/changes", &key, &request).await?;
     if !context.is_json() {
         plan::print(&change);
     }
     match &change.plan {
-        Some(current) => progress::apply(context, &change.summary.number.to_string(), &current.id, (true, Strategy::default()), wait).await,
+        Some(current) => {
+            progress::apply(context, &change.summary.number.to_string(), &current.id, (true, Strategy::default()), wait)
+                .await
+        }
         None => super::change::shown_plan(context, &change),
     }
 }

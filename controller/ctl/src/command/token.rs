@@ -36,7 +36,9 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
                 output::line(format!("  {}", created.secret));
                 if observe {
                     output::note("The node will only observe. Compare it, import from it, then take it over:");
-                    output::note("  lampasctl role compare ROLE · lampasctl import node:NAME · lampasctl node manage NAME");
+                    output::note(
+                        "  lampasctl role compare ROLE · lampasctl import node:NAME · lampasctl node manage NAME",
+                    );
                 }
                 output::note(format!(
                     "The token ends {}. See the node arrive: lampasctl node list --watch",

@@ -66,8 +66,7 @@ impl World {
 
     async fn frozen(&self, scope: &str) -> lampas_api::Freeze {
         let until = clock::now().plus_ms(SOON_MS);
-        let new =
-            FreezeCreate { scope: scope.parse().expect("a scope"), from: None, until, reason: "the sale".into() };
+        let new = FreezeCreate { scope: scope.parse().expect("a scope"), from: None, until, reason: "the sale".into() };
         self.changes.freeze(&new, &admin()).await.expect("frozen")
     }
 
@@ -134,7 +133,10 @@ async fn a_protected_node_waits_for_somebody_else(db: Db) {
     let error = world.changes.apply(row.id, &how(&plan), &rk()).await.expect_err("it needs an approval");
     assert_eq!(
         error.to_string(),
-        format!("change {} needs an approval: role:app is protected (customers' data); dana may approve it", row.number)
+        format!(
+            "change {} needs an approval: role:app is protected (customers' data); dana may approve it",
+            row.number
+        )
     );
     for author in ["user:rk", "token:ci of rk"] {
         let own = world.changes.approve(row.id, &plan.digest, "", &Principal::new(author, "")).await;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use lampas_shared::{
     fleet::Scope,
-    host::{CronJob, Directory, EnvName, HostName, Link, ManagedFile, ManagedPath, Schedule, Script, Sudoers, Sysctl, SysctlKey, TimeZoneName},
+    host::{
+        CronJob, Directory, EnvName, HostName, Link, ManagedFile, ManagedPath, Schedule, Script, Sudoers, Sysctl,
+        SysctlKey, TimeZoneName,
+    },
     object::ObjectName,
     operation::ParameterName,
 };
@@ -149,11 +152,10 @@ fn any_body() -> impl Strategy<Value = Body> {
         });
     let directory = (any_path(), any_access())
         .prop_map(|(path, (owner, group, mode))| Body::Directory(Directory { path, owner, group, mode }));
-    let sysctl = ("[a-z]{1,4}[./][a-z_0-9]{1,8}", "[ -~]{0,20}x").prop_map(|(key, value)| {
-        Body::Sysctl(Sysctl { key: SysctlKey::parse(key).expect("a key"), value })
-    });
-    let sudoers = "[ -\\[\\]-~ä\n]{0,60}x"
-        .prop_map(|content| Body::Sudoers(Sudoers { content: content.replace("include", "") }));
+    let sysctl = ("[a-z]{1,4}[./][a-z_0-9]{1,8}", "[ -~]{0,20}x")
+        .prop_map(|(key, value)| Body::Sysctl(Sysctl { key: SysctlKey::parse(key).expect("a key"), value }));
+    let sudoers =
+        "[ -\\[\\]-~ä\n]{0,60}x".prop_map(|content| Body::Sudoers(Sudoers { content: content.replace("include", "") }));
     let link = (any_path(), "[!-~ü]{1,20}").prop_map(|(path, target)| Body::Link(Link { path, target }));
     prop_oneof![any_cron(), hosts, nodes, script, file, directory, link, sudoers, sysctl]
 }

@@ -8,9 +8,7 @@ use lampas_shared::{
     id::NodeId,
 };
 
-use super::{
-    ACK_LIMIT, CloseReason, HANDSHAKE_LIMIT, Inbound, Stream, WINDOW, WINDOW_BYTES, inbound::Item, patience,
-};
+use super::{ACK_LIMIT, CloseReason, HANDSHAKE_LIMIT, Inbound, Stream, WINDOW, WINDOW_BYTES, inbound::Item, patience};
 use crate::{
     codec::encode,
     message::{Goodbye, GoodbyeReason, Hello, Message, Report, Trust, Welcome},

@@ -8,14 +8,15 @@ use lampas_shared::{
     error::Fault,
     fleet::{NodeFacts, NodeName},
     host::{
-        CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, SysctlKey, TimeZoneName, UserName, Validator,
+        CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, SysctlKey, TimeZoneName, UserName,
+        Validator,
     },
     id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId},
     object::{DriftPolicy, Kind as ObjectKind, ObjectName, Target},
     operation::{OperationRun, OutputChunk, OutputPart, OutputStream, RunEnd, RunOrder, RunStatus},
     report::{
-        Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase, ResourceReport,
-        ResourceState, RunOutcome, Verb,
+        Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase,
+        ResourceReport, ResourceState, RunOutcome, Verb,
     },
     scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
     time::UnixMs,
@@ -157,7 +158,14 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("report_job", report(70_000, Report::Job(sample_run()))),
         (
             "report_lost",
-            report(70_001, Report::Lost(LostReports { count: 12, from: UnixMs(1_790_000_000_000), until: UnixMs(1_790_000_060_000) })),
+            report(
+                70_001,
+                Report::Lost(LostReports {
+                    count: 12,
+                    from: UnixMs(1_790_000_000_000),
+                    until: UnixMs(1_790_000_060_000),
+                }),
+            ),
         ),
         ("ack", Message::Ack(70_000)),
         ("plan_request", Message::Request(Box::new(Request::Plan(sample_state())))),
@@ -176,11 +184,20 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("forget_request", Message::Request(Box::new(Request::ForgetRun(sample_order().run)))),
         ("run_reply_unknown", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Unknown))))),
         ("run_reply_running", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Running))))),
-        ("run_reply_ended", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Ended(Box::new(ended(RunEnd::TimedOut)))))))),
+        (
+            "run_reply_ended",
+            Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Ended(Box::new(ended(RunEnd::TimedOut))))))),
+        ),
         ("run_refused", Message::Reply(Box::new(Reply::Run(Err(fault.clone()))))),
-        ("output_chunk", Message::Reply(Box::new(Reply::Output(Ok(OutputPart::Chunk(OutputChunk {
-            offset: 300, stream: OutputStream::Stderr, after_ms: 1500, bytes: b"out\xff".to_vec(),
-        })))))),
+        (
+            "output_chunk",
+            Message::Reply(Box::new(Reply::Output(Ok(OutputPart::Chunk(OutputChunk {
+                offset: 300,
+                stream: OutputStream::Stderr,
+                after_ms: 1500,
+                bytes: b"out\xff".to_vec(),
+            }))))),
+        ),
         ("output_end", Message::Reply(Box::new(Reply::Output(Ok(OutputPart::End(1 << 30)))))),
         ("report_run_exited", report(3, Report::Operation(ended(RunEnd::Exited(-1))))),
         ("report_run_signalled", report(3, Report::Operation(ended(RunEnd::Signalled(9))))),
@@ -428,7 +445,11 @@ fn a_kind_that_is_not_known_leaves_the_rest_of_the_state_as_it_was() {
     let mut body = sent.body.clone();
     body[at..at + 7].copy_from_slice(b"sudoerz");
     let Message::Desired(read) = decode(&Frame { body, ..sent }).unwrap() else { panic!("a state") };
-    assert_eq!(read.compute_hash(), state.hash, "its hash came along, so that the state is still the one that was sent");
+    assert_eq!(
+        read.compute_hash(),
+        state.hash,
+        "its hash came along, so that the state is still the one that was sent"
+    );
     let kinds: Vec<_> = read.resources().map(|r| (r.kind, r.target.as_str())).collect();
     assert_eq!(
         kinds,
@@ -462,13 +483,8 @@ fn sample_drift() -> DriftReport {
 }
 
 fn sample_scan() -> Scan {
-    let foreign = |place, path: &str| ForeignFile {
-        place,
-        path: path.into(),
-        file: None,
-        link: None,
-        fault: String::new(),
-    };
+    let foreign =
+        |place, path: &str| ForeignFile { place, path: path.into(), file: None, link: None, fault: String::new() };
     Scan {
         at: UnixMs(9),
         files: vec![
