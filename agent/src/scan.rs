@@ -210,7 +210,8 @@ impl Looker<'_> {
         if let Some(denied) = self.means.ruling.denied(path) {
             return Some(format!("the node's policy denies {denied} and what is below it"));
         }
-        let is_key = path.starts_with("/etc/ssh/ssh_host_") && !path.ends_with(".pub") || path.contains("/.ssh/id_");
+        let is_key =
+            path.starts_with("/etc/ssh/ssh_host_") && path.strip_suffix(".pub").is_none() || path.contains("/.ssh/id_");
         (is_key || SECRETS.iter().any(|s| is_below(s))).then(|| "it holds secrets, and is not read".to_owned())
     }
 

@@ -146,7 +146,9 @@ impl Ejecting<'_> {
                 self.scripts.insert(script, command);
             }
             let mut what = "runs its command itself".to_owned();
-            plain.losses.iter().for_each(|loss| what.push_str(&format!("; {loss}")));
+            for loss in &plain.losses {
+                what.push_str(&format!("; {loss}"));
+            }
             return (plain.text.into_bytes(), what);
         }
         let text = String::from_utf8_lossy(bytes).into_owned();
@@ -163,7 +165,9 @@ impl Ejecting<'_> {
             }
         }
         let mut what = "its lines run their commands themselves".to_owned();
-        losses.iter().for_each(|loss| what.push_str(&format!("; {loss}")));
+        for loss in &losses {
+            what.push_str(&format!("; {loss}"));
+        }
         (plain, what)
     }
 

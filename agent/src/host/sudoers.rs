@@ -265,10 +265,13 @@ impl Reader<'_> {
     }
 }
 
+/// The files that sudo reads, and what is to be noted.
+type Said = (BTreeSet<String>, Vec<String>);
+
 /// Asks `visudo` about what stands, once for all files.
 pub(super) struct Proof<'a> {
     root: &'a Root,
-    answer: OnceCell<Result<(BTreeSet<String>, Vec<String>), Fault>>,
+    answer: OnceCell<Result<Said, Fault>>,
 }
 
 impl<'a> Proof<'a> {
@@ -286,16 +289,17 @@ impl<'a> Proof<'a> {
         Ok(notes)
     }
 
-    fn ask(&self) -> Result<(BTreeSet<String>, Vec<String>), Fault> {
+    fn ask(&self) -> Result<Said, Fault> {
         let host = nix::unistd::gethostname().ok().and_then(|h| h.into_string().ok()).unwrap_or_default();
         let set = Set::gather(self.root, &BTreeMap::new(), &host)?;
         if !Path::new(VISUDO).exists() {
             return Ok((set.paths, vec![format!("not proven: there is no {VISUDO}")]));
         }
         let is_whole = self.root.is_system() && self.root.is_privileged();
-        let program = match is_whole {
-            true => Program::new(VISUDO).args(["-c"]),
-            false => Program::new(VISUDO).args(["-c", "-f", "-"]).stdin(set.text.clone().into_bytes()),
+        let program = if is_whole {
+            Program::new(VISUDO).args(["-c"])
+        } else {
+            Program::new(VISUDO).args(["-c", "-f", "-"]).stdin(set.text.clone().into_bytes())
         };
         let unasked = |e| Fault::passing("sudoers.unproven", lampas_shared::error::Chain(&e).to_string());
         let output = run(&program).map_err(unasked)?;

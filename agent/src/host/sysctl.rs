@@ -62,7 +62,8 @@ pub(super) fn prove(root: &Root, own: &str, bytes: &[u8]) -> Vec<String> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
     for directory in DIRECTORIES {
         for file in root.list(directory, MAX_FILES).ok().flatten().unwrap_or_default() {
-            if file.ends_with(".conf") {
+            // As systemd-sysctl has it: by these very letters.
+            if file.strip_suffix(".conf").is_some() {
                 files.entry(file.clone()).or_insert_with(|| format!("{directory}/{file}"));
             }
         }

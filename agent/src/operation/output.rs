@@ -259,7 +259,9 @@ mod tests {
             let dir = dir.path().join(name);
             fs::create_dir(&dir).expect("made");
             let mut writer = Writer::create(&dir, 4096).expect("created");
-            pieces.iter().for_each(|(stream, bytes)| writer.write(*stream, 0, bytes));
+            for (stream, bytes) in pieces {
+                writer.write(*stream, 0, bytes);
+            }
             writer.finish().2
         };
         use OutputStream::{Stderr, Stdout};

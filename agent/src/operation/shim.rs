@@ -275,10 +275,10 @@ impl<'a> Watch<'a> {
             let text = format!("{left} processes that it started in the background go on\n");
             self.writer.write(OutputStream::Agent, after_ms, text.as_bytes());
         }
-        if self.is_rehearsal {
-            if let Some(changes) = super::unshared::changes(self.entry) {
-                self.writer.write(OutputStream::Agent, after_ms, changes.as_bytes());
-            }
+        if self.is_rehearsal
+            && let Some(changes) = super::unshared::changes(self.entry)
+        {
+            self.writer.write(OutputStream::Agent, after_ms, changes.as_bytes());
         }
         let (total, _, hash) = self.writer.finish();
         (end, (total, hash))

@@ -321,7 +321,7 @@ fn file_change(
     let is_same = was.len() == meta.len() && a == b;
     if is_same {
         // Opened for writing, and left as it was.
-        return (!access.is_empty()).then(|| Change { mark: '~', path, more: access });
+        return (!access.is_empty()).then_some(Change { mark: '~', path, more: access });
     }
     let shown = if is_public(was) && is_public(meta) {
         difference(&a, &b)

@@ -354,9 +354,12 @@ impl Pass<'_> {
         has_written: bool,
     ) -> Vec<ResourceReport> {
         // What was written is read back, file by file; otherwise the plan is as good as another look.
-        let mut reports = self.with_inputs(owned, held, |inputs| match has_written {
-            true => host::prove(&self.bench.root, inputs),
-            false => host::prove_planned(&self.bench.root, inputs.resources, plan),
+        let mut reports = self.with_inputs(owned, held, |inputs| {
+            if has_written {
+                host::prove(&self.bench.root, inputs)
+            } else {
+                host::prove_planned(&self.bench.root, inputs.resources, plan)
+            }
         });
         if !may_write {
             for report in &mut reports {

@@ -194,7 +194,7 @@ impl Stamp {
         is_file.then(|| Self {
             device: stat.st_dev,
             inode: stat.st_ino,
-            links: stat.st_nlink as u64,
+            links: stat.st_nlink,
             size: stat.st_size as u64,
             modified_ns: modified_ns(stat),
             changed_ns: stat.st_ctime.saturating_mul(1_000_000_000).saturating_add(stat.st_ctime_nsec as i64),
@@ -276,7 +276,7 @@ impl Root {
     /// Looks at a path as [`Root::look`] does, and says what the system said of a regular file when its reading began.
     pub fn look_stamped(&self, path: &str, owner: u32) -> Result<(Seen, Option<Stamp>), PathError> {
         match self.find(path, owner)? {
-            Some(place) => self.look_bounded_stamped(&place, MAX_FILE_BYTES),
+            Some(place) => Self::look_bounded_stamped(&place, MAX_FILE_BYTES),
             None => Ok((Seen::Absent, None)),
         }
     }
@@ -377,10 +377,10 @@ impl Root {
 
     /// Looks at a place that was reached, reading at most `limit` bytes.
     pub fn look_bounded(&self, place: &Place, limit: u64) -> Result<Seen, PathError> {
-        self.look_bounded_stamped(place, limit).map(|(seen, _)| seen)
+        Self::look_bounded_stamped(place, limit).map(|(seen, _)| seen)
     }
 
-    fn look_bounded_stamped(&self, place: &Place, limit: u64) -> Result<(Seen, Option<Stamp>), PathError> {
+    fn look_bounded_stamped(place: &Place, limit: u64) -> Result<(Seen, Option<Stamp>), PathError> {
         let stat = match rustix::fs::statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok((Seen::Absent, None)),

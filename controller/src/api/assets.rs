@@ -60,7 +60,7 @@ pub(super) async fn serve(State(app): State<App>, nonce: Option<Extension<Nonce>
 
 /// Returns whether a file is the worker's script, as the dashboard's build names it.
 fn is_parser(name: &str) -> bool {
-    name.starts_with("assets/shell.worker-") && name.ends_with(".js")
+    name.strip_prefix("assets/shell.worker-").is_some_and(|rest| rest.strip_suffix(".js").is_some())
 }
 
 fn page(app: &App, nonce: String) -> Response {

@@ -101,8 +101,8 @@ fn job_findings(job: &CronJob, scope: &Scope) -> Vec<Finding> {
                        another minute spreads the load";
         found.push(warning("schedule", message));
     }
-    if let Some(at) = job.command.find("%") {
-        let is_date = job.command[..at].ends_with("\\");
+    if let Some(at) = job.command.find('%') {
+        let is_date = job.command[..at].ends_with('\\');
         let message = "% stands for itself here: cron's input after % is not passed on";
         // Only where somebody may have meant input: a date's `+%F` is read as it looks.
         if !is_date && !job.command.contains("+%") && !job.command[..at].contains(['\'', '"']) {

@@ -253,7 +253,7 @@ pub async fn by_change(tx: &mut Tx, change: ChangeId) -> Result<Vec<StoredRevisi
 }
 
 /// Returns what stood at a moment: of each object the newest revision up to then, the deletions too.
-pub async fn as_of(tx: &mut Tx, at: UnixMs) -> Result<Vec<StoredRevision>, DbError> {
+pub(super) async fn as_of(tx: &mut Tx, at: UnixMs) -> Result<Vec<StoredRevision>, DbError> {
     let mut query = revision_query();
     query.push("r.revision = (SELECT MAX(l.revision) FROM revision l WHERE l.object = r.object AND l.at_ms <= ");
     query.push_bind(at.0).push(")");

@@ -2,7 +2,7 @@
 
 use lampas_shared::{
     fleet::{NodeName, NodeState, RoleName},
-    id::{NodeId, ObjectId},
+    id::ObjectId,
     report::ResourceState,
     time::UnixMs,
 };

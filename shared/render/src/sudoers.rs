@@ -203,10 +203,10 @@ impl Set<'_> {
                 rest = after.trim();
             }
             let rest = without_options(rest);
-            if let Some(yes) = self.says(COMMAND, &[rest.to_owned()], &|_| false, 0) {
-                if self.is_root(runas.as_deref()) {
-                    said = Some(yes);
-                }
+            if let Some(yes) = self.says(COMMAND, &[rest.to_owned()], &|_| false, 0)
+                && self.is_root(runas.as_deref())
+            {
+                said = Some(yes);
             }
         }
         said
@@ -277,8 +277,11 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
+/// An alias with what it stands for.
+type Definition = (String, Vec<String>);
+
 /// Reads `User_Alias A = a, b : B = c`.
-fn alias_line(line: &str) -> Option<(&'static str, Vec<(String, Vec<String>)>)> {
+fn alias_line(line: &str) -> Option<(&'static str, Vec<Definition>)> {
     let (word, rest) = line.split_once([' ', '\t'])?;
     let sort = match word {
         "User_Alias" => USER,

@@ -230,8 +230,12 @@ fn moved(path: &str, old: &[String], new: &[String], taken: &[TakenLine]) -> Str
         return diff::lines(path, old, new);
     }
     let mut out = format!("--- {path}\n+++ {path}\n");
-    old.iter().for_each(|l| out.push_str(&format!("-{l}\n")));
-    new.iter().for_each(|l| out.push_str(&format!("+{l}\n")));
+    for line in old {
+        out.push_str(&format!("-{line}\n"));
+    }
+    for line in new {
+        out.push_str(&format!("+{line}\n"));
+    }
     out
 }
 
@@ -288,7 +292,7 @@ impl Others {
             {
                 before.push(b'\n');
             }
-            for (_, number) in self.lines[place..].iter_mut() {
+            for (_, number) in &mut self.lines[place..] {
                 if let Some(number) = number {
                     *number += 1;
                 }

@@ -49,7 +49,7 @@ impl Planner<'_> {
             && owned.claims.get(&resource.target) == Some(&claim)
             && owned.known.len() == 1
             && owned.known.contains(&leaves);
-        if !is_ours || !self.stamp(path, owner).is_some_and(|s| look.print(path, &s) == Some(leaves)) {
+        if !is_ours || self.stamp(path, owner).is_none_or(|s| look.print(path, &s) != Some(leaves)) {
             return false;
         }
         self.visited.insert(path.to_owned());
@@ -71,9 +71,10 @@ impl Planner<'_> {
         let mut item = Item::new(&resource.target, &claim, &path);
         item.notes = notes;
         self.visited.insert(path.clone());
-        let found = match state::is_file(&path) {
-            true => self.root.look_stamped(&path, owner).map_err(|e| e.to_fault()),
-            false => state::look(self.root, &path, owner).map(|seen| (seen, None)),
+        let found = if state::is_file(&path) {
+            self.root.look_stamped(&path, owner).map_err(|e| e.to_fault())
+        } else {
+            state::look(self.root, &path, owner).map(|seen| (seen, None))
         };
         let (seen, stamp) = match found {
             Ok(found) => found,

@@ -222,9 +222,7 @@ fn conclude(context: &Context, change: &Change, is_over: bool) -> u8 {
     let stopped = change.rollout.as_ref().filter(|r| !matches!(r.state, State::Done | State::Running));
     let code = if !is_over {
         3
-    } else if stopped.is_some() {
-        2
-    } else if progress.failed + progress.unreachable > 0 {
+    } else if stopped.is_some() || progress.failed + progress.unreachable > 0 {
         2
     } else {
         0

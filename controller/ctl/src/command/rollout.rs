@@ -125,7 +125,7 @@ pub(super) fn stopped_lines(context: &Context, number: u64, rollout: &RolloutVie
         )),
         State::Reverted => output::note("  what stood before is back on every node that had the change"),
         State::Aborted => {
-            output::note(format!("  who has the change keeps it; undo it with: lampasctl change revert {number}"))
+            output::note(format!("  who has the change keeps it; undo it with: lampasctl change revert {number}"));
         }
         State::Running | State::Done => {}
     }

@@ -93,7 +93,7 @@ fn variables(raw: &mut Raw, vars: Value) -> BTreeMap<String, String> {
         match value {
             Value::Text(value) if is_plain(&value) => drop(found.insert(name, value)),
             Value::Text(_) | Value::Unknown => {
-                raw.note(format!("line {at}: the value of {name} needs Ansible; left out"))
+                raw.note(format!("line {at}: the value of {name} needs Ansible; left out"));
             }
             Value::Map(_) | Value::List => raw.note(format!("line {at}: {name} is no single value; left out")),
         }

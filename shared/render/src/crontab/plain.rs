@@ -32,7 +32,9 @@ pub fn plain_system(job: &CronJob, name: &ObjectName, node_zone: &str, script: &
         file_name(name)
     );
     let losses = losses(job, node_zone);
-    losses.iter().for_each(|loss| text.push_str(&format!("# {loss}\n")));
+    for loss in &losses {
+        text.push_str(&format!("# {loss}\n"));
+    }
     let mut kept = losses;
     let shell = job.environment.iter().find(|(n, _)| n.as_str() == "SHELL").map_or("/bin/sh", |(_, v)| v.as_str());
     let mut variables: Vec<(&str, &str)> = vec![("SHELL", shell)];
@@ -116,7 +118,7 @@ fn line(job: &CronJob, is_system: bool, script: &str) -> (String, Option<String>
         String::new()
     } else {
         let quoted = |v: &str| format!("'{}'", v.replace('\'', r"'\''"));
-        job.environment.iter().map(|(n, v)| format!("export {n}={}; ", quoted(v))).collect()
+        job.environment.iter().fold(String::new(), |all, (n, v)| all + &format!("export {n}={}; ", quoted(v)))
     };
     let command = format!("{exports}{}", job.shell_command().trim());
     let line = format!("{start}{}{user} {}", job.schedule, escape(&command));

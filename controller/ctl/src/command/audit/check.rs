@@ -142,7 +142,9 @@ mod tests {
 
     fn csv(records: &[AuditRecord]) -> String {
         let mut out = csv::Writer::from_writer(Vec::new());
-        records.iter().for_each(|r| out.serialize(r).expect("CSV"));
+        for record in records {
+            out.serialize(record).expect("CSV");
+        }
         String::from_utf8(out.into_inner().expect("written")).expect("text")
     }
 

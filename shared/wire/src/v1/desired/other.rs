@@ -72,16 +72,17 @@ pub(super) fn from_wire(
             let Sysctl { key, value, is_file } = read(&word, body)?;
             let sysctl = host::Sysctl { key: SysctlKey::parse(key.0)?, value: value.0 };
             sysctl.check(name.as_str())?;
-            let spec = match is_file {
-                true => desired::Spec::File {
+            let spec = if is_file {
+                desired::Spec::File {
                     path: host::Sysctl::path_for(name.as_str())?,
                     content: desired::Content::of(sysctl.line().as_bytes()),
                     owner: UserName::root(),
                     group: GroupName::root(),
                     mode: FileMode::new(0o644)?,
                     validate: None,
-                },
-                false => desired::Spec::Kernel { value: sysctl.plain_value(), key: sysctl.key },
+                }
+            } else {
+                desired::Spec::Kernel { value: sysctl.plain_value(), key: sysctl.key }
             };
             (object::Kind::Sysctl, spec)
         }
