@@ -1,4 +1,5 @@
 // What stands between a change and its nodes: an approval, a schedule, a freeze; with what can be done about it.
+import './approval.css';
 import { useState } from 'react';
 import { Button, Group, Modal, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
@@ -17,7 +18,7 @@ export function ControlCard({ change }: { change: Change }) {
   if (control === undefined) return null;
   const isOpen = ['draft', 'planned', 'approved'].includes(change.state);
   return (
-    <div className="stack" style={{ marginBottom: 16 }}>
+    <div className="stack approval-controls">
       {isOpen && control.approval != null && <Approval change={change} control={control} />}
       {!isOpen && control.approval?.verdict === 'approved' && (
         <Notice tone="good" title={`Approved by ${control.approval.by}`}>{control.approval.reason}</Notice>

@@ -5,7 +5,7 @@ import { Icon } from '@/ui/Icon';
 import { number } from '@/ui/plural';
 import { textOf, type Line, type Output } from './output';
 
-const LINE_PX = 20;
+const LINE_PX = 24;
 const BEYOND = 30;
 
 interface Props {
