@@ -68,6 +68,8 @@ pub(crate) struct Call {
     body: Option<RefOr<Schema>>,
     is_body_optional: bool,
     answer: Option<(u16, &'static str, RefOr<Schema>)>,
+    /// Another media type of the same text.
+    other_text: Option<&'static str>,
     schemas: Schemas,
 }
 
@@ -122,6 +124,7 @@ impl Call {
             body: None,
             is_body_optional: false,
             answer: None,
+            other_text: None,
             schemas: Schemas::new(),
         }
     }
@@ -193,6 +196,12 @@ impl Call {
         self
     }
 
+    /// Answers with text of another media type, if that is asked for.
+    pub(crate) fn or_text(mut self, media: &'static str) -> Self {
+        self.other_text = Some(media);
+        self
+    }
+
     fn schema<T: ToSchema>(&mut self) -> RefOr<Schema> {
         let name = component_name::<T>();
         let mut found = Vec::new();
@@ -231,10 +240,13 @@ impl Call {
             ));
         }
         operation = match &self.answer {
-            Some((status, media, schema)) => operation.response(
-                status.to_string(),
-                ResponseBuilder::new().description("Done").content(*media, Content::new(Some(schema.clone()))),
-            ),
+            Some((status, media, schema)) => {
+                let answer =
+                    ResponseBuilder::new().description("Done").content(*media, Content::new(Some(schema.clone())));
+                let answer =
+                    self.other_text.iter().fold(answer, |a, m| a.content(*m, Content::new(Some(schema.clone()))));
+                operation.response(status.to_string(), answer)
+            }
             None => operation.response("204", ResponseBuilder::new().description("Done")),
         };
         let problem = ResponseBuilder::new()

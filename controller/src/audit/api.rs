@@ -28,6 +28,7 @@ pub(crate) fn calls() -> Vec<Call> {
         get("/api/v1/audit/export", AUDIT, "The whole audit, or a part, for keeping and checking elsewhere", export)
             .query::<AuditExportQuery>()
             .gives_text("application/jsonl")
+            .or_text("text/csv")
             .long(),
     ]
 }

@@ -33,7 +33,8 @@ async function looks(api: Api): Promise<Look[]> {
   const drift = (await api.get<{ items: { id: string }[] }>('drift?standing=true')).items[0];
   const changes = (await api.get<{ items: { number: number; state: string }[] }>('changes')).items;
   const planned = changes.find((change) => change.state === 'planned');
-  const operation = (await api.get<{ items: { number: number }[] }>('operations')).items[0];
+  // Not the newest: gates of rollouts are operations too, and write nothing.
+  const operation = (await api.get<{ items: { number: number; title: string }[] }>('operations')).items.find((one) => one.title.includes('something'));
   const rolling = changes.find((change) => change.state === 'rolling');
   const done = changes.findLast((change) => change.state === 'done');
   const checked = async (page: Page): Promise<void> => {

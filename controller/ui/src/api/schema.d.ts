@@ -4762,6 +4762,7 @@ export interface operations {
                 };
                 content: {
                     "application/jsonl": string;
+                    "text/csv": string;
                 };
             };
             /** @description A problem (RFC 9457) */
