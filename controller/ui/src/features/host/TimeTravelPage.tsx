@@ -39,7 +39,7 @@ export default function TimeTravelPage() {
   return (
     <>
       <PageHead title="Time travel" facts="What became of the desired state between two moments" actions={<><Button component={Link} to="/config" variant="default">Config as it is</Button>{from !== undefined && <ExportThen at={from} scope={scope} />}</>} />
-      <div className="filters" role="search">
+      <div className="filters" role="search" style={{ alignItems: 'flex-end' }}>
         <TextInput type="datetime-local" label="From" size="xs" value={toInput(from)} onChange={(event) => { set({ from: fromInput(event.currentTarget.value) }); }} />
         <TextInput type="datetime-local" label="To (now when empty)" size="xs" value={toInput(to)} onChange={(event) => { set({ to: fromInput(event.currentTarget.value) }); }} />
         <FilterChoice label="Scope" value={scope} choices={['fleet', ...roles.map((role) => `role:${role.name}`)]} onChange={(chosen) => { set({ scope: chosen }); }} />
@@ -63,8 +63,8 @@ export default function TimeTravelPage() {
 function Row({ item }: { item: HistoryItem }) {
   const { key, last } = item;
   return (
-    <li>
-      <div className="grow stack-s">
+    <li style={{ display: 'block', padding: '10px 16px' }}>
+      <div className="stack-s" style={{ alignItems: 'stretch', padding: 0 }}>
         <span className="row-wrap">
           <Icon name={KIND_ICONS[key.kind]} /> {item.verb === 'delete' ? <strong>{key.name}</strong> : <Link to="/config/$object" params={{ object: item.object }} search={{ tab: 'history' }}>{key.name}</Link>}
           <ScopeText scope={key.scope} /> <span>{WORDS[item.verb]}</span> <DiffSize text={item.diff} />
