@@ -170,6 +170,9 @@ pub enum ChangeError {
     /// A strategy says what can't be.
     #[error(transparent)]
     Strategy(TextError),
+    /// A node would move without a change where one would have to wait.
+    #[error("{0}: other roles, labels, names or addresses would move nodes there; wait, or ask an administrator")]
+    Guarded(String),
     /// There is nothing that could be reverted or adopted.
     #[error("{0}")]
     Nothing(String),

@@ -60,6 +60,7 @@ const CODES: &[(&str, u16, &str)] = &[
     ("internal", 500, "Something went wrong in the controller"),
     ("plan.moved", 409, "Something moved since the plan was made"),
     ("plan.unplanned", 409, "Some nodes could not be asked"),
+    ("node.guarded", 409, "The node may not be moved without a change"),
     ("change.rolling", 409, "An object is on its way with another change"),
     ("approval.needed", 409, "Somebody else must approve it first"),
     ("approval.own", 403, "Nobody approves their own change"),

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     audit::{Entry, Principal},
+    compile::NodeInput,
     db::{Db, Tx, row::draw},
     event::NewEvent,
     fleet,
@@ -339,13 +340,22 @@ impl Changes {
         id: NodeId,
         update: &NodeUpdate,
         expected: Option<u64>,
+        may_override: bool,
         by: &Principal,
     ) -> Result<Node, ChangeError> {
         let (node, moved) = self
             .db()
             .write(|mut tx| async move {
+                let before = fleet::members(&mut tx).await?;
                 fleet::update(&mut tx, id, update, expected, by).await?;
                 let moved = recompile(&mut tx, Some(id)).await?;
+                if !may_override {
+                    // As it was and as it is: nobody leads a node out of a scope that is guarded, or into one.
+                    let now = fleet::members(&mut tx).await?;
+                    for members in [&before, &now] {
+                        unguarded(&mut tx, members, &moved).await?;
+                    }
+                }
                 let node = fleet::find(&mut tx, &id.to_string()).await?;
                 Ok::<_, ChangeError>(tx.done((node, moved)))
             })
@@ -483,15 +493,16 @@ pub(super) async fn apply(
     }
     schedule::withdraw(tx, &row, "it was applied", now).await?;
     let rolling = rollout::store::rolling(tx).await?;
-    if let Some((number, edit)) = prospect.edits.iter().find_map(|(id, e)| Some((*rolling.get(id)?, e))) {
+    let edited: Vec<_> = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).collect();
+    if let Some((number, edit)) = edited.iter().find_map(|(id, e)| Some((*rolling.get(id)?, e))) {
         return Err(ChangeError::Rolling { key: edit.key.clone(), number });
     }
     let rows: Vec<RevisionRow> = prospect.edits.iter().filter_map(|(object, e)| e.row(*object, now)).collect();
     host::put(tx, &rows, &prospect.all.names, (row.id, row.number), &row.author, &row.reason, now).await?;
     store::set_state(tx, id, ChangeState::Rolling, now).await?;
     store::set_author(tx, id, &author(by)).await?;
-    let edited: Vec<ObjectId> = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).map(|(o, _)| *o).collect();
-    rollout::store::forget(tx, &edited, now).await?;
+    let objects: Vec<ObjectId> = edited.iter().map(|(object, _)| *object).collect();
+    rollout::store::forget(tx, &objects, now).await?;
     // Settles the change at once when no node moves.
     let moved = if how.rollout.is_plain() {
         assign::assign(tx, &prospect.compiled, Some(id)).await?.1
@@ -500,7 +511,7 @@ pub(super) async fn apply(
         rollout::begin(tx, id, &how.rollout, &prospect.edits, &affected, &prospect.members).await?;
         desired::assign_for(tx, id).await?
     };
-    for (object, edit) in prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).take(100) {
+    for (object, edit) in edited.iter().take(100) {
         let event = NewEvent::new(EventKind::ObjectChanged).change(id).object(*object);
         tx.event(event.with("object", &edit.key).with("verb", edit.verb.as_str()));
     }
@@ -542,6 +553,18 @@ async fn admit(
             Ok(approval::overridden(tx, row, ("freeze", why), scopes, by, now).await?)
         }
     }
+}
+
+/// Refuses to move nodes outside of a change where a change would need an approval, or the end of a freeze.
+async fn unguarded(tx: &mut Tx, members: &[NodeInput], moved: &[NodeId]) -> Result<(), ChangeError> {
+    let nodes: BTreeSet<NodeId> = moved.iter().copied().collect();
+    let frozen = freeze::over(tx, members, &nodes, clock::now()).await?;
+    if !frozen.is_empty() {
+        return Err(ChangeError::Guarded(freeze::told(&frozen)));
+    }
+    let protected = approval::protection::touched(tx, members, &nodes).await?;
+    let scopes: Vec<String> = protected.iter().map(|p| p.scope.to_string()).collect();
+    if scopes.is_empty() { Ok(()) } else { Err(ChangeError::Guarded(format!("{} is protected", scopes.join(", ")))) }
 }
 
 /// Checks that a plan that somebody saw still says what would happen.

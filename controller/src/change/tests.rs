@@ -317,14 +317,14 @@ async fn ties_are_refused(db: Db) {
         roles: Some(vec!["app".parse().expect("a role"), "proxy".parse().expect("a role")]),
         ..NodeUpdate::default()
     };
-    let refused = world.changes.update_node(node, &both, None, &admin()).await.expect_err("a tie");
+    let refused = world.changes.update_node(node, &both, None, true, &admin()).await.expect_err("a tie");
     assert!(matches!(&refused, ChangeError::Tie(t) if t.node.is_some()), "{refused}");
     let proxy = NodeUpdate { roles: Some(vec!["proxy".parse().expect("a role")]), ..NodeUpdate::default() };
     let before = world.desired(node).await;
-    world.changes.update_node(node, &proxy, Some(1), &admin()).await.expect("another role");
+    world.changes.update_node(node, &proxy, Some(1), true, &admin()).await.expect("another role");
     let after = world.desired(node).await;
     assert_eq!(after.generation.counter, before.generation.counter + 1);
-    let late = world.changes.update_node(node, &proxy, Some(1), &admin()).await.expect_err("an old revision");
+    let late = world.changes.update_node(node, &proxy, Some(1), true, &admin()).await.expect_err("an old revision");
     assert!(matches!(late, ChangeError::Fleet(FleetError::Conflict { found: 2, .. })), "{late}");
     world.end().await;
 }
@@ -462,7 +462,7 @@ async fn node_scopes_follow_the_node(db: Db) {
     let node = world.node("web-1", &["app"], true).await;
     world.save(vec![put(file("node:web-1", "motd", "mine"))]).await.expect("made");
     let rename = NodeUpdate { name: Some("web-9".parse().expect("a name")), ..NodeUpdate::default() };
-    world.changes.update_node(node, &rename, None, &admin()).await.expect("renamed");
+    world.changes.update_node(node, &rename, None, true, &admin()).await.expect("renamed");
     assert!(world.find("node:web-9", "motd").await.is_some(), "the object goes with its node");
     assert_eq!(world.desired(node).await.resources().count(), 1);
     let stray = world.save(vec![put(file("node:web-1", "motd", "whose"))]).await.expect_err("there is no such node");

@@ -119,7 +119,8 @@ async fn update(
     Json(wanted): Json<NodeUpdate>,
 ) -> Answer<impl IntoResponse> {
     let id = node_id(&app, &which).await?;
-    let node = app.changes.update_node(id, &wanted, expected, &caller.as_principal()).await?;
+    let may_override = caller.may(Permission::Protect);
+    let node = app.changes.update_node(id, &wanted, expected, may_override, &caller.as_principal()).await?;
     Ok((etag(node.revision), axum::Json(node)))
 }
 

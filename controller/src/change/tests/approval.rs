@@ -21,6 +21,7 @@ testing::on_both!(
     an_administrator_goes_over_a_protection,
     a_freeze_holds_back_changes,
     a_freeze_holds_back_the_next_wave,
+    other_labels_lead_nobody_past_a_freeze,
     a_change_is_applied_at_its_time_and_once,
     what_cant_be_applied_at_its_time_says_why,
     a_schedule_waits_for_the_end_of_a_freeze,
@@ -282,6 +283,28 @@ async fn a_freeze_holds_back_the_next_wave(db: Db) {
     let shown = held().await;
     assert_eq!((shown.wave, shown.reason.as_str()), (2, ""));
     assert_eq!(world.desired(second).await.resources().count(), 1);
+    world.end().await;
+}
+
+async fn other_labels_lead_nobody_past_a_freeze(db: Db) {
+    let world = World::new(db);
+    let node = world.node("web-1", &["app"], true).await;
+    world.save(vec![put(file("role:database", "motd", "db"))]).await.expect("made");
+    let freeze = world.frozen("role:database").await;
+    let before = world.desired(node).await;
+    let other = NodeUpdate { roles: Some(["database".parse().expect("a role")].into()), ..NodeUpdate::default() };
+    let refused = world.changes.update_node(node, &other, None, false, &rk()).await.expect_err("frozen");
+    assert!(matches!(refused, ChangeError::Guarded(_)), "{refused}");
+    assert_eq!(world.desired(node).await, before, "nothing moved");
+    let rename = NodeUpdate { name: Some("web-9".parse().expect("a name")), ..NodeUpdate::default() };
+    world.changes.update_node(node, &rename, None, false, &rk()).await.expect("a name moves nobody here");
+    world.changes.thaw(freeze.id, "", &admin()).await.expect("ended");
+    world.changes.update_node(node, &other, None, false, &rk()).await.expect("the freeze is over");
+    world.frozen("role:database").await;
+    let back = NodeUpdate { roles: Some(["app".parse().expect("a role")].into()), ..NodeUpdate::default() };
+    let refused = world.changes.update_node(node, &back, None, false, &rk()).await.expect_err("out of it");
+    assert!(matches!(refused, ChangeError::Guarded(_)), "{refused}");
+    world.changes.update_node(node, &back, None, true, &admin()).await.expect("an administrator may");
     world.end().await;
 }
 
