@@ -243,6 +243,14 @@ pub struct Progress {
     pub held: u32,
 }
 
+impl Progress {
+    /// Returns how many nodes the change affects.
+    #[must_use]
+    pub const fn total(self) -> u32 {
+        self.waiting + self.applying + self.converged + self.failed + self.unreachable + self.superseded + self.held
+    }
+}
+
 /// `GET /api/v1/changes/{id or number}`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Change {

@@ -4,7 +4,7 @@ use lampas_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
-macro_rules! queries {
+macro_rules! questions {
     ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
@@ -17,16 +17,24 @@ macro_rules! queries {
                 #[param(nullable = false)]
                 pub $field: Option<$type>,
             )*
-            /// The `next` of the page before.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            #[param(nullable = false)]
-            pub after: Option<String>,
-            /// How many rows: 1 to 500, 100 by default.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            #[param(nullable = false)]
-            pub limit: Option<u32>,
         }
     )*};
+}
+
+/// Questions for a page of a list.
+macro_rules! queries {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {
+        questions! {$(
+            $(#[$meta])*
+            $name {
+                $($(#[$field_meta])* $field: $type,)*
+                /// The `next` of the page before.
+                after: String,
+                /// How many rows: 1 to 500, 100 by default.
+                limit: u32,
+            }
+        )*}
+    };
 }
 
 queries! {
@@ -205,23 +213,35 @@ pub struct DiffQuery {
     pub to: u64,
 }
 
-/// `GET /api/v1/export`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ExportQuery {
-    /// Only this scope.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub scope: Option<String>,
-    /// Only this kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub kind: Option<String>,
-    /// As it stood at this moment; now by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub at: Option<UnixMs>,
+questions! {
+    /// `GET /api/v1/export`.
+    ExportQuery {
+        /// Only this scope.
+        scope: String,
+        /// Only this kind.
+        kind: String,
+        /// As it stood at this moment; now by default.
+        at: UnixMs,
+    }
+    /// `GET /api/v1/changes/{change}`.
+    WaitQuery {
+        /// Waits until its progress differs from what it is, at most this many seconds (1 to 55).
+        wait_secs: u32,
+        /// Leaves out the drafts and the plan, which name every node: for whoever has them and follows how it goes.
+        brief: bool,
+    }
+    /// `GET /api/v1/freezes`.
+    FreezeQuery {
+        /// Also those of the last month that are over.
+        past: bool,
+    }
+    /// `GET /api/v1/events`.
+    EventQuery {
+        /// Events after this sequence, as the header `Last-Event-ID`; without either only what comes.
+        after: u64,
+        /// Only these areas, joined with commas: `fleet,host,change,job,access`.
+        areas: String,
+    }
 }
 
 /// `GET /api/v1/history`.
@@ -243,45 +263,4 @@ pub struct HistoryQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(nullable = false)]
     pub kind: Option<String>,
-}
-
-/// `GET /api/v1/changes/{change}`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct WaitQuery {
-    /// Waits until its progress differs from what it is, at most this many seconds (1 to 55).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub wait_secs: Option<u32>,
-    /// Leaves out the drafts and the plan, which name every node: for whoever has them and follows how it goes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub brief: Option<bool>,
-}
-
-/// `GET /api/v1/freezes`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct FreezeQuery {
-    /// Also those of the last month that are over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub past: Option<bool>,
-}
-
-/// `GET /api/v1/events`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct EventQuery {
-    /// Events after this sequence, as the header `Last-Event-ID`; without either only what comes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub after: Option<u64>,
-    /// Only these areas, joined with commas: `fleet,host,change,job,access`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub areas: Option<String>,
 }

@@ -20,6 +20,9 @@ use crate::{
     output::{self, ago, count, now, state, time},
 };
 
+/// How long what happens to other changes may gather before this one is looked at again.
+const GATHER: Duration = Duration::from_secs(1);
+
 /// How a plan is applied.
 #[derive(Debug, Clone, Default)]
 pub(super) struct How {
@@ -129,6 +132,8 @@ async fn needed(context: &Context, change: &str, error: &CallError, waits: bool)
 /// Waits until somebody said something. Nothing when it is approved; otherwise the exit code.
 async fn wait_for_approval(context: &Context, change: &str, until: Instant) -> Result<Option<u8>, CommandError> {
     let path = format!("/changes/{}", encode(change));
+    // The stream is opened before the first look, so that nothing falls between the two.
+    let mut events = context.client.events(None).await.ok();
     loop {
         let shown: Change = context.client.get(&path, &[("brief", Some("true"))]).await?;
         let number = shown.summary.number;
@@ -149,14 +154,13 @@ async fn wait_for_approval(context: &Context, change: &str, until: Instant) -> R
                 return Ok(Some(if other == ChangeState::Abandoned { 4 } else { 0 }));
             }
         }
-        let left = until.saturating_duration_since(Instant::now()).as_secs();
-        if left == 0 {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             output::note(format!("  nobody said anything yet; change {number} goes on waiting"));
             return Ok(Some(4));
         }
-        let secs = left.min(25).to_string();
-        let query = [("brief", Some("true")), ("wait_secs", Some(secs.as_str()))];
-        let _: Change = context.client.get(&path, &query).await?;
+        // Either way it is looked at again.
+        let _ = tokio::time::timeout(left, progress::wait_for_news(&mut events, shown.summary.id, GATHER)).await;
     }
 }
 

@@ -142,7 +142,7 @@ pub(super) fn shown_compared(context: &Context, change: &Change) -> Result<u8, C
 pub(super) fn changes(items: &[ChangeSummary]) {
     let row = |c: &ChangeSummary| {
         let p = c.progress;
-        let total = p.waiting + p.applying + p.converged + p.failed + p.unreachable + p.superseded + p.held;
+        let total = p.total();
         let nodes = match total {
             0 => String::new(),
             _ if p.failed + p.unreachable > 0 => format!("{}/{total}, {} not", p.converged, p.failed + p.unreachable),

@@ -104,13 +104,7 @@ where
             None => context.client.get(&path, &[("brief", Some("true"))]).await?,
         };
         let progress = change.summary.progress;
-        let total = progress.waiting
-            + progress.applying
-            + progress.converged
-            + progress.failed
-            + progress.unreachable
-            + progress.superseded
-            + progress.held;
+        let total = progress.total();
         let is_bar = total as usize > LINES;
         if is_bar && !context.is_json() && std::io::stderr().is_terminal() && bar.is_hidden() {
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
@@ -168,7 +162,7 @@ async fn nodes(context: &Context, path: &str, states: Option<&str>) -> Result<Ve
 
 /// Waits until the change itself moves; else until `gather` after something else happened, or for [`LOOK`]. Cancel-safe:
 /// events are hints.
-async fn wait_for_news<S>(events: &mut Option<S>, change: ChangeId, gather: Duration)
+pub(super) async fn wait_for_news<S>(events: &mut Option<S>, change: ChangeId, gather: Duration)
 where
     S: futures_util::Stream<Item = Result<lampas_shared::event::Event, crate::client::CallError>> + Unpin,
 {

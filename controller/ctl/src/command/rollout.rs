@@ -98,13 +98,7 @@ fn phase(phase: Phase) -> &'static str {
 }
 
 fn standing(progress: Progress) -> String {
-    let total = progress.waiting
-        + progress.applying
-        + progress.converged
-        + progress.failed
-        + progress.unreachable
-        + progress.superseded
-        + progress.held;
+    let total = progress.total();
     let bad = progress.failed + progress.unreachable;
     let not = if bad > 0 { format!(", {bad} not") } else { String::new() };
     format!("{}/{total} in force{not}", progress.converged)
@@ -112,8 +106,8 @@ fn standing(progress: Progress) -> String {
 
 /// Prints that a wave has begun.
 pub(super) fn wave_line(rollout: &RolloutView) {
-    let nodes = rollout.waves.get(rollout.wave as usize - 1).map_or(0, |w| w.nodes.len());
-    output::line(format!("  wave {} of {}: {}", rollout.wave, rollout.waves.len(), count(nodes as u64, "node")));
+    let nodes = rollout.waves.get(rollout.wave as usize - 1).map_or(0, |w| w.progress.total());
+    output::line(format!("  wave {} of {}: {}", rollout.wave, rollout.waves.len(), count(u64::from(nodes), "node")));
 }
 
 /// Prints why a rollout stopped and what to do.

@@ -59,8 +59,9 @@ export const nodeActivityQuery = (node: string) =>
 export const compareQuery = (role: string) =>
   queryOptions({ queryKey: ['compare', role], queryFn: () => take(api.GET('/api/v1/roles/{role}/compare', { params: { path: { role } } })), staleTime: Infinity, gcTime: 300_000, retry: false });
 
+/** What taking a node over would do, asked of the node itself once: what is shown is what is confirmed. */
 export const takeOverQuery = (node: string) =>
-  queryOptions({ queryKey: ['nodes', 'manage', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/manage', { params: { path: { node } } })), gcTime: 0, retry: false });
+  queryOptions({ queryKey: ['take-over', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}/manage', { params: { path: { node } } })), staleTime: Infinity, gcTime: 0, retry: false });
 
 export const rolesQuery = queryOptions({ queryKey: ['roles'], queryFn: async () => (await take(api.GET('/api/v1/roles'))).items });
 
@@ -92,7 +93,7 @@ export const exportQuery = (filter: { scope?: string | undefined; kind?: string 
 
 export const secondFactorQuery = queryOptions({ queryKey: ['users', 'second-factor'], queryFn: () => take(api.GET('/api/v1/session/second-factor')) });
 
-export const signInRulesQuery = queryOptions({ queryKey: ['sign-in-rules'], queryFn: () => take(api.GET('/api/v1/sign-in-rules')) });
+export const signInRulesQuery = queryOptions({ queryKey: ['users', 'rules'], queryFn: () => take(api.GET('/api/v1/sign-in-rules')) });
 
 export const allSessionsQuery = (user: string | undefined, after: string | undefined) =>
   queryOptions({ queryKey: ['users', 'all-sessions', user, after], queryFn: () => take(api.GET('/api/v1/sessions', { params: { query: { ...(user === undefined ? { all: true } : { user }), ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });

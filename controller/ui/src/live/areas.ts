@@ -2,12 +2,12 @@
 import type { EventKind } from '@/api/schema';
 
 const areas: Record<EventKind, readonly string[]> = {
-  'fleet.node.enrolled': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'audit'],
+  'fleet.node.enrolled': ['nodes', 'fleet-map', 'overview', 'roles', 'protections', 'freezes', 'enrol', 'activity', 'audit'],
   'fleet.node.connected': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'changes'],
   'fleet.node.disconnected': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'changes'],
-  'fleet.node.changed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'activity', 'audit'],
+  'fleet.node.changed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'approvals', 'protections', 'freezes', 'activity', 'audit'],
   'fleet.node.revoked': ['nodes', 'fleet-map', 'overview', 'activity', 'audit'],
-  'fleet.node.removed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'activity', 'audit'],
+  'fleet.node.removed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'approvals', 'protections', 'freezes', 'activity', 'audit'],
   'fleet.node.refused': ['overview', 'activity'],
   'fleet.node.declined': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
   'host.report.lost': ['overview', 'activity'],
@@ -17,20 +17,28 @@ const areas: Record<EventKind, readonly string[]> = {
   'host.drift.found': ['nodes', 'fleet-map', 'overview', 'roles', 'drift', 'activity'],
   'host.drift.ended': ['nodes', 'fleet-map', 'overview', 'roles', 'drift', 'activity'],
   'change.object.changed': ['objects', 'roles', 'nodes', 'overview', 'activity', 'audit'],
-  'change.change.moved': ['changes', 'overview', 'nodes', 'activity', 'audit'],
+  'change.change.moved': ['changes', 'approvals', 'overview', 'nodes', 'activity', 'audit'],
   'change.rollout.moved': ['changes', 'overview', 'activity', 'audit'],
   'change.schedule.moved': ['changes', 'overview', 'activity', 'audit'],
-  'change.protection.changed': ['changes', 'overview', 'activity', 'audit'],
-  'change.freeze.changed': ['changes', 'overview', 'activity', 'audit'],
-  'operation.operation.started': ['operations', 'activity', 'audit'],
+  'change.protection.changed': ['changes', 'approvals', 'protections', 'overview', 'activity', 'audit'],
+  'change.freeze.changed': ['changes', 'freezes', 'overview', 'activity', 'audit'],
+  'operation.operation.started': ['operations', 'gates', 'activity', 'audit'],
   'operation.operation.cancelled': ['operations', 'activity', 'audit'],
-  'operation.operation.ended': ['operations', 'activity'],
-  'operation.run.moved': ['operations'],
+  'operation.operation.ended': ['operations', 'gates', 'activity'],
+  'operation.run.moved': ['operations', 'gates'],
   'job.run.recorded': ['runs', 'activity'],
-  'access.user.changed': ['users', 'tokens', 'audit'],
+  'access.user.changed': ['users', 'approvals', 'tokens', 'audit'],
   'access.session.opened': ['users', 'audit'],
   'access.session.refused': ['audit'],
 };
+
+// These are asked of the nodes themselves, and what was shown is what somebody is about to confirm.
+const ONCE: readonly unknown[] = ['compare', 'take-over'];
+
+/** Whether a question is asked again only when somebody asks for it. */
+export function isAskedOnce(area: unknown): boolean {
+  return ONCE.includes(area);
+}
 
 export const KINDS = Object.keys(areas) as EventKind[];
 

@@ -4,7 +4,7 @@ import { useSyncExternalStore } from 'react';
 import type { QueryClient } from '@tanstack/react-query';
 import { root } from '@/api/client';
 import type { Event as FleetEvent, EventKind } from '@/api/schema';
-import { areasOf, KINDS } from './areas';
+import { areasOf, isAskedOnce, KINDS } from './areas';
 
 export interface Liveness {
   state: 'connecting' | 'live' | 'lost';
@@ -82,7 +82,7 @@ export function follow(client: QueryClient): () => void {
       heard();
       become('live');
       // What happened while nobody listened is fetched anew.
-      if (wasLost) void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== 'session' });
+      if (wasLost) void client.invalidateQueries({ predicate: ({ queryKey: [area] }) => area !== 'session' && !isAskedOnce(area) });
       wasLost = false;
     };
     source.onerror = () => {
@@ -92,7 +92,7 @@ export function follow(client: QueryClient): () => void {
     source.onmessage = take;
     source.addEventListener('ping', heard);
     // The controller no longer has everything since the last event: all is fetched anew.
-    source.addEventListener('reset', () => void client.invalidateQueries());
+    source.addEventListener('reset', () => void client.invalidateQueries({ predicate: ({ queryKey: [area] }) => !isAskedOnce(area) }));
     KINDS.forEach((kind: EventKind) => source?.addEventListener(kind, take));
   };
   open();

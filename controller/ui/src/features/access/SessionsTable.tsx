@@ -2,10 +2,10 @@
 import { Button } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, take } from '@/api/client';
-import { allSessionsQuery } from '@/api/queries';
+import { allSessionsQuery, usersQuery } from '@/api/queries';
 import type { OpenSession } from '@/api/schema';
 import { DataTable, type Column } from '@/ui/DataTable';
-import { FilterText } from '@/ui/FilterText';
+import { FilterChoice } from '@/ui/FilterChoice';
 import { Failure } from '@/ui/Notice';
 import { Pager } from '@/ui/Pager';
 import { RowSkeletons } from '@/ui/Skeletons';
@@ -21,6 +21,9 @@ interface Props {
 
 export function SessionsTable({ user, after, onGo }: Props) {
   const sessions = useQuery(allSessionsQuery(user, after));
+  const users = useQuery(usersQuery(undefined)).data?.items ?? [];
+  // A name in the address stands as a choice, whether or not it is among the first users.
+  const logins = [...new Set([...users.map((each) => each.login), ...(user === undefined ? [] : [user])])];
   const columns: readonly Column<OpenSession>[] = [
     { id: 'login', head: 'User', cell: (session) => <span className="strong">{session.login}</span> },
     { id: 'agent', head: 'Browser', from: 'sm', grow: true, cell: (session) => browserOf(session.agent) },
@@ -31,7 +34,7 @@ export function SessionsTable({ user, after, onGo }: Props) {
   ];
   return (
     <>
-      <div className="filters" role="search"><FilterText label="Of this user" value={user} onChange={(next) => { onGo({ user: next }); }} /></div>
+      <div className="filters" role="search"><FilterChoice label="User" value={user} choices={logins} onChange={(next) => { onGo({ user: next }); }} /></div>
       <Failure error={sessions.error} />
       {sessions.data === undefined ? sessions.error === null && <RowSkeletons /> : <DataTable label="Open sessions" columns={columns} rows={sessions.data.items} idOf={(session) => session.id} />}
       <Pager shown={sessions.data?.items.length ?? 0} total={sessions.data?.total} noun="sessions" isFirst={after === undefined} next={sessions.data?.next} onGo={(next) => { onGo({ user, after: next }); }} />

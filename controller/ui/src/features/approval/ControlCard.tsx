@@ -76,7 +76,7 @@ function Approval({ change, control }: { change: Change; control: Control }) {
     onSuccess: async (next) => {
       client.setQueryData(['changes', 'one', number], next);
       close();
-      await client.invalidateQueries({ predicate: (query) => ['changes', 'overview'].includes(String(query.queryKey[0])) });
+      await client.invalidateQueries({ predicate: (query) => ['changes', 'approvals', 'overview'].includes(String(query.queryKey[0])) });
     },
   });
   const close = (): void => {

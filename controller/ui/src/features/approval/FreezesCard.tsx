@@ -5,13 +5,14 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { useRefusal } from '@/api/session';
 import type { Freeze } from '@/api/schema';
+import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { Time } from '@/ui/Time';
 import { toastFailure } from '@/ui/toast';
+import { fromInput } from '@/ui/moment';
 import { freezesQuery } from './queries';
-import { instantOf } from './instant';
 import './approval.css';
 
 export function FreezesCard() {
@@ -39,7 +40,7 @@ function Row({ freeze, refusal }: { freeze: Freeze; refusal: string | undefined 
   const client = useQueryClient();
   const end = useMutation({
     mutationFn: () => take(api.POST('/api/v1/freezes/{freeze}/end', { params: { path: { freeze: freeze.id } }, body: {} })),
-    onSuccess: () => client.invalidateQueries({ queryKey: ['changes'] }),
+    onSuccess: () => client.invalidateQueries({ queryKey: freezesQuery.queryKey }),
     onError: toastFailure,
   });
   return (
@@ -61,9 +62,9 @@ function NewFreeze({ onClose }: { onClose: () => void }) {
   const [until, setUntil] = useState('');
   const [reason, setReason] = useState('');
   const make = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/freezes', { body: { scope, until: instantOf(until) ?? '', reason, ...(from === '' ? {} : { from: instantOf(from) ?? '' }) } })),
+    mutationFn: () => take(api.POST('/api/v1/freezes', { body: { scope, until: fromInput(until) ?? '', reason, ...(from === '' ? {} : { from: fromInput(from) ?? '' }) } })),
     onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: ['changes'] });
+      await client.invalidateQueries({ queryKey: freezesQuery.queryKey });
       onClose();
     },
   });
@@ -77,7 +78,7 @@ function NewFreeze({ onClose }: { onClose: () => void }) {
           make.mutate();
         }}
       >
-        <TextInput label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono-input" value={scope} onChange={(event) => { setScope(event.currentTarget.value); }} error={field('scope')} required data-autofocus />
+        <ScopeInput value={scope} onChange={setScope} error={field('scope')} isFirst />
         <TextInput label="From" description="Your local time; now when it is left empty" type="datetime-local" value={from} onChange={(event) => { setFrom(event.currentTarget.value); }} error={field('from')} />
         <TextInput label="Until" description="Your local time" type="datetime-local" value={until} onChange={(event) => { setUntil(event.currentTarget.value); }} error={field('until')} required />
         <TextInput label="Why" value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} error={field('reason')} maxLength={500} required />

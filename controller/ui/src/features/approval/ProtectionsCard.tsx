@@ -5,6 +5,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { useRefusal } from '@/api/session';
 import type { Protection } from '@/api/schema';
+import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
@@ -38,7 +39,7 @@ function Row({ protection, refusal }: { protection: Protection; refusal: string 
   const client = useQueryClient();
   const remove = useMutation({
     mutationFn: () => take(api.DELETE('/api/v1/protections/{protection}', { params: { path: { protection: protection.id } } })),
-    onSuccess: () => client.invalidateQueries({ queryKey: ['changes'] }),
+    onSuccess: () => client.invalidateQueries({ queryKey: protectionsQuery.queryKey }),
     onError: toastFailure,
   });
   return (
@@ -60,7 +61,7 @@ function NewProtection({ onClose }: { onClose: () => void }) {
   const make = useMutation({
     mutationFn: () => take(api.POST('/api/v1/protections', { body: { scope, reason } })),
     onSuccess: async () => {
-      await client.invalidateQueries({ queryKey: ['changes'] });
+      await client.invalidateQueries({ queryKey: protectionsQuery.queryKey });
       onClose();
     },
   });
@@ -73,7 +74,7 @@ function NewProtection({ onClose }: { onClose: () => void }) {
           make.mutate();
         }}
       >
-        <TextInput label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono-input" value={scope} onChange={(event) => { setScope(event.currentTarget.value); }} error={fieldProblem(make.error, 'scope')} required data-autofocus />
+        <ScopeInput value={scope} onChange={setScope} error={fieldProblem(make.error, 'scope')} isFirst />
         <TextInput label="Why" value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} error={fieldProblem(make.error, 'reason')} maxLength={500} required />
         <Failure error={make.error} />
         <Group justify="flex-end" gap={8}>

@@ -1,6 +1,6 @@
 // On which terms a plan is applied: at once or at a time, and what an administrator goes over.
 import type { ApplyRequest, Change } from '@/api/schema';
-import { instantOf } from './instant';
+import { fromInput } from '@/ui/moment';
 
 export interface Terms {
   /** Local time; empty for at once. */
@@ -17,7 +17,7 @@ type Extra = Pick<ApplyRequest, 'at' | 'override_protection' | 'override_freeze'
 /** Returns what goes into the request. */
 export function extraOf(terms: Terms): Extra {
   return {
-    ...(terms.at === '' ? {} : { at: instantOf(terms.at) ?? null }),
+    ...(terms.at === '' ? {} : { at: fromInput(terms.at) ?? null }),
     ...(terms.overProtection ? { override_protection: true } : {}),
     ...(terms.overFreeze ? { override_freeze: true } : {}),
     ...(terms.overProtection || terms.overFreeze ? { reason: terms.reason } : {}),

@@ -25,7 +25,6 @@ import { PlanCard } from './PlanCard';
 import { isActive } from './rollout';
 import { RolloutCard } from './RolloutCard';
 
-const GATES_MS = 1_000;
 // Of a greater rollout the waves show counts, and only the nodes that need somebody are asked for.
 const MOST_NODES = 300;
 // More dots than this would no longer be told apart.
@@ -38,8 +37,10 @@ export default function ChangePage() {
   const client = useQueryClient();
   const navigate = useNavigate();
   const refusal = useRefusal('change');
-  // No event tells how far the checks of a wave are.
-  const change = useQuery({ ...changeQuery(number), refetchInterval: ({ state: { data } }) => (data?.rollout?.state === 'running' && data.rollout.phase === 'gating' ? GATES_MS : false) });
+  const change = useQuery(changeQuery(number));
+  // The checks of a wave are operations: as they move, the change that asked them is looked at again.
+  const isGating = change.data?.rollout?.state === 'running' && change.data.rollout.phase === 'gating';
+  useQuery({ queryKey: ['gates', number], queryFn: () => change.refetch().then(() => Date.now()), enabled: isGating });
   const isApplied = change.data?.applied_at != null;
   const isMany = change.data !== undefined && total(change.data.progress) > (change.data.rollout == null ? MOST_DOTS : MOST_NODES);
   const all = useQuery({ ...changeNodesQuery(number), enabled: isApplied && !isMany });

@@ -24,7 +24,7 @@ export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: 
           <li key={index} className="rollout-step">
             <div className="rollout-wave" data-now={isNow || undefined} aria-current={isNow ? 'step' : undefined}>
               <h3>Wave {index + 1} <span className="dim num">{plural(total(wave.progress), 'node')}</span></h3>
-              {known === undefined ? <Counts wave={wave} /> : <Dots wave={wave} known={known} />}
+              {known === undefined || wave.nodes.length < total(wave.progress) ? <Counts wave={wave} /> : <Dots wave={wave} known={known} />}
             </div>
             {(gate !== undefined || index + 1 < rollout.waves.length) && <Between gate={gate} soak={soak} />}
           </li>

@@ -1,7 +1,7 @@
 // How a rollout stands, in words and in the states of the one table. Pure: the pages draw what this says.
 import type { ChangeNode, RolloutView, RolloutWave, WaveGate } from '@/api/schema';
 import { plural } from '@/ui/plural';
-import { lineOf } from './strategy';
+import { lineOf } from '@/ui/words';
 
 /** Returns whether somebody can still do something about it. */
 export function isActive(rollout: RolloutView): boolean {

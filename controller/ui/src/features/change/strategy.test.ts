@@ -1,6 +1,6 @@
 // How a change goes out: what is typed becomes a strategy, or says what is wrong with it.
 import { expect, it } from 'vitest';
-import { AT_ONCE, FIRST_CHOICE, lineOf, secondsOf, strategyOf, wavesOf, wordsOf } from './strategy';
+import { AT_ONCE, FIRST_CHOICE, secondsOf, strategyOf, wavesOf } from './strategy';
 
 it.each([
   ['90', 90],
@@ -13,17 +13,6 @@ it.each([
   ['-5 s', undefined],
 ])('%j is %j seconds', (text, seconds) => {
   expect(secondsOf(text)).toBe(seconds);
-});
-
-it.each([
-  ["/bin/true 'with a space' x", ['/bin/true', 'with a space', 'x']],
-  ['/bin/sh -c "echo \\"hi\\""', ['/bin/sh', '-c', 'echo "hi"']],
-  ["/bin/echo '' a\\ b", ['/bin/echo', '', 'a b']],
-  ['  ', []],
-  ["/bin/echo 'open", undefined],
-])('takes %j apart', (line, words) => {
-  expect(wordsOf(line)).toEqual(words);
-  if (words !== undefined) expect(wordsOf(lineOf(words))).toEqual(words);
 });
 
 it('keeps the terms of a label together', () => {

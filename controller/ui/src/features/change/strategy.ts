@@ -1,5 +1,6 @@
 // How a change shall go out, as somebody types it, and the strategy that it makes.
 import type { OnFailure, RolloutStrategy } from '@/api/schema';
+import { wordsOf } from '@/ui/words';
 
 export interface GateChoice {
   /** A program by its absolute path, with its arguments. */
@@ -87,37 +88,4 @@ export function secondsOf(text: string): number | undefined {
   const trimmed = text.trim();
   if (!/^(\d+\s*(s|sec|m|min|h)?\s*)+$/.test(trimmed)) return undefined;
   return [...trimmed.matchAll(/(\d+)\s*(sec|s|min|m|h|)/g)].reduce((sum, [, count, unit]) => sum + Number(count) * (UNITS[unit ?? ''] ?? 1), 0);
-}
-
-/** Takes a command line apart as a shell would, without expanding anything; undefined when a quote is not closed. */
-export function wordsOf(line: string): string[] | undefined {
-  const words: string[] = [];
-  let word: string | undefined;
-  let quote = '';
-  for (let at = 0; at < line.length; at += 1) {
-    const letter = line.charAt(at);
-    if (quote !== '') {
-      if (letter === quote) quote = '';
-      else if (quote === '"' && letter === '\\' && /["\\$`]/.test(line.charAt(at + 1))) word = (word ?? '') + line.charAt((at += 1));
-      else word = (word ?? '') + letter;
-    } else if (letter === '"' || letter === "'") {
-      quote = letter;
-      word ??= '';
-    } else if (letter === '\\' && at + 1 < line.length) {
-      word = (word ?? '') + line.charAt((at += 1));
-    } else if (/\s/.test(letter)) {
-      if (word !== undefined) words.push(word);
-      word = undefined;
-    } else {
-      word = (word ?? '') + letter;
-    }
-  }
-  if (quote !== '') return undefined;
-  if (word !== undefined) words.push(word);
-  return words;
-}
-
-/** Writes a command as a line again. */
-export function lineOf(command: readonly string[]): string {
-  return command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
 }

@@ -11,7 +11,7 @@ const TYPING_MS = 300;
 export function useWaves(change: string, strategy: RolloutStrategy | undefined): { waves: PlannedWave[] | undefined; error: unknown } {
   const [settled] = useDebouncedValue(strategy === undefined ? '' : JSON.stringify(strategy), TYPING_MS);
   const found = useQuery({
-    queryKey: ['changes', 'waves', change, settled],
+    queryKey: ['waves', change, settled],
     queryFn: () => take(api.POST('/api/v1/changes/{change}/waves', { params: { path: { change } }, body: JSON.parse(settled) as RolloutStrategy })),
     enabled: settled !== '',
     placeholderData: keepPreviousData,

@@ -1,10 +1,9 @@
 // Edits an object: its form at the left, what the controller says about it at the right, and the way to a plan.
 import { useState } from 'react';
 import { Button, Select, Textarea, TextInput } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { rolesQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { Body, Draft, Finding, ObjectSpec } from '@/api/schema';
 import { useKeys } from '@/keys/keys';
@@ -34,7 +33,6 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   const isNew = revision === undefined;
   const navigate = useNavigate();
   const client = useQueryClient();
-  const roles = useQuery(rolesQuery).data ?? [];
   const [reason, setReason] = useState('');
   const [isComparing, setComparing] = useState(false);
   const refusal = useRefusal('change');
@@ -67,7 +65,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
           <div className="card-body stack">
             <div className="fields">
               <TextInput label="Name" value={spec.name} readOnly={isReadOnly} onChange={(event) => { draft.set({ ...spec, name: event.currentTarget.value }); }} error={check.text('name')} required autoFocus={isNew} />
-              <ScopeInput value={spec.scope} roles={roles} isReadOnly={isReadOnly} onChange={(scope) => { draft.set({ ...spec, scope }); }} error={check.text('scope')} />
+              <ScopeInput value={spec.scope} isReadOnly={isReadOnly} onChange={(scope) => { draft.set({ ...spec, scope }); }} error={check.text('scope')} />
             </div>
             <KindForm spec={spec} check={check} isReadOnly={isReadOnly} onSave={draft.keep} set={(body) => { draft.set({ ...spec, body }); }} />
             <div className="fields">

@@ -19,7 +19,7 @@ import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
 import { download } from './manifest';
-import { fromInput, toInput } from './moment';
+import { fromInput, toInput } from '@/ui/moment';
 
 const route = getRouteApi('/app/config/history');
 

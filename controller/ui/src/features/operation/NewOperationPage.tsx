@@ -12,7 +12,7 @@ import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { plural } from '@/ui/plural';
-import { words } from './output';
+import { wordsOf } from '@/ui/words';
 
 const route = getRouteApi('/app/operations/new');
 
@@ -40,7 +40,7 @@ const EMPTY: OperationSpec = { work: { kind: 'command', argv: [] }, on: [] };
 
 /** Builds what is asked for; undefined while something is missing. */
 function specOf(form: Form): OperationSpec | undefined {
-  const argv = words(form.kind === 'command' ? form.command : form.arguments);
+  const argv = wordsOf(form.kind === 'command' ? form.command : form.arguments);
   if (argv === undefined || form.on.length === 0) return undefined;
   if (form.kind === 'command' ? argv.length === 0 : form.script === '') return undefined;
   const given = Object.fromEntries(Object.entries(form.parameters).filter(([, value]) => value !== ''));
@@ -70,7 +70,7 @@ export default function NewOperationPage() {
   // What it would run on does not depend on the hour until which it waits.
   const key = spec === undefined ? '' : JSON.stringify({ ...spec, away: form.away });
   const preview = useQuery({
-    queryKey: ['operations', 'preview', key],
+    queryKey: ['preview', key],
     enabled: spec !== undefined,
     queryFn: () => take(api.POST('/api/v1/operations/preview', { body: spec ?? EMPTY })),
     placeholderData: (before) => before,
@@ -83,7 +83,7 @@ export default function NewOperationPage() {
   const found = spec === undefined ? undefined : preview.data;
   const problem = refusal ?? (spec === undefined ? 'Say what runs and where' : preview.error !== null ? 'Something is not right yet' : (found?.problems.length ?? 0) > 0 ? found?.problems[0] : found?.total === 0 ? 'The selection has no node' : undefined);
   const scopes = ['fleet', ...roles.map((role) => `role:${role.name}`), ...nodes.map((node) => `node:${node.name}`)];
-  const argv = form.kind === 'command' ? words(form.command) : undefined;
+  const argv = form.kind === 'command' ? wordsOf(form.command) : undefined;
   return (
     <>
       <PageHead above={<Link to="/operations">Operations</Link>} title="Run on nodes" facts="Once, now, on each node of a selection" />

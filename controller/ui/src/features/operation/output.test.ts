@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { OutputPiece } from '@/api/schema';
-import { coloured, Output, textOf, words } from './output';
+import { coloured, Output, textOf } from './output';
 
 const piece = (start: number, text: string, more: Partial<OutputPiece> = {}): OutputPiece => ({ seq: 1, run: 'r', start, stream: 'stdout', after_ms: 0, data: btoa(text), ...more });
 
@@ -35,13 +35,5 @@ describe('terminal sequences', () => {
     expect(coloured('\u001b[1;31mred\u001b[0m plain\u001b[2J\u001b]0;title\u0007!', style)).toEqual([{ text: 'red', colour: 1, bold: true }, { text: ' plain' }, { text: '!' }]);
     expect(coloured('10%\r100%', style)).toEqual([{ text: '100%' }]);
     expect(coloured('\u001b[38;5;200mx', style)).toEqual([{ text: 'x' }]);
-  });
-});
-
-describe('words', () => {
-  it('are parted by blanks, and kept together by quotes', () => {
-    expect(words(`df -h  '/a b' "c \\"d\\"" e\\ f ''`)).toEqual(['df', '-h', '/a b', 'c "d"', 'e f', '']);
-    expect(words('echo $HOME; rm')).toEqual(['echo', '$HOME;', 'rm']);
-    expect(words("echo 'open")).toBeUndefined();
   });
 });

@@ -145,31 +145,3 @@ function apply(parameters: string, style: Style): void {
 export function textOf(line: Line): string {
   return line.segments.map((segment) => segment.text).join('');
 }
-
-/** Splits what somebody typed into a program and its arguments: blanks part them, quotes keep them together. Nothing is expanded. Undefined while a quote is open. */
-export function words(typed: string): string[] | undefined {
-  const found: string[] = [];
-  let word: string | undefined;
-  let quote: string | undefined;
-  for (let at = 0; at < typed.length; at += 1) {
-    const c = typed[at] ?? '';
-    if (quote !== undefined) {
-      if (c === quote) quote = undefined;
-      else if (c === '\\' && quote === '"' && '"\\'.includes(typed[at + 1] ?? ' ')) word = (word ?? '') + (typed[++at] ?? '');
-      else word = (word ?? '') + c;
-    } else if (c === '"' || c === "'") {
-      quote = c;
-      word ??= '';
-    } else if (c === '\\' && at + 1 < typed.length) {
-      word = (word ?? '') + (typed[++at] ?? '');
-    } else if (/\s/.test(c)) {
-      if (word !== undefined) found.push(word);
-      word = undefined;
-    } else {
-      word = (word ?? '') + c;
-    }
-  }
-  if (quote !== undefined) return undefined;
-  if (word !== undefined) found.push(word);
-  return found;
-}

@@ -31,6 +31,7 @@ export function useOutput(operation: string, run: string | undefined, isOn: bool
     const follow = async (): Promise<void> => {
       let after = 0;
       let seen: number | undefined;
+      let isInTrouble = false;
       show({});
       while (!isOver()) {
         try {
@@ -44,9 +45,12 @@ export function useOutput(operation: string, run: string | undefined, isOn: bool
             show({ isComplete: true });
             return;
           }
-          if (answer.pieces.length > 0) show({});
+          // Also without anything to show an answer ends the trouble before it.
+          if (answer.pieces.length > 0 || isInTrouble) show({});
+          isInTrouble = false;
         } catch (error) {
           show({ error });
+          isInTrouble = true;
           if (error instanceof ApiError && error.status >= 400 && error.status < 500) return;
           await new Promise((resolve) => { window.setTimeout(resolve, RETRY_MS); });
         }

@@ -1,10 +1,9 @@
 // What was chosen becomes objects: scope, jobs or files, and then the proof of each.
 import { useState } from 'react';
 import { Checkbox, Textarea } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { rolesQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { Imported, NodeRef, Proof } from '@/api/schema';
 import { ScopeInput } from '@/components/ScopeInput';
@@ -25,7 +24,6 @@ export interface Choice {
 
 export function ImportPanel({ role, chosen, onDone }: { role: string; chosen: readonly Choice[]; onDone: () => void }) {
   const client = useQueryClient();
-  const roles = useQuery(rolesQuery).data ?? [];
   const permission = useRefusal('change');
   const [scope, setScope] = useState(`role:${role}`);
   const [asJobs, setAsJobs] = useState(false);
@@ -45,7 +43,7 @@ export function ImportPanel({ role, chosen, onDone }: { role: string; chosen: re
         <div className="card-head"><h2 id="import-head">Import</h2></div>
         <div className="card-body stack">
           <p className="dim small">{chosen.length === 0 ? 'Choose versions on the left. Nothing changes before you have seen the plan and applied it.' : `${plural(chosen.length, 'thing')}, as on ${node?.name ?? 'several nodes'}`}</p>
-          <ScopeInput value={scope} roles={roles} isReadOnly={false} onChange={setScope} error={undefined} />
+          <ScopeInput value={scope} onChange={setScope} error={undefined} />
           {chosen.some((each) => each.isCrontab) && <Checkbox checked={asJobs} onChange={(event) => { setAsJobs(event.currentTarget.checked); }} label="Make cron jobs of the lines" description="Otherwise the file becomes an object as it stands, byte for byte. The lines go from their file in the same change." />}
           <Textarea label="Why" description="Stands in the history and the audit" autosize minRows={2} maxLength={400} value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} />
           <Failure error={make.error} />
