@@ -1,5 +1,12 @@
-//! Who may do what: permissions, the three presets, and principals.
+//! Who may do what, where: permissions, presets of them, and grants of them over scopes.
 
+mod grant;
+mod rights;
+
+use std::collections::BTreeSet;
+
+pub use grant::{Actions, Subject, UserGroupName};
+pub use rights::{Find, Place, Right, Rights, Via};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -91,11 +98,13 @@ impl std::str::FromStr for Permission {
     }
 }
 
-/// A preset of permissions.
+/// A preset of permissions; a user's own holds over the whole fleet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
+    /// The own account, and nothing else: for who has grants.
+    None,
     /// Sees, changes nothing.
     Viewer,
     /// Changes the fleet.
@@ -105,10 +114,19 @@ pub enum Preset {
 }
 
 impl Preset {
+    /// All of them, from the least to the most.
+    pub const ALL: [Self; 4] = [Self::None, Self::Viewer, Self::Operator, Self::Administrator];
+
+    /// Returns what it includes.
+    pub fn permissions(self) -> BTreeSet<Permission> {
+        Permission::ALL.into_iter().filter(|p| self.grants(*p)).collect()
+    }
+
     /// Returns whether it includes a permission.
     pub fn grants(self, permission: Permission) -> bool {
         match permission {
-            Permission::View | Permission::OwnAccount => true,
+            Permission::OwnAccount => true,
+            Permission::View => self >= Self::Viewer,
             Permission::ReadContent
             | Permission::Change
             | Permission::Run
@@ -122,6 +140,7 @@ impl Preset {
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::None => "none",
             Self::Viewer => "viewer",
             Self::Operator => "operator",
             Self::Administrator => "administrator",
@@ -132,7 +151,7 @@ impl Preset {
 impl std::str::FromStr for Preset {
     type Err = TextError;
     fn from_str(text: &str) -> Result<Self, TextError> {
-        let found = [Self::Viewer, Self::Operator, Self::Administrator].into_iter().find(|p| p.as_str() == text);
-        found.ok_or_else(|| TextError::new("preset", text, "is none of viewer, operator and administrator"))
+        let found = Self::ALL.into_iter().find(|p| p.as_str() == text);
+        found.ok_or_else(|| TextError::new("preset", text, "is none of none, viewer, operator and administrator"))
     }
 }

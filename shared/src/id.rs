@@ -89,6 +89,10 @@ id! {
     ChangeId = "change id";
     /// Names a user.
     UserId = "user id";
+    /// Names a group of users.
+    UserGroupId = "group id";
+    /// Names a grant.
+    GrantId = "grant id";
     /// Names a session, an enrolment token or an API token; never the secret itself.
     TokenId = "token id";
     /// Names one drift finding.

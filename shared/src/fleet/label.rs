@@ -46,6 +46,11 @@ impl Selector {
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.iter().all(|(key, value)| labels.get(key) == Some(value))
     }
+
+    /// Returns whether all that it asks for is asked for by another, which then picks no node that this one doesn't.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.matches(&other.0)
+    }
 }
 
 impl FromStr for Selector {
