@@ -14,9 +14,13 @@ pub use hash::ContentHash;
 use crate::{
     TextError,
     fleet::Scope,
-    host::{CronJob, FileMode, GroupName, HostName, ManagedPath, SysctlKey, UserName, Validator},
+    host::{
+        Aspect, AuthorizedKey, CronJob, Ensure, FileMode, GroupName, HostName, ManagedPath, Package, PackageName, Reaction,
+        SysctlKey, UnitName, User, UserName, Validator,
+    },
     id::{NodeId, ObjectId},
     object::{DriftPolicy, Kind, ObjectName, Target},
+    template::Sealed,
     time::UnixMs,
 };
 
@@ -88,8 +92,10 @@ pub struct Group {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GroupKind {
-    /// Files, cron, hosts, scripts.
+    /// Files, cron, hosts, scripts, accounts.
     Host,
+    /// Packages: they can't be undone, and a failing one holds up nothing else.
+    Packages,
 }
 
 /// One entry of a node's desired state.
@@ -111,6 +117,9 @@ pub struct Resource {
     pub provenance: Provenance,
     /// What shall be.
     pub spec: Spec,
+    /// What is reloaded or restarted once all of the group stands, when this changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_change: Vec<Reaction>,
 }
 
 /// Who made an object what it is: for `lampas-agent why`, offline.
@@ -183,6 +192,61 @@ pub enum Spec {
         /// The value, with one blank where there are several.
         value: String,
     },
+    /// Something that is true of a unit of systemd or not; the unit's file and what is changed about it are resources of
+    /// their own.
+    Unit {
+        /// Which.
+        unit: UnitName,
+        /// What of it.
+        aspect: Aspect,
+        /// Whether it shall be so.
+        is_so: bool,
+    },
+    /// A file or a job with secrets in it, which the node puts together itself.
+    Sealed(Sealed),
+    /// An account; the keys that its user signs in with are a resource of their own.
+    User {
+        /// The user.
+        name: UserName,
+        /// What shall be, without the keys.
+        want: User,
+    },
+    /// The keys that a user may sign in with.
+    Keys {
+        /// The user.
+        user: UserName,
+        /// The home directory that the account shall have; where it stands otherwise.
+        home: Option<ManagedPath>,
+        /// The keys.
+        keys: Vec<AuthorizedKey>,
+        /// Whether there shall be no others.
+        exclusive: bool,
+    },
+    /// A group; its members are a resource of their own.
+    Group {
+        /// The group.
+        name: GroupName,
+        /// Whether it shall be there.
+        ensure: Ensure,
+        /// The number; the next free one when it is left out.
+        gid: Option<u32>,
+        /// Whether a new one gets a number of the system's.
+        system: bool,
+    },
+    /// All members of a group.
+    Members {
+        /// The group.
+        group: GroupName,
+        /// Its members.
+        users: Vec<UserName>,
+    },
+    /// A package.
+    Package {
+        /// Its name.
+        name: PackageName,
+        /// What shall be.
+        want: Package,
+    },
     /// Something that a later build knows; it is answered with `Blocked`.
     Unsupported {
         /// Its kind, in that build's words.
@@ -228,24 +292,65 @@ impl NodeDesired {
     /// Builds a state: sorts the resources and computes the hash.
     pub fn new(node: NodeId, generation: Generation, mut resources: Vec<Resource>) -> Self {
         resources.sort_by(|a, b| a.target.cmp(&b.target));
-        let groups = vec![Group { name: GroupKind::Host, resources }];
+        let groups = Group::split(resources);
         let hash = hash::state_hash(&groups);
         Self { node, generation, hash, groups }
     }
 
-    /// Computes the hash over what is desired (`hash/v1`): kind, target, owner, mode and content of each resource.
+    /// Computes the hash over what is desired (`hash/v1`): kind, target, owner, mode and content of each resource. Which group
+    /// a resource is in follows from its kind, and is no part of it: an agent that knows fewer groups has the same hash.
     pub fn compute_hash(&self) -> ContentHash {
         hash::state_hash(&self.groups)
     }
 
     /// Computes the same hash from the resources' own hashes: the compiler shares these between nodes.
-    pub fn hash_of(groups: Vec<(GroupKind, Vec<(&Target, ContentHash)>)>) -> ContentHash {
-        hash::hash_of_hashes(groups)
+    pub fn hash_of(hashes: Vec<(&Target, ContentHash)>) -> ContentHash {
+        hash::hash_of_hashes(hashes)
     }
 
     /// Returns all resources.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> {
         self.groups.iter().flat_map(|g| &g.resources)
+    }
+}
+
+impl Spec {
+    /// Returns what an account, a group or a package stands for; `None` for other kinds, which say it elsewhere.
+    pub fn own_target(&self) -> Option<Target> {
+        match self {
+            Self::User { name, .. } => Some(Target::user(name)),
+            Self::Keys { user, .. } => Some(Target::keys(user)),
+            Self::Group { name, .. } => Some(Target::group(name)),
+            Self::Members { group, .. } => Some(Target::members(group)),
+            Self::Package { name, .. } => Some(Target::package(name)),
+            _ => None,
+        }
+    }
+}
+
+impl GroupKind {
+    /// Returns the group that resources of a kind are in.
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Package => Self::Packages,
+            _ => Self::Host,
+        }
+    }
+}
+
+impl Group {
+    /// Splits resources into groups, in the order in which they are applied. There is always one for the host.
+    pub fn split(resources: Vec<Resource>) -> Vec<Self> {
+        let mut groups = vec![Self { name: GroupKind::Host, resources: Vec::new() }];
+        for resource in resources {
+            let name = GroupKind::of(resource.kind);
+            match groups.iter_mut().find(|g| g.name == name) {
+                Some(group) => group.resources.push(resource),
+                None => groups.push(Self { name, resources: vec![resource] }),
+            }
+        }
+        groups.sort_by_key(|g| g.name);
+        groups
     }
 }
 

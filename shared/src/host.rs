@@ -1,22 +1,33 @@
 //! What LAMPAS manages on a host: hosts entries, cron jobs, scripts, files, directories, links, rules for sudo,
-//! kernel settings.
+//! kernel settings, units of systemd.
 
 mod account;
 mod cron;
 mod file;
+mod group;
 mod hosts;
+mod package;
 mod path;
+mod reaction;
 mod schedule;
 mod script;
+mod service;
 mod sudoers;
 mod sysctl;
+mod user;
 
 pub use account::{GroupName, UserName};
 pub use cron::{CronJob, CronTable, EnvName, TimeZoneName};
-pub use file::{Directory, Encoding, FileMode, Link, ManagedFile, Validator};
+pub(crate) use file::base64_encode;
+pub use file::{CheckCommand, Directory, Encoding, FileMode, Link, ManagedFile, Validator};
+pub use group::{Ensure, Group};
 pub use hosts::{HostName, HostsEntry, HostsSource};
+pub use package::{Package, PackageEnsure, PackageName, PackageVersion};
 pub use path::ManagedPath;
+pub use reaction::{Reaction, ReactionVerb};
 pub use schedule::{Field, FieldSet, Schedule};
 pub use script::Script;
+pub use service::{Aspect, Service, ServiceState, UnitName};
 pub use sudoers::Sudoers;
 pub use sysctl::{Sysctl, SysctlKey};
+pub use user::{AuthorizedKey, Expiry, User};

@@ -8,8 +8,10 @@ use crate::{
     TextError,
     fleet::Scope,
     host::{
-        CronJob, CronTable, Directory, HostsEntry, HostsSource, Link, ManagedFile, Script, Sudoers, Sysctl, SysctlKey,
+        Aspect, CronJob, CronTable, Directory, Group, GroupName, HostsEntry, HostsSource, Link, ManagedFile, Package,
+        PackageName, Script, Service, Sudoers, Sysctl, SysctlKey, UnitName, User, UserName,
     },
+    secret::{Secret, Var},
     text::{check_name, text_newtype},
 };
 
@@ -46,14 +48,38 @@ pub enum Kind {
     Sudoers,
     /// A kernel setting.
     Sysctl,
+    /// A unit of systemd.
+    Service,
+    /// A variable of templates.
+    Var,
+    /// A secret of templates.
+    Secret,
+    /// A user.
+    User,
+    /// A group of users.
+    Group,
+    /// A package.
+    Package,
     /// What this build does not know; an agent answers it with `Blocked`, and nobody can write it.
     Unsupported,
 }
 
 impl Kind {
     /// All kinds in the order in which they are shown; without [`Kind::Unsupported`].
-    pub const ALL: [Self; 8] =
-        [Self::Cron, Self::Hosts, Self::Script, Self::File, Self::Directory, Self::Link, Self::Sudoers, Self::Sysctl];
+    pub const ALL: [Self; 12] = [
+        Self::Cron,
+        Self::Hosts,
+        Self::Script,
+        Self::File,
+        Self::Directory,
+        Self::Link,
+        Self::Sudoers,
+        Self::Sysctl,
+        Self::Service,
+        Self::User,
+        Self::Group,
+        Self::Package,
+    ];
 
     /// Returns the word for it, as in manifests and the API.
     pub fn as_str(self) -> &'static str {
@@ -66,6 +92,12 @@ impl Kind {
             Self::Link => "link",
             Self::Sudoers => "sudoers",
             Self::Sysctl => "sysctl",
+            Self::Service => "service",
+            Self::Var => "var",
+            Self::Secret => "secret",
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Package => "package",
             Self::Unsupported => "unsupported",
         }
     }
@@ -109,6 +141,18 @@ pub enum Body {
     Sudoers(Sudoers),
     /// A kernel setting.
     Sysctl(Sysctl),
+    /// A unit of systemd.
+    Service(Service),
+    /// A variable of templates.
+    Var(Var),
+    /// A secret of templates.
+    Secret(Secret),
+    /// A user.
+    User(User),
+    /// A group of users.
+    Group(Group),
+    /// A package.
+    Package(Package),
 }
 
 impl Body {
@@ -123,6 +167,12 @@ impl Body {
             Self::Link(_) => Kind::Link,
             Self::Sudoers(_) => Kind::Sudoers,
             Self::Sysctl(_) => Kind::Sysctl,
+            Self::Service(_) => Kind::Service,
+            Self::Var(_) => Kind::Var,
+            Self::Secret(_) => Kind::Secret,
+            Self::User(_) => Kind::User,
+            Self::Group(_) => Kind::Group,
+            Self::Package(_) => Kind::Package,
         }
     }
 }
@@ -165,11 +215,17 @@ impl ObjectSpec {
             Body::Hosts(entry) => entry.check(),
             Body::Cron(job) => job.check(name),
             Body::Script(script) => script.check().and_then(|()| script.path_for(name).map(drop)),
-            Body::File(file) => file.bytes().map(drop),
+            Body::File(file) => file.check(),
             Body::Directory(_) => Ok(()),
             Body::Link(link) => link.check(),
             Body::Sudoers(sudoers) => sudoers.check(name),
             Body::Sysctl(sysctl) => sysctl.check(name),
+            Body::Service(service) => service.check(name),
+            Body::Var(var) => var.check(name),
+            Body::Secret(secret) => secret.check(name),
+            Body::User(user) => user.check(name),
+            Body::Group(group) => group.check(name),
+            Body::Package(package) => package.check(name),
         }
     }
 
@@ -202,6 +258,32 @@ impl ObjectSpec {
             Body::Sysctl(sysctl) => {
                 vec![Target::path(Sysctl::path_for(self.name.as_str())?.as_str()), Target::kernel(&sysctl.key)]
             }
+            Body::Var(_) => vec![Target(format!("var:{}", self.name))],
+            Body::Secret(_) => vec![Target(format!("secret:{}", self.name))],
+            // All that can be true of a unit, said or not: one object says it. Its files may be others'.
+            Body::Service(service) => {
+                let unit = service.unit(self.name.as_str())?;
+                let mut targets = Vec::new();
+                if service.unit.is_some() {
+                    targets.push(Target::path(unit.file_path()?.as_str()));
+                }
+                if service.drop_in.is_some() {
+                    targets.push(Target::path(unit.override_path()?.as_str()));
+                }
+                targets.extend(Aspect::ALL.map(|aspect| Target::unit(&unit, aspect)));
+                targets
+            }
+            Body::User(user) => {
+                let name = User::name_of(self.name.as_str())?;
+                let keys = user.authorized_keys.is_some().then(|| Target::keys(&name));
+                [Target::user(&name)].into_iter().chain(keys).collect()
+            }
+            Body::Group(group) => {
+                let name = Group::name_of(self.name.as_str())?;
+                let members = group.members.is_some().then(|| Target::members(&name));
+                [Target::group(&name)].into_iter().chain(members).collect()
+            }
+            Body::Package(package) => vec![Target::package(&package.name_of(self.name.as_str())?)],
             Body::Sudoers(_) => vec![Target::path(Sudoers::path_for(self.name.as_str())?.as_str())],
         })
     }
@@ -251,6 +333,36 @@ impl Target {
     /// A setting of the running kernel.
     pub fn kernel(key: &SysctlKey) -> Self {
         Self(format!("kernel:{}", key.proc_path().trim_start_matches("/proc/sys/")))
+    }
+
+    /// Something that is true of a unit of systemd or not.
+    pub fn unit(unit: &UnitName, aspect: Aspect) -> Self {
+        Self(format!("unit:{unit}/{}", aspect.as_str()))
+    }
+
+    /// An account.
+    pub fn user(name: &UserName) -> Self {
+        Self(format!("user:{name}"))
+    }
+
+    /// The keys that a user may sign in with.
+    pub fn keys(name: &UserName) -> Self {
+        Self(format!("keys:{name}"))
+    }
+
+    /// A group.
+    pub fn group(name: &GroupName) -> Self {
+        Self(format!("group:{name}"))
+    }
+
+    /// Who is in a group.
+    pub fn members(name: &GroupName) -> Self {
+        Self(format!("members:{name}"))
+    }
+
+    /// A package.
+    pub fn package(name: &PackageName) -> Self {
+        Self(format!("package:{name}"))
     }
 
     /// A host name in one address family; names are compared without case.

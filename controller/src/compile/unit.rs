@@ -8,7 +8,10 @@ use std::{
 use lampas_shared::{
     desired::{Content, ContentHash, Resource, Spec},
     fleet::Level,
-    host::{FileMode, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Script, Sudoers, Sysctl, UserName},
+    host::{
+        FileMode, Group, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Reaction, Script, Service,
+        Sudoers, Sysctl, User, UserName,
+    },
     object::{Body, Target},
 };
 
@@ -50,6 +53,7 @@ impl<'a> Units<'a> {
                     scope: object.spec.scope.clone(),
                     drift: object.spec.drift,
                     provenance: object.provenance.clone(),
+                    on_change: reactions(&object.spec.body, &spec),
                     spec,
                 };
                 drafts.push((object, targets, resource, is_generated));
@@ -92,6 +96,13 @@ fn parts(
         }
         Body::Link(link) => Some(Spec::Link { path: link.path.clone(), to: link.target.clone() }),
         Body::Sysctl(sysctl) => return kernel_parts(sysctl, object),
+        Body::Service(service) => return service_parts(service, object, blobs),
+        Body::User(user) => return user_parts(user, object),
+        Body::Group(group) => return group_parts(group, object),
+        Body::Package(package) => package
+            .name_of(object.spec.name.as_str())
+            .ok()
+            .map(|name| Spec::Package { name, want: package.clone() }),
         Body::Sudoers(sudoers) => sudoers_spec(sudoers, object.spec.name.as_str(), blobs),
     };
     let targets = object.spec.targets().unwrap_or_default();
@@ -157,6 +168,73 @@ fn kernel_parts(sysctl: &Sysctl, object: &ObjectInput) -> Vec<(Vec<Target>, Spec
     vec![(targets, file, false), (reversed, value, false)]
 }
 
+/// A unit of systemd: its file, what is changed about it, and what is true of it. Each part claims all that the object
+/// does, so that the most specific one says everything about the unit.
+fn service_parts(
+    service: &Service,
+    object: &ObjectInput,
+    blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>,
+) -> Vec<(Vec<Target>, Spec, bool)> {
+    let (Ok(targets), Ok(unit)) = (object.spec.targets(), service.unit(object.spec.name.as_str())) else {
+        return Vec::new();
+    };
+    let mut specs = Vec::new();
+    for (text, path) in [(&service.unit, unit.file_path()), (&service.drop_in, unit.override_path())] {
+        let (Some(text), Ok(path), Ok(mode)) = (text, path, FileMode::new(0o644)) else { continue };
+        let content = content(text.clone().into_bytes(), blobs);
+        let (owner, group) = (UserName::root(), GroupName::root());
+        let target = Target::path(path.as_str());
+        specs.push((target, Spec::File { path, content, owner, group, mode, validate: None }));
+    }
+    for (aspect, is_so) in service.aspects() {
+        specs.push((Target::unit(&unit, aspect), Spec::Unit { unit: unit.clone(), aspect, is_so }));
+    }
+    let claims = |own: Target| {
+        let others = targets.iter().filter(|t| **t != own).cloned().collect::<Vec<_>>();
+        [own].into_iter().chain(others).collect()
+    };
+    specs.into_iter().map(|(own, spec)| (claims(own), spec, false)).collect()
+}
+
+/// Returns what follows a change of a part of an object: of the file, not of what is merely true.
+fn reactions(body: &Body, spec: &Spec) -> Vec<Reaction> {
+    match (body, spec) {
+        (Body::File(file), _) => file.on_change.clone(),
+        (Body::Script(script), _) => script.on_change.clone(),
+        (Body::Link(link), _) => link.on_change.clone(),
+        (Body::Service(service), Spec::File { .. }) => service.on_change.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// An account and the keys of its user, of which each claims both.
+fn user_parts(user: &User, object: &ObjectInput) -> Vec<(Vec<Target>, Spec, bool)> {
+    let (Ok(targets), Ok(name)) = (object.spec.targets(), User::name_of(object.spec.name.as_str())) else {
+        return Vec::new();
+    };
+    let reversed = targets.iter().rev().cloned().collect();
+    let keys = user.authorized_keys.clone().map(|keys| {
+        let (home, exclusive) = (user.home.clone(), user.exclusive_keys);
+        (reversed, Spec::Keys { user: name.clone(), home, keys, exclusive }, false)
+    });
+    let want = User { authorized_keys: None, exclusive_keys: false, ..user.clone() };
+    [(targets, Spec::User { name, want }, false)].into_iter().chain(keys).collect()
+}
+
+/// A group and its members, of which each claims both.
+fn group_parts(group: &Group, object: &ObjectInput) -> Vec<(Vec<Target>, Spec, bool)> {
+    let (Ok(targets), Ok(name)) = (object.spec.targets(), Group::name_of(object.spec.name.as_str())) else {
+        return Vec::new();
+    };
+    let reversed = targets.iter().rev().cloned().collect();
+    let members = group.members.clone().map(|users| {
+        let spec = Spec::Members { group: name.clone(), users };
+        (reversed, spec, false)
+    });
+    let spec = Spec::Group { name, ensure: group.ensure, gid: group.gid, system: group.system };
+    [(targets, spec, false)].into_iter().chain(members).collect()
+}
+
 fn sudoers_spec(sudoers: &Sudoers, name: &str, blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>) -> Option<Spec> {
     Some(Spec::File {
         path: Sudoers::path_for(name).ok()?,
@@ -175,6 +253,6 @@ fn file_spec(file: &ManagedFile, blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>
         owner: file.owner.clone(),
         group: file.group.clone(),
         mode: file.mode,
-        validate: file.validate,
+        validate: file.validate.clone(),
     })
 }

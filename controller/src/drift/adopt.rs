@@ -1,11 +1,13 @@
 //! The node's version of an object, as an object again. Pure.
 
+mod account;
+
 use lampas_render::{crontab, hosts, schedule::Zone};
 use lampas_shared::{
     error::Chain,
-    host::{GroupName, HostsSource, ManagedFile, UserName},
+    host::{Aspect, GroupName, HostsSource, ManagedFile, Service, ServiceState, UserName},
     id::ObjectId,
-    object::{Body, ObjectSpec},
+    object::{Body, ObjectSpec, Target},
     report::ObservedFile,
 };
 
@@ -25,6 +27,7 @@ pub(crate) enum Adoption {
 pub(crate) fn adopt(
     object: ObjectId,
     spec: &ObjectSpec,
+    target: &Target,
     observed: Option<&ObservedFile>,
     content: Option<&[u8]>,
     zone: &Zone,
@@ -34,6 +37,7 @@ pub(crate) fn adopt(
             Body::Hosts(_) => {
                 Err("the managed block is gone from the node; revert it, or delete its objects".to_owned())
             }
+            Body::Service(service) => without(spec, service, target),
             _ => Ok(Adoption::Delete),
         };
     };
@@ -56,6 +60,8 @@ pub(crate) fn adopt(
             let text = text(content)?;
             sysctl.value = text.split_once('=').map_or(text.as_str(), |(_, value)| value).trim().to_owned();
         }
+        Body::Service(service) => adopt_unit(service, target, &text(content)?)?,
+        Body::User(_) | Body::Group(_) | Body::Package(_) => account::adopt(&mut adopted.body, target, &text(content)?)?,
         Body::Sudoers(sudoers) => sudoers.content = text(content)?,
         Body::File(file) => {
             (file.content, file.encoding) = ManagedFile::encode(bytes(content)?);
@@ -101,13 +107,68 @@ pub(crate) fn adopt(
     Ok(Adoption::Put(Box::new(adopted)))
 }
 
+/// A unit's object without a file that is gone from the node.
+fn without(spec: &ObjectSpec, service: &Service, target: &Target) -> Result<Adoption, String> {
+    let mut service = service.clone();
+    match part(target) {
+        Part::Override => service.drop_in = None,
+        Part::File => service.unit = None,
+        Part::Aspect(_) => return Err("the node has no such unit; delete the object, or put the unit back".to_owned()),
+    }
+    if service.unit.is_none() && service.drop_in.is_none() {
+        service.on_change.clear();
+    }
+    let adopted = ObjectSpec { body: Body::Service(service), ..spec.clone() };
+    // What says nothing any more has no reason to stay.
+    Ok(if adopted.check().is_ok() { Adoption::Put(Box::new(adopted)) } else { Adoption::Delete })
+}
+
+enum Part {
+    File,
+    Override,
+    Aspect(Aspect),
+}
+
+/// Which part of a unit a target is.
+fn part(target: &Target) -> Part {
+    let text = target.as_str();
+    match Aspect::ALL.into_iter().find(|a| text.starts_with("unit:") && text.ends_with(&format!("/{}", a.as_str()))) {
+        Some(aspect) => Part::Aspect(aspect),
+        None if text.ends_with(".d/lampas.conf") => Part::Override,
+        None => Part::File,
+    }
+}
+
+fn adopt_unit(service: &mut Service, target: &Target, text: &str) -> Result<(), String> {
+    let aspect = match part(target) {
+        Part::File => {
+            service.unit = Some(text.to_owned());
+            return Ok(());
+        }
+        Part::Override => {
+            service.drop_in = Some(text.to_owned());
+            return Ok(());
+        }
+        Part::Aspect(aspect) => aspect,
+    };
+    let found = text.trim();
+    let is_so = [true, false].into_iter().find(|is_so| aspect.word(*is_so) == found);
+    let is_so = is_so.ok_or_else(|| format!("the unit is {found}, which is nothing that it shall be"))?;
+    match aspect {
+        Aspect::Masked => service.masked = Some(is_so),
+        Aspect::Enabled => service.enabled = Some(is_so),
+        Aspect::Running => service.state = if is_so { ServiceState::Running } else { ServiceState::Stopped },
+    }
+    Ok(())
+}
+
 /// Whether root executes or trusts what stands there.
 fn is_trusted(body: &Body) -> bool {
     match body {
-        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) | Body::Sysctl(_) => true,
+        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) | Body::Sysctl(_) | Body::Service(_) => true,
         Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
         Body::Directory(directory) => directory.owner == UserName::root(),
-        Body::Link(_) => true,
+        Body::Link(_) | Body::User(_) | Body::Group(_) | Body::Package(_) => true,
     }
 }
 
@@ -155,8 +216,9 @@ mod tests {
     }
 
     fn check(spec: &ObjectSpec, found: Option<(&ObservedFile, Option<&[u8]>)>, expected: Result<&str, &str>) {
+        let target = spec.targets().expect("targets")[0].clone();
         let id = ObjectId::parse("0190a000-0000-7000-8000-000000000001").expect("an id");
-        let got = adopt(id, spec, found.map(|f| f.0), found.and_then(|f| f.1), &Zone::utc());
+        let got = adopt(id, spec, &target, found.map(|f| f.0), found.and_then(|f| f.1), &Zone::utc());
         match (got, expected) {
             (Ok(Adoption::Delete), Ok("delete")) => {}
             (Ok(Adoption::Put(spec)), Ok(part)) => assert!(crate::host::text(&spec).contains(part), "{spec:?}"),

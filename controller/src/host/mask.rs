@@ -16,7 +16,10 @@ pub(crate) fn is_public(spec: &ObjectSpec) -> bool {
         Body::Cron(job) => job.table == CronTable::System,
         // 0440 on the node.
         Body::Sudoers(_) => false,
-        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => true,
+        // Units are 0644 on the node.
+        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) | Body::Service(_) => true,
+        // passwd, group and dpkg's records can be read by everybody; of keys only their public halves are here.
+        Body::User(_) | Body::Group(_) | Body::Package(_) => true,
     }
 }
 
@@ -36,7 +39,8 @@ pub(crate) fn mask(spec: &mut ObjectSpec, with_hash: bool) {
             hide(&mut job.command);
             job.environment.clear();
         }
-        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => {}
+        Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) | Body::Service(_) => {}
+        Body::User(_) | Body::Group(_) | Body::Package(_) => {}
     }
 }
 

@@ -1,7 +1,9 @@
 //! Objects as people read them: one line, a text, and the difference of two texts.
 
+mod account;
+
 use lampas_shared::{
-    host::{CronTable, HostsSource},
+    host::{CronTable, HostsSource, Service},
     object::{Body, ObjectSpec},
 };
 use similar::TextDiff;
@@ -36,11 +38,23 @@ pub fn summary(spec: &ObjectSpec) -> String {
         Body::Directory(d) => format!("{} {}:{} {}", d.path, d.owner, d.group, d.mode),
         Body::Link(link) => format!("{} → {}", link.path, link.target),
         Body::Sysctl(sysctl) => sysctl.line().trim_end().to_owned(),
+        Body::Service(service) => service_line(service, spec.name.as_str()),
+        Body::User(user) => account::user(user),
+        Body::Group(group) => account::group(group),
+        Body::Package(package) => account::package(package, spec.name.as_str()),
         // Not a rule of it: the file is 0440 on the node.
         Body::Sudoers(sudoers) => {
             format!("/etc/sudoers.d/{}, {} lines", spec.name, sudoers.content.lines().count())
         }
     }
+}
+
+fn service_line(service: &Service, name: &str) -> String {
+    let unit = service.unit(name).map_or_else(|_| name.to_owned(), |unit| unit.to_string());
+    let mut said: Vec<&str> = service.aspects().into_iter().map(|(aspect, is_so)| aspect.word(is_so)).collect();
+    said.extend(service.unit.is_some().then_some("a unit of its own"));
+    said.extend(service.drop_in.is_some().then_some("with an override"));
+    format!("{unit}: {}", said.join(", "))
 }
 
 /// Returns an object as TOML.

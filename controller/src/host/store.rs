@@ -399,6 +399,10 @@ pub(crate) fn weight(spec: &ObjectSpec) -> usize {
         Body::File(file) => file.content.len(),
         Body::Sudoers(sudoers) => sudoers.content.len(),
         Body::Cron(job) => job.command.len() + job.environment.values().map(String::len).sum::<usize>(),
+        Body::Service(service) => [&service.unit, &service.drop_in].into_iter().flatten().map(String::len).sum(),
+        Body::User(user) => user.authorized_keys.iter().flatten().map(|key| key.as_str().len()).sum(),
+        Body::Group(group) => group.members.iter().flatten().map(|member| member.as_str().len()).sum(),
+        Body::Package(_) => 0,
         Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => 0,
     }
 }

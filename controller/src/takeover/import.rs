@@ -140,20 +140,21 @@ impl Maker<'_> {
         let script = Script {
             path: (path.as_str() != format!("/usr/local/bin/{hint}")).then(|| path.clone()),
             content: std::str::from_utf8(bytes).unwrap_or_default().to_owned(),
+            template: false,
             owner: owner.clone(),
             group: group.clone(),
             mode: found.mode,
             parameters: Vec::new(),
+            on_change: Vec::new(),
         };
         let as_script = matches!(file.place, Place::Script).then(|| self.spec(&hint, Body::Script(script)));
         let as_script = as_script.filter(|s| is_text(bytes) && s.check().is_ok());
         let spec = as_script.unwrap_or_else(|| {
             let (content, encoding) = ManagedFile::encode(bytes);
             let validate = (file.place == Place::Sudoers).then_some(Validator::Sudoers);
-            self.spec(
-                &hint,
-                Body::File(ManagedFile { path, content, encoding, owner, group, mode: found.mode, validate }),
-            )
+            let (mode, on_change) = (found.mode, Vec::new());
+            let file = ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change };
+            self.spec(&hint, Body::File(file))
         });
         self.take(item, spec, is_same);
     }

@@ -1,9 +1,13 @@
 //! From objects to text that [`crate::parse`] reads as the same objects.
 
+mod account;
+
 use std::fmt::Write;
 
 use lampas_shared::{
-    host::{CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, UserName, Validator},
+    host::{
+        CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, Reaction, Service, ServiceState, UserName, Validator,
+    },
     object::{Body, DriftPolicy, ObjectSpec},
     operation::{Parameter, ParameterKind},
 };
@@ -39,14 +43,16 @@ fn write_object(out: &mut String, object: &ObjectSpec) {
             }
             write_access(out, &script.owner, &script.group, script.mode, 0o755);
             write_parameters(out, &script.parameters);
+            write_reactions(out, &script.on_change);
+            write_template(out, script.template);
             text(out, "content", &script.content);
         }
         Body::File(file) => {
             text(out, "path", file.path.as_str());
             write_access(out, &file.owner, &file.group, file.mode, 0o644);
-            if let Some(validate) = file.validate {
-                text(out, "validate", validator(validate));
-            }
+            write_validator(out, file.validate.as_ref());
+            write_reactions(out, &file.on_change);
+            write_template(out, file.template);
             if file.encoding == Encoding::Base64 {
                 text(out, "encoding", "base64");
             }
@@ -59,12 +65,35 @@ fn write_object(out: &mut String, object: &ObjectSpec) {
         Body::Link(link) => {
             text(out, "path", link.path.as_str());
             text(out, "target", &link.target);
+            write_reactions(out, &link.on_change);
         }
         Body::Sysctl(sysctl) => {
             text(out, "key", sysctl.key.as_str());
             text(out, "value", &sysctl.value);
         }
+        Body::Service(service) => write_service(out, service),
+        Body::User(user) => account::write_user(out, user),
+        Body::Group(group) => account::write_group(out, group),
+        Body::Package(package) => account::write_package(out, package),
         Body::Sudoers(sudoers) => text(out, "content", &sudoers.content),
+        Body::Var(var) => {
+            write_description(out, &var.description);
+            text(out, "value", &var.value);
+        }
+        // Without its value, which whoever applies this keeps.
+        Body::Secret(secret) => write_description(out, &secret.description),
+    }
+}
+
+fn write_template(out: &mut String, is_template: bool) {
+    if is_template {
+        out.push_str("template = true\n");
+    }
+}
+
+fn write_description(out: &mut String, description: &str) {
+    if !description.is_empty() {
+        text(out, "description", description);
     }
 }
 
@@ -87,6 +116,7 @@ fn write_cron(out: &mut String, job: &CronJob) {
     if !job.enabled {
         out.push_str("enabled = false\n");
     }
+    write_template(out, job.template);
     // A sub-table ends the fields of its object, so it comes last.
     if !job.environment.is_empty() {
         out.push_str("[cron.environment]\n");
@@ -159,13 +189,49 @@ fn write_access(out: &mut String, owner: &UserName, group: &GroupName, mode: Fil
     }
 }
 
-fn validator(validator: Validator) -> &'static str {
-    match validator {
-        Validator::Script => "script",
-        Validator::Json => "json",
-        Validator::Toml => "toml",
-        Validator::Sudoers => "sudoers",
+fn write_service(out: &mut String, service: &Service) {
+    if let Some(unit) = &service.unit_name {
+        text(out, "unit_name", unit.as_str());
     }
+    for (field, value) in [("enabled", service.enabled), ("masked", service.masked)] {
+        if let Some(value) = value {
+            out.push_str(&format!("{field} = {value}\n"));
+        }
+    }
+    match service.state {
+        ServiceState::Unmanaged => {}
+        ServiceState::Running => text(out, "state", "running"),
+        ServiceState::Stopped => text(out, "state", "stopped"),
+    }
+    write_reactions(out, &service.on_change);
+    for (field, value) in [("unit", &service.unit), ("override", &service.drop_in)] {
+        if let Some(value) = value {
+            text(out, field, value);
+        }
+    }
+}
+
+fn write_reactions(out: &mut String, reactions: &[Reaction]) {
+    if !reactions.is_empty() {
+        let reactions: Vec<_> = reactions.iter().map(|r| basic(&r.to_string())).collect();
+        out.push_str(&format!("on_change = [{}]\n", reactions.join(", ")));
+    }
+}
+
+fn write_validator(out: &mut String, validator: Option<&Validator>) {
+    let word = match validator {
+        None => return,
+        Some(Validator::Script) => "script",
+        Some(Validator::Json) => "json",
+        Some(Validator::Toml) => "toml",
+        Some(Validator::Sudoers) => "sudoers",
+        Some(Validator::Command(command)) => {
+            let words: Vec<_> = command.words().iter().map(|word| basic(word)).collect();
+            out.push_str(&format!("validate = [{}]\n", words.join(", ")));
+            return;
+        }
+    };
+    text(out, "validate", word);
 }
 
 /// Writes a field in the form that reads best: as it is in `'''` where TOML allows, escaped where it doesn't.

@@ -1,5 +1,6 @@
 //! From text to objects.
 
+mod account;
 mod body;
 mod table;
 
@@ -22,8 +23,7 @@ pub const MAX_MANIFEST_BYTES: usize = 10 << 20;
 pub const MAX_ENTRIES: usize = 10_000;
 
 /// Kinds that a manifest may have one day; naming one is not a typing error.
-const RESERVED: [&str; 11] =
-    ["node", "role", "package", "service", "user", "group", "secret", "var", "balancer", "proxy", "app"];
+const RESERVED: [&str; 6] = ["node", "role", "service", "balancer", "proxy", "app"];
 
 /// One manifest.
 #[derive(Debug, Clone, Copy)]

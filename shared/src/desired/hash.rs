@@ -7,8 +7,15 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Group, GroupKind, Resource, Spec};
-use crate::{TextError, host::CronJob, object::Target};
+mod account;
+
+use super::{Group, Resource, Spec};
+use crate::{
+    TextError,
+    host::{CronJob, Validator},
+    object::Target,
+    template::{Part, Sealed},
+};
 
 /// A BLAKE3 hash, shown in hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,24 +80,19 @@ impl From<ContentHash> for String {
 }
 
 pub(super) fn state_hash(groups: &[Group]) -> ContentHash {
-    let groups: Vec<_> = groups
-        .iter()
-        .map(|group| (group.name, group.resources.iter().map(|r| (&r.target, resource_hash(r))).collect::<Vec<_>>()))
-        .collect();
-    hash_of_hashes(groups)
+    hash_of_hashes(groups.iter().flat_map(|g| &g.resources).map(|r| (&r.target, resource_hash(r))).collect())
 }
 
-pub(super) fn hash_of_hashes(groups: Vec<(GroupKind, Vec<(&Target, ContentHash)>)>) -> ContentHash {
+/// All resources count as one group, as they were before there were several.
+pub(super) fn hash_of_hashes(mut hashes: Vec<(&Target, ContentHash)>) -> ContentHash {
     let mut out = Encoder::new("lampas state hash/v1");
-    out.count(groups.len());
-    for (name, mut hashes) in groups {
-        out.text(&format!("{name:?}"));
-        hashes.sort();
-        out.count(hashes.len());
-        for (target, hash) in hashes {
-            out.text(target.as_str());
-            out.bytes(hash.as_bytes());
-        }
+    out.count(1);
+    out.text("Host");
+    hashes.sort();
+    out.count(hashes.len());
+    for (target, hash) in hashes {
+        out.text(target.as_str());
+        out.bytes(hash.as_bytes());
     }
     out.finish()
 }
@@ -104,7 +106,17 @@ pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
     out.text(resource.target.as_str());
     out.text(&resource.object.to_string());
     out.text(&format!("{:?}", resource.drift));
-    match &resource.spec {
+    encode_spec(&mut out, &resource.spec);
+    // Hashes of what has no reactions are as they were before there were any.
+    if !resource.on_change.is_empty() {
+        out.text("on_change");
+        out.count(resource.on_change.len());
+        resource.on_change.iter().for_each(|reaction| out.text(&reaction.to_string()));
+    }
+    out.finish()
+}
+fn encode_spec(out: &mut Encoder, spec: &Spec) {
+    match spec {
         Spec::File { path, content, owner, group, mode, validate } => {
             out.text("file");
             out.text(path.as_str());
@@ -112,7 +124,14 @@ pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
             out.text(owner.as_str());
             out.text(group.as_str());
             out.text(&mode.to_string());
-            out.text(&format!("{validate:?}"));
+            match validate {
+                Some(Validator::Command(command)) => {
+                    out.text("command");
+                    out.count(command.words().len());
+                    command.words().iter().for_each(|word| out.text(word));
+                }
+                closed => out.text(&format!("{closed:?}")),
+            }
         }
         Spec::Directory { path, owner, group, mode } => {
             out.text("directory");
@@ -135,19 +154,57 @@ pub(super) fn resource_hash(resource: &Resource) -> ContentHash {
             }
             out.text(comment);
         }
-        Spec::Cron(job) => cron(&mut out, job),
+        Spec::Cron(job) => cron(out, job),
+        Spec::Sealed(sealed) => encode_sealed(out, sealed),
         Spec::Kernel { key, value } => {
             out.text("kernel");
             out.text(key.as_str());
             out.text(value);
         }
-        Spec::Unsupported { .. } => unreachable!("returned above"),
+        Spec::Unit { unit, aspect, is_so } => {
+            out.text("unit");
+            out.text(unit.as_str());
+            out.text(aspect.word(*is_so));
+        }
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => account::encode(out, spec),
+        Spec::Package { name, want } => account::encode_package(out, name, want),
+        // A resource of this sort has the hash that came along.
+        Spec::Unsupported { kind, hash } => {
+            out.text(kind);
+            out.bytes(hash.as_bytes());
+        }
     }
-    out.finish()
+}
+
+/// Secrets count by which of their values stands, never by the value.
+fn encode_sealed(out: &mut Encoder, sealed: &Sealed) {
+    out.text("sealed");
+    encode_spec(out, &sealed.base);
+    out.count(sealed.texts.len());
+    for (field, parts) in &sealed.texts {
+        out.text(field);
+        out.count(parts.len());
+        for part in parts {
+            match part {
+                Part::Text(text) => {
+                    out.text("text");
+                    out.text(text);
+                }
+                Part::Secret { name, value, escape } => {
+                    out.text("secret");
+                    out.text(name.as_str());
+                    out.text(&value.to_string());
+                    out.text(&format!("{escape:?}"));
+                }
+            }
+        }
+    }
+    out.optional(sealed.fault.as_deref());
 }
 
 fn cron(out: &mut Encoder, job: &CronJob) {
-    let CronJob { schedule, user, command, environment, mailto, time_zone, table, timeout_secs, enabled } = job;
+    let CronJob { schedule, user, command, environment, mailto, time_zone, table, timeout_secs, enabled, template: _ } =
+        job;
     out.text("cron");
     out.text(schedule.as_str());
     out.text(user.as_str());

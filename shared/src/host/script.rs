@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileMode, GroupName, ManagedPath, UserName, file::MAX_CONTENT_BYTES};
+use super::{FileMode, GroupName, ManagedPath, Reaction, UserName, file::MAX_CONTENT_BYTES};
 use crate::{
     TextError,
     operation::{Parameter, check_declarations},
+    template::Template,
 };
 
 /// A script; checked (`sh -n`, `bash -n`, `perl -c` in a sandbox) before it lands.
@@ -18,6 +19,9 @@ pub struct Script {
     pub path: Option<ManagedPath>,
     /// The text, UTF-8, at most 1 MiB, beginning with a `#!` line.
     pub content: String,
+    /// Whether names in the text stand for values: `{{var.NAME}}`, `{{secret.NAME}}`, `{{fact.hostname}}`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub template: bool,
     /// The owner; `root` by default.
     #[serde(default = "UserName::root")]
     pub owner: UserName,
@@ -30,6 +34,9 @@ pub struct Script {
     /// What whoever runs it as an operation may or must say; none by default. Not part of what stands on a node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
+    /// The units that are reloaded or restarted when it changed, in this order; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_change: Vec<Reaction>,
 }
 
 fn default_mode() -> FileMode {
@@ -65,6 +72,10 @@ impl Script {
                 "the first line ends with a carriage return, which the kernel takes as part of the interpreter's name"
                     .into(),
             );
+        }
+        Reaction::check_all(&self.on_change)?;
+        if self.template {
+            Template::parse(&self.content)?;
         }
         check_declarations(&self.parameters)
     }

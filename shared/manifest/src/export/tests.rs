@@ -101,6 +101,7 @@ fn any_cron() -> impl Strategy<Value = Body> {
                 table: if is_user { CronTable::User } else { CronTable::System },
                 timeout_secs,
                 enabled,
+                template: false,
             })
         },
     )
@@ -133,6 +134,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                 parameters,
                 path,
                 content: format!("#!/bin/sh\n{}", content.replace('\0', "")),
+                template: false,
                 owner,
                 group,
                 mode,
@@ -148,7 +150,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         .prop_map(|(path, bytes, (owner, group, mode), has_check)| {
             let (content, encoding) = ManagedFile::encode(&bytes);
             let validate = has_check.then_some(Validator::Json);
-            Body::File(ManagedFile { path, content, encoding, owner, group, mode, validate })
+            Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate })
         });
     let directory = (any_path(), any_access())
         .prop_map(|(path, (owner, group, mode))| Body::Directory(Directory { path, owner, group, mode }));

@@ -4,16 +4,19 @@ use std::net::IpAddr;
 
 use lampas_render::Zone;
 use lampas_shared::{
+    TextError,
     host::{
+        CheckCommand, Service, ServiceState,
         CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script, Sudoers,
         Sysctl, TimeZoneName, UserName, Validator,
     },
     object::{Body, DriftPolicy, Kind},
     operation::Parameter,
+    secret::{Secret, Var},
 };
 use toml::de::DeValue;
 
-use super::{Sources, check_source_path, table::TableReader};
+use super::{Sources, account, check_source_path, table::TableReader};
 
 pub(super) const DRIFT: [(&str, DriftPolicy); 3] =
     [("hold", DriftPolicy::Hold), ("report", DriftPolicy::Report), ("repair", DriftPolicy::Repair)];
@@ -29,15 +32,21 @@ pub(crate) const VALIDATORS: [(&str, Validator); 4] = [
 pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Cron => {
-            &["schedule", "user", "command", "environment", "mailto", "time_zone", "table", "timeout_secs", "enabled"]
+            &["schedule", "user", "command", "environment", "mailto", "time_zone", "table", "timeout_secs", "enabled", "template"]
         }
         Kind::Hosts => &["address", "names", "nodes", "domain", "comment"],
-        Kind::Script => &["path", "content", "source", "owner", "group", "mode", "parameters"],
-        Kind::File => &["path", "content", "source", "encoding", "owner", "group", "mode", "validate"],
+        Kind::Script => &["path", "content", "source", "owner", "group", "mode", "parameters", "on_change", "template"],
+        Kind::File => &["path", "content", "source", "encoding", "owner", "group", "mode", "validate", "on_change", "template"],
         Kind::Directory => &["path", "owner", "group", "mode"],
-        Kind::Link => &["path", "target"],
+        Kind::Link => &["path", "target", "on_change"],
         Kind::Sudoers => &["content", "source"],
         Kind::Sysctl => &["key", "value"],
+        Kind::Service => &["unit_name", "enabled", "state", "masked", "unit", "override", "on_change"],
+        Kind::Var => &["value", "description"],
+        Kind::Secret => &["value", "description"],
+        Kind::User => &account::USER,
+        Kind::Group => &account::GROUP,
+        Kind::Package => &account::PACKAGE,
         Kind::Unsupported => &[],
     }
 }
@@ -60,7 +69,8 @@ pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sourc
             if !reader.has("target") {
                 reader.mistake_at("target", "target: is missing; say what the link points to".into());
             }
-            Some(Body::Link(Link { path: path?, target: target? }))
+            let on_change = reader.list("on_change").unwrap_or_default();
+            Some(Body::Link(Link { path: path?, target: target?, on_change }))
         }
         Kind::Sudoers => text_content(reader, sources).map(|content| Body::Sudoers(Sudoers { content })),
         Kind::Sysctl => {
@@ -71,7 +81,69 @@ pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sourc
             }
             Some(Body::Sysctl(Sysctl { key: key?, value: value? }))
         }
+        Kind::Service => Some(Body::Service(service(reader))),
+        Kind::Var => {
+            let value = reader.text("value");
+            if !reader.has("value") {
+                reader.mistake_at("value", "value: is missing; write it as text".into());
+            }
+            let description = reader.text("description").unwrap_or_default();
+            Some(Body::Var(Var { value: value?, description }))
+        }
+        Kind::Secret => {
+            if reader.has("value") {
+                let message = "value: a secret's value stands in no manifest; set it with: lampasctl secret set NAME";
+                reader.mistake_at("value", message.into());
+            }
+            let description = reader.text("description").unwrap_or_default();
+            Some(Body::Secret(Secret { description, value: None }))
+        }
+        Kind::User => Some(Body::User(account::user(reader))),
+        Kind::Group => Some(Body::Group(account::group(reader))),
+        Kind::Package => Some(Body::Package(account::package(reader))),
         Kind::Unsupported => None,
+    }
+}
+
+fn service(reader: &mut TableReader<'_>) -> Service {
+    let states = [
+        ("running", ServiceState::Running),
+        ("stopped", ServiceState::Stopped),
+        ("unmanaged", ServiceState::Unmanaged),
+    ];
+    Service {
+        unit_name: reader.optional("unit_name"),
+        enabled: reader.boolean("enabled"),
+        state: reader.choice("state", &states).unwrap_or_default(),
+        masked: reader.boolean("masked"),
+        unit: reader.text("unit"),
+        drop_in: reader.text("override"),
+        on_change: reader.list("on_change").unwrap_or_default(),
+    }
+}
+
+/// Reads a check: a word for one that LAMPAS brings, or the words of a program.
+fn validator(reader: &mut TableReader<'_>) -> Option<Validator> {
+    if !reader.is_list("validate") {
+        return reader.choice("validate", &VALIDATORS.each_ref().map(|(word, v)| (*word, v))).cloned();
+    }
+    let words = reader.list::<Word>("validate")?.into_iter().map(|word| word.0).collect::<Vec<_>>();
+    match CheckCommand::new(words) {
+        Ok(command) => Some(Validator::Command(command)),
+        Err(error) => {
+            reader.wrong("validate", &error.value, error.reason);
+            None
+        }
+    }
+}
+
+/// A word of a list as it stands.
+struct Word(String);
+
+impl std::str::FromStr for Word {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -95,6 +167,7 @@ fn cron(reader: &mut TableReader<'_>) -> Option<CronJob> {
     let table = reader.choice("table", &[("system", CronTable::System), ("user", CronTable::User)]);
     let timeout_secs = reader.number("timeout_secs");
     let enabled = reader.boolean("enabled").unwrap_or(true);
+    let template = reader.boolean("template").unwrap_or_default();
     Some(CronJob {
         schedule: schedule?,
         user,
@@ -105,6 +178,7 @@ fn cron(reader: &mut TableReader<'_>) -> Option<CronJob> {
         table: table.unwrap_or_default(),
         timeout_secs,
         enabled,
+        template,
     })
 }
 
@@ -129,8 +203,10 @@ fn script(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<Script>
     let path = reader.optional("path");
     let (owner, group, mode) = access(reader, 0o755);
     let parameters = parameters(reader);
+    let on_change = reader.list("on_change").unwrap_or_default();
+    let template = reader.boolean("template").unwrap_or_default();
     let content = text_content(reader, sources)?;
-    Some(Script { path, content, owner, group, mode, parameters })
+    Some(Script { path, content, template, owner, group, mode, parameters, on_change })
 }
 
 /// Reads the parameters of a script: a list of tables. Numbers and truth values may stand without quotes.
@@ -167,7 +243,9 @@ fn parameters(reader: &mut TableReader<'_>) -> Vec<Parameter> {
 fn file(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<ManagedFile> {
     let path = reader.required("path", PATH_HINT);
     let (owner, group, mode) = access(reader, 0o644);
-    let validate = reader.choice("validate", &VALIDATORS);
+    let validate = validator(reader);
+    let on_change = reader.list("on_change").unwrap_or_default();
+    let template = reader.boolean("template").unwrap_or_default();
     let encoding = reader.choice("encoding", &[("utf8", Encoding::Utf8), ("base64", Encoding::Base64)]);
     if encoding.is_some() && reader.has("source") {
         reader.mistake_at("encoding", "encoding: goes with content, not with source".into());
@@ -178,7 +256,7 @@ fn file(reader: &mut TableReader<'_>, sources: &dyn Sources) -> Option<ManagedFi
     } else {
         (String::from_utf8(bytes).ok()?, encoding.unwrap_or_default())
     };
-    Some(ManagedFile { path: path?, content, encoding, owner, group, mode, validate })
+    Some(ManagedFile { path: path?, content, encoding, template, owner, group, mode, validate, on_change })
 }
 
 /// Reads a content that must be text.

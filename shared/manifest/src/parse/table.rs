@@ -97,6 +97,11 @@ impl<'a> TableReader<'a> {
         None
     }
 
+    /// Returns whether a field holds a list.
+    pub(super) fn is_list(&self, field: &str) -> bool {
+        self.value(field).is_some_and(|value| value.as_array().is_some())
+    }
+
     /// Reads a text.
     pub(super) fn text(&mut self, field: &'static str) -> Option<String> {
         let value = self.value(field)?;

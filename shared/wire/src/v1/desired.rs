@@ -1,6 +1,9 @@
 //! Desired states.
 
+mod account;
 mod other;
+mod package;
+mod sealed;
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +45,8 @@ struct Group {
     resources: Vec<Resource>,
 }
 
+/// All resources travel in one: which group a resource is in follows from its kind, so that an agent that knows fewer
+/// groups takes the state all the same.
 #[derive(Serialize, Deserialize)]
 enum GroupKind {
     Host,
@@ -71,6 +76,10 @@ pub(super) enum Kind {
     Unsupported,
     Sudoers,
     Sysctl,
+    Service,
+    User,
+    Group,
+    Package,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,6 +141,34 @@ struct Sysctl {
     is_file: bool,
 }
 
+/// The layout of a unit of systemd, in [`Spec::Other`]: its file, what is changed about it, or something that is true of
+/// it.
+#[derive(Serialize, Deserialize)]
+struct Unit {
+    name: Text,
+    part: UnitPart,
+    on_change: Vec<Text>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum UnitPart {
+    File(Content),
+    Override(Content),
+    Masked(bool),
+    Enabled(bool),
+    Running(bool),
+}
+
+/// The layout of a file or a link that says more than the layout of states has room for, in [`Spec::Other`].
+#[derive(Serialize, Deserialize)]
+struct Extended {
+    kind: Kind,
+    spec: Spec,
+    on_change: Vec<Text>,
+    /// The words of a check; empty for none, or when it is one of the closed list.
+    check: Vec<Text>,
+}
+
 /// The layout of the rules for sudo, in [`Spec::Other`].
 #[derive(Serialize, Deserialize)]
 struct Sudoers {
@@ -178,7 +215,7 @@ impl From<&desired::NodeDesired> for NodeDesired {
             node: *state.node.as_uuid().as_bytes(),
             generation: (state.generation.epoch, state.generation.counter),
             hash: *state.hash.as_bytes(),
-            groups: state.groups.iter().map(Group::from).collect(),
+            groups: vec![Group { name: GroupKind::Host, resources: state.resources().map(Resource::from).collect() }],
         }
     }
 }
@@ -186,33 +223,14 @@ impl From<&desired::NodeDesired> for NodeDesired {
 impl TryFrom<NodeDesired> for desired::NodeDesired {
     type Error = TextError;
     fn try_from(state: NodeDesired) -> Result<Self, TextError> {
-        let count = state.groups.iter().map(|g| g.resources.len()).sum();
-        bounded_list("resources", count, MAX_RESOURCES)?;
+        let resources: Vec<Resource> = state.groups.into_iter().flat_map(|g| g.resources).collect();
+        bounded_list("resources", resources.len(), MAX_RESOURCES)?;
         Ok(Self {
             node: NodeId::from_uuid(Uuid::from_bytes(state.node)),
             generation: Generation { epoch: state.generation.0, counter: state.generation.1 },
             hash: ContentHash::from_bytes(state.hash),
-            groups: each(state.groups)?,
+            groups: desired::Group::split(each(resources)?),
         })
-    }
-}
-
-impl From<&desired::Group> for Group {
-    fn from(group: &desired::Group) -> Self {
-        let name = match group.name {
-            desired::GroupKind::Host => GroupKind::Host,
-        };
-        Self { name, resources: group.resources.iter().map(Resource::from).collect() }
-    }
-}
-
-impl TryFrom<Group> for desired::Group {
-    type Error = TextError;
-    fn try_from(group: Group) -> Result<Self, TextError> {
-        let name = match group.name {
-            GroupKind::Host => desired::GroupKind::Host,
-        };
-        Ok(Self { name, resources: each(group.resources)? })
     }
 }
 
@@ -227,7 +245,12 @@ impl From<object::Kind> for Kind {
             object::Kind::Link => Self::Link,
             object::Kind::Sudoers => Self::Sudoers,
             object::Kind::Sysctl => Self::Sysctl,
-            object::Kind::Unsupported => Self::Unsupported,
+            object::Kind::Service => Self::Service,
+            object::Kind::User => Self::User,
+            object::Kind::Group => Self::Group,
+            object::Kind::Package => Self::Package,
+            // Values are no resources of their own.
+            object::Kind::Unsupported | object::Kind::Var | object::Kind::Secret => Self::Unsupported,
         }
     }
 }
@@ -243,6 +266,10 @@ impl From<Kind> for object::Kind {
             Kind::Link => Self::Link,
             Kind::Sudoers => Self::Sudoers,
             Kind::Sysctl => Self::Sysctl,
+            Kind::Service => Self::Service,
+            Kind::User => Self::User,
+            Kind::Group => Self::Group,
+            Kind::Package => Self::Package,
             Kind::Unsupported => Self::Unsupported,
         }
     }
@@ -287,14 +314,20 @@ impl TryFrom<Resource> for desired::Resource {
             DriftPolicy::Repair => Policy::Repair,
         };
         let target = Target::parse(&resource.target.0)?;
-        let (kind, spec) = match resource.spec {
+        let (kind, spec, on_change) = match resource.spec {
             Spec::Other { kind, hash, body } => other::from_wire(kind.0, hash, &body.0, &name)?,
             spec => match resource.kind {
-                kind @ (Kind::Unsupported | Kind::Sudoers | Kind::Sysctl) => {
+                kind @ (Kind::Unsupported
+                | Kind::Sudoers
+                | Kind::Sysctl
+                | Kind::Service
+                | Kind::User
+                | Kind::Group
+                | Kind::Package) => {
                     let kind = object::Kind::from(kind);
                     return Err(TextError::new("kind", kind.as_str(), "has a layout of its own"));
                 }
-                kind => (kind.into(), spec_from_wire(spec, &name)?),
+                kind => (kind.into(), spec_from_wire(spec, &name)?, Vec::new()),
             },
         };
         // Precedence was decided by target, so a target must not stand for another path than the one that is written.
@@ -305,10 +338,26 @@ impl TryFrom<Resource> for desired::Resource {
         {
             return Err(TextError::new("target", target.as_str(), format!("stands for {path}")));
         }
+        if let desired::Spec::Sealed(sealed) = &spec
+            && let desired::Spec::File { path, .. } = &*sealed.base
+            && target != Target::path(path.as_str())
+        {
+            return Err(TextError::new("target", target.as_str(), format!("stands for {path}")));
+        }
         if let desired::Spec::Kernel { key, .. } = &spec
             && target != Target::kernel(key)
         {
             return Err(TextError::new("target", target.as_str(), format!("stands for {key}")));
+        }
+        if let desired::Spec::Unit { unit, aspect, .. } = &spec
+            && target != Target::unit(unit, *aspect)
+        {
+            return Err(TextError::new("target", target.as_str(), format!("stands for {unit}")));
+        }
+        if let Some(own) = spec.own_target()
+            && target != own
+        {
+            return Err(TextError::new("target", target.as_str(), format!("stands for {own}")));
         }
         Ok(Self {
             target,
@@ -324,6 +373,7 @@ impl TryFrom<Resource> for desired::Resource {
                 change: made.change,
             },
             spec,
+            on_change,
             name,
         })
     }
@@ -338,11 +388,13 @@ impl From<&desired::Spec> for Spec {
                 owner: owner.as_str().into(),
                 group: group.as_str().into(),
                 mode: mode.bits(),
-                validate: validate.map(|v| match v {
-                    host::Validator::Script => Validator::Script,
-                    host::Validator::Json => Validator::Json,
-                    host::Validator::Toml => Validator::Toml,
-                    host::Validator::Sudoers => Validator::Sudoers,
+                validate: validate.as_ref().and_then(|v| match v {
+                    host::Validator::Script => Some(Validator::Script),
+                    host::Validator::Json => Some(Validator::Json),
+                    host::Validator::Toml => Some(Validator::Toml),
+                    host::Validator::Sudoers => Some(Validator::Sudoers),
+                    // Beside this layout, in `Extended`.
+                    host::Validator::Command(_) => None,
                 }),
             },
             desired::Spec::Directory { path, owner, group, mode } => Self::Directory {
@@ -362,8 +414,21 @@ impl From<&desired::Spec> for Spec {
             },
             desired::Spec::Cron(job) => Self::Cron(job.into()),
             // With its kind and hash, by `other::to_wire`; this is what it is without them.
+            desired::Spec::Sealed(_) => {
+                Self::Other { kind: "sealed".into(), hash: [0; 32], body: Bytes(Vec::new()) }
+            }
+            desired::Spec::User { .. }
+            | desired::Spec::Keys { .. }
+            | desired::Spec::Group { .. }
+            | desired::Spec::Members { .. }
+            | desired::Spec::Package { .. } => {
+                Self::Other { kind: "other".into(), hash: [0; 32], body: Bytes(Vec::new()) }
+            }
             desired::Spec::Kernel { key, .. } => {
                 Self::Other { kind: key.as_str().into(), hash: [0; 32], body: Bytes(Vec::new()) }
+            }
+            desired::Spec::Unit { unit, .. } => {
+                Self::Other { kind: unit.as_str().into(), hash: [0; 32], body: Bytes(Vec::new()) }
             }
             desired::Spec::Unsupported { kind, hash } => {
                 Self::Other { kind: kind.as_str().into(), hash: *hash.as_bytes(), body: Bytes(Vec::new()) }
@@ -418,7 +483,7 @@ fn spec_from_wire(spec: Spec, name: &ObjectName) -> Result<desired::Spec, TextEr
             mode: FileMode::new(mode)?,
         },
         Spec::Link { path, to } => {
-            let link = host::Link { path: ManagedPath::parse(path.0)?, target: to.0 };
+            let link = host::Link { path: ManagedPath::parse(path.0)?, target: to.0, on_change: Vec::new() };
             checked(name, Body::Link(link.clone()))?;
             desired::Spec::Link { path: link.path, to: link.target }
         }
@@ -452,6 +517,7 @@ fn cron_from_wire(job: CronJob, name: &ObjectName) -> Result<host::CronJob, Text
         table: if job.is_user_table { CronTable::User } else { CronTable::System },
         timeout_secs: job.timeout_secs,
         enabled: job.enabled,
+        template: false,
     };
     checked(name, Body::Cron(job.clone()))?;
     Ok(job)
