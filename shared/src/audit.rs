@@ -17,6 +17,46 @@ pub fn chain_hash(seq: u64, at_ms: i64, fields: Fields<'_>, prev: &str) -> Strin
     hasher.finalize().to_hex().to_string()
 }
 
+/// The head of the chain at some moment, as agents keep and countersign it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Head {
+    /// The epoch of generations: a restored backup opens a new one, in which the chain may be shorter.
+    pub epoch: u64,
+    /// The number of the last entry.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: crate::desired::ContentHash,
+}
+
+impl Head {
+    /// Returns what a node signs: that it saw this head.
+    pub fn to_signed_text(&self, fleet: crate::id::FleetId, node: crate::id::NodeId, at_ms: i64) -> String {
+        let Self { epoch, seq, hash } = self;
+        format!("LAMPAS audit head, version 1\nfleet {fleet}\nnode {node}\nepoch {epoch}\nseq {seq}\nhash {hash}\nat {at_ms}\n")
+    }
+
+    /// Returns whether a chain that had this head can't have the other one later: the number went back, or the same entry
+    /// has another hash. A new epoch begins anew.
+    pub fn is_contradicted_by(&self, later: &Self) -> bool {
+        later.epoch < self.epoch
+            || (later.epoch == self.epoch
+                && (later.seq < self.seq || (later.seq == self.seq && later.hash != self.hash)))
+    }
+}
+
+/// A head with a node's signature under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Countersigned {
+    /// The head.
+    pub head: Head,
+    /// When, by the node's clock, in milliseconds.
+    pub at_ms: i64,
+    /// Over [`Head::to_signed_text`], with the key of the node's certificate: ECDSA P-256, SHA-256, ASN.1.
+    pub signature: Vec<u8>,
+    /// A head that the node was shown before and that this one contradicts.
+    pub contradicts: Option<Head>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -103,6 +103,8 @@ id! {
     ProtectionId = "protection id";
     /// Names a freeze.
     FreezeId = "freeze id";
+    /// Names one value of a secret; drawn at random, it says nothing of the value.
+    SecretValueId = "secret value id";
     /// Names one run: of a job, or of an operation on one node.
     RunId = "run id";
 }

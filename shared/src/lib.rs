@@ -20,11 +20,13 @@
 //! - **enrolment**: how a node gets its certificate, by a **token**.
 //! - **operation**: a command or a script that runs once on a **selection**: the nodes of some scopes, resolved when it
 //!   starts. Each node has one **run** of it. **rehearse**: run in a copy of the node's files, to see what would change.
+//! - **variable**, **secret**: a named value that **templates** use; a secret's is sealed and never shown.
 //! - **event**: a fact. **audit**: an act by a **principal** (user, API token, node, schedule).
 
 pub mod access;
 pub mod audit;
 pub mod change;
+pub mod check;
 pub mod desired;
 pub mod error;
 pub mod event;
@@ -36,7 +38,10 @@ pub mod operation;
 pub mod report;
 pub mod rollout;
 pub mod scan;
+pub mod secret;
+pub mod signature;
 mod text;
+pub mod template;
 pub mod time;
 
 pub use text::{TextError, check_line, deceptive_char};

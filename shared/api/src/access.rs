@@ -1,8 +1,9 @@
 //! Set-up, sign-in, users and API tokens.
 
 use lampas_shared::{
-    access::{Login, Permission, Preset},
-    id::{TokenId, UserId},
+    access::{Actions, Login, Permission, Preset, Subject, UserGroupName},
+    fleet::Scope,
+    id::{GrantId, TokenId, UserGroupId, UserId},
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -116,10 +117,14 @@ pub struct Session {
     pub user: UserId,
     /// The user's name.
     pub login: Login,
-    /// The preset.
+    /// The user's own preset, which holds over the whole fleet.
     pub preset: Preset,
-    /// What the user may do.
+    /// The preset that includes all that may be done somewhere: what a token can be made for at most.
+    pub level: Preset,
+    /// What may be done somewhere.
     pub permissions: Vec<Permission>,
+    /// What may be done where.
+    pub rights: Vec<HeldRight>,
     /// The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries.
     pub csrf_token: String,
     /// When the session ends at the latest.
@@ -151,8 +156,12 @@ pub struct User {
     pub id: UserId,
     /// The name to sign in with.
     pub login: Login,
-    /// The preset.
+    /// The preset, which holds over the whole fleet.
     pub preset: Preset,
+    /// The groups that the user is in.
+    pub groups: Vec<UserGroupName>,
+    /// How many grants add to the preset, through groups too.
+    pub grants: u32,
     /// Whether sign-in is barred.
     pub is_disabled: bool,
     /// When the user was made.
@@ -211,6 +220,8 @@ pub struct ApiToken {
     pub cidr: Option<String>,
     /// Only these permissions; absent: all of the preset.
     pub permissions: Option<Vec<Permission>>,
+    /// Only in this scope; absent: wherever the owner may.
+    pub scope: Option<Scope>,
     /// Whether grave calls (users, tokens of others) may be made with it.
     pub is_grave: bool,
 }
@@ -231,6 +242,9 @@ pub struct ApiTokenCreate {
     /// Only these permissions, each within the preset; left out: all of the preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Vec<Permission>>,
+    /// Only in this scope; left out: wherever the owner may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// Whether grave calls may be made with it; to give this right is grave itself.
     #[serde(default)]
     pub is_grave: bool,
@@ -265,4 +279,131 @@ pub struct OpenSession {
     pub agent: String,
     /// Whether it is the one that asks.
     pub is_current: bool,
+}
+
+/// A group of users: `GET /api/v1/user-groups`. What is granted to it, all its members have.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserGroup {
+    /// The group.
+    pub id: UserGroupId,
+    /// Its name.
+    pub name: UserGroupName,
+    /// What it is for.
+    pub note: String,
+    /// Its members, by name.
+    pub members: Vec<Login>,
+    /// How many grants it has.
+    pub grants: u32,
+    /// When it was made.
+    pub created_at: UnixMs,
+}
+
+/// `POST /api/v1/user-groups`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserGroupCreate {
+    /// Its name.
+    pub name: UserGroupName,
+    /// What it is for, up to 200 characters.
+    #[serde(default)]
+    pub note: String,
+    /// Its first members.
+    #[serde(default)]
+    pub members: Vec<Login>,
+}
+
+/// `PATCH /api/v1/user-groups/{group}`: what is left out stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserGroupUpdate {
+    /// Another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<UserGroupName>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Who joins; who is in it stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<Login>,
+    /// Who leaves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<Login>,
+}
+
+/// A grant: `GET /api/v1/grants`. It adds to what its subject may; nothing takes away but its end.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Grant {
+    /// The grant.
+    pub id: GrantId,
+    /// Who: `user:eve`, `group:web-team`.
+    pub subject: Subject,
+    /// What: a preset, or permissions joined with commas.
+    pub actions: Actions,
+    /// The permissions that these are.
+    pub permissions: Vec<Permission>,
+    /// Where.
+    pub scope: Scope,
+    /// How many nodes are in the scope.
+    pub nodes: u32,
+    /// Why, in its maker's words.
+    pub reason: String,
+    /// Who made it.
+    pub author: String,
+    /// When it was made.
+    pub created_at: UnixMs,
+    /// When it ends by itself; absent: never.
+    pub expires_at: Option<UnixMs>,
+}
+
+/// `POST /api/v1/grants`: nobody grants what he hasn't himself.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantCreate {
+    /// Who: `user:eve`, `group:web-team`.
+    pub subject: Subject,
+    /// What: `viewer`, `operator`, `administrator`, or permissions joined with commas: `view,run`.
+    pub actions: Actions,
+    /// Where: `fleet`, `role:app`, `node:web-1`, `label:env=prod`.
+    pub scope: Scope,
+    /// Its life in seconds, 60 to 315,360,000 (ten years); left out: until somebody takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_secs: Option<u64>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Permissions over what is in all of some scopes, and where they come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeldRight {
+    /// What.
+    pub permissions: Vec<Permission>,
+    /// Where: in each of these scopes; `fleet` alone is everywhere.
+    pub scopes: Vec<Scope>,
+    /// Where it comes from: `preset operator`, `grant`, `group web-team`.
+    pub via: String,
+    /// The grant, if it comes from one.
+    pub grant: Option<GrantId>,
+}
+
+/// `GET /api/v1/users/{user}/rights`: what a user may, all together.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserRights {
+    /// The user's name.
+    pub login: Login,
+    /// Whether sign-in is barred, and nothing of this counts.
+    pub is_disabled: bool,
+    /// The rights, which add up.
+    pub rights: Vec<HeldRight>,
+}
+
+/// `GET /api/v1/users/{user}/may`: whether a user may do something somewhere, and why.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct MayAnswer {
+    /// Whether the user may, over all of the scope.
+    pub may: bool,
+    /// The rights that allow it; of who may not, those that allow it elsewhere.
+    pub because: Vec<HeldRight>,
+    /// The same in a sentence.
+    pub text: String,
 }

@@ -38,6 +38,12 @@ pub struct AuditVerification {
     pub broken_how: Option<String>,
     /// The head's hash.
     pub head: String,
+    /// How many heads that nodes signed the chain holds.
+    #[serde(default)]
+    pub countersigned: u64,
+    /// Heads that nodes signed and that the chain does not hold, in words: it was rewritten after they saw it.
+    #[serde(default)]
+    pub rewritten: Vec<String>,
 }
 
 /// A line of `GET /api/v1/audit/export`: an entry with all that its hash covers. Times are in milliseconds, as the hash
@@ -67,6 +73,35 @@ pub struct AuditRecord {
     pub prev_hash: String,
     /// The hash of this one.
     pub hash: String,
+}
+
+/// A line of `GET /api/v1/audit/heads`: a head of the chain that a node saw and signed. With the chain's export it shows
+/// whether the chain is still the one that the node saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditHead {
+    /// The fleet.
+    pub fleet: Option<lampas_shared::id::FleetId>,
+    /// The node.
+    pub node: lampas_shared::id::NodeId,
+    /// Its name; empty when it is gone.
+    pub name: String,
+    /// The epoch of generations: a restored backup opens a new one, with an older chain.
+    pub epoch: u64,
+    /// The number of the entry.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: String,
+    /// When, by the node's clock, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// The signature (ECDSA P-256, SHA-256, ASN.1), in base64.
+    pub signature: String,
+    /// The public key of the node's certificate, an uncompressed point, in base64.
+    pub public_key: String,
+    /// The entry of an earlier head that the node was shown and that this one contradicts.
+    pub contradicts_seq: Option<u64>,
+    /// Its hash.
+    pub contradicts_hash: Option<String>,
 }
 
 impl AuditRecord {

@@ -339,6 +339,9 @@ pub struct Plan {
     pub unchanged: u32,
     /// What stands in the way of applying; empty when it can be applied.
     pub blockers: Vec<String>,
+    /// On how many nodes something needs an operator's signature first.
+    #[serde(default)]
+    pub unsigned: u32,
     /// For cron jobs in the drafts: the next five runs.
     pub next_runs: Vec<PlannedRuns>,
 }

@@ -19,6 +19,7 @@ mod page;
 mod problem;
 mod query;
 mod role;
+mod signature;
 mod takeover;
 
 pub use access::*;
@@ -36,4 +37,5 @@ pub use page::*;
 pub use problem::*;
 pub use query::*;
 pub use role::*;
+pub use signature::*;
 pub use takeover::*;

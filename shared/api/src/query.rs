@@ -40,6 +40,13 @@ macro_rules! queries {
 queries! {
     /// `GET /api/v1/users`.
     UserQuery {}
+    /// `GET /api/v1/user-groups`.
+    UserGroupQuery {}
+    /// `GET /api/v1/grants`.
+    GrantQuery {
+        /// To this subject: `user:eve`, `group:web-team`.
+        subject: String,
+    }
     /// `GET /api/v1/tokens`.
     TokenQuery {
         /// Everybody's, for who manages users.
@@ -200,6 +207,17 @@ pub struct AuditExportQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(nullable = false)]
     pub until: Option<UnixMs>,
+}
+
+/// `GET /api/v1/users/{user}/may`.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct MayQuery {
+    /// A permission: `change`.
+    pub action: String,
+    /// A scope: `role:app`.
+    pub scope: String,
 }
 
 /// `GET /api/v1/objects/{object}/diff`.

@@ -212,6 +212,14 @@ impl PrivateKey {
         Ok(request.der().to_vec())
     }
 
+    /// Signs a message: ECDSA P-256 with SHA-256, in ASN.1.
+    ///
+    /// # Errors
+    /// When signing fails.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        rcgen::SigningKey::sign(&self.0, message).map_err(|e| IdentityError::Key(e.into()))
+    }
+
     /// Returns the key as `rcgen` uses it, for signers.
     pub fn signing(&self) -> &rcgen::KeyPair {
         &self.0
@@ -301,6 +309,22 @@ impl Identity {
         let chain = self.chain.iter().chain(roots).cloned().collect();
         Ok(Arc::new(CertifiedKey::new(chain, signing)))
     }
+}
+
+/// Checks what [`PrivateKey::sign`] made against a certificate. Returns the certificate's public key, an uncompressed point,
+/// if the signature holds.
+pub fn verify_signature(certificate: &[u8], message: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
+    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
+    let point = certificate.tbs_certificate.subject_pki.subject_public_key.data.to_vec();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let (_, algorithms) = provider
+        .signature_verification_algorithms
+        .mapping
+        .iter()
+        .find(|(scheme, _)| *scheme == rustls::SignatureScheme::ECDSA_NISTP256_SHA256)?;
+    // The schemes of TLS 1.3 fix the curve; the list names that one first.
+    algorithms.first()?.verify_signature(&point, message, signature).ok()?;
+    Some(point)
 }
 
 /// Returns BLAKE3 of a key's SubjectPublicKeyInfo, as [`CertInfo::key`] says it.

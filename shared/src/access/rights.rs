@@ -66,6 +66,12 @@ impl Right {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rights(pub Vec<Right>);
 
+impl FromIterator<Right> for Rights {
+    fn from_iter<I: IntoIterator<Item = Right>>(rights: I) -> Self {
+        Self(rights.into_iter().collect())
+    }
+}
+
 impl Rights {
     /// The rights of a preset over the whole fleet.
     pub fn of(preset: Preset) -> Self {

@@ -78,4 +78,28 @@ pub struct NodeFacts {
     pub root: String,
     /// The node's addresses other than loopback.
     pub addresses: Vec<String>,
+    /// What the node's own policy allows; absent for agents that don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<NodePolicy>,
+}
+
+/// What a node's own policy allows, as its agent goes by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NodePolicy {
+    /// Whether there is a file; without one everything is allowed.
+    pub has_file: bool,
+    /// Why it can't be followed: then no root code comes or goes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub malformed: String,
+    /// Whether its owner forbids every write.
+    pub observe: bool,
+    /// Whether content that root executes is allowed.
+    pub root_code: bool,
+    /// Whether root code needs an operator's signature.
+    pub require_signature: bool,
+    /// Paths that are not touched, with what is below them; the first sixteen.
+    pub deny_paths: Vec<String>,
+    /// Whose signatures the node takes: the principals of its `allowed_signers`; the first sixteen.
+    pub signers: Vec<String>,
 }

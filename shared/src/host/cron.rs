@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Schedule, UserName};
 use crate::{
     TextError,
+    template::Template,
     text::{check_line, check_name, text_newtype},
 };
 
@@ -62,6 +63,9 @@ pub struct CronJob {
     /// Variables of its environment; `PATH` is explicit and has the system's directories unless set here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<EnvName, String>,
+    /// Whether names in the values of its environment stand for values: `{{var.NAME}}`, `{{secret.NAME}}`, `{{fact.hostname}}`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub template: bool,
     /// Who gets the output by mail: an address list, `""` for nobody; cron's default (the user) when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mailto: Option<String>,
@@ -110,6 +114,9 @@ impl CronJob {
         }
         for (name, value) in &self.environment {
             check_line("environment", value, 4096)?;
+            if self.template {
+                Template::parse(value).map_err(|e| TextError { what: "environment", ..e })?;
+            }
             if matches!(name.as_str(), "LOGNAME" | "USER" | "MAILTO" | "CRON_TZ") {
                 return Err(TextError::new("environment", name.as_str(), "is set by cron or by a field of its own"));
             }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     TextError,
+    check::ScriptDraft,
     desired::ContentHash,
     error::Fault,
     host::{EnvName, UserName},
@@ -36,6 +37,36 @@ pub struct RunOrder {
     pub rehearse: bool,
     /// Who asked, as the audit names it.
     pub by: String,
+    /// A script that comes along instead of one that stands on the node: somebody is writing it. The first word of
+    /// [`RunOrder::argv`] is its name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ScriptDraft>,
+}
+
+impl RunOrder {
+    /// Returns a hash over what runs, as whom and with what: what an operator's signature is over. Neither the run nor the
+    /// operation is in it, which are drawn later.
+    pub fn program_hash(&self) -> ContentHash {
+        let Self { argv, expect, environment, user, rehearse, program, .. } = self;
+        let mut out = b"lampas run/v1".to_vec();
+        // Each with its length before it, so that no part flows into the next.
+        let mut put = |bytes: &[u8]| {
+            out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            out.extend_from_slice(bytes);
+        };
+        put(&(argv.len() as u64).to_le_bytes());
+        argv.iter().for_each(|word| put(word.as_bytes()));
+        put(expect.as_ref().map_or(&[][..], |hash| hash.as_bytes()));
+        put(&(environment.len() as u64).to_le_bytes());
+        for (name, value) in environment {
+            put(name.as_str().as_bytes());
+            put(value.as_bytes());
+        }
+        put(user.as_str().as_bytes());
+        put(&[u8::from(*rehearse)]);
+        put(program.as_ref().map_or(&[][..], |draft| draft.content.as_bytes()));
+        ContentHash::of(&out)
+    }
 }
 
 /// What a node knows of a run.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ParameterName;
-use crate::{TextError, check_line, fleet::Scope, host::UserName, object::ObjectName, time::UnixMs};
+use crate::{TextError, check::ScriptDraft, check_line, fleet::Scope, host::UserName, object::ObjectName, time::UnixMs};
 
 /// The most arguments of a command.
 const MAX_ARGUMENTS: usize = 256;
@@ -35,6 +35,19 @@ pub enum Work {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         parameters: BTreeMap<ParameterName, String>,
     },
+    /// A script that somebody is writing, tried on one node before any object holds it.
+    Draft {
+        /// What it is called, or will be.
+        name: ObjectName,
+        /// The text.
+        draft: ScriptDraft,
+        /// Arguments as they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        arguments: Vec<String>,
+        /// Values that it reads as `PARAM_NAME`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        parameters: BTreeMap<ParameterName, String>,
+    },
 }
 
 impl Work {
@@ -50,7 +63,10 @@ impl Work {
                 }
                 check_arguments(argv)
             }
-            Self::Script { arguments, parameters, .. } => {
+            Self::Script { arguments, parameters, .. } | Self::Draft { arguments, parameters, .. } => {
+                if let Self::Draft { draft, .. } = self {
+                    draft.check()?;
+                }
                 check_arguments(arguments)?;
                 let total: usize = parameters.values().map(String::len).sum();
                 match parameters.values().find(|v| v.contains('\0')) {
@@ -71,6 +87,11 @@ impl Work {
             Self::Script { name, arguments, parameters } => {
                 let values = parameters.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
                 std::iter::once(name.to_string()).chain(values).chain(arguments.iter().map(|a| quoted(a))).collect()
+            }
+            Self::Draft { name, arguments, parameters, .. } => {
+                let values = parameters.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+                let start = [format!("draft of {name}")];
+                start.into_iter().chain(values).chain(arguments.iter().map(|a| quoted(a))).collect()
             }
         };
         let line = words.join(" ");
@@ -221,6 +242,9 @@ impl OperationSpec {
             Err(TextError::new(what, &value.to_string(), format!("is not in {from} to {to}")))
         }
         self.work.check()?;
+        if matches!(self.work, Work::Draft { .. }) && !matches!(self.on.as_slice(), [Scope::Node(_)]) {
+            return Err(TextError::new("on", "", "a draft is tried on one node: node:web-1"));
+        }
         if self.on.is_empty() || self.on.len() > MAX_SCOPES {
             let reason = format!("name 1 to {MAX_SCOPES} scopes, such as role:app or node:web-1");
             return Err(TextError::new("on", &self.on.len().to_string(), reason));

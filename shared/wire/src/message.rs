@@ -1,14 +1,17 @@
 //! What can be said on the link, in domain types.
 
 use lampas_shared::{
+    audit::{Countersigned, Head},
+    check::{Checked, ScriptDraft},
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
     fleet::{NodeFacts, NodeName},
-    id::{ControllerId, FleetId, NodeId, RunId},
+    id::{ControllerId, FleetId, NodeId, RunId, SecretValueId},
     object::Target,
     operation::{OperationRun, OutputPart, RunOrder, RunStatus},
     report::{DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    signature::Signed,
     time::UnixMs,
 };
 
@@ -74,6 +77,14 @@ kinds! {
     Fault = 7, 8 << 10;
     /// The certificates of the fleet's authorities.
     Trust = 8, 64 << 10;
+    /// Operators' signatures over root code, all that hold for the node.
+    Signatures = 9, 2 << 20;
+    /// What the node says of itself, when that changed; laid out as in the hello.
+    Facts = 10, 16 << 10;
+    /// The head of the audit, to be kept and countersigned.
+    AuditHead = 11, 256;
+    /// It is.
+    Countersigned = 12, 1 << 10;
     /// One report of the outbox; the largest carries 256 KiB of a drifted file and its diff.
     Report = 16, 4 << 20;
     /// Reports up to here are committed.
@@ -114,6 +125,10 @@ kinds! {
     BlobRequest = 48, 64;
     /// The content: at most 1 MiB, and what the encoding adds.
     BlobReply = 49, (1 << 20) + (8 << 10);
+    /// The value of a secret, sealed to this key.
+    SecretRequest = 50, 128;
+    /// The value: at most 32 KiB, and what sealing and the encoding add.
+    SecretReply = 51, 40 << 10;
     /// May I join?
     EnrolRequest = 64, 32 << 10;
     /// The certificate, or why not.
@@ -135,6 +150,12 @@ kinds! {
     /// As [`Kind::EnrolReply`], for a node that shall only observe. An agent that does not know what that is does not know
     /// this answer either, and so does not join.
     EnrolObserveReply = 85, 128 << 10;
+    /// What do your tools say of this script?
+    CheckRequest = 86, 512 << 10;
+    /// This.
+    CheckReply = 87, 512 << 10;
+    /// As [`Kind::RunRequest`], with the script that is to run.
+    TryRequest = 88, 768 << 10;
 }
 
 /// Everything that can be said.
@@ -156,6 +177,14 @@ pub enum Message {
     Fault(Fault),
     /// Controller, control stream: the authorities to trust from here on.
     Trust(Trust),
+    /// Controller, control stream: the signatures that hold, in place of those before.
+    Signatures(Vec<Signed>),
+    /// Agent, control stream: what the node says of itself from here on.
+    Facts(Box<NodeFacts>),
+    /// Controller, control stream: the head of the audit.
+    AuditHead(Head),
+    /// Agent, control stream: the answer to it.
+    Countersigned(Box<Countersigned>),
     /// Agent, outbox stream.
     Report {
         /// Its number within the outbox's epoch, from 1.
@@ -173,6 +202,10 @@ pub enum Message {
     BlobRequest(BlobRequest),
     /// Controller, blob stream.
     BlobReply(Result<Vec<u8>, Fault>),
+    /// Agent, on a stream of its own.
+    SecretRequest(SecretRequest),
+    /// Controller, the same; the value is sealed to the key that was given.
+    SecretReply(Result<Vec<u8>, Fault>),
     /// Agent, under `lampas-enrol/1`.
     EnrolRequest(Box<EnrolRequest>),
     /// Controller, under `lampas-enrol/1`.
@@ -195,6 +228,10 @@ impl Message {
             Self::Goodbye(_) => Kind::Goodbye,
             Self::Fault(_) => Kind::Fault,
             Self::Trust(_) => Kind::Trust,
+            Self::Signatures(_) => Kind::Signatures,
+            Self::Facts(_) => Kind::Facts,
+            Self::AuditHead(_) => Kind::AuditHead,
+            Self::Countersigned(_) => Kind::Countersigned,
             Self::Report { report, .. } => match **report {
                 Report::Lost(_) => Kind::Lost,
                 Report::Operation(_) => Kind::RunReport,
@@ -209,6 +246,8 @@ impl Message {
                 Request::Scan(_) => Kind::ScanRequest,
                 Request::Manage => Kind::ManageRequest,
                 Request::Eject => Kind::EjectRequest,
+                Request::Check(_) => Kind::CheckRequest,
+                Request::Run(ref order) if order.program.is_some() => Kind::TryRequest,
                 Request::Run(_) => Kind::RunRequest,
                 Request::RunStatus(_) => Kind::RunQuery,
                 Request::CancelRun(_) => Kind::CancelRequest,
@@ -221,11 +260,14 @@ impl Message {
                 Reply::Done(_) => Kind::DoneReply,
                 Reply::Scan(_) => Kind::ScanReply,
                 Reply::Eject(_) => Kind::EjectReply,
+                Reply::Check(_) => Kind::CheckReply,
                 Reply::Run(_) => Kind::RunReply,
                 Reply::Output(_) => Kind::OutputReply,
             },
             Self::BlobRequest(_) => Kind::BlobRequest,
             Self::BlobReply(_) => Kind::BlobReply,
+            Self::SecretRequest(_) => Kind::SecretRequest,
+            Self::SecretReply(_) => Kind::SecretReply,
             Self::EnrolRequest(_) => Kind::EnrolRequest,
             Self::EnrolReply(reply) => match &**reply {
                 Ok(enrolled) if enrolled.observe => Kind::EnrolObserveReply,
@@ -380,6 +422,8 @@ pub enum Request {
     Manage,
     /// Leave plain files behind, forget the identity, and stop.
     Eject,
+    /// What do your tools say of this script?
+    Check(ScriptDraft),
     /// Run this, unless this run was begun before.
     Run(RunOrder),
     /// What do you know of this run?
@@ -410,6 +454,8 @@ pub enum Reply {
     Scan(Result<Scan, Fault>),
     /// To [`Request::Eject`].
     Eject(Result<Ejected, Fault>),
+    /// To [`Request::Check`].
+    Check(Result<Checked, Fault>),
     /// To [`Request::Run`], [`Request::RunStatus`] and [`Request::CancelRun`].
     Run(Result<RunStatus, Fault>),
     /// To [`Request::Output`], as often as there is something.
@@ -421,6 +467,16 @@ pub enum Reply {
 pub struct BlobRequest {
     /// Its hash; the answer is checked against it.
     pub hash: ContentHash,
+}
+
+/// Asks for the value of a secret that the node's state names. The connection says which node asks, and with that whose
+/// key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretRequest {
+    /// Which value.
+    pub value: SecretValueId,
+    /// The node's public key (X25519), which the value is sealed to.
+    pub key: [u8; 32],
 }
 
 /// Asks to join the fleet.

@@ -2,11 +2,13 @@
 //!
 //! Nothing here may change once released: another layout is another version. The golden vectors in the tests hold it.
 
+mod check;
 mod control;
 mod desired;
 mod enrol;
 mod hello;
 mod operation;
+mod proof;
 mod report;
 mod run;
 mod scan;
@@ -18,7 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     codec::{DecodeError, EncodeError, from_body, to_body},
-    message::{BlobRequest, Goodbye, Kind, Message, RenewRequest, Request},
+    message::{BlobRequest, Goodbye, Kind, Message, RenewRequest, Request, SecretRequest},
 };
 
 pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
@@ -31,12 +33,20 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
         Message::Goodbye(goodbye) => to_body(kind, &control::Goodbye::from(goodbye)),
         Message::Fault(fault) => to_body(kind, &Fault::from(fault)),
         Message::Trust(trust) => to_body(kind, &control::trust_to_wire(trust)),
+        Message::Signatures(held) => to_body(kind, &proof::signatures_to_wire(held)),
+        Message::Facts(facts) => to_body(kind, &Borrowed(&hello::encode_facts(facts))),
+        Message::AuditHead(head) => to_body(kind, &proof::Head::from(head)),
+        Message::Countersigned(signed) => to_body(kind, &proof::Countersigned::from(&**signed)),
         Message::Report { seq, report } => report::encode(kind, *seq, report),
         Message::Request(request) => match &**request {
             Request::Plan(state) => to_body(kind, &desired::NodeDesired::from(state)),
             Request::Read(target) | Request::Revert(target) => to_body(kind, &Text::from(target.as_str())),
             Request::Retry | Request::Manage | Request::Eject => to_body(kind, &()),
-            Request::Run(order) => to_body(kind, &run::RunOrder::from(order)),
+            Request::Check(draft) => to_body(kind, &draft.content.as_str()),
+            Request::Run(order) => match &order.program {
+                Some(draft) => to_body(kind, &(run::RunOrder::from(order), draft.content.as_str())),
+                None => to_body(kind, &run::RunOrder::from(order)),
+            },
             Request::RunStatus(run) | Request::CancelRun(run) | Request::ForgetRun(run) => {
                 to_body(kind, run.as_uuid().as_bytes())
             }
@@ -46,6 +56,8 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
         Message::Reply(reply) => operation::encode(kind, reply),
         Message::BlobRequest(request) => to_body(kind, request.hash.as_bytes()),
         Message::BlobReply(reply) => to_body(kind, &reply.as_ref().map(|bytes| Borrowed(bytes)).map_err(Fault::from)),
+        Message::SecretRequest(request) => to_body(kind, &(request.value.as_uuid().as_bytes(), request.key)),
+        Message::SecretReply(reply) => to_body(kind, &reply.as_ref().map(|bytes| Borrowed(bytes)).map_err(Fault::from)),
         Message::EnrolRequest(request) => to_body(kind, &enrol::EnrolRequest::from(&**request)),
         Message::EnrolReply(reply) => {
             to_body(kind, &reply.as_ref().as_ref().map(enrol::Enrolled::from).map_err(Fault::from))
@@ -73,6 +85,14 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::Ack => Message::Ack(from_body(kind, body)?),
         Kind::Goodbye => Message::Goodbye(Goodbye::try_from(from_body::<control::Goodbye>(kind, body)?).map_err(bad)?),
         Kind::Fault => Message::Fault(from_body::<Fault>(kind, body)?.try_into().map_err(bad)?),
+        Kind::Signatures => Message::Signatures(proof::signatures_from_wire(from_body(kind, body)?).map_err(bad)?),
+        Kind::Facts => {
+            Message::Facts(Box::new(hello::decode_facts(&from_body::<Bytes>(kind, body)?.0).map_err(bad)?))
+        }
+        Kind::AuditHead => Message::AuditHead(from_body::<proof::Head>(kind, body)?.into()),
+        Kind::Countersigned => {
+            Message::Countersigned(Box::new(from_body::<proof::Countersigned>(kind, body)?.try_into().map_err(bad)?))
+        }
         Kind::Trust => Message::Trust(control::trust_from_wire(from_body(kind, body)?).map_err(bad)?),
         Kind::Report => {
             let (seq, report): (u64, report::Report) = from_body(kind, body)?;
@@ -108,10 +128,14 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
             from_body::<()>(kind, body)?;
             Message::Request(Box::new(Request::Eject))
         }
+        Kind::CheckRequest => {
+            Message::Request(Box::new(Request::Check(check::draft_from_wire(from_body(kind, body)?).map_err(bad)?)))
+        }
+        Kind::CheckReply => Message::Reply(Box::new(check::decode(kind, body)?)),
         Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
         Kind::RunReply | Kind::OutputReply => Message::Reply(Box::new(run::decode(kind, body)?)),
-        Kind::RunRequest | Kind::RunQuery | Kind::CancelRequest | Kind::OutputRequest | Kind::ForgetRequest => {
+        Kind::TryRequest | Kind::RunRequest | Kind::RunQuery | Kind::CancelRequest | Kind::OutputRequest | Kind::ForgetRequest => {
             Message::Request(Box::new(run::decode_request(kind, body)?))
         }
         Kind::BlobRequest => {
@@ -121,6 +145,15 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::BlobReply => match from_body::<Result<Bytes, Fault>>(kind, body)? {
             Ok(bytes) => Message::BlobReply(Ok(bytes.0)),
             Err(fault) => Message::BlobReply(Err(fault.try_into().map_err(bad)?)),
+        },
+        Kind::SecretRequest => {
+            let (value, key): ([u8; 16], [u8; 32]) = from_body(kind, body)?;
+            let value = lampas_shared::id::SecretValueId::from_uuid(uuid::Uuid::from_bytes(value));
+            Message::SecretRequest(SecretRequest { value, key })
+        }
+        Kind::SecretReply => match from_body::<Result<Bytes, Fault>>(kind, body)? {
+            Ok(bytes) => Message::SecretReply(Ok(bytes.0)),
+            Err(fault) => Message::SecretReply(Err(fault.try_into().map_err(bad)?)),
         },
         Kind::EnrolRequest => {
             Message::EnrolRequest(Box::new(from_body::<enrol::EnrolRequest>(kind, body)?.try_into().map_err(bad)?))

@@ -148,6 +148,7 @@ mod tests {
             table: CronTable::System,
             timeout_secs: None,
             enabled: true,
+            template: false,
         }
     }
 

@@ -102,6 +102,7 @@ fn job(
         table: CronTable::System,
         timeout_secs: None,
         enabled: true,
+        template: false,
     };
     for (name, value) in variables {
         match name.as_str() {

@@ -37,6 +37,7 @@ fn job(schedule: &str, command: &str) -> CronJob {
         table: CronTable::System,
         timeout_secs: None,
         enabled: true,
+        template: false,
     }
 }
 

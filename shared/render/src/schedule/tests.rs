@@ -35,6 +35,7 @@ fn job(schedule: &str, time_zone: Option<&str>) -> CronJob {
         table: lampas_shared::host::CronTable::System,
         timeout_secs: None,
         enabled: true,
+        template: false,
     }
 }
 

@@ -3,9 +3,12 @@
 use std::{collections::VecDeque, time::Duration};
 
 use lampas_shared::{
+    audit::{Countersigned, Head},
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
+    fleet::NodeFacts,
     id::NodeId,
+    signature::Signed,
 };
 
 use super::{ACK_LIMIT, CloseReason, HANDSHAKE_LIMIT, Inbound, Stream, WINDOW, WINDOW_BYTES, inbound::Item, patience};
@@ -35,6 +38,10 @@ pub enum Command {
     Take(Box<NodeDesired>),
     /// Trust these authorities from here on.
     Trust(Trust),
+    /// Journal these signatures, in place of those before, and before the state that follows.
+    Signatures(Vec<Signed>),
+    /// Keep this head of the audit, then call [`AgentLink::handle_countersigned`].
+    Head(Head),
     /// A fault that the controller sent: for the log.
     Fault(Fault),
     /// Close the connection; the machine has forgotten it already.
@@ -194,6 +201,20 @@ impl AgentLink {
         self.take_next(now);
     }
 
+    /// Tells the controller what the node says of itself from here on.
+    pub fn handle_facts(&mut self, now: Duration, facts: NodeFacts) {
+        if self.is_established() {
+            self.send(now, Stream::Control, &Message::Facts(Box::new(facts)));
+        }
+    }
+
+    /// Gives the controller a countersigned head.
+    pub fn handle_countersigned(&mut self, now: Duration, signed: Countersigned) {
+        if self.is_established() {
+            self.send(now, Stream::Control, &Message::Countersigned(Box::new(signed)));
+        }
+    }
+
     /// Ends the connection in order.
     pub fn handle_stop(&mut self, now: Duration, goodbye: Goodbye) {
         self.close(now, CloseReason::Asked(goodbye));
@@ -262,6 +283,10 @@ impl AgentLink {
             (Stream::Control, true, Message::Ping(nonce)) => self.send(now, Stream::Control, &Message::Pong(nonce)),
             (Stream::Control, true, Message::Pong(_)) => {}
             (Stream::Control, true, Message::Trust(trust)) => self.commands.push_back(Command::Trust(trust)),
+            (Stream::Control, true, Message::Signatures(held)) => {
+                self.commands.push_back(Command::Signatures(held));
+            }
+            (Stream::Control, true, Message::AuditHead(head)) => self.commands.push_back(Command::Head(head)),
             (Stream::Outbox, true, Message::Ack(seq)) => return self.ack(now, seq),
             (stream, _, message) => {
                 return Err(CloseReason::Lied(format!(

@@ -3,9 +3,12 @@
 use std::{collections::VecDeque, time::Duration};
 
 use lampas_shared::{
+    audit::{Countersigned, Head},
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
+    fleet::NodeFacts,
     id::NodeId,
+    signature::Signed,
 };
 
 use super::{
@@ -29,6 +32,10 @@ pub enum Command {
     Commit(u64, Box<Report>),
     /// The agent is silent for longer than it should be, or is heard again.
     Silent(bool),
+    /// What the node says of itself changed.
+    Facts(Box<NodeFacts>),
+    /// The node countersigned a head of the audit.
+    Countersigned(Box<Countersigned>),
     /// A fault that the agent sent, as when it refuses a state: for the record.
     Fault(Fault),
     /// Close the connection.
@@ -78,6 +85,8 @@ struct Session {
     committed: u64,
     /// The reports that are being committed.
     open: VecDeque<u64>,
+    /// A hash over the signatures that were sent last; nothing before the first.
+    signatures: Option<ContentHash>,
 }
 
 impl ControllerLink {
@@ -143,6 +152,7 @@ impl ControllerLink {
             received: acked,
             committed: acked,
             open: VecDeque::new(),
+            signatures: None,
         });
         self.handle_trust(now, trust);
     }
@@ -154,6 +164,31 @@ impl ControllerLink {
         if session.trust != hash {
             session.trust = hash;
             self.send(now, Stream::Control, &Message::Trust(trust.clone()));
+        }
+    }
+
+    /// Tells the signatures that hold for the node, unless it was told the same on this connection. None are told only
+    /// after some were: an agent that knows nothing of them is not asked to.
+    pub fn handle_signatures(&mut self, now: Duration, held: Vec<Signed>) {
+        let State::Open(session) = &mut self.state else { return };
+        if session.signatures.is_none() && held.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        for signed in &held {
+            bytes.extend_from_slice(signed.text.as_bytes());
+            bytes.extend_from_slice(signed.signature.as_bytes());
+        }
+        let hash = ContentHash::of(&bytes);
+        if session.signatures.replace(hash) != Some(hash) {
+            self.send(now, Stream::Control, &Message::Signatures(held));
+        }
+    }
+
+    /// Shows the node the head of the audit.
+    pub fn handle_audit_head(&mut self, now: Duration, head: Head) {
+        if self.is_open() {
+            self.send(now, Stream::Control, &Message::AuditHead(head));
         }
     }
 
@@ -328,6 +363,10 @@ impl ControllerLink {
                 self.send(now, Stream::Control, &Message::Pong(nonce));
             }
             (State::Open(_), Stream::Control, Message::Pong(_)) => {}
+            (State::Open(_), Stream::Control, Message::Facts(facts)) => self.commands.push_back(Command::Facts(facts)),
+            (State::Open(_), Stream::Control, Message::Countersigned(signed)) => {
+                self.commands.push_back(Command::Countersigned(signed));
+            }
             (State::Open(_), _, Message::Fault(fault)) => self.commands.push_back(Command::Fault(fault)),
             (_, _, Message::Goodbye(goodbye)) => return Err(CloseReason::PeerLeft(goodbye)),
             (_, stream, message) => {

@@ -8,7 +8,7 @@
 use lampas_shared::{
     TextError, deceptive_char,
     desired::{ContentHash, Generation},
-    fleet::NodeFacts,
+    fleet::{NodeFacts, NodePolicy},
     id::NodeId,
 };
 use uuid::Uuid;
@@ -24,6 +24,12 @@ const MAX_FACT: usize = 256;
 const MAX_VERSION: usize = 64;
 /// The most addresses that a node tells: more would be a router, whose addresses nobody asks for.
 const MAX_ADDRESSES: usize = 64;
+/// The most denied paths, and the most signers, that a node tells of its policy.
+const MAX_POLICY: usize = 16;
+const POLICY_FILE: u8 = 1;
+const POLICY_OBSERVE: u8 = 2;
+const POLICY_ROOT_CODE: u8 = 4;
+const POLICY_SIGNATURE: u8 = 8;
 
 pub(super) fn encode(hello: &Hello) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
@@ -83,7 +89,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Hello, TextError> {
     })
 }
 
-/// The tags of facts; 12 may stand several times.
+/// The tags of facts; 12, 14 and 16 may stand several times. 13 says that the node tells its policy.
 pub(super) fn encode_facts(facts: &NodeFacts) -> Vec<u8> {
     let mut out = Vec::with_capacity(320);
     let mut put = |tag: u16, bytes: &[u8]| {
@@ -108,6 +114,23 @@ pub(super) fn encode_facts(facts: &NodeFacts) -> Vec<u8> {
     put(6, &facts.memory_bytes.to_le_bytes());
     for address in facts.addresses.iter().take(MAX_ADDRESSES) {
         put(12, cut(address, MAX_FACT).as_bytes());
+    }
+    if let Some(policy) = &facts.policy {
+        let bit = |is: bool, bit: u8| if is { bit } else { 0 };
+        let flags = bit(policy.has_file, POLICY_FILE)
+            | bit(policy.observe, POLICY_OBSERVE)
+            | bit(policy.root_code, POLICY_ROOT_CODE)
+            | bit(policy.require_signature, POLICY_SIGNATURE);
+        put(13, &[flags]);
+        for path in policy.deny_paths.iter().take(MAX_POLICY) {
+            put(14, cut(path, MAX_FACT).as_bytes());
+        }
+        if !policy.malformed.is_empty() {
+            put(15, cut(&policy.malformed, MAX_FACT).as_bytes());
+        }
+        for signer in policy.signers.iter().take(MAX_POLICY) {
+            put(16, cut(signer, MAX_FACT).as_bytes());
+        }
     }
     out
 }
@@ -134,10 +157,36 @@ pub(super) fn decode_facts(bytes: &[u8]) -> Result<NodeFacts, TextError> {
                 return Err(TextError::new("facts", "", format!("more than {MAX_ADDRESSES} addresses")));
             }
             12 => facts.addresses.push(fact("address", value)?),
+            13 => {
+                let [flags] = Input(value).array()?;
+                let policy = facts.policy.get_or_insert_with(NodePolicy::default);
+                policy.has_file = flags & POLICY_FILE != 0;
+                policy.observe = flags & POLICY_OBSERVE != 0;
+                policy.root_code = flags & POLICY_ROOT_CODE != 0;
+                policy.require_signature = flags & POLICY_SIGNATURE != 0;
+            }
+            14..=16 => policy_fact(tag, value, facts.policy.get_or_insert_with(NodePolicy::default))?,
             _ => {}
         }
     }
     Ok(facts)
+}
+
+fn policy_fact(tag: u16, value: &[u8], policy: &mut NodePolicy) -> Result<(), TextError> {
+    let text = fact("policy", value)?;
+    let list = match tag {
+        14 => &mut policy.deny_paths,
+        16 => &mut policy.signers,
+        _ => {
+            policy.malformed = text;
+            return Ok(());
+        }
+    };
+    if list.len() == MAX_POLICY {
+        return Err(TextError::new("facts", "", format!("more than {MAX_POLICY} of a kind in the policy")));
+    }
+    list.push(text);
+    Ok(())
 }
 
 /// Reads a fact. Characters that could deceive a reader of a screen or a log are replaced, not refused: a node isn't

@@ -54,6 +54,11 @@ pub(super) fn decode_request(kind: FrameKind, body: &[u8]) -> Result<Request, De
     let run = |bytes: [u8; 16]| RunId::from_uuid(Uuid::from_bytes(bytes));
     Ok(match kind {
         FrameKind::RunRequest => Request::Run(from_body::<RunOrder>(kind, body)?.try_into().map_err(bad)?),
+        FrameKind::TryRequest => {
+            let (order, content): (RunOrder, Text) = from_body(kind, body)?;
+            let program = Some(super::check::draft_from_wire(content).map_err(bad)?);
+            Request::Run(domain::RunOrder { program, ..order.try_into().map_err(bad)? })
+        }
         FrameKind::OutputRequest => {
             let (bytes, offset): ([u8; 16], u64) = from_body(kind, body)?;
             Request::Output { run: run(bytes), offset }
@@ -131,6 +136,7 @@ impl TryFrom<RunOrder> for domain::RunOrder {
             output_bytes: order.output_bytes,
             rehearse: order.rehearse,
             by: order.by.0,
+            program: None,
         })
     }
 }

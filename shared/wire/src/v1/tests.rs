@@ -4,9 +4,11 @@
 //! in the field say. A message that is added gets a new line.
 
 use lampas_shared::{
+    audit::{Countersigned, Head},
+    check::{Checked, Finding, FindingLevel, ScriptDraft},
     desired::{Content, ContentHash, Generation, NodeDesired, Provenance, Resource, Spec},
     error::Fault,
-    fleet::{NodeFacts, NodeName},
+    fleet::{NodeFacts, NodeName, NodePolicy},
     host::{
         CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, SysctlKey, TimeZoneName, UserName,
         Validator,
@@ -19,6 +21,7 @@ use lampas_shared::{
         ResourceReport, ResourceState, RunOutcome, Verb,
     },
     scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
+    signature::Signed,
     time::UnixMs,
 };
 use proptest::prelude::*;
@@ -267,7 +270,65 @@ fn samples() -> Vec<(&'static str, Message)> {
         ),
         ("desired_younger_kinds", Message::Desired(Box::new(younger_kinds()))),
         ("desired_sysctl", Message::Desired(Box::new(kernel_setting()))),
+        (
+            "signatures",
+            Message::Signatures(vec![Signed { text: "LAMPAS".into(), signature: "-----BEGIN".into() }]),
+        ),
+        ("facts", Message::Facts(Box::new(facts_with_policy()))),
+        ("audit_head", Message::AuditHead(sample_head(7))),
+        (
+            "countersigned",
+            Message::Countersigned(Box::new(Countersigned {
+                head: sample_head(7),
+                at_ms: 1_790_000_000_000,
+                signature: vec![48, 1, 0],
+                contradicts: Some(sample_head(9)),
+            })),
+        ),
+        ("check_request", Message::Request(Box::new(Request::Check(sample_draft())))),
+        ("check_reply", Message::Reply(Box::new(Reply::Check(Ok(sample_checked()))))),
+        ("try_request", Message::Request(Box::new(Request::Run(RunOrder { program: Some(sample_draft()), ..sample_order() })))),
     ]
+}
+
+fn sample_head(seq: u64) -> Head {
+    Head { epoch: 1, seq, hash: ContentHash::of(b"entry") }
+}
+
+fn sample_draft() -> ScriptDraft {
+    ScriptDraft { content: "#!/bin/sh\necho $1\n".into() }
+}
+
+fn sample_checked() -> Checked {
+    let finding = |level| Finding {
+        line: 2,
+        column: 6,
+        end_line: 2,
+        end_column: 8,
+        level,
+        code: "SC2086".into(),
+        message: "Double quote to prevent globbing and word splitting.".into(),
+        tool: "shellcheck".into(),
+    };
+    use FindingLevel as L;
+    Checked {
+        tools: vec!["shellcheck".into()],
+        notes: vec!["a note".into()],
+        findings: [L::Error, L::Warning, L::Info, L::Style].map(finding).to_vec(),
+    }
+}
+
+fn facts_with_policy() -> NodeFacts {
+    let policy = NodePolicy {
+        has_file: true,
+        malformed: "line 1".into(),
+        observe: false,
+        root_code: true,
+        require_signature: true,
+        deny_paths: vec!["/etc/ssh".into(), "/srv".into()],
+        signers: vec!["ann@example.com".into()],
+    };
+    NodeFacts { policy: Some(policy), ..sample_hello().facts }
 }
 
 fn report(seq: u64, report: Report) -> Message {
@@ -298,6 +359,7 @@ fn sample_hello() -> Hello {
             machine: "ab12".into(),
             root: "/".into(),
             addresses: vec!["10.0.0.5".into(), "fd00::5".into()],
+            policy: None,
         },
     }
 }
@@ -318,6 +380,7 @@ fn resource(target: Target, kind: ObjectKind, spec: Spec) -> Resource {
             change: 118,
         },
         spec,
+        on_change: Vec::new(),
     }
 }
 
@@ -335,6 +398,7 @@ fn sample_state() -> NodeDesired {
         table: CronTable::System,
         timeout_secs: Some(60),
         enabled: true,
+        template: false,
     };
     let file = Spec::File {
         path: path("/etc/motd"),
@@ -530,6 +594,7 @@ fn sample_order() -> RunOrder {
         output_bytes: 1 << 20,
         rehearse: true,
         by: "user:admin".into(),
+        program: None,
     }
 }
 
