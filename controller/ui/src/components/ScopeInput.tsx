@@ -17,5 +17,5 @@ export function ScopeInput({ value, onChange, error, isReadOnly = false, isFirst
   const roles = useQuery(rolesQuery).data ?? [];
   const nodes = useQuery({ ...nodesQuery({ query: wanted }), enabled: wanted !== undefined }).data?.items ?? [];
   const data = ['fleet', ...roles.map((role) => `role:${role.name}`), ...nodes.slice(0, 30).map((node) => `node:${node.name}`)];
-  return <Autocomplete label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono-input" data={data} value={value} readOnly={isReadOnly} onChange={onChange} error={error} required {...(isFirst ? { 'data-autofocus': true } : {})} />;
+  return <Autocomplete label="Scope" description="fleet, role:NAME, label:KEY=VALUE or node:NAME" className="mono-input" data={data} value={value} readOnly={isReadOnly} onChange={onChange} error={error} required {...(isFirst ? { 'data-autofocus': true, openOnFocus: false } : {})} />;
 }

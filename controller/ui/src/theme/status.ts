@@ -22,6 +22,7 @@ const table = {
   blocked: { tone: 'amber', shape: 'triangle', word: 'blocked', weight: 2 },
   failed: { tone: 'red', shape: 'square', word: 'failed', weight: 3 },
   held: { tone: 'slate', shape: 'dot', word: 'held back', weight: 0 },
+  untouched: { tone: 'grey', shape: 'dash', word: 'never had it', weight: 0 },
   superseded: { tone: 'grey', shape: 'dash', word: 'overtaken', weight: 0 },
   paused: { tone: 'slate', shape: 'bars', word: 'paused', weight: 1 },
   observing: { tone: 'blue', shape: 'eye', word: 'observing', weight: 0 },

@@ -7,7 +7,7 @@ import { nodeLook, NodeStateOfChange } from './LandingCard';
 
 const FIRST = 20;
 
-export function NodesOfChange({ nodes }: { nodes: readonly ChangeNode[] }) {
+export function NodesOfChange({ nodes, isCutShort = false }: { nodes: readonly ChangeNode[]; isCutShort?: boolean }) {
   const [isAll, setAll] = useState(false);
   const sorted = [...nodes].sort((a, b) => look(nodeLook(b)).weight - look(nodeLook(a)).weight || a.node.name.localeCompare(b.node.name));
   const shown = isAll ? sorted.slice(0, 500) : sorted.slice(0, FIRST);
@@ -18,7 +18,7 @@ export function NodesOfChange({ nodes }: { nodes: readonly ChangeNode[] }) {
           <li key={node.node.id}>
             <div className="row-wrap">
               <Link to="/nodes/$node" params={{ node: node.node.name }} style={{ minWidth: 160 }}>{node.node.name}</Link>
-              <NodeStateOfChange node={node} />
+              <NodeStateOfChange node={node} isCutShort={isCutShort} />
               {node.fault != null && <span className="fault tone-red">{node.fault.message}</span>}
             </div>
           </li>

@@ -9,8 +9,9 @@ import { look } from '@/theme/status';
 import { Failure, Notice } from '@/ui/Notice';
 import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
+import { GateOutput } from './GateOutput';
 import { NodesOfChange } from './NodesOfChange';
-import { headline, isActive, withOperation } from './rollout';
+import { headline, isActive, isCutShort, withOperation } from './rollout';
 import { RolloutActions } from './RolloutActions';
 import { RolloutDeadline } from './RolloutDeadline';
 import { RolloutWaves } from './RolloutWaves';
@@ -49,7 +50,7 @@ export function RolloutCard({ change, rollout, nodes, isWhole, error }: Props) {
         </div>
         <Failure error={error} />
       </div>
-      {nodes !== undefined && nodes.length > 0 && <NodesOfChange nodes={nodes} />}
+      {nodes !== undefined && nodes.length > 0 && <NodesOfChange nodes={nodes} isCutShort={isCutShort(rollout)} />}
     </section>
   );
 }
@@ -65,10 +66,12 @@ function wordOf({ key, word }: (typeof STEPS)[number], { state }: RolloutView): 
 function Standing({ change, rollout }: { change: Change; rollout: RolloutView }) {
   if (rollout.state === 'running' || rollout.state === 'done') return null;
   const back = change.reverted_by;
+  const asked = withOperation(rollout.reason).operation;
   const title = { paused: 'It waits for a decision', aborted: 'It was ended: who has the change keeps it, nobody else gets it', reverted: 'What stood before was put back' }[rollout.state];
   return (
     <Notice tone={rollout.state === 'reverted' ? 'bad' : 'warn'} title={title}>
       <p className="rollout-reason"><Reason text={rollout.reason} /></p>
+      {asked !== undefined && <GateOutput operation={asked} />}
       {rollout.state === 'reverted' && back != null && <p>By <Link to="/changes/$change" params={{ change: String(back) }}>change {back}</Link>, on every node that had it, all at once. The nodes of later waves were not touched.</p>}
       {rollout.state === 'paused' && <p className="small">No further wave begins; who has the change keeps it meanwhile.</p>}
     </Notice>

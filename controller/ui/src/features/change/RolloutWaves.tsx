@@ -10,7 +10,7 @@ import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { span } from '@/ui/time';
 import { nodeLook } from './LandingCard';
-import { byName, gateAfter, type GateLook } from './rollout';
+import { byName, gateAfter, isCutShort, type GateLook } from './rollout';
 
 export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: readonly ChangeNode[] | undefined }) {
   const known = nodes === undefined ? undefined : byName(nodes);
@@ -24,7 +24,7 @@ export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: 
           <li key={index} className="rollout-step">
             <div className="rollout-wave" data-now={isNow || undefined} aria-current={isNow ? 'step' : undefined}>
               <h3>Wave {index + 1} <span className="dim num">{plural(total(wave.progress), 'node')}</span></h3>
-              {known === undefined || wave.nodes.length < total(wave.progress) ? <Counts wave={wave} /> : <Dots wave={wave} known={known} />}
+              {known === undefined || wave.nodes.length < total(wave.progress) ? <Counts wave={wave} /> : <Dots wave={wave} known={known} isOver={isCutShort(rollout)} />}
             </div>
             {(gate !== undefined || index + 1 < rollout.waves.length) && <Between gate={gate} soak={soak} />}
           </li>
@@ -34,12 +34,12 @@ export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: 
   );
 }
 
-function Dots({ wave, known }: { wave: RolloutWave; known: ReadonlyMap<string, ChangeNode> }) {
+function Dots({ wave, known, isOver }: { wave: RolloutWave; known: ReadonlyMap<string, ChangeNode>; isOver: boolean }) {
   return (
     <div className="rollout-dots">
       {wave.nodes.map(({ id, name }) => {
         const node = known.get(name);
-        const { tone, shape, word } = look(node === undefined ? 'waiting' : nodeLook(node));
+        const { tone, shape, word } = look(node === undefined ? 'waiting' : nodeLook(node, isOver));
         const text = `${name}: ${word}${node?.since_apply_ms == null ? '' : ` after ${span(node.since_apply_ms)}`}`;
         return <Link key={id} to="/nodes/$node" params={{ node: name }} title={text} aria-label={text}><ShapeMark shape={shape} tone={tone} size={14} /></Link>;
       })}

@@ -3,6 +3,11 @@ import type { ChangeNode, RolloutView, RolloutWave, WaveGate } from '@/api/schem
 import { plural } from '@/ui/plural';
 import { lineOf } from '@/ui/words';
 
+/** Returns whether it ended before every wave was through. */
+export function isCutShort(rollout: RolloutView): boolean {
+  return rollout.state === 'aborted' || rollout.state === 'reverted';
+}
+
 /** Returns whether somebody can still do something about it. */
 export function isActive(rollout: RolloutView): boolean {
   return rollout.state === 'running' || rollout.state === 'paused';

@@ -16,7 +16,7 @@ export function NodeFactsCard({ node }: { node: Node }) {
             items={[
               ['Host name', facts.hostname],
               ['System', facts.os],
-              ['Kernel', `${facts.kernel} ${facts.architecture}`],
+              ['Kernel', <span key="kernel" className="mono">{facts.kernel} {facts.architecture}</span>],
               ['Processors', facts.cpus],
               ['Memory', bytes(facts.memory_bytes)],
               ['Time zone', facts.time_zone],

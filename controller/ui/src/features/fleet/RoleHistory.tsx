@@ -67,10 +67,15 @@ function HistoryRow({ change, scope }: { change: ChangeSummary; scope: string })
           <button type="button" className="link small" aria-expanded={isOpen} aria-label={`What change ${number} did to ${scope}`} onClick={() => { setOpen(!isOpen); }}>{isOpen ? 'Hide what it did' : 'What it did'}</button>
           {isOpen && <Parts number={number} scope={scope} />}
         </div>
-        {change.applied_at != null && <ActionButton size="compact-xs" variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" size={13} />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>}
+        {change.applied_at != null && !isBeingDecided(change) && <ActionButton size="compact-xs" variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" size={13} />} onClick={() => { revert.mutate(); }}>Revert …</ActionButton>}
       </div>
     </li>
   );
+}
+
+/** Whether there is nothing to revert by itself: it was put back already, or its rollout has a way back of its own. */
+function isBeingDecided({ stage }: ChangeSummary): boolean {
+  return stage != null && ['running', 'paused', 'reverted'].includes(stage.state);
 }
 
 /** What a change did to the objects of one scope. */

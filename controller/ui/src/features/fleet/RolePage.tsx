@@ -1,5 +1,6 @@
 // One role: its desired state and its members.
 import { lazy, Suspense, useState } from 'react';
+import { Button } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { nodesQuery, objectsQuery, roleQuery } from '@/api/queries';
@@ -42,7 +43,7 @@ export default function RolePage() {
         above={<Link to="/roles">Roles</Link>}
         title={name}
         facts={it !== undefined && <Facts items={[plural(it.nodes, 'node'), `${it.online} online`, plural(it.objects, 'object'), <RoleState key="state" role={it} />]} />}
-        actions={<><Link to="/roles/$role/compare" params={{ role: name }}>Compare its nodes</Link><RunSomething on={`role:${name}`} /><NewObject scope={`role:${name}`} /></>}
+        actions={<><Button variant="default" renderRoot={(props) => <Link to="/roles/$role/compare" params={{ role: name }} {...props} />}>Compare its nodes</Button><RunSomething on={`role:${name}`} /><NewObject scope={`role:${name}`} /></>}
       />
       <Failure error={role.error} />
       <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }, { id: 'history', title: 'History', to: to('history') }]} />

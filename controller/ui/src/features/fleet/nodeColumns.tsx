@@ -9,13 +9,19 @@ import { Time } from '@/ui/Time';
 export const nodeColumns: readonly Column<NodeSummary>[] = [
   { id: 'name', head: 'Node', cell: (node) => <NodeName node={node} /> },
   { id: 'state', head: 'State', from: 'sm', cell: (node) => <NodeStateCell node={node} /> },
-  { id: 'attention', head: 'What it needs', from: 'sm', grow: true, cell: (node) => (node.attention === nodeState(node) ? '' : <span className="dim" title={node.attention}>{node.attention}</span>) },
+  { id: 'attention', head: 'What it needs', from: 'sm', grow: true, cell: (node) => <Need node={node} /> },
   { id: 'roles', head: 'Roles', from: 'sm', cell: (node) => <RoleChips roles={node.roles} /> },
   { id: 'generation', head: 'Generation', from: 'lg', cell: (node) => <Generation node={node} /> },
   { id: 'resources', head: 'In force', from: 'lg', right: true, cell: (node) => `${node.converged}/${node.resources}` },
   { id: 'address', head: 'Address', from: 'lg', cell: (node) => <span className="mono">{node.address ?? ''}</span> },
   { id: 'seen', head: 'Heard', right: true, cell: (node) => (node.state === 'online' ? <span className="dim">now</span> : <Time at={node.last_seen_at} />) },
 ];
+
+/** What its state does not say by itself. */
+function Need({ node }: { node: NodeSummary }) {
+  const text = node.attention !== nodeState(node) ? node.attention : node.attention === 'drifted' ? 'changed by hand: revert it or adopt it' : '';
+  return <span className="dim" title={text}>{text}</span>;
+}
 
 function NodeName({ node }: { node: NodeSummary }) {
   return (

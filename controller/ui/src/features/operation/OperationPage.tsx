@@ -17,7 +17,7 @@ import { Tabs } from '@/ui/Tabs';
 import { span } from '@/ui/time';
 import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
-import { Output } from './output';
+import { OutputText } from './OutputText';
 import { OutputView } from './OutputView';
 import { useOutput } from './useOutput';
 
@@ -121,8 +121,8 @@ function Head({ it }: { it: Operation }) {
         actions={
           isRunning ? (
             <ActionButton color="red" variant="default" refusal={refusal ?? (it.cancelled_at != null ? 'It is being ended already' : undefined)} loading={cancel.isPending} onClick={() => { cancel.mutate(); }}>Cancel on {plural(summary.runs.queued + summary.runs.running, 'node')}</ActionButton>
-          ) : (
-            <ActionButton variant="default" refusal={refusal ?? (missed === 0 ? 'It succeeded on every node' : undefined)} loading={again.isPending} onClick={() => { again.mutate(); }}>Run again where it did not succeed</ActionButton>
+          ) : missed > 0 && (
+            <ActionButton variant="default" refusal={refusal} loading={again.isPending} onClick={() => { again.mutate(); }}>Run again where it did not succeed</ActionButton>
           )
         }
       />
@@ -189,12 +189,6 @@ function Groups({ which }: { which: string }) {
 }
 
 function Group({ group, which }: { group: OutputGroup; which: string }) {
-  const output = new Output();
-  if (group.text != null && group.text !== '') {
-    const data = btoa(String.fromCharCode(...new TextEncoder().encode(group.text.slice(0, 60_000))));
-    output.take({ seq: 0, run: group.run, start: 0, stream: 'stdout', after_ms: 0, data });
-    output.finish();
-  }
   return (
     <section className="stack-s" aria-label={`Output of ${plural(group.nodes.length, 'node')}`}>
       <div className="row">
@@ -204,11 +198,7 @@ function Group({ group, which }: { group: OutputGroup; which: string }) {
         <span className="grow" />
         <Button size="compact-xs" variant="default" renderRoot={(props) => <Link to="/operations/$operation" params={{ operation: which }} search={{ node: group.nodes[0]?.name ?? '' }} {...props} />}>Lines</Button>
       </div>
-      {group.text != null && (output.lines.length === 0 ? <p className="card card-none">{group.nodes.length === 1 ? 'It wrote nothing.' : 'They wrote nothing.'}</p> : (
-        <pre className="output" tabIndex={0} aria-label="Output">
-          {output.lines.map((line, at) => <span key={at}>{line.segments.map((segment, index) => <span key={index} className={segment.bold === true ? 'strong' : undefined} data-ansi={segment.colour}>{segment.text}</span>)}{'\n'}</span>)}
-        </pre>
-      ))}
+      {group.text != null && (group.text === '' ? <p className="card card-none">{group.nodes.length === 1 ? 'It wrote nothing.' : 'They wrote nothing.'}</p> : <OutputText text={group.text} />)}
     </section>
   );
 }

@@ -1,5 +1,5 @@
 // Lines of output: only those in sight are in the document. Follows the end, finds text, links to a line.
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type CSSProperties } from 'react';
 import { Checkbox, TextInput } from '@mantine/core';
 import { Icon } from '@/ui/Icon';
 import { number } from '@/ui/plural';
@@ -27,6 +27,8 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
   const [isFollowing, setFollowing] = useState(line === undefined);
   const [wanted, setWanted] = useState('');
   const { lines } = output;
+  // So that the lines of all nodes begin at one place; of very long names not even one.
+  const widest = Math.min(24, Math.max(0, ...[...(names?.values() ?? [])].map((name) => name.length)));
 
   const hits = useMemo(() => {
     if (wanted === '') return [];
@@ -98,7 +100,7 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
           if (isFollowing !== isAtEnd && !isComplete) setFollowing(isAtEnd);
         }}
       >
-        <div style={{ height: count * LINE_PX, position: 'relative' }}>
+        <div style={{ height: count * LINE_PX, position: 'relative', '--op-names': `${widest}ch` } as CSSProperties}>
           <div style={{ position: 'absolute', top: first * LINE_PX, insetInline: 0 }}>
             {lines.slice(first, last).map((each, index) => (
               <OneLine key={first + index} line={each} place={first + index + 1} name={names?.get(each.run)} isMarked={line === first + index + 1} isHit={hits[hit] === first + index && wanted !== ''} onLine={onLine} />
