@@ -72,7 +72,7 @@ pub(crate) enum Command {
     Whoami,
     /// What needs attention now
     Overview,
-    /// Nodes: list, show, name, roles, labels, address, revoke
+    /// Nodes: list, show, set, take over, revoke, remove
     #[command(subcommand)]
     Node(NodeCommand),
     /// Roles: list, show

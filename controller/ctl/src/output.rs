@@ -73,6 +73,8 @@ pub(crate) fn state(word: &str) -> String {
         "stale" | "blocked" | "unreachable" => '▲',
         "failed" => '■',
         "paused" => '‖',
+        "reverted" => '↶',
+        "aborted" => '×',
         "observing" => '◎',
         "ejected" => '⏏',
         _ => '○',
@@ -114,7 +116,8 @@ pub(crate) fn now() -> UnixMs {
 pub(crate) fn ago(time: Option<UnixMs>, now: UnixMs) -> String {
     let Some(time) = time else { return "–".into() };
     let ms = now.since(time);
-    let secs = ms.unsigned_abs() / 1000;
+    // What lies ahead is rounded, so that an hour from the start is not called 59 minutes.
+    let secs = if ms < 0 { ms.unsigned_abs().div_ceil(1000) } else { ms.unsigned_abs() / 1000 };
     let amount = match secs {
         0..=1 => return "now".into(),
         2..=119 => format!("{secs} s"),

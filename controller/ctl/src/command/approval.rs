@@ -171,11 +171,11 @@ fn scheduled(context: &Context, change: &Change) -> Result<u8, CommandError> {
     } else if let Some(schedule) = &change.control.schedule {
         output::line(format!(
             "  change {number} is applied at {}, if its plan still holds · {}/changes/{number}",
-            schedule.at,
+            time(schedule.at),
             context.client.server()
         ));
         for freeze in change.control.freezes.iter().filter(|f| f.from <= schedule.at && f.until > schedule.at) {
-            output::note(format!("  {} is frozen then; it waits until {}", freeze.scope, freeze.until));
+            output::note(format!("  {} is frozen then; it waits until {}", freeze.scope, time(freeze.until)));
         }
         output::note(format!("  take it off the schedule with: lampasctl change unschedule {number}"));
     }
@@ -209,8 +209,10 @@ pub(super) fn lines(change: &Change) {
     if let Some(schedule) = &control.schedule {
         let why = if schedule.reason.is_empty() { String::new() } else { format!(": {}", schedule.reason) };
         match schedule.state {
-            ScheduleState::Waiting => output::line(format!("  scheduled for {} by {}{why}", schedule.at, schedule.by)),
-            ScheduleState::Dropped => output::line(format!("  was not applied at {}{why}", schedule.at)),
+            ScheduleState::Waiting => {
+                output::line(format!("  scheduled for {} by {}{why}", time(schedule.at), schedule.by))
+            }
+            ScheduleState::Dropped => output::line(format!("  was not applied at {}{why}", time(schedule.at))),
             ScheduleState::Withdrawn if is_open => output::line(format!("  was taken off the schedule{why}")),
             ScheduleState::Applied => output::line(format!("  applied by the schedule of {}", schedule.by)),
             ScheduleState::Withdrawn => {}
@@ -219,7 +221,10 @@ pub(super) fn lines(change: &Change) {
     for freeze in &control.freezes {
         output::line(format!(
             "  {} is frozen from {} until {}: {}",
-            freeze.scope, freeze.from, freeze.until, freeze.reason
+            freeze.scope,
+            time(freeze.from),
+            time(freeze.until),
+            freeze.reason
         ));
     }
     for over in &control.overrides {
@@ -390,7 +395,8 @@ pub(super) async fn freeze(context: &Context, command: FreezeCommand) -> Result<
                 output::json(&made);
             } else {
                 let nodes = count(u64::from(made.nodes), "node");
-                output::line(format!("  {} ({nodes}) is frozen from {} until {}", made.scope, made.from, made.until));
+                let (from, until) = (time(made.from), time(made.until));
+                output::line(format!("  {} ({nodes}) is frozen from {from} until {until}", made.scope));
                 output::note(format!("  end it before its time with: lampasctl freeze end {}", made.scope));
             }
             Ok(0)

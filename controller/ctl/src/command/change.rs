@@ -1,7 +1,7 @@
 //! Changes.
 
-use lampas_api::{Change, ChangeNode, ChangeSummary};
-use lampas_shared::rollout::Strategy;
+use lampas_api::{Change, ChangeNode, ChangeSummary, RolloutStage};
+use lampas_shared::rollout::{State, Strategy};
 use reqwest::Method;
 
 use super::{CommandError, Context, approval, plan, progress, show};
@@ -138,6 +138,11 @@ pub(super) fn shown_compared(context: &Context, change: &Change) -> Result<u8, C
     Ok(if has_work { 10 } else { 0 })
 }
 
+/// Whether a rollout's state says more than that its change is rolling or done.
+fn is_telling(stage: &RolloutStage) -> bool {
+    matches!(stage.state, State::Paused | State::Aborted | State::Reverted)
+}
+
 /// Prints changes, one a line.
 pub(super) fn changes(items: &[ChangeSummary]) {
     let row = |c: &ChangeSummary| {
@@ -151,7 +156,7 @@ pub(super) fn changes(items: &[ChangeSummary]) {
         let when = ago(Some(c.applied_at.unwrap_or(c.created_at)), now());
         vec![
             c.number.to_string(),
-            state(c.state.as_str()),
+            state(c.stage.filter(is_telling).map_or(c.state.as_str(), |s| s.state.as_str())),
             nodes,
             c.title.clone(),
             c.author.clone(),

@@ -42,17 +42,24 @@ pub(super) fn print(change: &Change) {
         output::line(format!("    {}: not planned, {}", node.node.name, node.reason));
     }
     for runs in &plan.next_runs {
-        let times: Vec<&str> = runs.runs.iter().map(|r| r.local.get(..16).unwrap_or(&r.local)).collect();
-        output::line(format!(
-            "    next runs of {}  {}  ({})",
-            runs.name,
-            times.join("  ").replace('T', " "),
-            runs.time_zone
-        ));
+        let times = runs.runs.iter().map(|r| r.local.get(..16).unwrap_or(&r.local));
+        output::line(format!("    next runs of {}  {}  ({})", runs.name, on_days(times), runs.time_zone));
         for run in runs.runs.iter().filter(|r| !r.note.is_empty()) {
             output::line(format!("      {}: {}", run.local, run.note));
         }
     }
+}
+
+/// Puts local times into a line: the day stands before the first of its times.
+fn on_days<'a>(times: impl Iterator<Item = &'a str>) -> String {
+    let mut day = "";
+    let words = times.map(|time| {
+        let (date, clock) = time.split_once('T').unwrap_or(("", time));
+        let word = if date == day { clock.to_owned() } else { format!("{date} {clock}") };
+        day = date;
+        word
+    });
+    words.collect::<Vec<_>>().join("  ")
 }
 
 /// Prints the line that says how to go on.

@@ -8,7 +8,7 @@ use super::{CommandError, Context, change, show};
 use crate::{
     cli::{RolloutCommand, RolloutOrderArgs},
     client::encode,
-    output::{self, count, state},
+    output::{self, count, state, time},
 };
 
 /// Runs `lampasctl rollout …`.
@@ -78,10 +78,10 @@ fn print(change: &Change) -> Result<(), CommandError> {
     };
     output::table(&[">WAVE", "", "NODES", ""], rollout.waves.iter().enumerate().map(row).collect());
     match rollout.state {
-        State::Running => output::note(format!("  the wave ends by {}", rollout.deadline)),
+        State::Running => output::note(format!("  the wave ends by {}", time(rollout.deadline))),
         State::Paused => output::note(format!(
             "  it is aborted at {}; go on with: lampasctl rollout resume {number}, or promote, abort, revert",
-            rollout.deadline
+            time(rollout.deadline)
         )),
         State::Aborted => output::note(format!("  put back what stood before with: lampasctl change revert {number}")),
         State::Done | State::Reverted => {}

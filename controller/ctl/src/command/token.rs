@@ -1,6 +1,6 @@
 //! Enrolment tokens.
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use lampas_api::{EnrolToken, EnrolTokenCreate, EnrolTokenCreated};
 use lampas_shared::fleet::{LabelKey, LabelValue};
@@ -41,11 +41,13 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
                     );
                 }
                 output::note(format!(
-                    "The token ends {}. See the node arrive: lampasctl node list --watch",
+                    "The token ends {}. See the nodes: lampasctl node list",
                     ago(Some(created.token.expires_at), now())
                 ));
             }
-            if wait { arrival(context, &created.token).await } else { Ok(0) }
+            // Who sits at a terminal wants to see the node arrive; Ctrl-C ends the wait, and the token lives on.
+            let is_watched = !quiet && !context.is_json() && std::io::stdout().is_terminal();
+            if wait || is_watched { arrival(context, &created.token).await } else { Ok(0) }
         }
         TokenCommand::List { list } => {
             show(context, &list, async || {
@@ -88,7 +90,7 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
 
 /// Waits until the token's node is connected, or the token ended.
 async fn arrival(context: &Context, token: &EnrolToken) -> Result<u8, CommandError> {
-    output::note("waiting …");
+    output::note("waiting … (Ctrl-C ends the wait; the token stays)");
     loop {
         let token: EnrolToken = context.client.get(&format!("/enrolment-tokens/{}", token.id), &[]).await?;
         if let Some(node) = token.enrolled.iter().find(|n| n.is_connected) {
