@@ -57,16 +57,30 @@ fn a_canary_that_fails_is_put_back_and_nobody_else_is_touched() -> Result<()> {
 fn a_controller_that_dies_goes_on_where_it_was() -> Result<()> {
     let mut controller = Controller::start()?;
     let nodes = [controller.node("web-1", "app")?, controller.node("web-2", "app")?];
-    let applied = controller.ctl_with(&["apply", "-f", "-", "--canary", "1", "--soak", "3s"], &motd("new"))?;
+    let applied = controller.ctl_with(&["apply", "-f", "-", "--canary", "1", "--soak", "1h"], &motd("new"))?;
     assert_eq!(applied.code, 0, "{applied:#?}");
     let has_it = |node: &lampas_tests::Node| node.read("/etc/motd").is_ok_and(|text| text == "new\n");
     wait_for("the canary", || nodes.iter().any(&has_it).then_some(()).ok_or("no node has it"));
     controller.kill();
     assert!(!nodes.iter().all(&has_it), "the second wave waits for the first to soak");
     controller.resume()?;
+    for node in ["web-1", "web-2"] {
+        controller.wait_online(node);
+    }
+    let shown = wait_for("the wave to soak", || {
+        let shown = controller.json(&["rollout", "show", "1"]).map_err(|e| e.to_string())?;
+        if shown["phase"] == "soaking" { Ok(shown) } else { Err(shown.to_string()) }
+    });
+    assert_eq!((shown["state"].as_str(), shown["wave"].as_u64()), (Some("running"), Some(1)), "{shown}");
+    controller.ctl_ok(&["rollout", "promote", "1", "-m", "it was long enough"])?;
+    wait_for("the second wave", || nodes.iter().all(&has_it).then_some(()).ok_or("one node does not have it"));
+    wait_for("the second wave to soak", || {
+        let shown = controller.json(&["rollout", "show", "1"]).map_err(|e| e.to_string())?;
+        if shown["phase"] == "soaking" && shown["wave"] == 2 { Ok(()) } else { Err(shown.to_string()) }
+    });
+    controller.ctl_ok(&["rollout", "promote", "1", "-m", "that too"])?;
     let waited = controller.ctl(&["change", "wait", "1"])?;
     assert_eq!(waited.code, 0, "{waited:#?}");
-    assert!(nodes.iter().all(&has_it));
     Ok(())
 }
 

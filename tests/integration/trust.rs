@@ -142,6 +142,7 @@ fn revocation_ends_the_open_connection() -> Result<()> {
         if kinds.iter().any(|k| k == "fleet.node.disconnected") { Ok(kinds) } else { Err(format!("{kinds:?}")) }
     });
     let at = |kind: &str| kinds.iter().position(|k| k == kind);
+    assert!(at("fleet.node.revoked").is_some(), "{kinds:?}");
     assert!(at("fleet.node.revoked") < at("fleet.node.disconnected"), "{kinds:?}");
     Ok(())
 }
