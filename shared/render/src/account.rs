@@ -193,25 +193,25 @@ impl Files<'_> {
         self.shadow.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split(':').next())
     }
 
-    fn numbers(&self, text: &str) -> BTreeSet<u32> {
-        text.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
-    }
-
     /// Returns the number that a new user gets, one that no group has either; as useradd(8) chooses it, that is after the
     /// highest in use, or for the system's own below the lowest. `taken` are numbers that others of the same plan get.
     pub fn free_uid(&self, defaults: &Defaults, system: bool, taken: &BTreeSet<u32>) -> Option<u32> {
-        let mut used = self.numbers(self.passwd);
-        used.extend(self.numbers(self.group));
+        let mut used = numbers(self.passwd);
+        used.extend(numbers(self.group));
         used.extend(taken);
         free(&used, if system { defaults.system_uids } else { defaults.uids }, system)
     }
 
     /// Returns the number that a new group gets.
     pub fn free_gid(&self, defaults: &Defaults, system: bool, taken: &BTreeSet<u32>) -> Option<u32> {
-        let mut used = self.numbers(self.group);
+        let mut used = numbers(self.group);
         used.extend(taken);
         free(&used, if system { defaults.system_gids } else { defaults.gids }, system)
     }
+}
+
+fn numbers(text: &str) -> BTreeSet<u32> {
+    text.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
 }
 
 fn free(used: &BTreeSet<u32>, (from, to): (u32, u32), is_down: bool) -> Option<u32> {
@@ -241,9 +241,10 @@ impl Defaults {
         let number = |name: &str, default: u32| {
             let value = |line: &str| {
                 let mut words = line.split_whitespace();
-                (words.next()? == name).then(|| words.next())?
+                let is_it = words.next()? == name;
+                words.next().filter(|_| is_it)?.parse().ok()
             };
-            login_defs.lines().filter_map(value).find_map(|v| v.parse().ok()).unwrap_or(default)
+            login_defs.lines().find_map(value).unwrap_or(default)
         };
         let range = |sort: &str, from: u32, to: u32| {
             (number(&format!("{sort}_MIN"), from), number(&format!("{sort}_MAX"), to))

@@ -9,12 +9,16 @@
 //! - [`hosts`]: the managed block in `/etc/hosts`
 //! - [`block`]: how a marked block lives among foreign lines
 //! - [`sudoers`]: who has full rights by a set of sudoers files, and what clashes
+//! - [`account`]: users and groups as small texts, and out of passwd(5) and its like
+//! - [`package`]: what dpkg and apt say of packages
 //! - [`sysctl`]: what files of `/etc/sysctl.d` set
 
+pub mod account;
 pub mod block;
 pub mod crontab;
 pub mod hosts;
 mod nearest;
+pub mod package;
 pub mod schedule;
 pub mod sudoers;
 pub mod sysctl;
