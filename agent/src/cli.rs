@@ -161,10 +161,7 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
         // Neither logs nor threads: cron starts it thousands of times a day.
         Command::Job(JobCommand::Run { id, now }) => Ok(run_job(paths, id, now)),
         Command::Job(JobCommand::List) => ask::jobs(paths, output),
-        Command::Sandbox { checker } => {
-            eprintln!("{}", crate::system::sandbox::enter(&checker));
-            Ok(ExitCode::from(crate::system::sandbox::NOT_MADE))
-        }
+        Command::Sandbox { checker } => Ok(ExitCode::from(crate::system::sandbox::step(&checker))),
         Command::RunShim { run } => {
             crate::operation::watch_over(paths, run).context("watching over a run")?;
             Ok(ExitCode::SUCCESS)

@@ -25,6 +25,9 @@ mod looks;
 mod ownership;
 mod plan;
 mod prove;
+mod react;
+mod secrets;
+mod service;
 mod state;
 mod sudoers;
 mod sysctl;
@@ -39,7 +42,10 @@ pub use looks::Looks;
 pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, TakenLine, Undo, UndoStep};
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::{prove, prove_planned};
+pub use react::{Due, Reacted, react};
+pub use secrets::{Digests, Secrets};
 pub use undo::roll_back;
+pub(crate) use validate::checker_of;
 pub use validate::{Tools, validate};
 
 #[cfg(test)]

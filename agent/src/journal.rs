@@ -29,7 +29,7 @@ use std::{
 use lampas_shared::{
     desired::{ContentHash, NodeDesired},
     error::Fault,
-    id::NodeId,
+    id::{NodeId, SecretValueId},
     object::Target,
 };
 use lampas_wire::Report;
@@ -43,7 +43,7 @@ use self::{
 use crate::host::{Owned, Ownership};
 
 pub use outbox::Outbox;
-pub use record::{Accepted, Drift, Intent, Pause, Progress, RecordError, Stance};
+pub use record::{Accepted, Drift, Intent, Owed, Pause, Progress, RecordError, SeenHead, Stance};
 
 /// The agent's store. Clones are the same store.
 #[derive(Clone)]
@@ -144,7 +144,7 @@ impl Journal {
         let mut transaction = Transaction::new();
         if is_anothers {
             self.outbox().acked(u64::MAX)?;
-            for key in [key::CURRENT, key::GOOD, key::PREVIOUS, key::STANCE] {
+            for key in [key::CURRENT, key::GOOD, key::PREVIOUS, key::STANCE, key::SIGNED, key::HEADS] {
                 transaction.batch.push((key.to_vec(), None));
             }
             for (key, _) in self.inner.store.scan(key::DRIFT, key::DRIFT, usize::MAX)? {
@@ -186,9 +186,24 @@ impl Journal {
         self.record(key::PAUSE)
     }
 
+    /// Returns what operators signed.
+    pub fn signed(&self) -> Result<crate::signature::Ledger, JournalError> {
+        Ok(self.record(key::SIGNED)?.unwrap_or_default())
+    }
+
+    /// Returns the heads of the audit that were shown, the oldest first.
+    pub fn heads(&self) -> Result<Vec<SeenHead>, JournalError> {
+        Ok(self.record(key::HEADS)?.unwrap_or_default())
+    }
+
     /// Returns what the agent was about to do to the disk when it was last heard of.
     pub fn intent(&self) -> Result<Option<Intent>, JournalError> {
         self.record(key::INTENT)
+    }
+
+    /// Returns what was to follow a change when the agent was last heard of.
+    pub fn owed(&self) -> Result<Option<Owed>, JournalError> {
+        self.record(key::OWED)
     }
 
     /// Returns everything that LAMPAS owns on this node.
@@ -222,6 +237,11 @@ impl Journal {
         Ok(self.inner.blobs.has(hash) || self.inner.store.get(&blob_key(hash))?.is_some())
     }
 
+    /// Returns the value of a secret as it came: sealed to this node's key.
+    pub fn sealed_value(&self, value: SecretValueId) -> Result<Option<Vec<u8>>, JournalError> {
+        self.inner.store.get(&secret_key(value))
+    }
+
     /// Does all of a transaction or nothing, durably. Returns the outbox's last sequence number.
     ///
     /// # Errors
@@ -238,8 +258,12 @@ impl Journal {
         self.inner.outbox.commit(&self.inner.store, batch, &reports)
     }
 
-    /// Removes the contents that no state needs.
-    pub fn sweep(&self, needed: &std::collections::BTreeSet<ContentHash>) -> Result<(), JournalError> {
+    /// Removes the contents and the values of secrets that no state needs.
+    pub fn sweep(
+        &self,
+        needed: &std::collections::BTreeSet<ContentHash>,
+        values: &std::collections::BTreeSet<SecretValueId>,
+    ) -> Result<(), JournalError> {
         let mut batch = Batch::new();
         for (key, _) in self.inner.store.scan(key::BLOB, key::BLOB, usize::MAX)? {
             let hash: Result<[u8; 32], _> = key[key::BLOB.len()..].try_into();
@@ -248,6 +272,11 @@ impl Journal {
             }
         }
         self.inner.blobs.sweep(needed)?;
+        for (key, _) in self.inner.store.scan(key::SECRET, key::SECRET, usize::MAX)? {
+            if !values.iter().any(|value| secret_key(*value) == key) {
+                batch.push((key, None));
+            }
+        }
         if batch.is_empty() { Ok(()) } else { self.inner.store.commit(&batch) }
     }
 
@@ -306,9 +335,24 @@ impl Transaction {
         self.put(key::PAUSE.to_vec(), pause);
     }
 
+    /// Sets what operators signed.
+    pub fn signed(&mut self, ledger: &crate::signature::Ledger) {
+        self.set(key::SIGNED, ledger);
+    }
+
+    /// Sets the heads of the audit that were shown.
+    pub fn heads(&mut self, heads: &[SeenHead]) {
+        self.set(key::HEADS, &heads);
+    }
+
     /// Sets or ends the intent.
     pub fn intent(&mut self, intent: Option<&Intent>) {
         self.put(key::INTENT.to_vec(), intent);
+    }
+
+    /// Sets or ends what follows a change.
+    pub fn owed(&mut self, owed: Option<&Owed>) {
+        self.put(key::OWED.to_vec(), owed);
     }
 
     /// Makes the journal's ownership what `after` says, given what it is.
@@ -344,6 +388,11 @@ impl Transaction {
         self.blobs.push((ContentHash::of(&bytes), bytes));
     }
 
+    /// Puts the value of a secret in, as it came.
+    pub fn sealed_value(&mut self, value: SecretValueId, sealed: Vec<u8>) {
+        self.batch.push((secret_key(value), Some(sealed)));
+    }
+
     /// Takes the contents that ride along with a state, as blobs.
     pub fn take_contents(&mut self, state: &mut NodeDesired) {
         for resource in state.groups.iter_mut().flat_map(|g| &mut g.resources) {
@@ -362,6 +411,10 @@ impl Transaction {
     fn put(&mut self, key: Vec<u8>, record: Option<&impl serde::Serialize>) {
         self.batch.push((key, record.map(record::encode)));
     }
+}
+
+fn secret_key(value: SecretValueId) -> Vec<u8> {
+    [key::SECRET, value.as_uuid().as_bytes().as_slice()].concat()
 }
 
 fn blob_key(hash: &ContentHash) -> Vec<u8> {

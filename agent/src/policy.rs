@@ -11,6 +11,8 @@
 //! effect, not kind: a plain file below `/etc/cron.d` is root code. A policy that can't be read, or that others than root
 //! could have written, stops root code until it is mended; the rest goes on.
 
+mod account;
+
 use std::{
     fs,
     io::{self, Read as _},
@@ -22,7 +24,7 @@ use lampas_runtime::config::{Mistakes, Section};
 use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
-    host::{CronTable, ManagedPath, SysctlKey, UserName},
+    host::{CronTable, ManagedPath, SysctlKey, UserName, Validator},
     object::Kind,
 };
 use serde::{Deserialize, Serialize};
@@ -110,6 +112,15 @@ impl Ruling {
         }
     }
 
+    /// Returns whether root code needs an operator's signature.
+    pub fn wants_signatures(&self) -> bool {
+        match self {
+            Self::Known(policy) => policy.require_signature,
+            Self::Malformed(_) => false,
+            Self::Observing(inner) => inner.wants_signatures(),
+        }
+    }
+
     /// Returns whether the policy can't be followed.
     pub fn is_malformed(&self) -> bool {
         match self {
@@ -192,20 +203,25 @@ impl Ruling {
     }
 }
 
+/// What root starts and ends.
+const UNIT: &str = "a unit of systemd";
+
+/// Whether there is a signature is judged apart: see [`crate::signature`].
 fn unsigned(effect: &str) -> Fault {
-    let text = format!(
-        "the node's policy wants an operator's signature for root code ({effect}), and this state carries none"
-    );
-    Fault::lasting("policy.signature", text)
+    let text = format!("the node's policy wants an operator's signature for root code ({effect})");
+    Fault::lasting(crate::signature::SIGNATURE, text)
 }
 
 /// Why root, or everybody's login, executes what goes or comes back.
 fn removed_root_code(removal: &Removal<'_>) -> Option<String> {
     match removal.kind {
         Kind::Cron => return removal.is_root_job.then(|| "a cron job of root".to_owned()),
+        Kind::User | Kind::Group => return account::removed_root_code(removal.path),
+        Kind::Package => return Some(account::PACKAGE.to_owned()),
         Kind::Hosts => return None,
         // What is set back is judged as what was set; of a file only its line would tell.
         Kind::Sysctl => return removed_setting(removal.path),
+        Kind::Service => return Some(UNIT.to_owned()),
         _ => {}
     }
     sensitive(removal.path).or_else(|| {
@@ -246,8 +262,15 @@ fn sensitive(path: &str) -> Option<String> {
 /// Why root, or everybody's login, would execute what a resource holds; `None` when nothing says so.
 pub fn root_code(resource: &Resource) -> Option<String> {
     let at = |path: &ManagedPath| sensitive(path.as_str());
+    if let Some(reaction) = resource.on_change.first() {
+        return Some(format!("its change {}", reaction.describe()));
+    }
+    if let Spec::File { validate: Some(Validator::Command(_)), .. } = &resource.spec {
+        return Some("a program of the node checks it".to_owned());
+    }
     match &resource.spec {
         Spec::Kernel { key, .. } => key.root_code(),
+        Spec::Unit { .. } => Some(UNIT.to_owned()),
         Spec::File { content, .. } if resource.kind == Kind::Sysctl => sysctl_effect(content.inline.as_deref()),
         Spec::File { path, owner, group, mode, .. } => at(path).or_else(|| {
             let bits = mode.bits();
@@ -262,6 +285,9 @@ pub fn root_code(resource: &Resource) -> Option<String> {
             }
         }),
         Spec::Directory { path, .. } | Spec::Link { path, .. } => at(path),
+        Spec::Sealed(sealed) => root_code(&Resource { spec: Spec::clone(&sealed.base), ..resource.clone() }),
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => account::root_code(&resource.spec),
+        Spec::Package { .. } => Some(account::PACKAGE.to_owned()),
         Spec::Hosts { .. } | Spec::Unsupported { .. } => None,
         Spec::Cron(job) => (job.user == UserName::root()).then(|| "a cron job of root".to_owned()),
     }
@@ -271,8 +297,13 @@ pub fn root_code(resource: &Resource) -> Option<String> {
 fn places(resource: &Resource) -> Vec<String> {
     match &resource.spec {
         Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => vec![path.to_string()],
+        Spec::Unit { unit, .. } => vec![format!("/etc/systemd/system/{unit}")],
+        Spec::Sealed(sealed) => places(&Resource { spec: Spec::clone(&sealed.base), ..resource.clone() }),
         Spec::Unsupported { .. } => Vec::new(),
         Spec::Kernel { key, .. } => vec![key.proc_path()],
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } | Spec::Package { .. } => {
+            account::places(&resource.spec)
+        }
         Spec::Hosts { .. } => vec!["/etc/hosts".to_owned()],
         Spec::Cron(job) => match job.table {
             CronTable::System => vec![format!("/etc/cron.d/lampas-{}", resource.name)],
@@ -352,7 +383,7 @@ fn is_below(path: &str, above: &str) -> bool {
 }
 
 /// Reads a file that only root, or the agent's own user, can have written.
-fn read_trusted(path: &Path) -> io::Result<Option<String>> {
+pub(crate) fn read_trusted(path: &Path) -> io::Result<Option<String>> {
     let opened = fs::File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
     let file = match opened {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -12,8 +12,11 @@
 //! is done, `trial` is the rule above, `task` is the loop around them.
 
 mod book;
+mod follow;
+mod heads;
 mod manifest;
 mod pass;
+mod secret;
 mod snapshot;
 mod takeover;
 mod task;
@@ -30,14 +33,18 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use lampas_runtime::clock;
+use lampas_runtime::{clock, identity::Trust};
 use lampas_shared::{
+    audit::Head,
+    check::{Checked, ScriptDraft},
     desired::{ContentHash, Generation, NodeDesired, Resource},
     error::Fault,
-    id::NodeId,
+    fleet::NodePolicy,
+    id::{FleetId, NodeId},
     object::Target,
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    signature::Signed,
 };
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tracing::info;
@@ -55,6 +62,7 @@ use crate::{
     journal::{Journal, JournalError, Pause, Progress, Stance},
     link,
     policy::Ruling,
+    signature::{self, Consent, Judge, Ledger, Verifier},
     system::{PathError, Root},
 };
 
@@ -103,7 +111,15 @@ struct Bench {
     tools: Tools,
     book: Mutex<Book>,
     last_observed: Mutex<Option<ContentHash>>,
+    follow: follow::Follow,
     looks: Looks,
+    /// The fleet; unknown only where there is no identity, as in tests.
+    fleet: Option<FleetId>,
+    verifier: Verifier,
+    /// Grows when what the node says of itself may have changed.
+    facts_seen: watch::Sender<u64>,
+    policy_seen: Mutex<Option<NodePolicy>>,
+    node_key: secret::NodeKey,
     upstream: OnceLock<Arc<dyn Upstream>>,
     runs: OnceLock<Arc<crate::operation::Runs>>,
     wake: Notify,
@@ -122,6 +138,8 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
     let root = Root::open(paths.root())?;
     let mut book = Book::open(journal, node)?;
     book.recover_ownership(&root)?;
+    let trust = Trust::load(&paths.identity().join(link::TRUST_FILE)).ok().flatten();
+    let (fleet, verifier) = (trust.map(|t| t.fleet), Verifier::new(tools.sandbox.clone()));
     let bench = Arc::new(Bench {
         root,
         node,
@@ -129,7 +147,13 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         tools,
         book: Mutex::new(book),
         last_observed: Mutex::default(),
+        follow: follow::Follow::default(),
         looks: Looks::default(),
+        fleet,
+        verifier,
+        facts_seen: watch::Sender::new(0),
+        policy_seen: Mutex::default(),
+        node_key: secret::NodeKey::default(),
         upstream: OnceLock::new(),
         runs: OnceLock::new(),
         wake: Notify::new(),
@@ -164,7 +188,7 @@ impl Handle {
     /// When the state is another node's or not what its hash says, or a content can't be had.
     pub async fn plan(&self, mut state: NodeDesired) -> Result<NodePlan, Fault> {
         // What is planned is no state of the journal's: a confirmation in between must not sweep its contents away.
-        let (state, missing, _kept) = self
+        let (state, missing, values, _kept) = self
             .blocking(move |bench| {
                 let (kept, journal) = {
                     let mut book = bench.book();
@@ -175,11 +199,15 @@ impl Handle {
                 transaction.take_contents(&mut state);
                 journal.commit(transaction)?;
                 let missing = bench.missing(&state)?;
-                Ok((state, missing, kept))
+                let values = bench.missing_values(&state)?;
+                Ok((state, missing, values, kept))
             })
             .await?;
         for hash in missing {
             self.bench.fetch(hash).await?;
+        }
+        for value in values {
+            self.bench.fetch_value(value).await?;
         }
         self.blocking(move |bench| Ok(bench.plan(&state))).await
     }
@@ -269,6 +297,7 @@ impl Handle {
                 book.stand(Stance::Follow)?;
                 info!(desired.generation = %generation, "no longer quarantined: somebody asked to try again");
             }
+            bench.follow.forgive();
             bench.set_last_observed(None);
             Ok(())
         })
@@ -420,6 +449,43 @@ impl link::Reconciler for Handle {
         Self::features(self)
     }
 
+    fn signatures(&self, held: Vec<Signed>) -> BoxFuture<'static, Result<(), Fault>> {
+        let handle = self.clone();
+        Box::pin(async move {
+            handle
+                .blocking(move |bench| {
+                    let book = bench.book();
+                    let ledger = book.journal.signed()?;
+                    if ledger.statements != held {
+                        let mut transaction = crate::journal::Transaction::new();
+                        transaction.signed(&Ledger { statements: held, ..ledger });
+                        book.journal.commit(transaction)?;
+                    }
+                    drop(book);
+                    // What was blocked for want of it goes on.
+                    bench.set_last_observed(None);
+                    Ok(())
+                })
+                .await?;
+            handle.bench.wake.notify_one();
+            Ok(())
+        })
+    }
+
+    fn keep_head(&self, head: Head) -> BoxFuture<'static, Result<Option<Head>, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.blocking(move |bench| Ok(heads::keep(&bench.book().journal, head)?)).await })
+    }
+
+    fn check(&self, draft: ScriptDraft) -> BoxFuture<'static, Result<Checked, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.blocking(move |bench| crate::operation::check(&bench.tools, &draft)).await })
+    }
+
+    fn facts_changed(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.bench.facts_seen.subscribe())
+    }
+
     fn runs(&self) -> Option<Arc<crate::operation::Runs>> {
         self.bench.runs.get().cloned()
     }
@@ -459,8 +525,37 @@ impl Bench {
         *self.last_observed.lock().unwrap_or_else(PoisonError::into_inner) = observed;
     }
 
+    /// Reads the policy, and notices when it is another than before.
     fn ruling(&self) -> Ruling {
-        Ruling::of(&self.paths)
+        let ruling = Ruling::of(&self.paths);
+        let policy = signature::node_policy(&self.paths, &ruling);
+        let mut seen = self.policy_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.replace(policy.clone()).is_some_and(|before| before != policy) {
+            self.facts_seen.send_modify(|seen| *seen += 1);
+        }
+        ruling
+    }
+
+    /// Judges what operators signed, as far as the policy wants it.
+    fn consent(&self, ruling: &Ruling, state: &NodeDesired, goes_back: bool) -> Consent {
+        let ledger = if ruling.wants_signatures() {
+            let journal = self.book().journal.clone();
+            journal.signed().unwrap_or_else(|error| {
+                tracing::error!(%error, "what operators signed can't be read; nothing counts as signed");
+                Ledger::default()
+            })
+        } else {
+            Ledger::default()
+        };
+        let judge = Judge { fleet: self.fleet, node: self.node, now: clock::now(), goes_back };
+        Consent::read(judge, ruling, (ledger, state), &self.paths, &self.verifier)
+    }
+
+    /// Returns whether a state is one that the agent goes back to by itself.
+    fn goes_back(&self, state: &NodeDesired) -> bool {
+        let book = self.book();
+        let current = book.current.as_ref().map(|c| c.state.generation);
+        !book.follows() && current.is_some_and(|current| state.generation < current)
     }
 
     fn facts(&self) -> Facts {
@@ -532,10 +627,13 @@ impl Bench {
         let resources: Vec<Resource> = state.resources().cloned().collect();
         let by_target: BTreeMap<&Target, &Resource> = resources.iter().map(|r| (&r.target, r)).collect();
         let held = pass::held(&by_target, &drifts);
+        let mut resources = state.resources().cloned().collect::<Vec<_>>();
+        let secrets = self.fill(&journal, &mut resources, &|_| {});
         let ruling = self.ruling();
         let content = |hash: &ContentHash| journal.blob(hash).ok().flatten();
-        let judge = |resource: &Resource| ruling.judge(resource);
-        let judge_removal = |removal: &host::Removal<'_>| ruling.judge_removal(removal);
+        let consent = self.consent(&ruling, state, self.goes_back(state));
+        let judge = |resource: &Resource| consent.judge(&ruling, resource);
+        let judge_removal = |removal: &host::Removal<'_>| consent.judge_removal(&ruling, removal);
         let facts = self.facts();
         work(&Inputs {
             resources: &resources,
@@ -546,6 +644,7 @@ impl Bench {
             judge: &judge,
             judge_removal: &judge_removal,
             looks: Some(&self.looks),
+            secrets: Some(&secrets),
         })
     }
 }

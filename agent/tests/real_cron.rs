@@ -148,6 +148,7 @@ fn resource(target: Target, kind: Kind, name: &str, spec: Spec) -> Resource {
         drift: DriftPolicy::Hold,
         provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
         spec,
+        on_change: Vec::new(),
     }
 }
 
@@ -169,6 +170,7 @@ fn with_inputs<T>(resources: &[Resource], owned: &Ownership, work: impl FnOnce(&
         judge: &|_| None,
         judge_removal: &|_| None,
         looks: None,
+        secrets: None,
     })
 }
 

@@ -163,6 +163,7 @@ fn file(path: &str, text: &str) -> Resource {
             reason: "be kind\u{1b}[2J".into(),
             change: 7,
         },
+        on_change: Vec::new(),
         spec: Spec::File {
             path: ManagedPath::parse(path).expect("a path"),
             content: Content::of(text.as_bytes()),

@@ -33,6 +33,7 @@ fn file(path: &str, text: &str, validator: Validator) -> Resource {
         drift: DriftPolicy::Hold,
         provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
         spec,
+        on_change: Vec::new(),
     }
 }
 
@@ -66,6 +67,7 @@ fn check_beside(standing: &[(&str, &str)], resources: &[Resource]) -> BTreeMap<S
         judge: &|_| None,
         judge_removal: &|_| None,
         looks: None,
+        secrets: None,
     };
     let helper =
         Helper { path: env!("CARGO_BIN_EXE_lampas-agent").into(), args: vec!["sandbox".into()], env: Vec::new() };

@@ -433,7 +433,10 @@ impl World {
                 self.lose_agent_side();
             }
             AgentCommand::Fault(fault) => panic!("an honest controller sends no fault: {fault}"),
-            AgentCommand::Welcomed(_) | AgentCommand::Trust(_) => {}
+            AgentCommand::Welcomed(_)
+            | AgentCommand::Trust(_)
+            | AgentCommand::Signatures(_)
+            | AgentCommand::Head(_) => {}
         }
     }
 
@@ -466,7 +469,7 @@ impl World {
                 assert_eq!(fault.code, "desired.stale", "an honest controller's states are refused only for their age");
                 self.stale_refused += 1;
             }
-            ControllerCommand::Silent(_) => {}
+            ControllerCommand::Silent(_) | ControllerCommand::Facts(_) | ControllerCommand::Countersigned(_) => {}
         }
     }
 
@@ -565,6 +568,7 @@ pub(crate) fn state(node: NodeId, counter: u64) -> NodeDesired {
             reason: String::new(),
             change: counter,
         },
+        on_change: Vec::new(),
         spec: Spec::Directory {
             path,
             owner: UserName::root(),

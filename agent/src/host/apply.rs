@@ -1,13 +1,14 @@
 //! Makes a plan true: originals kept first, then the record journalled, then the writes.
 
 use lampas_render::block;
-use lampas_shared::{desired::ContentHash, error::Fault, object::Target};
+use lampas_shared::{desired::ContentHash, error::Fault, host::Aspect, object::Target};
 use rustix::io::Errno;
 use thiserror::Error;
 
 use super::{
     Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, cron, kept,
     plan::{Put, Step, before_of, fingerprint},
+    service::{self, Reload},
 };
 use crate::system::{NewFile, PathError, Root, Seen, root::PathProblem};
 
@@ -63,8 +64,19 @@ pub fn apply(
         }
     }
     journal(&record).map_err(|fault| stop(None, fault, &nothing))?;
-    for step in &steps {
+    let mut reload = Reload::default();
+    for step in steps.iter().filter(|s| s.put != Put::Keep) {
+        if service::of_place(&step.path).is_some() {
+            reload.now(root).map_err(|fault| stop(Some(step), fault, &record))?;
+        }
         write(root, step).map_err(|fault| stop(Some(step), fault, &record))?;
+        reload.wrote(&step.path);
+        reload.acted(&step.path, &step.put);
+    }
+    reload.now(root).map_err(|fault| stop(None, fault, &record))?;
+    if let Err((unit, fault)) = reload.settle(root) {
+        let started = steps.iter().find(|s| s.path == service::place(&unit, Aspect::Running));
+        return Err(stop(started, fault, &record));
     }
     let mut done = record.clone();
     for step in &steps {
@@ -85,17 +97,18 @@ fn foreign_left(step: &Step) -> Option<ContentHash> {
 }
 
 /// Orders the steps: removals before the rest, what is below a directory before the directory when it goes and after it
-/// when it comes, a job's file before the line that calls it and after the line is gone.
+/// when it comes, a job's file before the line that calls it and after the line is gone, units around their files.
 fn ordered(plan: &HostPlan) -> Vec<Step> {
     let mut steps = plan.steps.clone();
     let is_job = |s: &Step| s.path.starts_with(crate::job::JOBS_DIRECTORY);
-    let phase = |s: &Step| match (s.is_removal, &s.put) {
+    let plain = |s: &Step| match (s.is_removal, &s.put) {
         (true, _) if is_job(s) => 1,
         (true, _) => 0,
         (false, Put::Directory { .. }) => 2,
         (false, _) if is_job(s) => 3,
         (false, _) => 4,
     };
+    let phase = |s: &Step| service::phase(s, plain(s));
     steps.sort_by(|a, b| {
         let by_path = if a.is_removal { b.path.cmp(&a.path) } else { a.path.cmp(&b.path) };
         phase(a).cmp(&phase(b)).then(by_path)
@@ -124,6 +137,7 @@ fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
             .entry(step.path.clone())
             .or_insert_with(|| Owned { known: Default::default(), ..owned.clone() });
         place.claims.extend(owned.claims.clone());
+        place.holds_secrets |= owned.holds_secrets;
         place.known.extend(owned.known.iter().copied());
     }
     if let Some(place) = ownership.places.get_mut(&step.path) {
@@ -136,9 +150,6 @@ fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
 }
 
 fn write(root: &Root, step: &Step) -> Result<(), Fault> {
-    if step.put == Put::Keep {
-        return Ok(());
-    }
     let looked = super::state::look(root, &step.path, step.owner)?;
     // What goes on in a directory changes its time and is nobody's business here.
     let is_same = match (&looked, &step.seen) {
@@ -158,7 +169,7 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
 
 /// Puts something in a place.
 pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Option<&str>) -> Result<(), Fault> {
-    if let Some(done) = super::state::put(path, put) {
+    if let Some(done) = super::state::put(root, path, put) {
         return done;
     }
     // A user who is gone has no crontab(1), but may have left a file.

@@ -9,7 +9,10 @@ use lampas_shared::{
     object::Kind,
 };
 
-use super::plan::{Check, Planner, Put, Settled, Whole, file_print};
+use super::{
+    plan::{Check, How, Planner, Put, Settled, Whole, file_print},
+    service,
+};
 use crate::system::Modified;
 
 pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Option<Fault>) {
@@ -26,14 +29,23 @@ pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Opti
                 (Spec::File { validate: Some(validator), .. }, Put::File { bytes, .. }) => Some(Check {
                     target: resource.target.clone(),
                     path: path.as_str().to_owned(),
-                    validator: *validator,
+                    how: How::Validator(validator.clone()),
                     bytes: bytes.clone(),
                 }),
+                (Spec::File { path, .. }, Put::File { bytes, .. }) if resource.kind == Kind::Service => {
+                    service::how(planner, path.as_str()).map(|how| Check {
+                        target: resource.target.clone(),
+                        path: path.as_str().to_owned(),
+                        how,
+                        bytes: bytes.clone(),
+                    })
+                }
                 _ => None,
             };
             let path = path.as_str().to_owned();
             planner.whole(Whole { resource, path, put, owner, is_inner: false, is_single: false, notes });
             planner.check(check);
+            service::note_running(planner, resource);
         }
         Ok(None) => {}
         Err(fault) => planner.refuse(resource, path.as_str(), fault),
@@ -43,7 +55,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, resource: &Resource, refused: Opti
 fn path_of(spec: &Spec) -> Option<&ManagedPath> {
     match spec {
         Spec::File { path, .. } | Spec::Directory { path, .. } | Spec::Link { path, .. } => Some(path),
-        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Kernel { .. } | Spec::Unsupported { .. } => None,
+        _ => None,
     }
 }
 
@@ -56,7 +68,7 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
     let (owner, group) = match &resource.spec {
         Spec::File { owner, group, .. } | Spec::Directory { owner, group, .. } => (owner, group),
         Spec::Link { to, .. } => return Ok(Some((Put::Link { to: to.clone() }, 0, notes))),
-        Spec::Hosts { .. } | Spec::Cron(_) | Spec::Kernel { .. } | Spec::Unsupported { .. } => {
+        _ => {
             return Err(Fault::lasting("file.kind", "not a file, a directory or a link"));
         }
     };
@@ -75,6 +87,9 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
     }
     let put = match &resource.spec {
         Spec::File { path, content, mode, .. } => {
+            if planner.fills(path.as_str()) && mode.bits() & 0o007 != 0 {
+                notes.push(format!("secrets are in it, and mode {mode} lets everybody have them; write 0640 or stricter"));
+            }
             let leaves = file_print(planner.root, &content.hash, uid, gid, mode.bits());
             let path = path.as_str();
             if planner.settled(&Settled { resource, path, leaves, owner: uid, is_inner: false, notes: &notes }) {
@@ -90,15 +105,16 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
                     "its content does not have the hash that it should have",
                 ));
             }
+            if resource.kind == Kind::Service {
+                service::may_write(path)?;
+            }
             if resource.kind == Kind::Sudoers {
                 super::sudoers::check_rules(resource.name.as_str(), &bytes)?;
             }
             Put::File { bytes, uid, gid, mode: mode.bits(), xattrs: BTreeMap::new(), modified: Modified::Now }
         }
         Spec::Directory { mode, .. } => Put::Directory { uid, gid, mode: mode.bits() },
-        Spec::Link { .. } | Spec::Hosts { .. } | Spec::Cron(_) | Spec::Kernel { .. } | Spec::Unsupported { .. } => {
-            unreachable!("returned above")
-        }
+        _ => unreachable!("returned above"),
     };
     Ok(Some((put, uid, notes)))
 }

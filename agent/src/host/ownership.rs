@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_shared::{
     desired::ContentHash,
+    host::Reaction,
     id::ObjectId,
     object::{Kind, ObjectName, Target},
 };
@@ -27,6 +28,9 @@ pub struct Owned {
     pub known: BTreeSet<ContentHash>,
     /// What stood there before LAMPAS's first change.
     pub before: Before,
+    /// Whether what LAMPAS wrote there holds secrets: then nothing of it is shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_secrets: bool,
 }
 
 /// A resource's part of a place.
@@ -44,6 +48,9 @@ pub struct Claim {
     /// it goes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<TakenLine>,
+    /// What is reloaded or restarted when the place changes, also when the resource goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_change: Vec<Reaction>,
 }
 
 /// A line of others that left the file for a managed one.

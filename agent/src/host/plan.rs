@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     error::Fault,
-    host::{CronTable, Validator},
+    host::{CronTable, UnitName, Validator},
     id::ObjectId,
     object::{Kind, ObjectName, Target},
     report::{Action, NodePlan, ObservedFile, Verb},
@@ -21,7 +21,7 @@ pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use shared::{Shared, block_print};
 pub(super) use whole::{Settled, Whole, before_of};
 
-use super::{Inputs, Owned, Ownership, cron, file, hosts, state, sudoers, sysctl};
+use super::{Inputs, Owned, Ownership, cron, file, hosts, service, state, sudoers, sysctl};
 use crate::system::{Root, Seen};
 
 /// What would change on a host, as a value.
@@ -35,6 +35,8 @@ pub struct HostPlan {
     pub(super) checks: Vec<Check>,
     /// What sudo would read afterwards, when anything of that changes.
     pub(super) sudoers: Option<sudoers::Set>,
+    /// The places in which secrets stand, or will.
+    pub(super) secret_paths: BTreeSet<String>,
     pub(super) ownership: Ownership,
 }
 
@@ -94,8 +96,21 @@ pub(super) struct Step {
 pub(super) struct Check {
     pub(super) target: Target,
     pub(super) path: String,
-    pub(super) validator: Validator,
+    pub(super) how: How,
     pub(super) bytes: Vec<u8>,
+}
+
+/// How a content is checked.
+#[derive(Debug, Clone)]
+pub(super) enum How {
+    /// As its object says.
+    Validator(Validator),
+    /// As a unit of systemd, or as what is changed about one.
+    Unit {
+        unit: UnitName,
+        /// The unit's own file, for what is changed about it; `None` when that is what is checked.
+        base: Option<Vec<u8>>,
+    },
 }
 
 impl HostPlan {
@@ -152,7 +167,7 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
     let mut hosts_lines: Vec<(&Resource, Option<Fault>)> = Vec::new();
     let mut crontabs: BTreeMap<&str, Vec<(&Resource, Option<Fault>)>> = BTreeMap::new();
     for resource in inputs.resources {
-        let refused = (inputs.judge)(resource);
+        let refused = (inputs.judge)(resource).or_else(|| inputs.secrets?.fault(&resource.target));
         match &resource.spec {
             Spec::Hosts { .. } => hosts_lines.push((resource, refused)),
             Spec::Cron(job) if job.table == CronTable::User => {
@@ -169,6 +184,18 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
                 file::plan(&mut planner, resource, refused);
             }
             Spec::Kernel { key, value } => sysctl::plan(&mut planner, resource, key, value, refused),
+            Spec::Unit { unit, aspect, is_so } => {
+                service::plan(&mut planner, resource, unit, (*aspect, *is_so), refused);
+            }
+            // Whoever plans has put it together.
+            Spec::Sealed(_) => planner.leave_unsupported(resource, "sealed"),
+            Spec::User { .. }
+            | Spec::Keys { .. }
+            | Spec::Group { .. }
+            | Spec::Members { .. }
+            | Spec::Package { .. } => {
+                planner.leave_unsupported(resource, resource.kind.as_str());
+            }
             Spec::Unsupported { kind, .. } => planner.leave_unsupported(resource, kind),
         }
     }

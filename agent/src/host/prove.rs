@@ -9,7 +9,7 @@ use lampas_shared::{
     report::{ResourceReport, ResourceState},
 };
 
-use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan, sudoers, sysctl};
+use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan, service, sudoers, sysctl};
 use crate::system::Root;
 
 /// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
@@ -64,7 +64,7 @@ fn report(
         ),
         Some(Item { fault: Some(fault), .. }) => is(ResourceState::Blocked, Some(fault.clone())),
         Some(Item { is_drifted: true, .. }) => is(ResourceState::Drifted, None),
-        Some(item @ Item { verb: Some(_), .. }) => is(ResourceState::Failed, Some(unlike(resource, item))),
+        Some(item @ Item { verb: Some(_), .. }) => is(ResourceState::Failed, Some(unlike(effects.root, resource, item))),
         Some(item) => match effect(effects, sudo, resource, item) {
             Ok(notes) => report.notes.extend(notes),
             // What broke sudo is taken back.
@@ -75,7 +75,10 @@ fn report(
     report
 }
 
-fn unlike(resource: &Resource, item: &Item) -> Fault {
+fn unlike(root: &Root, resource: &Resource, item: &Item) -> Fault {
+    if let Spec::Unit { unit, aspect, is_so } = &resource.spec {
+        return service::unlike(root, unit, *aspect, *is_so);
+    }
     let Spec::Kernel { key, value } = &resource.spec else {
         return Fault::passing("host.not_as_desired", "what stands on the disk is not what was written");
     };
@@ -102,7 +105,10 @@ fn effect(
             Ok(sysctl::prove(effects.root, path.as_str(), line))
         }
         // What the kernel shows was read for the plan.
-        Spec::Kernel { .. } | Spec::Unsupported { .. } => Ok(Vec::new()),
+        Spec::Kernel { .. } | Spec::Unit { .. } | Spec::Sealed(_) | Spec::Unsupported { .. } => Ok(Vec::new()),
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } | Spec::Package { .. } => {
+            Ok(Vec::new())
+        }
         Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => Ok(Vec::new()),
     }
 }

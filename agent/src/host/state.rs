@@ -1,4 +1,4 @@
-//! Places that are no files: a setting of the running kernel. Each reads and is written as a small text, so that diffs,
+//! Places that are no files: a setting of the running kernel, and what is true of a unit of systemd. Each reads and is written as a small text, so that diffs,
 //! drift, what stood before, the journal and the way back are the same as for files.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use lampas_shared::{error::Fault, host::SysctlKey};
 
-use super::plan::Put;
+use super::{plan::Put, service};
 use crate::system::{Root, Seen};
 
 /// What the path of such a place begins with: `kernel:net.ipv4.ip_forward`.
@@ -32,6 +32,9 @@ pub(super) fn is_file(path: &str) -> bool {
 /// # Errors
 /// When it can't be told what stands there.
 pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
+    if let Some((unit, aspect)) = service::of_place(path) {
+        return service::look(root, &unit, aspect);
+    }
     match key_of(path) {
         Some(key) => look_at_kernel(&key?),
         None => root.look(path, owner).map_err(|e| e.to_fault()),
@@ -39,7 +42,10 @@ pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
 }
 
 /// Puts something in a place that is no file; `None` for files.
-pub(super) fn put(path: &str, put: &Put) -> Option<Result<(), Fault>> {
+pub(super) fn put(root: &Root, path: &str, put: &Put) -> Option<Result<(), Fault>> {
+    if let Some((unit, aspect)) = service::of_place(path) {
+        return Some(service::put(root, &unit, aspect, put));
+    }
     let key = match key_of(path)? {
         Ok(key) => key,
         Err(fault) => return Some(Err(fault)),
@@ -71,7 +77,8 @@ fn look_at_kernel(key: &SysctlKey) -> Result<Seen, Fault> {
     }
 }
 
-fn seen(text: &str) -> Seen {
+/// What such a place looks like: a small text.
+pub(super) fn seen(text: &str) -> Seen {
     let meta = super::FileMeta { mode: 0o644, ..super::FileMeta::default() };
     Seen::File { bytes: text.as_bytes().to_vec(), meta, links: 1 }
 }

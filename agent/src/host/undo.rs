@@ -6,6 +6,7 @@ use lampas_shared::{desired::ContentHash, error::Fault};
 use super::{
     Before, Record, Undo, UndoStep, apply, kept,
     plan::{Put, fingerprint},
+    service::{self, Reload},
 };
 use crate::system::{Modified, Root, Seen};
 
@@ -20,17 +21,47 @@ pub fn roll_back(
     journal: &mut dyn FnMut(&Record) -> Result<(), Fault>,
 ) -> Result<Record, Fault> {
     let mut first: Option<Fault> = None;
-    for step in undo.steps.iter().rev() {
-        if let Err(fault) = put_back(root, step) {
-            tracing::warn!(path = step.path, error = %fault, "can't put back what stood here");
-            first.get_or_insert(fault);
+    let mut failed = |path: &str, fault: Fault| {
+        tracing::warn!(path, error = %fault, "can't put back what stood here");
+        first.get_or_insert(fault);
+    };
+    let mut reload = Reload::default();
+    for step in ordered(root, undo) {
+        if service::of_place(&step.path).is_some()
+            && let Err(fault) = reload.now(root)
+        {
+            failed(&step.path, fault);
         }
+        if let Err(fault) = put_back(root, step) {
+            failed(&step.path, fault);
+        }
+        reload.wrote(&step.path);
+    }
+    if let Err(fault) = reload.now(root) {
+        failed("systemd", fault);
     }
     let record = Record { ownership: undo.ownership.clone(), undo: Undo::default() };
     match first {
         Some(fault) => Err(fault),
         None => journal(&record).map(|()| record),
     }
+}
+
+/// The last step first; but what ends a unit's work before its files go, and what begins it after they came back.
+fn ordered<'a>(root: &Root, undo: &'a Undo) -> Vec<&'a UndoStep> {
+    let mut steps: Vec<&UndoStep> = undo.steps.iter().rev().collect();
+    steps.sort_by_key(|step| {
+        if service::of_place(&step.path).is_none() {
+            return (1, 0);
+        }
+        let put = apply::put_of(root, &step.before).unwrap_or(Put::Gone);
+        match service::order(&step.path, &put) {
+            Some((true, rank)) => (0, rank),
+            Some((false, rank)) => (2, rank),
+            None => (1, 0),
+        }
+    });
+    steps
 }
 
 fn put_back(root: &Root, step: &UndoStep) -> Result<(), Fault> {

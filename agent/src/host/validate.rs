@@ -2,10 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use lampas_shared::{error::Fault, host::Validator, object::Target};
+use lampas_shared::{
+    error::Fault,
+    host::{UnitName, Validator},
+    object::Target,
+};
 
-use super::{HostPlan, plan::Check};
-use crate::system::sandbox::{self, Helper, NOT_MADE};
+use super::{
+    HostPlan,
+    plan::{Check, How},
+};
+use crate::system::{
+    run::{Output, RunError},
+    sandbox::{self, Helper, NOT_MADE, staged::Staged},
+};
+
+/// What systemd makes of a unit, without starting anything.
+const ANALYZE: &str = "/usr/bin/systemd-analyze";
 
 /// What checks are made with.
 #[derive(Debug, Clone)]
@@ -24,12 +37,25 @@ pub fn validate(plan: &HostPlan, tools: &Tools) -> BTreeMap<Target, Fault> {
     for (target, fault) in super::sudoers::validate(plan, tools) {
         faults.entry(target).or_insert(fault);
     }
+    // What a checker says repeats parts of what it read.
+    for (target, fault) in &mut faults {
+        let path = plan.item(target).map(|i| i.path.as_str()).filter(|p| plan.secret_paths.contains(*p));
+        if let Some(path) = path
+            && matches!(fault.code.as_str(), "file.invalid" | "file.check_failed")
+        {
+            fault.message = format!("{path}: the check refused it; what it says is not shown, since secrets are in it");
+        }
+    }
     faults
 }
 
 fn check(check: &Check, tools: &Tools) -> Result<(), Fault> {
     let wrong = |what: &str, why: String| Err(Fault::lasting("file.invalid", format!("{}: {what}: {why}", check.path)));
-    match check.validator {
+    let validator = match &check.how {
+        How::Validator(validator) => validator,
+        How::Unit { unit, base } => return check_unit(check, tools, unit, base.as_deref()),
+    };
+    match validator {
         Validator::Json => match serde_json::from_slice::<serde::de::IgnoredAny>(&check.bytes) {
             Ok(_) => Ok(()),
             Err(error) => wrong("not JSON", error.to_string()),
@@ -44,11 +70,17 @@ fn check(check: &Check, tools: &Tools) -> Result<(), Fault> {
             Some(checker) => run(check, tools, &checker),
             None => Ok(()),
         },
+        Validator::Command(command) => {
+            let name = check.path.rsplit('/').next().unwrap_or("content").to_owned();
+            let program = command.at(&Staged::path(&name));
+            run_staged(check, tools, vec![(name, check.bytes.clone())], &program)
+                .and_then(|output| judge(check, &program, &output))
+        }
     }
 }
 
 /// Returns the checker for a script by its first line; `None` for interpreters that have none.
-fn checker_of(bytes: &[u8]) -> Option<Vec<&'static str>> {
+pub(crate) fn checker_of(bytes: &[u8]) -> Option<Vec<&'static str>> {
     let first = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(first).into_owned();
     let mut words = line.strip_prefix("#!")?.split_whitespace().peekable();
@@ -67,15 +99,82 @@ fn checker_of(bytes: &[u8]) -> Option<Vec<&'static str>> {
     }
 }
 
-fn run(check: &Check, tools: &Tools, checker: &[&str]) -> Result<(), Fault> {
-    if !std::path::Path::new(checker[0]).exists() {
-        let what = format!("{}: it can't be checked, since this node has no {}", check.path, checker[0]);
-        return Err(Fault::lasting("file.checker_missing", what));
+/// Checks a unit, or what is changed about one, by what systemd itself makes of it. Nothing of it is started.
+fn check_unit(check: &Check, tools: &Tools, unit: &UnitName, base: Option<&[u8]>) -> Result<(), Fault> {
+    if !std::path::Path::new(ANALYZE).exists() {
+        return Ok(());
     }
-    let output = sandbox::check(&tools.sandbox, checker, check.bytes.clone());
-    let output = output.map_err(|e| {
-        Fault::passing("file.check_failed", format!("{}: {}", check.path, lampas_shared::error::Chain(&e)))
-    })?;
+    let mut files = vec![(unit.to_string(), base.unwrap_or(&check.bytes).to_vec())];
+    let mut ours = Staged::path(unit.as_str());
+    if base.is_some() {
+        files.push((format!("{unit}.d/lampas.conf"), check.bytes.clone()));
+        ours = Staged::path(&format!("{unit}.d/lampas.conf"));
+    }
+    let program = [ANALYZE, "verify", "--man=no", &Staged::path(unit.as_str())].map(str::to_owned);
+    let output = run_staged(check, tools, files, &program)?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let refused = format!("{unit}: ");
+    // Of other units it may say things as well. What a program of this very state is missing from comes with it.
+    let is_ours = |l: &&str| {
+        l.starts_with(&ours)
+            || (l.starts_with(&refused) && !l.contains("is not executable"))
+            || l.contains("bad unit file")
+    };
+    let said: Vec<String> =
+        text.lines().filter(is_ours).take(5).map(|l| shown(&l.replace(&Staged::path(""), ""))).collect();
+    if said.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::lasting("file.invalid", format!("{}: systemd-analyze says: {}", check.path, said.join("; "))))
+}
+
+fn run_staged(
+    check: &Check,
+    tools: &Tools,
+    files: Vec<(String, Vec<u8>)>,
+    program: &[String],
+) -> Result<Output, Fault> {
+    let words: Vec<&str> = program.iter().map(String::as_str).collect();
+    must_exist(check, &words)?;
+    let output = sandbox::staged::check(&tools.sandbox, &Staged { files }, program);
+    let output = output.map_err(|e| failed(check, &e))?;
+    if output.status.and_then(|s| s.code()) == Some(i32::from(NOT_MADE)) {
+        return Err(Fault::lasting("file.no_sandbox", format!("{}: {}", check.path, output.describe())));
+    }
+    Ok(output)
+}
+
+/// What a program that was given by an operator says: by its exit status.
+fn judge(check: &Check, program: &[String], output: &Output) -> Result<(), Fault> {
+    if output.is_success() {
+        return Ok(());
+    }
+    let text = [output.stderr.as_slice(), output.stdout.as_slice()].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let said: Vec<String> = text.lines().filter(|l| !l.trim().is_empty()).take(8).map(shown).collect();
+    let how = if output.status.is_none() || said.is_empty() { output.describe() } else { said.join("; ") };
+    Err(Fault::lasting("file.invalid", format!("{}: {} says: {how}", check.path, program.join(" "))))
+}
+
+fn shown(line: &str) -> String {
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+fn must_exist(check: &Check, checker: &[&str]) -> Result<(), Fault> {
+    if std::path::Path::new(checker[0]).exists() {
+        return Ok(());
+    }
+    let what = format!("{}: it can't be checked, since this node has no {}", check.path, checker[0]);
+    Err(Fault::lasting("file.checker_missing", what))
+}
+
+fn failed(check: &Check, error: &RunError) -> Fault {
+    Fault::passing("file.check_failed", format!("{}: {}", check.path, lampas_shared::error::Chain(error)))
+}
+
+fn run(check: &Check, tools: &Tools, checker: &[&str]) -> Result<(), Fault> {
+    must_exist(check, checker)?;
+    let output = sandbox::check(&tools.sandbox, checker, check.bytes.clone()).map_err(|e| failed(check, &e))?;
     if output.is_success() {
         return Ok(());
     }
@@ -83,8 +182,7 @@ fn run(check: &Check, tools: &Tools, checker: &[&str]) -> Result<(), Fault> {
         return Err(Fault::lasting("file.no_sandbox", format!("{}: {}", check.path, output.describe())));
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let said: Vec<String> =
-        text.lines().take(5).map(|l| l.chars().filter(|c| !c.is_control()).take(200).collect()).collect();
+    let said: Vec<String> = text.lines().take(5).map(shown).collect();
     let how = if said.is_empty() { output.describe() } else { said.join("; ") };
     Err(Fault::lasting("file.invalid", format!("{}: {} says: {how}", check.path, checker.join(" "))))
 }

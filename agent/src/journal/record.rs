@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
+    host::Reaction,
     id::{NodeId, ObjectId},
     object::{DriftPolicy, Target},
     report::{ObservedFile, ResourceReport},
@@ -30,10 +31,14 @@ pub(super) mod key {
     pub(in crate::journal) const STANCE: &[u8] = b"s/stance";
     pub(in crate::journal) const PAUSE: &[u8] = b"s/pause";
     pub(in crate::journal) const INTENT: &[u8] = b"s/intent";
+    pub(in crate::journal) const OWED: &[u8] = b"s/owed";
+    pub(in crate::journal) const SIGNED: &[u8] = b"s/signed";
+    pub(in crate::journal) const HEADS: &[u8] = b"s/heads";
     pub(in crate::journal) const OWNED: &[u8] = b"w/";
     pub(in crate::journal) const DRIFT: &[u8] = b"d/";
     pub(in crate::journal) const OUTBOX: &[u8] = b"o/";
     pub(in crate::journal) const BLOB: &[u8] = b"b/";
+    pub(in crate::journal) const SECRET: &[u8] = b"x/";
 }
 
 /// A desired state that a controller sent, and how far it is.
@@ -112,6 +117,17 @@ pub struct Intent {
     pub undo: Undo,
 }
 
+/// What follows a change, journalled when all of it stands and before the first unit is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// The generation that made it due.
+    pub generation: Generation,
+    /// Since when.
+    pub since: UnixMs,
+    /// What is done, in order.
+    pub reactions: Vec<Reaction>,
+}
+
 /// A change by hand that stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drift {
@@ -131,6 +147,16 @@ pub struct Drift {
     pub observed: Option<ObservedFile>,
     /// When it was first seen, by the node's clock.
     pub since: UnixMs,
+}
+
+/// A head of the audit that a controller showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenHead {
+    /// The head.
+    #[serde(flatten)]
+    pub head: lampas_shared::audit::Head,
+    /// When, by the node's clock.
+    pub at: UnixMs,
 }
 
 /// Why a record can't be read.
@@ -166,6 +192,9 @@ pub(super) fn check(key: &[u8], value: &[u8]) -> Result<(), RecordError> {
         key::STANCE => decode::<Stance>(key, value).map(drop),
         key::PAUSE => decode::<Pause>(key, value).map(drop),
         key::INTENT => decode::<Intent>(key, value).map(drop),
+        key::OWED => decode::<Owed>(key, value).map(drop),
+        key::SIGNED => decode::<crate::signature::Ledger>(key, value).map(drop),
+        key::HEADS => decode::<Vec<SeenHead>>(key, value).map(drop),
         _ if key.starts_with(key::OWNED) => decode::<Owned>(key, value).map(drop),
         _ if key.starts_with(key::DRIFT) => decode::<Drift>(key, value).map(drop),
         _ if key.starts_with(key::OUTBOX) => decode::<lampas_wire::Report>(key, value).map(drop),

@@ -22,6 +22,7 @@ fn resource(kind: Kind, spec: Spec) -> Resource {
         drift: DriftPolicy::Hold,
         provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
         spec,
+        on_change: Vec::new(),
     }
 }
 
@@ -50,6 +51,7 @@ fn cron(user: &str) -> Resource {
         table: CronTable::System,
         timeout_secs: None,
         enabled: true,
+        template: false,
     };
     resource(Kind::Cron, Spec::Cron(job))
 }

@@ -14,18 +14,20 @@ use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation, Resource},
     error::Fault,
+    id::SecretValueId,
     object::{DriftPolicy, Target},
     report::{DriftOutcome, DriftReport, Phase, ResourceReport, ResourceState},
 };
 use lampas_wire::Report;
 use tracing::{debug, error, info, warn};
 
-use super::{Bench, book::Goal};
+use super::{Bench, book::Goal, follow};
 use crate::{
     drift,
-    host::{self, HostPlan, Inputs, Item, Ownership, Undo},
+    host::{self, Due, HostPlan, Inputs, Item, Ownership, Undo},
     journal::{Accepted, Drift, Intent, JournalError, Progress, Transaction},
     policy::Ruling,
+    signature::{Consent, Ledger},
     system::Root,
 };
 
@@ -40,6 +42,8 @@ pub(super) struct Outcome {
     pub(super) to_confirm: Option<Generation>,
     /// Contents that the journal no longer has.
     pub(super) missing: BTreeSet<ContentHash>,
+    /// Values of secrets that the journal no longer has, or that don't open any more.
+    pub(super) missing_values: BTreeSet<SecretValueId>,
     /// The paths to watch for changes by hand.
     pub(super) watched: BTreeSet<String>,
 }
@@ -52,13 +56,14 @@ struct Snapshot {
     reverting: BTreeSet<Target>,
     is_paused: bool,
     ruling: Ruling,
+    consent: Arc<Consent>,
 }
 
 /// Runs a pass.
 pub(super) fn run(bench: &Bench, is_thorough: bool) -> Result<Outcome, JournalError> {
     recover(bench)?;
     let Some(snapshot) = snapshot(bench)? else { return Ok(Outcome::default()) };
-    let pass = Pass { bench, snapshot, missing: Mutex::default() };
+    let pass = Pass { bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
     let outcome = pass.run(is_thorough)?;
     Ok(outcome)
 }
@@ -69,28 +74,37 @@ fn recover(bench: &Bench) -> Result<(), JournalError> {
         let book = bench.book();
         (book.journal.intent()?, book.ownership.clone())
     };
-    let Some(intent) = intent else { return Ok(()) };
+    let Some(intent) = intent else { return follow::recover(bench) };
     warn!(desired.generation = %intent.generation, places = intent.undo.steps.len(), "an apply was interrupted; undoing it first");
     if roll_back(bench, &during, &intent.undo) {
-        return Ok(());
+        return follow::recover(bench);
     }
     // The ownership of an interrupted apply covers the old and the new state, so that going on from here loses nothing.
     let mut transaction = Transaction::new();
     transaction.intent(None);
-    bench.book().journal.commit(transaction).map(drop)
+    bench.book().journal.commit(transaction)?;
+    follow::recover(bench)
 }
 
 fn snapshot(bench: &Bench) -> Result<Option<Snapshot>, JournalError> {
-    let mut book = bench.book();
-    book.rebase_pause(clock::now())?;
-    let Some(goal) = book.goal()? else { return Ok(None) };
+    let goal = {
+        let mut book = bench.book();
+        book.rebase_pause(clock::now())?;
+        let Some(goal) = book.goal()? else { return Ok(None) };
+        goal
+    };
+    // A new signature is checked by a process of its own: nobody waits for the book meanwhile.
+    let ruling = bench.ruling();
+    let consent = Arc::new(bench.consent(&ruling, &goal.state, !goal.is_current));
+    let book = bench.book();
     Ok(Some(Snapshot {
         goal,
         ownership: book.ownership.clone(),
         drifts: book.drifts.clone(),
         reverting: book.reverting.clone(),
         is_paused: book.pause_at(clock::now()).is_some(),
-        ruling: bench.ruling(),
+        ruling,
+        consent,
     }))
 }
 
@@ -98,6 +112,7 @@ struct Pass<'a> {
     bench: &'a Bench,
     snapshot: Snapshot,
     missing: Mutex<BTreeSet<ContentHash>>,
+    missing_values: Mutex<BTreeSet<SecretValueId>>,
 }
 
 /// What became of an attempt to write.
@@ -143,6 +158,9 @@ impl Pass<'_> {
         }
 
         let may_write = !self.snapshot.is_paused && !self.snapshot.ruling.observes();
+        if may_write {
+            self.admit()?;
+        }
         let (written, ownership) = if may_write { self.write(&plan)? } else { (Written::Nothing, None) };
         let (written, ownership, reports) = self.judge(&plan, &held, written, ownership, may_write)?;
         let did_write = matches!(written, Written::All) && plan.items.iter().any(|i| i.verb.is_some());
@@ -150,6 +168,27 @@ impl Pass<'_> {
             info!(desired.generation = %goal.state.generation, "applied");
         }
         self.finish(&plan, &found, ownership, reports, did_write, matches!(written, Written::All))
+    }
+
+    /// Puts down what comes into force under operators' signatures, before it does.
+    fn admit(&self) -> Result<(), JournalError> {
+        let Snapshot { goal, ruling, consent, .. } = &self.snapshot;
+        if !ruling.wants_signatures() {
+            return Ok(());
+        }
+        let book = self.bench.book();
+        let back = [book.journal.good()?, book.journal.previous()?];
+        let kept = back.iter().flatten().flat_map(|state| state.resources());
+        let kept = kept.map(|r| (r.target.clone(), r.compute_hash())).collect();
+        if let Some(ledger) = consent.admit(ruling, &goal.state, &kept) {
+            info!(desired.generation = %goal.state.generation, serial = ledger.high, "root code is signed for");
+            let mut transaction = Transaction::new();
+            // Statements may have come meanwhile.
+            let statements = book.journal.signed()?.statements;
+            transaction.signed(&Ledger { statements, ..ledger });
+            book.journal.commit(transaction)?;
+        }
+        Ok(())
     }
 
     /// Returns the targets that are left as they are.
@@ -165,9 +204,14 @@ impl Pass<'_> {
 
     fn with_inputs<T>(&self, owned: &Ownership, held: &BTreeSet<Target>, work: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let content = |hash: &ContentHash| self.content(hash);
-        let judge = |resource: &Resource| self.snapshot.ruling.judge(resource);
-        let judge_removal = |removal: &host::Removal<'_>| self.snapshot.ruling.judge_removal(removal);
-        let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
+        let (consent, ruling) = (&self.snapshot.consent, &self.snapshot.ruling);
+        let judge = |resource: &Resource| consent.judge(ruling, resource);
+        let judge_removal = |removal: &host::Removal<'_>| consent.judge_removal(ruling, removal);
+        let mut resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
+        let journal = self.bench.book().journal.clone();
+        let secrets = self.bench.fill(&journal, &mut resources, &|value| {
+            self.missing_values.lock().expect("no holder panics").insert(value);
+        });
         let facts = self.bench.facts();
         work(&Inputs {
             resources: &resources,
@@ -178,6 +222,7 @@ impl Pass<'_> {
             judge: &judge,
             judge_removal: &judge_removal,
             looks: Some(&self.bench.looks),
+            secrets: Some(&secrets),
         })
     }
 
@@ -276,6 +321,11 @@ impl Pass<'_> {
         if plan.is_empty() {
             return Ok((Written::Nothing, None));
         }
+        let generation = self.snapshot.goal.state.generation;
+        if let Some(faults) = self.bench.follow.spurned(generation, plan.observed) {
+            debug!(desired.generation = %generation, "units did not take this generation, and nothing changed since");
+            return Ok((Written::Refused(faults), None));
+        }
         let faults = host::validate(plan, &self.bench.tools);
         if !faults.is_empty() {
             for (target, fault) in &faults {
@@ -283,7 +333,6 @@ impl Pass<'_> {
             }
             return Ok((Written::Refused(faults.into_iter().map(|(t, f)| (Some(t), f)).collect()), None));
         }
-        let generation = self.snapshot.goal.state.generation;
         let mut during = Ownership::clone(&self.snapshot.ownership);
         let mut is_copied = false;
         let result = host::apply(&self.bench.root, plan, &mut |record: &host::Record| {
@@ -296,7 +345,16 @@ impl Pass<'_> {
             Ok(())
         });
         match result {
-            Ok(record) => Ok((Written::All, Some(Wrote { during, after: record.ownership, undo: record.undo }))),
+            Ok(record) => {
+                let wrote = Wrote { during, after: record.ownership, undo: record.undo, due: Due::of(plan) };
+                let faults = follow::follow(self.bench, generation, &wrote.due)?;
+                if faults.is_empty() {
+                    return Ok((Written::All, Some(wrote)));
+                }
+                warn!(desired.generation = %generation, "units did not take what was written; putting back what stood before");
+                self.take_back(&wrote, &faults)?;
+                Ok((Written::Refused(faults), None))
+            }
             Err(error) => {
                 warn!(desired.generation = %generation, error = %error.fault, "the apply failed; putting back what was written");
                 roll_back(self.bench, &during, &error.record.undo);
@@ -304,9 +362,17 @@ impl Pass<'_> {
                 if faults.is_empty() {
                     faults.push((None, error.fault));
                 }
+                self.bench.follow.spurn(generation, &faults);
                 Ok((Written::Refused(faults), None))
             }
         }
+    }
+
+    /// Puts back what stood before an apply that ended, and has units take that up.
+    fn take_back(&self, wrote: &Wrote, faults: &[(Option<Target>, Fault)]) -> Result<(), JournalError> {
+        roll_back(self.bench, &wrote.during, &wrote.undo);
+        self.bench.follow.spurn(self.snapshot.goal.state.generation, faults);
+        follow::follow_back(self.bench, &wrote.due)
     }
 
     /// Proves what stands, and takes it back when the proof says that it failed.
@@ -335,7 +401,7 @@ impl Pass<'_> {
                         .collect();
                     if !failed.is_empty() {
                         warn!(count = failed.len(), "the proof failed; putting back what stood before");
-                        roll_back(self.bench, &done.during, &done.undo);
+                        self.take_back(done, &failed)?;
                         reports = Self::refused(plan, &failed);
                         return Ok((Written::Refused(failed), None, reports));
                     }
@@ -412,6 +478,7 @@ impl Pass<'_> {
         if let Some(wrote) = &wrote {
             transaction.ownership(&wrote.during, &wrote.after);
             transaction.intent(None);
+            transaction.owed(None);
         }
         // Repairs by policy and on request are told once they stand.
         let mut ended = BTreeSet::new();
@@ -431,6 +498,7 @@ impl Pass<'_> {
                 ended.insert(drift.target.clone());
             }
         }
+        self.bench.follow.add_to(self.snapshot.goal.state.generation, &mut reports);
         reports.sort_by(|a, b| a.target.cmp(&b.target));
 
         let mut book = self.bench.book();
@@ -509,8 +577,10 @@ impl Pass<'_> {
             reverting: BTreeSet::new(),
             is_paused: false,
             ruling: self.snapshot.ruling.clone(),
+            consent: self.snapshot.consent.clone(),
         };
-        let again = Pass { bench: self.bench, snapshot, missing: Mutex::default() };
+        let again =
+            Pass { bench: self.bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
         let resources: BTreeMap<&Target, &Resource> =
             again.snapshot.goal.state.resources().map(|r| (&r.target, r)).collect();
         let plan = again.plan(&again.held(&resources));
@@ -527,6 +597,7 @@ impl Pass<'_> {
             should_retry: reports.iter().any(|r| r.fault.as_ref().is_some_and(|f| f.retry)),
             to_confirm: None,
             missing: std::mem::take(&mut self.missing.lock().expect("no holder panics")),
+            missing_values: std::mem::take(&mut self.missing_values.lock().expect("no holder panics")),
             watched: watched(&self.snapshot.ownership),
         }
     }
@@ -569,6 +640,7 @@ struct Wrote {
     during: Ownership,
     after: Ownership,
     undo: Undo,
+    due: Due,
 }
 
 /// Puts back what stood before an apply. When that can't be done in full, the intent stays in the journal for the next pass.

@@ -4,6 +4,8 @@
 //! it gives up root, the network and the power to write, and then becomes the checker. So nothing of it needs code
 //! between `fork` and `exec`.
 
+pub(crate) mod staged;
+
 use std::{ffi::CString, time::Duration};
 
 use nix::{
@@ -34,6 +36,20 @@ pub struct Helper {
     pub env: Vec<(String, String)>,
 }
 
+/// Runs the step of the sandbox that the arguments name, which `lampas-agent sandbox` got. Returns its exit status.
+pub fn step(arguments: &[String]) -> u8 {
+    let error = match arguments.split_first() {
+        Some((first, program)) if first == staged::STAGED => match staged::enter(program) {
+            Ok(status) => return u8::try_from(status).unwrap_or(1),
+            Err(error) => error,
+        },
+        Some((first, program)) if first == staged::SCRATCH_STEP => staged::become_checker(program),
+        _ => enter(arguments),
+    };
+    eprintln!("{error}");
+    NOT_MADE
+}
+
 /// Runs a checker in the sandbox with this on its standard input.
 pub fn check(helper: &Helper, checker: &[&str], stdin: Vec<u8>) -> Result<Output, RunError> {
     let mut program =
@@ -58,18 +74,21 @@ pub struct SandboxError {
 /// takes a user and a network namespace. In both cases it can create no file with content, no process and no privilege.
 pub fn enter(checker: &[String]) -> SandboxError {
     match prepare() {
-        Ok(()) => become_checker(checker),
+        Ok(()) => exec(checker),
         Err(error) => error,
     }
 }
 
+fn failed(what: &'static str) -> impl Fn(nix::Error) -> SandboxError {
+    move |errno| SandboxError { what, errno }
+}
+
 fn prepare() -> Result<(), SandboxError> {
-    let failed = |what: &'static str| move |errno: nix::Error| SandboxError { what, errno };
     let is_root = Uid::effective().is_root();
     let flags = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
     if is_root {
         unshare(flags).map_err(failed("no namespaces"))?;
-        make_read_only().map_err(failed("mounts can't be made read-only"))?;
+        make_read_only(&[]).map_err(failed("mounts can't be made read-only"))?;
     } else {
         unshare(flags | CloneFlags::CLONE_NEWUSER)
             .map_err(failed("no user namespaces for ordinary users on this machine"))?;
@@ -95,14 +114,15 @@ fn prepare() -> Result<(), SandboxError> {
     setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(failed("limits"))
 }
 
-fn make_read_only() -> nix::Result<()> {
+/// Makes all mounts read-only but these.
+fn make_read_only(keep: &[&str]) -> nix::Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(none, "/", none, flags, none)?;
     for line in mounts.lines() {
-        if let Some(at) = line.split(' ').nth(1).filter(|at| *at != "/" && *at != "/dev") {
+        if let Some(at) = line.split(' ').nth(1).filter(|at| *at != "/" && *at != "/dev" && !keep.contains(at)) {
             // Some can't be remounted (hidden below another): what is writable there is bounded by the file size limit.
             let _ = mount(none, at.replace("\\040", " ").as_str(), none, flags, none);
         }
@@ -110,7 +130,8 @@ fn make_read_only() -> nix::Result<()> {
     Ok(())
 }
 
-fn become_checker(checker: &[String]) -> SandboxError {
+/// Becomes the checker.
+fn exec(checker: &[String]) -> SandboxError {
     let wrong = SandboxError { what: "the checker's arguments", errno: nix::Error::EINVAL };
     let Ok(args) = checker.iter().map(|a| CString::new(a.as_str())).collect::<Result<Vec<_>, _>>() else {
         return wrong;

@@ -14,7 +14,7 @@ use lampas_shared::{
 
 use super::{Check, HostPlan, Item, Put, Step, fingerprint};
 use crate::{
-    host::{Claim, Inputs, Looks, looks::Look, sudoers},
+    host::{Claim, Inputs, Looks, looks::Look, secrets::masked_diff, sudoers},
     system::{Accounts, Root, Seen, Stamp, root::Place},
 };
 
@@ -66,18 +66,34 @@ impl<'a> Planner<'a> {
 
     pub(super) fn finish(mut self) -> HostPlan {
         self.foresee();
+        self.tell_reactions();
+        self.mask();
         for item in &mut self.items {
             if let Some(fault) = self.inner_faults.get(&item.target) {
                 item.fault.get_or_insert_with(|| fault.clone());
             }
         }
+        let secret_paths = self.items.iter().map(|i| i.path.clone()).filter(|p| self.is_secret(p)).collect();
         HostPlan {
             items: self.items,
             observed: ContentHash::from_bytes(*self.observed.finalize().as_bytes()),
             steps: self.steps,
             checks: self.checks,
             sudoers: self.sudoers,
+            secret_paths,
             ownership: self.inputs.owned.clone(),
+        }
+    }
+
+    /// Says at each resource what follows its change.
+    fn tell_reactions(&mut self) {
+        for step in self.steps.iter().filter(|s| s.put != Put::Keep) {
+            let place = step.owned.as_ref().or_else(|| self.inputs.owned.places.get(&step.path));
+            for (target, claim) in place.iter().flat_map(|p| &p.claims).filter(|(_, c)| !c.on_change.is_empty()) {
+                let then: Vec<String> = claim.on_change.iter().map(lampas_shared::host::Reaction::describe).collect();
+                let own = self.items.iter_mut().filter(|i| i.target == *target && i.path == step.path);
+                own.for_each(|item| item.notes.push(format!("then {}", then.join(", "))));
+            }
         }
     }
 
@@ -113,7 +129,40 @@ impl<'a> Planner<'a> {
         self.near.as_ref().and_then(|(_, _, place)| place.stamp(name))
     }
 
+    /// Returns whether this plan puts secrets into a place.
+    pub(in crate::host) fn fills(&self, path: &str) -> bool {
+        self.inputs.secrets.is_some_and(|s| s.holds(path))
+    }
+
+    /// Returns whether secrets stand in a place, or will.
+    fn is_secret(&self, path: &str) -> bool {
+        self.fills(path) || self.inputs.owned.places.get(path).is_some_and(|o| o.holds_secrets)
+    }
+
+    /// Takes out of the items what would show something of a content that holds secrets.
+    fn mask(&mut self) {
+        let mut items = std::mem::take(&mut self.items);
+        for item in items.iter_mut().filter(|i| self.is_secret(&i.path)) {
+            item.diff = masked_diff(&item.path, &item.diff);
+            item.drift_diff = masked_diff(&item.path, &item.drift_diff);
+            for note in item.notes.iter_mut().filter(|n| n.contains("a copy of that is kept")) {
+                // The name of the copy has digits of its hash.
+                *note = "it was changed by hand; a copy of that is kept below /var/lib/lampas/agent/kept/by-hand".to_owned();
+            }
+            if let Some(observed) = &mut item.observed {
+                observed.content = None;
+                observed.hash = self.digest(&observed.hash);
+            }
+        }
+        self.items = items;
+    }
+
+    fn digest(&self, hash: &ContentHash) -> ContentHash {
+        self.inputs.secrets.map_or_else(|| ContentHash::of(b"secret"), |s| s.digest(hash))
+    }
+
     pub(super) fn note_observed(&mut self, path: &str, print: &ContentHash) {
+        let print = &if self.is_secret(path) { self.digest(print) } else { *print };
         self.observed.update(path.as_bytes());
         self.observed.update(&[0]);
         self.observed.update(print.as_bytes());
@@ -231,5 +280,12 @@ impl Item {
 }
 
 pub(super) fn claim_of(resource: &Resource, lines: Vec<String>) -> Claim {
-    Claim { object: resource.object, kind: resource.kind, name: resource.name.clone(), lines, taken: Vec::new() }
+    Claim {
+        object: resource.object,
+        kind: resource.kind,
+        name: resource.name.clone(),
+        lines,
+        taken: Vec::new(),
+        on_change: resource.on_change.clone(),
+    }
 }

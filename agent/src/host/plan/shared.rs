@@ -201,7 +201,7 @@ impl Planner<'_> {
             // Held: what stands there stays foreign, so that it is still seen as drift.
             known = owned.map(|o| o.known.clone()).unwrap_or_default();
         }
-        let after = before.map(|before| Owned { claims: after, known, before });
+        let after = before.map(|before| Owned { claims: after, known, before, holds_secrets: false });
         if put != Put::Keep || after.as_ref() != owned {
             self.steps.push(Step {
                 path,

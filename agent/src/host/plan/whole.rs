@@ -48,6 +48,7 @@ impl Planner<'_> {
         let is_ours = owned.claims.len() == 1
             && owned.claims.get(&resource.target) == Some(&claim)
             && owned.known.len() == 1
+            && owned.holds_secrets == self.fills(path)
             && owned.known.contains(&leaves);
         if !is_ours || self.stamp(path, owner).is_none_or(|s| look.print(path, &s) != Some(leaves)) {
             return false;
@@ -123,7 +124,7 @@ impl Planner<'_> {
                 *modified = Modified::After(meta.modified_ns);
             }
         }
-        let by_hand = (item.is_drifted && !is_inner).then(|| bytes_of(&seen)).flatten();
+        let by_hand = (item.is_drifted && !is_inner && state::is_file(&path)).then(|| bytes_of(&seen)).flatten();
         if let Some(bytes) = &by_hand {
             let kept = kept::by_hand_path(&path, bytes);
             item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));
@@ -132,6 +133,7 @@ impl Planner<'_> {
             claims: BTreeMap::from([(resource.target.clone(), claim)]),
             known: BTreeSet::from([leaves]),
             before,
+            holds_secrets: self.fills(&path),
         };
         if !is_met || owned != Some(&wanted) {
             self.steps.push(Step {
@@ -257,7 +259,7 @@ impl Planner<'_> {
             if put == Put::GoneDirectory {
                 item.notes.push("the directory goes if it is empty".to_owned());
             }
-            let by_hand = (item.is_drifted && !is_inner).then(|| bytes_of(&seen)).flatten();
+            let by_hand = (item.is_drifted && !is_inner && state::is_file(path)).then(|| bytes_of(&seen)).flatten();
             if let Some(bytes) = &by_hand {
                 let kept = kept::by_hand_path(path, bytes);
                 item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));

@@ -92,6 +92,7 @@ impl Host {
             judge: &judge,
             judge_removal: &|removal| self.keeps.and_then(|keeps| keeps(removal)),
             looks: Some(&self.looks),
+            secrets: None,
         })
     }
 
@@ -191,6 +192,7 @@ pub(crate) fn resource(target: Target, kind: Kind, name: &str, spec: Spec) -> Re
         drift: DriftPolicy::Hold,
         provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
         spec,
+        on_change: Vec::new(),
     }
 }
 

@@ -65,6 +65,7 @@ fn motd(node: NodeId, counter: u64, text: &str) -> NodeDesired {
         scope: Scope::Fleet,
         drift: DriftPolicy::Hold,
         provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
+        on_change: Vec::new(),
         spec: Spec::File {
             path: ManagedPath::parse("/etc/motd").expect("a path"),
             content: Content::of(text.as_bytes()),

@@ -225,6 +225,7 @@ pub(super) fn file(path: &str, text: &str) -> Resource {
         scope: Scope::Fleet,
         drift: DriftPolicy::Hold,
         provenance: Provenance { revision: 3, author: "ann".into(), at: UnixMs(0), reason: "tidy".into(), change: 118 },
+        on_change: Vec::new(),
         spec: Spec::File {
             path: ManagedPath::parse(path).expect("a path"),
             content: Content::of(text.as_bytes()),
