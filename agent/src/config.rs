@@ -192,6 +192,11 @@ impl Paths {
         self.data().join("identity")
     }
 
+    /// The key that the values of secrets are sealed to on their way here.
+    pub fn secret_key(&self) -> PathBuf {
+        self.data().join("secret-key")
+    }
+
     /// The directory of the jobs' definitions, for the wrapper.
     pub fn jobs(&self) -> PathBuf {
         self.data().join("jobs")

@@ -47,7 +47,7 @@ use crate::{
     link::NodeGate,
 };
 use problem::Refusal;
-use table::{Access, Call, get};
+use table::{Access, Call, Scoped, get};
 
 /// What every handler can reach. Clones share it.
 #[derive(Clone)]
@@ -75,6 +75,8 @@ pub struct Parts {
     pub operations: crate::operation::Operations,
     /// Enrolment.
     pub enrolments: Enrolments,
+    /// What seals the values of secrets.
+    pub vault: crate::secret::Vault,
     /// Where agents reach this controller, as `HOST:PORT`.
     pub reachable: Vec<String>,
     hosts: Vec<String>,
@@ -117,6 +119,7 @@ impl App {
         Self(Arc::new(Parts {
             operations,
             access: Accounts::new(db.clone(), &config),
+            vault: crate::secret::Vault::new(&config.data_dir),
             hosts: frame::hosts(&config),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
             streams_of: Mutex::default(),
@@ -161,19 +164,23 @@ pub(crate) fn calls() -> Vec<Call> {
         get("/metrics", Access::Needs(Permission::View), "Figures for Prometheus", metrics::serve)
             .gives_text("text/plain"),
         get("/api/v1/openapi.json", Access::Needs(Permission::View), "This document", openapi::serve)
-            .gives_text("application/json"),
+            .gives_text("application/json")
+            .scoped(Scoped::Plain),
         get("/api/v1/events", Access::Needs(Permission::View), "Events as they are committed (SSE)", events::serve)
             .query::<lampas_api::EventQuery>()
             .gives_text("text/event-stream")
+            .scoped(Scoped::Filtered)
             .long(),
     ];
     calls.extend(crate::setup::api::calls());
     calls.extend(crate::access::api::calls());
     calls.extend(crate::fleet::api::calls());
     calls.extend(crate::host::api::calls());
+    calls.extend(crate::secret::api::calls());
     calls.extend(crate::change::api::calls());
     calls.extend(crate::change::approval::api::calls());
     calls.extend(crate::change::freeze::api::calls());
+    calls.extend(crate::change::signing::api::calls());
     calls.extend(crate::enrol::api::calls());
     calls.extend(crate::takeover::api::calls());
     calls.extend(crate::drift::api::calls());

@@ -22,11 +22,13 @@ mod reports;
 pub(crate) mod rollout;
 pub(crate) mod schedule;
 mod service;
+pub(crate) mod signing;
 mod store;
 
 use lampas_shared::{TextError, change::ChangeState, fleet::NodeName, object::ObjectKey};
 use thiserror::Error;
 
+pub(crate) use assign::epoch;
 pub use desired::{Desired, View};
 pub use draft::{Edit, Verb};
 pub(crate) use ingest::target_key;
@@ -34,10 +36,11 @@ pub use ingest::{Ingest, IngestError};
 pub use membership::Members;
 pub(crate) use reports::{Told, told};
 pub use schedule::Orderer;
-pub use service::{Apply, Changes, Listing, NewChange};
+pub(crate) use service::author;
+pub use service::{Apply, Changes, Listing, NewChange, NewValue};
 pub use store::ChangeRow;
 
-use crate::{compile::Tie, db::DbError, fleet::FleetError};
+use crate::{access::Outside, compile::Tie, db::DbError, fleet::FleetError};
 
 /// Why something could not be done to a change.
 #[derive(Debug, Error)]
@@ -65,6 +68,17 @@ pub enum ChangeError {
     /// Two objects of one level claim one target.
     #[error("{0}")]
     Tie(Box<Tie>),
+    /// A name in a template stands for nothing on a node.
+    #[error("{0}")]
+    Template(Box<crate::compile::Problem>),
+    /// A secret's draft names no value, or one that is not its own.
+    #[error("{key}: {why}")]
+    Value {
+        /// The secret.
+        key: Box<ObjectKey>,
+        /// What is wrong.
+        why: String,
+    },
     /// A draft says what an object can't.
     #[error("{key}")]
     Field {
@@ -100,6 +114,9 @@ pub enum ChangeError {
         /// How many.
         nodes: usize,
     },
+    /// A signature is not what it should be.
+    #[error(transparent)]
+    Signature(TextError),
     /// Nodes said that they could not do it.
     #[error("the plan can't be applied: {}", .0.join("; "))]
     Blocked(Vec<String>),
@@ -176,6 +193,9 @@ pub enum ChangeError {
     /// There is nothing that could be reverted or adopted.
     #[error("{0}")]
     Nothing(String),
+    /// It is about objects or nodes on which somebody may not.
+    #[error(transparent)]
+    Outside(#[from] Outside),
     /// A node.
     #[error(transparent)]
     Fleet(FleetError),

@@ -7,6 +7,7 @@
 //! smaller id, so that the result depends on nothing but the input's values.
 
 mod resolve;
+pub(crate) mod template;
 mod unit;
 
 use std::{
@@ -16,11 +17,13 @@ use std::{
 };
 
 use lampas_shared::{
-    desired::{ContentHash, Generation, Group, GroupKind, NodeDesired, Provenance, Resource, Spec},
+    desired::{ContentHash, Generation, Group, NodeDesired, Provenance, Resource, Spec},
     fleet::{Labels, Level, NodeName, RoleName, Scope},
-    id::{NodeId, ObjectId},
+    id::{NodeId, ObjectId, SecretValueId},
     object::{ObjectKey, ObjectSpec, Target},
 };
+
+pub use template::Problem;
 
 /// A node as the compiler sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,19 @@ pub struct NodeInput {
     pub labels: Labels,
     /// The address that an operator set.
     pub address: Option<IpAddr>,
+    /// What it says of itself and doesn't change from one day to the next.
+    pub facts: StableFacts,
+}
+
+/// What a node says of itself, as far as it may stand in texts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StableFacts {
+    /// Its host name; empty when it is not known.
+    pub hostname: String,
+    /// The name of its operating system's release: `bookworm`.
+    pub codename: String,
+    /// Its architecture: `x86_64`.
+    pub architecture: String,
 }
 
 /// An object as the compiler sees it.
@@ -57,6 +73,8 @@ pub struct Compiled {
     pub blobs: BTreeMap<ContentHash, Arc<Vec<u8>>>,
     /// Targets that two objects of one level claim.
     pub ties: Vec<Tie>,
+    /// Names in templates that stand for nothing where they are used.
+    pub problems: Vec<Problem>,
     /// Whether some nodes don't have everything yet: then a class says less of a newcomer than its scopes do.
     pub is_held: bool,
 }
@@ -72,6 +90,19 @@ pub struct Class {
     pub hash: ContentHash,
     /// Which claims lost to a more specific object.
     pub lost: Vec<Lost>,
+    /// Which objects use which variables and secrets.
+    pub uses: BTreeSet<Usage>,
+    /// Whether facts of single nodes are in it: then a newcomer is like nobody.
+    is_personal: bool,
+}
+
+/// An object that uses a variable or a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usage {
+    /// The variable or secret.
+    pub value: ObjectId,
+    /// Who uses it.
+    pub user: ObjectId,
 }
 
 /// A claim that a more specific object took.
@@ -174,16 +205,22 @@ fn compile_alike(
     compiled.blobs.extend(units.blobs.iter().map(|(hash, bytes)| (*hash, bytes.clone())));
     let mut resolver = resolve::Resolver::new(&units);
     ties.extend(resolve::static_ties(&units));
+    let mut problems = BTreeSet::new();
     for (scopes, mut members) in classes {
         members.sort_by_key(|n| n.id);
         let scopes: BTreeSet<usize> = scopes.into_iter().collect();
-        let (class, found) = resolver.resolve(&|scope| scopes.contains(&scope), &members);
-        for node in &class.nodes {
-            compiled.class_of.insert(*node, compiled.classes.len());
+        let resolved = resolver.resolve(&|scope| scopes.contains(&scope), &members);
+        for class in resolved.classes {
+            for node in &class.nodes {
+                compiled.class_of.insert(*node, compiled.classes.len());
+            }
+            compiled.classes.push(class);
         }
-        compiled.classes.push(class);
-        ties.extend(found);
+        compiled.blobs.extend(resolved.blobs);
+        problems.extend(resolved.problems);
+        ties.extend(resolved.ties);
     }
+    compiled.problems.extend(problems);
 }
 
 impl Compiled {
@@ -206,8 +243,7 @@ impl Compiled {
     pub fn desired(&self, node: NodeId, generation: Generation) -> Option<NodeDesired> {
         let class = self.class(node)?;
         let resources = class.resources.iter().map(|r| Resource::clone(r)).collect();
-        let groups = vec![Group { name: GroupKind::Host, resources }];
-        Some(NodeDesired { node, generation, hash: class.hash, groups })
+        Some(NodeDesired { node, generation, hash: class.hash, groups: Group::split(resources) })
     }
 
     /// Returns a content that is too long to ride along, if what this node must be names it.
@@ -215,6 +251,23 @@ impl Compiled {
         let names = |r: &Arc<Resource>| matches!(&r.spec, Spec::File { content, .. } if content.hash == hash);
         let class = self.class(node)?;
         class.resources.iter().any(names).then(|| self.blobs.get(&hash))?.map(|b| b.as_ref().clone())
+    }
+
+    /// Returns whether what a node must be holds this value of a secret.
+    pub fn needs(&self, node: NodeId, value: SecretValueId) -> bool {
+        let holds = |r: &Arc<Resource>| matches!(&r.spec, Spec::Sealed(sealed) if sealed.values().contains(&value));
+        self.class(node).is_some_and(|class| class.resources.iter().any(holds))
+    }
+
+    /// Returns who uses a variable or a secret, and where.
+    pub fn users(&self, value: ObjectId) -> BTreeMap<ObjectId, Vec<NodeId>> {
+        let mut users: BTreeMap<ObjectId, Vec<NodeId>> = BTreeMap::new();
+        for class in &self.classes {
+            for usage in class.uses.iter().filter(|u| u.value == value) {
+                users.entry(usage.user).or_default().extend(&class.nodes);
+            }
+        }
+        users
     }
 
     /// Takes a node in that is in the same scopes as one of `nodes`, which this was made of with `objects`: with thousands
@@ -229,6 +282,9 @@ impl Compiled {
         let alike = nodes.iter().find(|n| n.roles == node.roles && n.labels == node.labels && scopes.of(n) == wanted);
         let alike = alike.or_else(|| nodes.iter().find(|n| scopes.of(n) == wanted));
         let Some(class) = alike.and_then(|n| self.class_of.get(&n.id).copied()) else { return false };
+        if self.classes[class].is_personal {
+            return false;
+        }
         let members = &mut self.classes[class].nodes;
         let at = members.partition_point(|n| *n < node.id);
         members.insert(at, node.id);
@@ -243,7 +299,9 @@ impl Compiled {
 
     /// Returns the nodes on which an object is in force with at least one target.
     pub fn effective_on(&self, object: ObjectId) -> Vec<NodeId> {
-        let has = |c: &&Class| c.resources.iter().any(|r| r.object == object);
+        let has = |c: &&Class| {
+            c.resources.iter().any(|r| r.object == object) || c.uses.iter().any(|u| u.value == object)
+        };
         self.classes.iter().filter(has).flat_map(|c| c.nodes.iter().copied()).collect()
     }
 

@@ -37,6 +37,8 @@ pub enum Permission {
     ReadContent,
     /// Draft, plan, apply, revert, adopt, restore.
     Change,
+    /// Give secrets values, and take secrets away.
+    WriteSecret,
     /// Start and cancel operations: run commands and scripts on nodes.
     Run,
     /// Name nodes, give them roles, labels and addresses; retry and decommission; create enrolment tokens; revoke.
@@ -57,10 +59,11 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::View,
         Self::ReadContent,
         Self::Change,
+        Self::WriteSecret,
         Self::Run,
         Self::ManageNodes,
         Self::Approve,
@@ -77,6 +80,7 @@ impl Permission {
             Self::View => "view",
             Self::ReadContent => "read_content",
             Self::Change => "change",
+            Self::WriteSecret => "write_secret",
             Self::Run => "run",
             Self::ManageNodes => "manage_nodes",
             Self::Approve => "approve",
@@ -129,6 +133,7 @@ impl Preset {
             Permission::View => self >= Self::Viewer,
             Permission::ReadContent
             | Permission::Change
+            | Permission::WriteSecret
             | Permission::Run
             | Permission::ManageNodes
             | Permission::Approve

@@ -79,7 +79,8 @@ pub(super) fn plan_system(planner: &mut Planner<'_>, resource: &Resource, job: &
     let path = format!("/etc/cron.d/{}", crontab::file_name(&resource.name));
     let Facts { wrapper, root_argument, .. } = planner.inputs.facts;
     let zone = planner.zone.clone();
-    let text = crontab::render_system(job, &resource.name, resource.object, wrapper, &zone, root_argument.as_deref());
+    let shown = &without_secrets(planner, resource, job);
+    let text = crontab::render_system(shown, &resource.name, resource.object, wrapper, &zone, root_argument.as_deref());
     let text = text.map_err(|e| Fault::lasting("cron.line", e.to_string())).and_then(|text| acceptable(&path, text));
     match (fault, text) {
         (Some(fault), _) | (None, Err(fault)) => planner.refuse(resource, &path, fault),
@@ -99,6 +100,15 @@ pub(super) fn plan_system(planner: &mut Planner<'_>, resource: &Resource, job: &
             planner.whole(Whole { resource, path, put, owner: 0, is_inner: false, is_single: true, notes });
         }
     }
+}
+
+/// The job without the variables that hold secrets: everybody may read cron's file, and the wrapper sets them.
+fn without_secrets(planner: &Planner<'_>, resource: &Resource, job: &CronJob) -> CronJob {
+    let mut job = job.clone();
+    if let Some(variables) = planner.inputs.secrets.and_then(|s| s.variables(&resource.target)) {
+        job.environment.retain(|name, _| !variables.contains(name.as_str()));
+    }
+    job
 }
 
 /// Refuses what cron would ignore: the last look before the disk.

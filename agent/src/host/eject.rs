@@ -60,6 +60,7 @@ pub fn eject(
         steps,
         checks: Vec::new(),
         sudoers: None,
+        secret_paths: std::collections::BTreeSet::new(),
         ownership: owned.clone(),
     };
     Ok(Ejection { plan, places: ejecting.places, scripts: ejecting.scripts })

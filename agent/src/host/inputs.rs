@@ -8,7 +8,7 @@ use lampas_shared::{
     object::{Kind, Target},
 };
 
-use super::{Looks, Ownership};
+use super::{Looks, Ownership, Secrets};
 
 /// Everything that [`plan`](super::plan()) needs besides the disk.
 #[derive(Clone, Copy)]
@@ -30,6 +30,8 @@ pub struct Inputs<'a> {
     pub judge_removal: &'a dyn Fn(&Removal<'_>) -> Option<Fault>,
     /// What earlier looks found, so that only files that were touched since are read; `None` reads every file.
     pub looks: Option<&'a Looks>,
+    /// What of the resources holds secrets; they are put together in `resources`.
+    pub secrets: Option<&'a Secrets>,
 }
 
 /// A place, or a part of one, that no resource wants any more.

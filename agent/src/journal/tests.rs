@@ -262,9 +262,9 @@ fn a_damaged_content_counts_as_missing_and_what_nobody_needs_goes() {
     let file = dir.path().join("blobs").join(large_hash.to_string());
     fs::write(&file, vec![8; 100_000]).expect("written");
     assert_eq!(journal.blob(&large_hash).expect("read"), None);
-    journal.sweep(&[small_hash].into()).expect("swept");
+    journal.sweep(&[small_hash].into(), &Default::default()).expect("swept");
     assert!(!file.exists() && journal.has_blob(&small_hash).expect("read"));
-    journal.sweep(&Default::default()).expect("swept");
+    journal.sweep(&Default::default(), &Default::default()).expect("swept");
     assert!(!journal.has_blob(&small_hash).expect("read"));
 }
 

@@ -6,8 +6,9 @@ use futures_util::future::BoxFuture;
 use lampas_shared::{
     desired::ContentHash,
     error::{Chain, Fault},
+    id::SecretValueId,
 };
-use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, WIRE_VERSION, encode, feature};
+use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, SecretRequest, WIRE_VERSION, encode, feature};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Credentials, DialError, Dialled, Dialler, ExchangeError, LinkStatus, exchange, exchange::read_message};
@@ -49,13 +50,29 @@ impl LinkHandle {
         Some((stats.udp_tx.bytes, stats.udp_rx.bytes))
     }
 
-    async fn blob(&self, hash: ContentHash) -> Result<Vec<u8>, Fault> {
+    /// Returns the connection; waits for one up to a limit.
+    async fn connected(&self) -> Option<quinn::Connection> {
         let mut current = self.connection.subscribe();
-        let connection = match timeout(CONNECTION_LIMIT, current.wait_for(Option::is_some)).await {
+        match timeout(CONNECTION_LIMIT, current.wait_for(Option::is_some)).await {
             Ok(Ok(connection)) => connection.clone(),
             _ => None,
-        };
-        let connection = connection.ok_or_else(|| {
+        }
+    }
+
+    async fn secret(&self, value: SecretValueId, key: [u8; 32]) -> Result<Vec<u8>, Fault> {
+        let offline = || Fault::passing("link.offline", "the value of a secret waits for a controller");
+        let connection = self.connected().await.ok_or_else(offline)?;
+        let request = Message::SecretRequest(SecretRequest { value, key });
+        match exchange(&connection, &request, BLOB_LIMIT).await {
+            Ok(Message::SecretReply(reply)) => reply,
+            Ok(Message::Fault(fault)) => Err(fault),
+            Ok(_) => Err(Fault::passing("link.answer", "the controller answered with something else")),
+            Err(error) => Err(Fault::passing("link.secret", format!("fetching a secret: {}", Chain(&error)))),
+        }
+    }
+
+    async fn blob(&self, hash: ContentHash) -> Result<Vec<u8>, Fault> {
+        let connection = self.connected().await.ok_or_else(|| {
             Fault::passing("link.offline", format!("content {} waits for a controller", hash.short()))
         })?;
         let request = Message::BlobRequest(BlobRequest { hash });
@@ -133,6 +150,10 @@ impl LinkHandle {
 impl Upstream for LinkHandle {
     fn fetch_blob(&self, hash: ContentHash) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
         Box::pin(self.blob(hash))
+    }
+
+    fn fetch_secret(&self, value: SecretValueId, key: [u8; 32]) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
+        Box::pin(self.secret(value, key))
     }
 
     fn confirm(&self) -> BoxFuture<'_, Result<(), Fault>> {

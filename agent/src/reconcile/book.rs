@@ -9,7 +9,7 @@ use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired, Spec},
     error::{Chain, Fault},
-    id::NodeId,
+    id::{NodeId, SecretValueId},
     object::Target,
     report::{GenerationReport, Phase, ResourceReport, ResourceState},
     time::UnixMs,
@@ -39,7 +39,21 @@ pub(super) struct Book {
     pub(super) is_on_trial_revert: bool,
     arrived: Option<(Generation, Instant)>,
     /// The contents of states that are being planned, as long as somebody plans them.
-    planned: Vec<Weak<BTreeSet<ContentHash>>>,
+    planned: Vec<Weak<Needed>>,
+}
+
+/// What a state needs besides itself.
+#[derive(Debug, Default)]
+pub(super) struct Needed {
+    contents: BTreeSet<ContentHash>,
+    values: BTreeSet<SecretValueId>,
+}
+
+impl Needed {
+    fn take(&mut self, state: &NodeDesired) {
+        self.contents.extend(contents(state));
+        self.values.extend(super::secret::values(state));
+    }
 }
 
 /// What a pass works towards.
@@ -323,8 +337,10 @@ impl Book {
     }
 
     /// Keeps the contents of a state that is only planned until the set is dropped.
-    pub(super) fn keep(&mut self, state: &NodeDesired) -> Arc<BTreeSet<ContentHash>> {
-        let kept = Arc::new(contents(state).collect());
+    pub(super) fn keep(&mut self, state: &NodeDesired) -> Arc<Needed> {
+        let mut needed = Needed::default();
+        needed.take(state);
+        let kept = Arc::new(needed);
         self.planned.retain(|p| p.strong_count() > 0);
         self.planned.push(Arc::downgrade(&kept));
         kept
@@ -333,12 +349,14 @@ impl Book {
     /// Forgets contents that no state needs. A failure costs space alone.
     fn sweep(&self) {
         let states = [self.journal.good(), self.journal.previous()].into_iter().flatten().flatten();
-        let mut needed: BTreeSet<ContentHash> = states.flat_map(|s| contents(&s).collect::<Vec<_>>()).collect();
-        needed.extend(self.current.iter().flat_map(|c| contents(&c.state).collect::<Vec<_>>()));
+        let mut needed = Needed::default();
+        states.for_each(|state| needed.take(&state));
+        self.current.iter().for_each(|current| needed.take(&current.state));
         for planned in self.planned.iter().filter_map(Weak::upgrade) {
-            needed.extend(planned.iter().copied());
+            needed.contents.extend(planned.contents.iter().copied());
+            needed.values.extend(planned.values.iter().copied());
         }
-        if let Err(error) = self.journal.sweep(&needed) {
+        if let Err(error) = self.journal.sweep(&needed.contents, &needed.values) {
             tracing::debug!(%error, "contents that nobody needs could not be removed");
         }
     }

@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct NodeKey(OnceLock<Arc<SealKey>>);
 
 /// Returns what a value is bound to: who may open it, and as what.
-pub fn bound(node: NodeId, value: SecretValueId) -> Vec<u8> {
+fn bound(node: NodeId, value: SecretValueId) -> Vec<u8> {
     format!("node {node} value {value}").into_bytes()
 }
 

@@ -167,6 +167,9 @@ impl Reconciler {
         for hash in outcome.missing {
             refetched |= self.bench.fetch(hash).await.is_ok();
         }
+        for value in outcome.missing_values {
+            refetched |= self.bench.fetch_value(value).await.is_ok();
+        }
         if refetched {
             self.bench.wake.notify_one();
         }
@@ -207,12 +210,15 @@ impl Reconciler {
         let bench = self.bench.clone();
         let missing = tokio::task::spawn_blocking(move || {
             let goal = bench.book().goal()?;
-            goal.map_or(Ok(Vec::new()), |goal| bench.missing(&goal.state))
+            let Some(goal) = goal else { return Ok((Vec::new(), Vec::new())) };
+            Ok::<_, Fault>((bench.missing(&goal.state)?, bench.missing_values(&goal.state)?))
         });
-        let missing =
-            missing.await.map_err(|e| Fault::passing("agent.panicked", e.to_string()))?.map_err(Fault::from)?;
+        let (missing, values) = missing.await.map_err(|e| Fault::passing("agent.panicked", e.to_string()))??;
         for hash in missing {
             self.bench.fetch(hash).await?;
+        }
+        for value in values {
+            self.bench.fetch_value(value).await?;
         }
         Ok(())
     }

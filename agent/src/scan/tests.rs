@@ -119,6 +119,7 @@ fn what_lampas_manages_is_counted_and_left_out() {
         claims: Default::default(),
         known: Default::default(),
         before: crate::host::Before::Absent,
+        holds_secrets: false,
     };
     world.owned.places.insert("/etc/cron.d/lampas-hello".into(), owned);
     let scan = world.scan(&[]);

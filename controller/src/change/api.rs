@@ -12,22 +12,23 @@ use lampas_api::{
     DraftVerb, FieldProblem, Page, PlannedWave, Reason, RolloutRequest, WaitQuery,
 };
 use lampas_shared::{
-    TextError, access::Permission, change::ChangeState, check_line, fleet::Scope, id::ObjectId, object::Kind,
+    TextError, access::Permission, change::ChangeState, check_line, fleet::Scope, id::{ChangeId, ObjectId}, object::Kind,
     rollout::Strategy,
 };
 
 use super::{Apply, ChangeError, ChangeRow, Listing, NewChange, Orderer};
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{Json, MaybeJson, Path, Query, limit, param},
         guard::{Caller, Credential},
         problem::{Answer, Refusal},
-        table::{Access, Call, act, ask, get},
+        table::{Access, Call, Scoped, act, ask, get},
     },
     change::View,
     fleet::FleetError,
-    host::mask,
+    host::{api::Eyes, mask},
 };
 
 const VIEW: Access = Access::Needs(Permission::View);
@@ -38,20 +39,23 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/changes", VIEW, "Changes, newest first", list)
             .query::<ChangeQuery>()
-            .gives_page::<ChangeSummary>(),
-        act("POST", "/api/v1/changes", CHANGE, "change.create", "Make a change and plan it", create)
+            .gives_page::<ChangeSummary>()
+            .scoped(Scoped::Filtered),
+        act("POST", "/api/v1/changes", CHANGE, "change.create", "Make a change and plan it", create).scoped(Scoped::Objects)
             .takes::<ChangeCreate>()
             .answers::<Change>(201),
         get("/api/v1/changes/{change}", VIEW, "One change, by id or number", one)
             .query::<WaitQuery>()
             .gives::<Change>()
+            .scoped(Scoped::Filtered)
             .long(),
         get("/api/v1/changes/{change}/nodes", VIEW, "How a change stands on its nodes", nodes)
             .query::<ChangeNodeQuery>()
-            .gives_page::<ChangeNode>(),
-        act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan)
+            .gives_page::<ChangeNode>()
+            .scoped(Scoped::Filtered),
+        act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan).scoped(Scoped::Objects)
             .gives::<Change>(),
-        act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)
+        act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply).scoped(Scoped::Objects)
             .takes::<ApplyRequest>()
             .gives::<Change>(),
         act(
@@ -61,12 +65,13 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.rollout",
             "Pause, resume, promote, abort or revert a rollout",
             order,
-        )
+        ).scoped(Scoped::Objects)
         .takes::<RolloutRequest>()
         .gives::<Change>(),
         ask("/api/v1/changes/{change}/waves", VIEW, "The waves that a change would go out in", waves)
             .takes::<Strategy>()
-            .gives_list::<PlannedWave>(),
+            .gives_list::<PlannedWave>()
+            .scoped(Scoped::Filtered),
         act(
             "POST",
             "/api/v1/changes/{change}/abandon",
@@ -74,7 +79,7 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.abandon",
             "Drop a change that was not applied",
             abandon,
-        ),
+        ).scoped(Scoped::Objects),
         act(
             "POST",
             "/api/v1/changes/{change}/revert",
@@ -82,7 +87,7 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.revert",
             "Make the change that undoes this one",
             revert,
-        )
+        ).scoped(Scoped::Objects)
         .may_take::<Reason>()
         .answers::<Change>(201),
         act(
@@ -92,13 +97,18 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.restore",
             "Make the change that puts an object back to a revision",
             restore,
-        )
+        ).scoped(Scoped::Objects)
         .may_take::<Reason>()
         .answers::<Change>(201),
     ]
 }
 
-async fn list(State(app): State<App>, Query(query): Query<ChangeQuery>) -> Answer<axum::Json<Page<ChangeSummary>>> {
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ChangeQuery>,
+) -> Answer<axum::Json<Page<ChangeSummary>>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
     let wrong = |pointer: &'static str| move |e: TextError| Refusal::text(pointer, &e);
     let state = query.state.as_deref().map(str::parse::<ChangeState>).transpose();
     let listing = Listing {
@@ -111,13 +121,52 @@ async fn list(State(app): State<App>, Query(query): Query<ChangeQuery>) -> Answe
     };
     if let Some(plan) = &query.plan {
         let found = match app.changes.find(plan).await {
-            Ok(row) if row.plan_id.is_some() => vec![app.changes.show(row.id).await?.summary],
+            Ok(row) if row.plan_id.is_some() && sees(&app, &reach, row.id).await? => vec![app.changes.show(row.id).await?.summary],
             Ok(_) | Err(ChangeError::NotFound(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         return Ok(axum::Json(Page { total: Some(found.len() as u64), items: found, next: None }));
     }
-    Ok(axum::Json(app.changes.list(&listing).await?))
+    Ok(axum::Json(visible(&app, &reach, listing).await?))
+}
+
+/// Returns changes of which all that they are about may be seen, newest first.
+pub(crate) async fn visible(app: &App, reach: &Reach, mut listing: Listing) -> Answer<Page<ChangeSummary>> {
+    for _ in 0..20 {
+        let mut page = app.changes.list(&listing).await?;
+        if reach.is_all() {
+            return Ok(page);
+        }
+        let ids: Vec<ChangeId> = page.items.iter().map(|c| c.id).collect();
+        let scopes = app.changes.scopes(&ids).await?;
+        page.items.retain(|c| scopes.get(&c.id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s))));
+        page.total = None;
+        match page.next.as_deref().map(str::parse) {
+            Some(Ok(before)) if page.items.is_empty() => listing.before = Some(before),
+            _ => return Ok(page),
+        }
+    }
+    Ok(Page { items: Vec::new(), next: listing.before.map(|n| n.to_string()), total: None })
+}
+
+/// Returns whether all that a change is about may be seen.
+async fn sees(app: &App, reach: &Reach, id: ChangeId) -> Answer<bool> {
+    if reach.is_all() {
+        return Ok(true);
+    }
+    let scopes = app.changes.scopes(&[id]).await?;
+    Ok(scopes.get(&id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s))))
+}
+
+/// Finds a change that the caller may see.
+pub(crate) async fn seen_by(app: &App, caller: &Caller, which: &str) -> Answer<(ChangeRow, Reach)> {
+    let row = app.changes.find(which).await?;
+    let reach = Reach::of(app, caller, Permission::View).await?;
+    if sees(app, &reach, row.id).await? {
+        Ok((row, reach))
+    } else {
+        Err(ChangeError::NotFound(which.chars().take(64).collect()).into())
+    }
 }
 
 async fn create(
@@ -133,7 +182,7 @@ async fn create(
         Some(_) => return Err(Refusal::field("", "Idempotency-Key has 1 to 64 visible ASCII characters")),
         None => None,
     };
-    let new = NewChange { drafts: wanted.drafts, reason: reason(&wanted.reason)?, request_key, reverts: None };
+    let new = NewChange { drafts: wanted.drafts, reason: reason(&wanted.reason)?, request_key, ..NewChange::default() };
     let row = if wanted.apply {
         let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
         app.changes.save(&new, &how, &by).await?
@@ -149,7 +198,7 @@ async fn one(
     Path(which): Path<String>,
     Query(query): Query<WaitQuery>,
 ) -> Answer<axum::Json<Change>> {
-    let row = app.changes.find(&which).await?;
+    let (row, _) = seen_by(&app, &caller, &which).await?;
     let is_brief = query.brief.unwrap_or(false);
     let Some(secs) = query.wait_secs else { return Ok(axum::Json(seen(&app, &caller, &row, is_brief).await?)) };
     if !(1..=55).contains(&secs) {
@@ -183,17 +232,20 @@ async fn one(
 
 async fn nodes(
     State(app): State<App>,
+    caller: Caller,
     Path(which): Path<String>,
     Query(query): Query<ChangeNodeQuery>,
 ) -> Answer<axum::Json<Page<ChangeNode>>> {
-    let row = app.changes.find(&which).await?;
+    let (row, reach) = seen_by(&app, &caller, &which).await?;
     let limit = limit(query.limit)?;
     let word = |w: &str| serde_json::from_value::<ChangeNodeState>(w.into());
     let states = query.state.as_deref().map(|s| s.split(',').map(word).collect::<Result<Vec<_>, _>>()).transpose();
     let states = states.map_err(|_| {
         Refusal::field("/state", "one or more of waiting, applying, converged, failed, unreachable, superseded")
     })?;
-    Ok(axum::Json(app.changes.nodes(row.id, states.as_deref(), query.after.as_deref(), limit).await?))
+    let (changes, states, id) = (&app.changes, states.as_deref(), row.id);
+    let fetch = |after: Option<String>| async move { Ok(changes.nodes(id, states, after.as_deref(), limit).await?) };
+    Ok(axum::Json(reach.page(query.after.clone(), fetch, |n: &ChangeNode| reach.has_node(n.node.id)).await?))
 }
 
 async fn plan(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Change>> {
@@ -235,11 +287,14 @@ async fn apply(
 
 async fn waves(
     State(app): State<App>,
+    caller: Caller,
     Path(which): Path<String>,
     Json(strategy): Json<Strategy>,
 ) -> Answer<axum::Json<Vec<PlannedWave>>> {
-    let row = app.changes.find(&which).await?;
-    Ok(axum::Json(app.changes.waves(&row, &strategy).await?))
+    let (row, reach) = seen_by(&app, &caller, &which).await?;
+    let mut waves = app.changes.waves(&row, &strategy).await?;
+    waves.iter_mut().for_each(|wave| wave.nodes.retain(|n| reach.has_node(n.id)));
+    Ok(axum::Json(waves))
 }
 
 /// Checks that who wants to go over something may, and says why.
@@ -247,7 +302,8 @@ fn over(caller: &Caller, is_wanted: bool, why: &str) -> Answer<Option<String>> {
     if !is_wanted {
         return Ok(None);
     }
-    if !caller.may(Permission::Protect) {
+    // On which nodes is asked where it is applied.
+    if !caller.may_somewhere(Permission::Protect) {
         return Err(Refusal::new("forbidden", "only administrators override protections and freezes"));
     }
     caller.grave(lampas_runtime::clock::now())?;
@@ -314,26 +370,46 @@ async fn seen(app: &App, caller: &Caller, row: &ChangeRow, is_brief: bool) -> An
 /// Returns a change as this caller may see it.
 pub(crate) async fn shown(app: &App, caller: &Caller, row: &ChangeRow) -> Answer<Change> {
     let mut change = app.changes.show(row.id).await?;
-    if !caller.may(Permission::ReadContent) {
+    let eyes = Eyes::of(app, caller).await?;
+    if !eyes.reads.is_all() {
         let view = app.desired.view().await?;
-        veil(&view, &mut change);
+        veil(&view, &eyes, &mut change);
+    }
+    if !eyes.sees.is_all() {
+        narrow(&eyes.sees, &mut change);
     }
     Ok(change)
 }
 
 /// Takes out the differences of contents that aren't world-readable, as they stand or as they are drafted. What can't
 /// be told is taken out too.
-fn veil(view: &View, change: &mut Change) {
+fn veil(view: &View, eyes: &Eyes, change: &mut Change) {
     let is_public = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| mask::is_public(&o.spec));
-    for draft in &mut change.drafts {
+    let is_read = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| eyes.reads.has_scope(&o.spec.scope));
+    for draft in change.drafts.iter_mut().filter(|d| !eyes.reads.has_scope(&d.key.scope)) {
         if !draft.object.as_ref().is_some_and(is_public) || draft.verb != DraftVerb::Delete {
             draft.diff = veiled(&draft.diff);
         }
     }
     let actions = change.plan.iter_mut().flat_map(|p| &mut p.groups).flat_map(|g| &mut g.actions);
-    for action in actions.filter(|a| !is_public(&a.object)) {
+    for action in actions.filter(|a| !is_public(&a.object) && !is_read(&a.object)) {
         action.diff = veiled(&action.diff);
     }
+}
+
+/// Takes out the nodes that may not be seen.
+fn narrow(reach: &Reach, change: &mut Change) {
+    if let Some(plan) = &mut change.plan {
+        plan.groups.iter_mut().for_each(|group| group.nodes.retain(|n| reach.has_node(n.id)));
+        plan.groups.retain(|group| !group.nodes.is_empty());
+        plan.unplanned.retain(|u| reach.has_node(u.node.id));
+        // What blocks is told in sentences with names of nodes.
+        if !plan.blockers.is_empty() {
+            plan.blockers = vec!["nodes say that they can't do it; who sees all of them reads why".to_owned()];
+        }
+    }
+    let waves = change.rollout.iter_mut().flat_map(|r| &mut r.waves);
+    waves.for_each(|wave| wave.nodes.retain(|n| reach.has_node(n.id)));
 }
 
 /// What is shown of a difference that may not be read: that there is one, and its hash.
@@ -364,6 +440,14 @@ impl From<ChangeError> for Refusal {
             ChangeError::Twice(_) | ChangeError::Count(_) | ChangeError::NoSuchNode { .. } => {
                 Self::field("/drafts", text)
             }
+            ChangeError::Template(problem) => {
+                let pointer = format!("/drafts/{}/{}", problem.key.name, problem.field);
+                Self { code: "template".into(), ..Self::fields(vec![FieldProblem { pointer, detail: text }]) }
+            }
+            ChangeError::Value { key, .. } => {
+                let pointer = format!("/drafts/{}/value", key.name);
+                Self { code: "secret.value".into(), ..Self::fields(vec![FieldProblem { pointer, detail: text }]) }
+            }
             ChangeError::Tie(_) => Self { code: "tie".into(), ..Self::field("/drafts", text) },
             ChangeError::Field { key, source } => {
                 let pointer = format!("/drafts/{}/{}", key.name, source.what.replace(' ', "_"));
@@ -371,6 +455,7 @@ impl From<ChangeError> for Refusal {
             }
             ChangeError::Moved { .. } => Self::new("plan.moved", text),
             ChangeError::Unplanned { .. } => Self::new("plan.unplanned", text),
+            ChangeError::Signature(inner) => Self::text("/signed", inner),
             ChangeError::Blocked(_) => Self::new("plan.blocked", text),
             ChangeError::State { .. } => Self::new("change.state", text),
             ChangeError::Rolling { .. } => Self::new("change.rolling", text),
@@ -381,6 +466,7 @@ impl From<ChangeError> for Refusal {
             ChangeError::Guarded(_) => Self::new("node.guarded", text),
             ChangeError::Frozen { .. } | ChangeError::FrozenWave(_) => Self::new("change.frozen", text),
             ChangeError::Unfit(_) => Self::new("conflict", text),
+            ChangeError::Outside(_) => Self::new("forbidden", text),
             ChangeError::Rule { pointer, wrong } => Self::text(pointer, wrong),
             ChangeError::KeyReused(_) => Self::new("idempotency.reused", text),
             ChangeError::Fleet(_) => match error {

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use lampas_api::{ApprovalView, ApprovalWanted, Control, ProtectedScope};
 use lampas_runtime::clock;
 use lampas_shared::{
+    access::Permission,
     change::{ChangeState, Verdict},
     error::Chain,
     event::EventKind,
@@ -30,6 +31,7 @@ use super::{
     store::{self as changes, StoredPlan},
 };
 use crate::{
+    access,
     audit::{Entry, Principal},
     compile::NodeInput,
     db::{DbError, Tx},
@@ -72,6 +74,7 @@ impl Changes {
                 }
                 let prospect = Prospect::load(&mut tx, &row, &row.author, now).await?;
                 service::hold(&mut tx, &row, plan, true, &prospect).await?;
+                prospect.within(Permission::Approve, by)?;
                 let nodes = prospect.affected().into_keys().collect();
                 let approval = ApprovalRow {
                     change: id,
@@ -109,6 +112,7 @@ impl Changes {
                 if row.state == ChangeState::Draft {
                     return Err(ChangeError::State { number: row.number, state: row.state, act: "declined" });
                 }
+                service::within(&mut tx, id, Permission::Approve, by).await?;
                 let before = store::get(&mut tx, id).await?;
                 let who = service::author(by);
                 let declined = ApprovalRow {
@@ -135,7 +139,8 @@ impl Changes {
     }
 
     /// Returns the plans that wait for an approval, the oldest first, as somebody sees them.
-    pub async fn approvals(&self, login: &str, may_approve: bool) -> Result<Vec<ApprovalWanted>, ChangeError> {
+    pub async fn approvals(&self, by: &Principal) -> Result<Vec<ApprovalWanted>, ChangeError> {
+        let login = &service::author(by);
         self.db()
             .read(|mut tx| async move {
                 let rows = store::wanted(&mut tx, LISTED).await?;
@@ -143,18 +148,23 @@ impl Changes {
                 let mut titles = changes::titles(&mut tx, &ids).await?;
                 let mut standing = progress::progress(&mut tx, &ids).await?;
                 let mut found = Vec::with_capacity(rows.len());
+                let members = fleet::members(&mut tx).await?;
+                let scopes = changes::scopes(&mut tx, &ids).await?;
                 for approval in rows {
                     let Some(row) = changes::get(&mut tx, approval.change, false).await? else { continue };
                     let authors = authors(&row);
                     let title = titles.remove(&row.id).unwrap_or_default();
+                    let nodes = changes::plan(&mut tx, row.id).await?.map(|(_, p)| nodes_of(&p)).unwrap_or_default();
+                    let over = scopes.get(&row.id).cloned().unwrap_or_default();
+                    let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), &members);
                     found.push(ApprovalWanted {
                         change: row.summary(title, standing.remove(&row.id).unwrap_or_default(), None),
                         plan: fold::short_id(&approval.plan),
                         protections: approval.needs,
                         since: approval.at,
                         is_mine: authors.contains(login),
-                        may_approve: may_approve && !authors.contains(login),
-                        approvers: store::approvers(&mut tx, &authors, NAMED).await?,
+                        may_approve: may(by) && !authors.contains(login),
+                        approvers: approvers(&mut tx, &authors, &may).await?,
                     });
                 }
                 Ok::<_, ChangeError>(tx.done(found))
@@ -231,8 +241,24 @@ pub(super) async fn check(
     if how.over_protection.is_some() {
         return Ok(needs);
     }
-    let may = store::approvers(tx, &authors(row), NAMED).await?;
+    let over = changes::scopes(tx, &[row.id]).await?.remove(&row.id).unwrap_or_default();
+    let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), members);
+    let may = approvers(tx, &authors(row), &may).await?;
     Err(ChangeError::ApprovalNeeded { number: row.number, needs, may })
+}
+
+/// Returns who may approve what these did not make, by name.
+async fn approvers(
+    tx: &mut Tx,
+    authors: &BTreeSet<String>,
+    may: &(dyn Fn(&Principal) -> bool + Sync),
+) -> Result<Vec<String>, DbError> {
+    let all = access::everybody(tx, clock::now()).await?;
+    let others = all.into_iter().filter(|(login, _)| !authors.contains(login.as_str()));
+    let able = others.filter(|(login, rights)| {
+        rights.is_anywhere(Permission::Approve) && may(&Principal::new(login.as_str(), "").with_rights(rights.clone()))
+    });
+    Ok(able.map(|(login, _)| login.to_string()).take(NAMED).collect())
 }
 
 /// Notes on the change and in the audit that it was applied over something.
@@ -341,7 +367,11 @@ pub(super) async fn control(tx: &mut Tx, row: &ChangeRow, is_brief: bool) -> Res
     };
     if row.state.is_open() {
         if row.state == ChangeState::Planned && approval.as_ref().is_some_and(|a| a.verdict == Verdict::Wanted) {
-            control.approvers = store::approvers(tx, &authors(row), NAMED).await?;
+            let members = fleet::members(tx).await?;
+            let over = changes::scopes(tx, &[row.id]).await?.remove(&row.id).unwrap_or_default();
+            let nodes = changes::plan(tx, row.id).await?.map(|(_, p)| nodes_of(&p)).unwrap_or_default();
+            let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), &members);
+            control.approvers = approvers(tx, &authors(row), &may).await?;
         }
         if !is_brief {
             control.freezes = freeze::ahead(tx, row.id).await?;

@@ -15,7 +15,7 @@ use std::{
 
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
-    id::{ChangeId, NodeId},
+    id::{ChangeId, NodeId, SecretValueId},
 };
 
 use super::assign::{self, Assigned};
@@ -92,6 +92,11 @@ pub struct View {
 }
 
 impl View {
+    /// Returns the nodes that are not revoked.
+    pub fn members(&self) -> &[NodeInput] {
+        &self.members
+    }
+
     /// Lays a step over the view. Returns whether that could be done; the view is of no use otherwise.
     fn follow(&mut self, step: &Step) -> bool {
         self.state += 1;
@@ -161,6 +166,15 @@ impl Desired {
             return Ok(Some(bytes));
         }
         Ok(None)
+    }
+
+    /// Returns whether a state of this node, or one that is planned for it, holds this value of a secret.
+    pub(crate) async fn needs(&self, node: NodeId, value: SecretValueId) -> Result<bool, DbError> {
+        if self.view().await?.compiled.needs(node, value) {
+            return Ok(true);
+        }
+        let pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(pinned.iter().any(|c| c.needs(node, value)))
     }
 
     /// Serves the contents of a state that is only planned.

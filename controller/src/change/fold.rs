@@ -36,6 +36,7 @@ pub(crate) fn fold(answers: BTreeMap<NodeId, Result<NodePlan, Fault>>, names: &B
     groups.sort_by(|a, b| b.nodes.len().cmp(&a.nodes.len()).then_with(|| a.nodes[0].name.cmp(&b.nodes[0].name)));
     unplanned.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let blockers = groups.iter().flat_map(blockers).collect();
+    let unsigned = groups.iter().filter(|g| g.actions.iter().any(is_unsigned)).map(|g| g.nodes.len() as u32).sum();
     Plan {
         id: String::new(),
         digest: String::new(),
@@ -44,8 +45,14 @@ pub(crate) fn fold(answers: BTreeMap<NodeId, Result<NodePlan, Fault>>, names: &B
         unplanned,
         unchanged: 0,
         blockers,
+        unsigned,
         next_runs: Vec::new(),
     }
+}
+
+/// Returns whether what stands in the way of an action is that no operator signed it.
+pub(crate) fn is_unsigned(action: &Action) -> bool {
+    action.fault.as_ref().is_some_and(|f| f.code == "policy.signature")
 }
 
 fn blockers(group: &PlanGroup) -> Vec<String> {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use lampas_api::{Freeze, FreezeCreate, FreezeState, FrozenScope};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
+    access::Permission,
     event::EventKind,
     id::{ChangeId, FreezeId, NodeId},
     time::UnixMs,
@@ -80,9 +81,12 @@ impl Changes {
                 if store::until_after(&mut tx, now).await?.len() >= MAX {
                     return Err(rule("/scope", "scope", &new.scope.to_string(), "200 freezes stand or are to come"));
                 }
+                let scope = stored(&mut tx, &new.scope).await?;
+                let members = fleet::members(&mut tx).await?;
+                by.must_on_scopes(Permission::Freeze, [&new.scope], &members)?;
                 let row = FreezeRow {
                     id: random::new_id(),
-                    scope: stored(&mut tx, &new.scope).await?,
+                    scope,
                     from,
                     until: new.until,
                     reason: reason.clone(),
@@ -96,7 +100,6 @@ impl Changes {
                 tx.event(event.with("until", row.until).with("reason", reason));
                 let entry = Entry::done(by, "freeze.create", new.scope.to_string()).because(reason.clone());
                 tx.audit(entry.with_details(&serde_json::json!({ "from": from, "until": row.until })));
-                let members = fleet::members(&mut tx).await?;
                 let made = shown(&row, &members, now);
                 Ok::<_, ChangeError>(tx.done(made))
             })
@@ -114,10 +117,11 @@ impl Changes {
                 let missing = || ChangeError::Nothing(format!("there is no freeze {id} that stands or is to come"));
                 let rows = store::until_after(&mut tx, now).await?;
                 let mut row = rows.into_iter().find(|r| r.id == id).ok_or_else(missing)?;
+                let members = fleet::members(&mut tx).await?;
+                by.must_on_scopes(Permission::Freeze, [&shown_scope(&row.scope, &members)], &members)?;
                 row.ended_by = service::author(by);
                 (row.from, row.until) = (row.from.min(now), now);
                 store::end(&mut tx, &row).await?;
-                let members = fleet::members(&mut tx).await?;
                 let made = shown(&row, &members, now);
                 let event = NewEvent::new(EventKind::FreezeChanged).with("scope", &made.scope);
                 tx.event(event.with("state", "over").with("reason", reason));

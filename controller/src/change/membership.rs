@@ -11,16 +11,18 @@ use std::{
 use futures_util::future::BoxFuture;
 use lampas_runtime::clock;
 use lampas_shared::{
+    audit::Head,
     desired::{ContentHash, NodeDesired},
     error::{Chain, Fault},
     event::EventKind,
     fleet::NodeFacts,
-    id::{ControllerId, NodeId},
+    id::{ControllerId, NodeId, SecretValueId},
+    signature::Signed,
     time::UnixMs,
 };
 use lampas_wire::Report;
 use sqlx::{Any, QueryBuilder};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{
     Desired, Ingest, IngestError,
@@ -31,11 +33,12 @@ use crate::{
     db::{
         Db, DbError, Tx,
         gather::Gather,
-        row::{Reader, id_chunks, insert_many, push_ids},
+        row::{Reader, draw, id_chunks, insert_many, push_ids},
     },
     event::NewEvent,
     fleet,
-    link::{FENCED, Member, Membership, Presence, Recorded, StateSource},
+    link::{FENCED, Member, Membership, NodeGate, Presence, Recorded, StateSource},
+    secret::{self, Vault},
 };
 
 /// Up to this many connections of a batch get an event each; more are told together.
@@ -48,21 +51,36 @@ const SAME_TIME: usize = 200;
 type Gathered<T, A> = Arc<Gather<(NodeId, T), Result<A, Fault>>>;
 
 /// What the link asks of the store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Members {
     desired: Desired,
     ingest: Ingest,
     controller: ControllerId,
     members: Gathered<String, Option<Member>>,
     acked: Gathered<u64, u64>,
+    signed: Gathered<(), Vec<Signed>>,
     /// How many nodes the fleet had when somebody connected last.
     size: Arc<AtomicUsize>,
+    /// What seals secrets for nodes, and what wakes nodes whose facts moved them.
+    vault: Option<(Vault, Arc<dyn NodeGate>)>,
+}
+
+impl std::fmt::Debug for Members {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Members({})", self.controller)
+    }
 }
 
 impl Members {
     /// Answers from the compiled fleet and the store, and gives reports to the ingest.
     pub fn new(desired: Desired, ingest: Ingest, controller: ControllerId) -> Self {
-        Self { desired, ingest, controller, members: Arc::default(), acked: Arc::default(), size: Arc::default() }
+        Self { desired, ingest, controller, members: Arc::default(), acked: Arc::default(), signed: Arc::default(), size: Arc::default(), vault: None }
+    }
+
+    /// Also serves secrets.
+    #[must_use]
+    pub fn with_vault(self, vault: Vault, gate: Arc<dyn NodeGate>) -> Self {
+        Self { vault: Some((vault, gate)), ..self }
     }
 
     fn db(&self) -> &Db {
@@ -94,8 +112,57 @@ impl StateSource for Members {
         Box::pin(async move { self.desired.desired_for(node).await.map_err(|e| fault(&e)) })
     }
 
+    fn signatures(&self, node: NodeId) -> BoxFuture<'_, Result<Vec<Signed>, Fault>> {
+        Box::pin(self.signed.ask((node, ()), move |questions| async move {
+            let nodes: Vec<NodeId> = questions.iter().map(|(node, ())| *node).collect();
+            let found = super::signing::held_for(self.db(), &nodes).await;
+            let found = found.map(|held| move |q: &(NodeId, ())| held.get(&q.0).cloned().unwrap_or_default());
+            each(questions, found)
+        }))
+    }
+
+    fn audit_head(&self) -> BoxFuture<'_, Result<Option<Head>, Fault>> {
+        Box::pin(async move {
+            let read = self.db().read(|mut tx| async move {
+                let head = crate::audit::head(&mut tx).await?;
+                Ok::<_, DbError>(tx.done(head))
+            });
+            read.await.map_err(|e| fault(&e))
+        })
+    }
+
     fn blob(&self, node: NodeId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>> {
         Box::pin(async move { self.desired.blob(node, hash).await.map_err(|e| fault(&e)) })
+    }
+
+    fn secret(
+        &self,
+        node: NodeId,
+        value: SecretValueId,
+        key: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>> {
+        Box::pin(async move {
+            let Some((vault, _)) = self.vault.clone() else { return Ok(None) };
+            // Entitled is who must have it, and nobody else.
+            if !self.desired.needs(node, value).await.map_err(|e| fault(&e))? {
+                warn!(node.id = %node, %value, "a node asked for the value of a secret that is not meant for it");
+                return Ok(None);
+            }
+            let read = self.db().read(|mut tx| async move {
+                let sealed = secret::store::sealed(&mut tx, value).await?;
+                Ok::<_, DbError>(tx.done(sealed))
+            });
+            let Some(sealed) = read.await.map_err(|e| fault(&e))? else { return Ok(None) };
+            let done = tokio::task::spawn_blocking(move || vault.reseal(value, &sealed, node, &key)).await;
+            match done {
+                Ok(Ok(sealed)) => Ok(Some(sealed)),
+                Ok(Err(error)) => {
+                    error!(node.id = %node, error = %Chain(&error), "the value of a secret can't be given to its node");
+                    Err(Fault::lasting("secret.vault", "the controller can't open the secret; its log says why"))
+                }
+                Err(_) => Err(Fault::passing("secret.vault", "the controller failed inside")),
+            }
+        })
     }
 
     fn submit(
@@ -153,7 +220,14 @@ impl Membership for Members {
                 let recorded = record(&mut tx, self.controller, presence).await?;
                 Ok::<_, DbError>(tx.done(recorded))
             });
-            write.await.map_err(|e| fault(&e))
+            let (recorded, has_moved) = write.await.map_err(|e| fault(&e))?;
+            if has_moved {
+                let moved = self.desired.assign().await.map_err(|e| fault(&e))?;
+                if let Some((_, gate)) = &self.vault {
+                    gate.wake(&moved);
+                }
+            }
+            Ok(recorded)
         })
     }
 }
@@ -213,12 +287,17 @@ async fn members(
 }
 
 /// Records presence. What happened to one node stays in its order: the first of each node is recorded, then the second.
-async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) -> Result<Vec<Recorded>, DbError> {
+async fn record(
+    tx: &mut Tx,
+    controller: ControllerId,
+    presence: &[Presence],
+) -> Result<(Vec<Recorded>, bool), DbError> {
     let single = presence.len() <= SINGLE_EVENTS;
     let mut count: HashMap<NodeId, usize> = HashMap::new();
     let mut rounds: Vec<Vec<&Presence>> = Vec::new();
     let (mut trusts, mut declined) = (BTreeMap::new(), BTreeMap::new());
     let mut modes = BTreeMap::new();
+    let (mut facts_of, mut heads) = (BTreeMap::new(), Vec::new());
     for one in presence {
         let round = match one {
             Presence::Connected { node, .. } | Presence::Disconnected { node, .. } | Presence::Heard { node, .. } => {
@@ -232,6 +311,14 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
             }
             Presence::Trusts { node, trust } => {
                 trusts.insert(*node, *trust);
+                continue;
+            }
+            Presence::Facts { node, facts, at } => {
+                facts_of.insert(*node, (facts, *at));
+                continue;
+            }
+            Presence::Countersigned { node, signed, key, at } => {
+                heads.push(crate::audit::Countersignature::new(*node, signed, key, *at));
                 continue;
             }
             Presence::Declined { node, fault, at } => {
@@ -252,9 +339,9 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
         }
         rounds[round].push(one);
     }
-    let (mut came, mut went, mut recorded) = (0, 0, Vec::new());
+    let (mut came, mut went, mut recorded, mut has_moved) = (0, 0, Vec::new(), false);
     for round in rounds {
-        came += connected(tx, controller, &round, single, &mut recorded).await?;
+        came += connected(tx, controller, &round, single, &mut recorded, &mut has_moved).await?;
         went += disconnected(tx, controller, &round, single).await?;
         heard(tx, controller, &round, single).await?;
     }
@@ -264,10 +351,20 @@ async fn record(tx: &mut Tx, controller: ControllerId, presence: &[Presence]) ->
     if !single && went > 0 {
         tx.event(NewEvent::new(EventKind::NodeDisconnected).with("nodes", went));
     }
+    for (node, (facts, at)) in facts_of {
+        fleet::set_facts(tx, node, facts, at).await?;
+        tx.event(NewEvent::new(EventKind::NodeChanged).node(node).with("facts", "changed"));
+    }
+    crate::audit::keep_countersignatures(tx, &heads).await?;
     fleet::set_trust(tx, &trusts).await?;
     crate::takeover::said(tx, &modes).await?;
     refusal::record(tx, &declined).await?;
-    Ok(recorded)
+    // Only where a template speaks of them do other facts make other states.
+    let has_moved = has_moved && fleet::uses_facts(tx).await?;
+    if has_moved {
+        draw(tx, "state", 1).await?;
+    }
+    Ok((recorded, has_moved))
 }
 
 struct Came<'a> {
@@ -284,6 +381,7 @@ async fn connected(
     presence: &[&Presence],
     single: bool,
     recorded: &mut Vec<Recorded>,
+    has_moved: &mut bool,
 ) -> Result<usize, DbError> {
     let came = presence.iter().filter_map(|p| match p {
         Presence::Connected { node, connection, address, facts, at } => {
@@ -332,6 +430,8 @@ async fn connected(
         // Most nodes say the same each time.
         if known[&one.node].as_ref() != Some(one.facts) {
             fleet::set_facts(tx, one.node, one.facts, one.at).await?;
+            let before = known[&one.node].as_ref().map(fleet::stable);
+            *has_moved |= before.unwrap_or_default() != fleet::stable(one.facts);
         }
         if single {
             tx.event(NewEvent::new(EventKind::NodeConnected).node(one.node).with("address", &one.address));

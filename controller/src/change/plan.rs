@@ -11,12 +11,13 @@ use lampas_api::{NextRun, PlannedRuns};
 use lampas_render::schedule::{Zone, next_runs};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
+    access::Permission,
     desired::{ContentHash, Generation, Provenance},
     error::Fault,
     event::EventKind,
     host::TimeZoneName,
     id::{ChangeId, NodeId, ObjectId},
-    object::Body,
+    object::{Body, Kind, ObjectName},
     report::NodePlan,
     time::UnixMs,
 };
@@ -29,8 +30,9 @@ use super::{
     store::{self, ChangeRow, StoredPlan},
 };
 use crate::{
+    access::Outside,
     audit::Principal,
-    compile::{Compiled, NodeInput, compile_held},
+    compile::{Compiled, NodeInput, Problem, compile_held},
     db::Tx,
     event::NewEvent,
     fleet,
@@ -108,9 +110,27 @@ impl Prospect {
         if let Some(tie) = compiled.ties.iter().find(|t| mine(t.first.0) || mine(t.second.0)) {
             return Err(ChangeError::Tie(Box::new(tie.clone())));
         }
+        let meant = |p: &&Problem| {
+            let is_moved = |(kind, name): &(Kind, ObjectName)| {
+                named.iter().any(|(_, e)| e.verb != Verb::None && (e.key.kind, &e.key.name) == (*kind, name))
+            };
+            mine(p.object) || p.wanted.as_ref().is_some_and(is_moved)
+        };
+        if let Some(problem) = compiled.problems.iter().find(meant) {
+            return Err(ChangeError::Template(Box::new(problem.clone())));
+        }
         let assigned = assign::load(tx).await?;
         let epoch = assign::epoch(tx).await?;
         Ok(Self { all, edits: named, compiled: Arc::new(compiled), assigned, epoch, members })
+    }
+
+    /// Wants a permission over the scope of each draft, and on each node that would move.
+    ///
+    /// # Errors
+    /// With what lies outside.
+    pub(crate) fn within(&self, permission: Permission, by: &Principal) -> Result<(), Outside> {
+        by.must_on_scopes(permission, self.edits.iter().map(|(_, e)| &e.key.scope), &self.members)?;
+        by.must_on_nodes(permission, self.affected().into_keys(), &self.members)
     }
 
     /// Returns the nodes whose state would change, with what they would be.
@@ -184,6 +204,7 @@ impl Changes {
                         store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                     super::service::must_be_open(&row, "planned")?;
                     let prospect = Prospect::load(&mut tx, &row, author, now).await?;
+                    prospect.within(Permission::Change, by)?;
                     let zones_of = fleet::time_zones(&mut tx).await?;
                     Ok::<_, ChangeError>(tx.done((row, prospect, zones_of)))
                 }

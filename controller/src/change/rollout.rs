@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lampas_api::{NodeRef, PlannedWave, Progress, RolloutStage, RolloutView, RolloutWave};
 use lampas_runtime::clock;
 use lampas_shared::{
+    access::Permission,
     event::EventKind,
     fleet::NodeName,
     id::{ChangeId, NodeId, ObjectId},
@@ -116,6 +117,7 @@ impl Changes {
             .write(|mut tx| async move {
                 let now = clock::now();
                 let number = service::number(&mut tx, id).await?;
+                service::within(&mut tx, id, Permission::Change, by).await?;
                 let missing = || ChangeError::Nothing(format!("change {number} was applied to all nodes at once"));
                 let mut rollout = store::get(&mut tx, id, true).await?.ok_or_else(missing)?;
                 if order == Order::Promote {

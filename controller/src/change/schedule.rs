@@ -92,6 +92,7 @@ impl Changes {
             .write(|mut tx| async move {
                 let row =
                     changes::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                service::within(&mut tx, id, Permission::Change, by).await?;
                 let why = format!("taken off by {}{}", service::author(by), because(reason));
                 if !withdraw(&mut tx, &row, &why, clock::now()).await? {
                     return Err(ChangeError::Nothing(format!("change {} is not scheduled", row.number)));
@@ -117,11 +118,12 @@ impl Changes {
                     let why = format!("no controller ran at {}, and it came back more than an hour later", found.due);
                     return Err(ChangeError::Unfit(why));
                 }
-                may(&mut tx, &found, now).await?;
+                // Who ordered it may perhaps less by now; where, is asked with the nodes that would move.
+                let by = may(&mut tx, &found, now).await?;
                 let how = Apply { plan: Some(found.plan.clone()), ..found.how.apply() };
                 // Before it is applied: what waits is taken off the schedule by that.
                 store::set(&mut tx, id, ScheduleState::Applied, (found.due, ""), now).await?;
-                let (row, moved) = service::apply(&mut tx, id, &how, &found.by).await?;
+                let (row, moved) = service::apply(&mut tx, id, &how, &by).await?;
                 tell(&mut tx, &row, "applied", "");
                 Ok::<_, ChangeError>(tx.done(moved))
             })
@@ -193,6 +195,7 @@ async fn put(tx: &mut Tx, id: ChangeId, how: &Apply, at: UnixMs, who: &Orderer) 
     let prospect = Prospect::load(tx, &row, &row.author, now).await?;
     let given = how.plan.as_deref().unwrap_or_default();
     service::hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
+    prospect.within(Permission::Change, &who.by)?;
     let nodes = prospect.affected().into_keys().collect();
     approval::check(tx, &row, (&prospect.members, &nodes), how).await?;
     let scheduled = ScheduleRow {
@@ -215,20 +218,19 @@ async fn put(tx: &mut Tx, id: ChangeId, how: &Apply, at: UnixMs, who: &Orderer) 
 }
 
 /// Asks again whether who ordered it may.
-async fn may(tx: &mut Tx, found: &ScheduleRow, now: UnixMs) -> Result<(), ChangeError> {
-    let asked = [Permission::Change, Permission::Protect];
-    let has = access::permitted(tx, (found.user, found.token), &asked, now).await?;
+async fn may(tx: &mut Tx, found: &ScheduleRow, now: UnixMs) -> Result<Principal, ChangeError> {
+    let has = access::permitted(tx, (found.user, found.token), now).await?;
     let unfit = |why: String| Err(ChangeError::Unfit(why));
     let Some(has) = has else {
         return unfit(format!("{} is gone, was disabled, or the token ended", found.by.name));
     };
-    if !has.contains(&Permission::Change) {
+    if !has.is_anywhere(Permission::Change) {
         return unfit(format!("{} may apply changes no longer", found.by.name));
     }
-    if found.how.is_over() && !has.contains(&Permission::Protect) {
+    if found.how.is_over() && !has.is_anywhere(Permission::Protect) {
         return unfit(format!("{} may override protections and freezes no longer", found.by.name));
     }
-    Ok(())
+    Ok(found.by.clone().with_rights(has))
 }
 
 /// Takes a change off the schedule, if it is on it.

@@ -8,12 +8,14 @@ use std::{
 use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, Draft, DraftAct, Node, NodeUpdate, Page};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
+    access::Permission,
     change::ChangeState,
     event::EventKind,
     fleet::Scope,
-    id::{ChangeId, NodeId, ObjectId},
-    object::{Kind, ObjectKey},
+    id::{ChangeId, NodeId, ObjectId, SecretValueId},
+    object::{Body, Kind, ObjectKey},
     rollout::Strategy,
+    secret::Secret,
     time::UnixMs,
 };
 
@@ -25,6 +27,7 @@ use super::{
     progress, rollout, schedule, store,
 };
 use crate::{
+    access,
     audit::{Entry, Principal},
     compile::NodeInput,
     db::{Db, Tx, row::draw},
@@ -32,6 +35,7 @@ use crate::{
     fleet,
     host::{self, RevisionRow, Stored},
     link::NodeGate,
+    secret,
 };
 
 /// The service behind changes. Clones are the same service.
@@ -52,6 +56,17 @@ pub struct NewChange {
     pub request_key: Option<String>,
     /// The change that this one reverts.
     pub reverts: Option<ChangeId>,
+    /// Values of secrets that the drafts name and that are not stored yet.
+    pub values: Vec<NewValue>,
+}
+
+/// The value of a secret, sealed.
+#[derive(Debug, Clone)]
+pub struct NewValue {
+    /// Its id, which a draft names.
+    pub id: SecretValueId,
+    /// The value, sealed by the vault.
+    pub sealed: String,
 }
 
 /// How a change is applied.
@@ -217,6 +232,7 @@ impl Changes {
             .write(|mut tx| async move {
                 let row = store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                 must_be_open(&row, "abandoned")?;
+                within(&mut tx, id, Permission::Change, by).await?;
                 let now = clock::now();
                 store::set_state(&mut tx, id, ChangeState::Abandoned, now).await?;
                 schedule::withdraw(&mut tx, &row, "the change was abandoned", now).await?;
@@ -314,6 +330,16 @@ impl Changes {
             .await
     }
 
+    /// Returns the scopes that changes are about.
+    pub(crate) async fn scopes(&self, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, BTreeSet<Scope>>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let found = store::scopes(&mut tx, ids).await?;
+                Ok::<_, ChangeError>(tx.done(found))
+            })
+            .await
+    }
+
     /// Returns a page of a change's nodes by name: all, or those in one of these states.
     pub async fn nodes(
         &self,
@@ -349,9 +375,11 @@ impl Changes {
                 let before = fleet::members(&mut tx).await?;
                 fleet::update(&mut tx, id, update, expected, by).await?;
                 let moved = recompile(&mut tx, Some(id)).await?;
+                let now = fleet::members(&mut tx).await?;
+                by.must_on_nodes(Permission::ManageNodes, moved.iter().copied(), &before)?;
+                access::grant::must_not_widen(&mut tx, by, (&before, &now)).await??;
                 if !may_override {
                     // As it was and as it is: nobody leads a node out of a scope that is guarded, or into one.
-                    let now = fleet::members(&mut tx).await?;
                     for members in [&before, &now] {
                         unguarded(&mut tx, members, &moved).await?;
                     }
@@ -423,6 +451,8 @@ async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Resu
         .map(|o| Draft { act: DraftAct::Delete(o.spec.key()), base: Some(o.revision), previous_name: None })
         .collect();
     let new = NewChange { drafts, reason: "its node was removed".to_owned(), ..NewChange::default() };
+    // What is for a node alone goes with it: who may take the node away needs no right to change objects.
+    let by = &by.unbound();
     let row = create(tx, &new, by).await?;
     apply(tx, row.id, &Apply { is_own: true, ..Apply::default() }, by).await.map(drop)
 }
@@ -450,7 +480,13 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
             Some(standing) => standing.id,
             None => host::former(tx, &key).await?.map_or_else(random::new_id, |(id, _)| id),
         };
-        drafts.push(StoredDraft { draft: draft.clone(), object: Some(object), base: found });
+        let mut draft = draft.clone();
+        if let DraftAct::Put(spec) = &mut draft.act
+            && let Body::Secret(secret) = &mut spec.body
+        {
+            settle_value(tx, secret, &key, object, standing, new, by).await?;
+        }
+        drafts.push(StoredDraft { draft, object: Some(object), base: found });
     }
     let now = clock::now();
     let row = ChangeRow {
@@ -468,6 +504,9 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
     };
     let edits = draft::bind(&drafts, &all)?;
     let prospect = Prospect::with(tx, all, edits, &row, &row.author, now).await?;
+    let secrets = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None && e.key.kind == Kind::Secret);
+    by.must_on_scopes(Permission::WriteSecret, secrets.map(|(_, e)| &e.key.scope), &prospect.members)?;
+    by.must_on_scopes(Permission::Change, prospect.edits.iter().map(|(_, e)| &e.key.scope), &prospect.members)?;
     store::insert(tx, &row, &drafts, &prospect.all).await?;
     tx.event(NewEvent::new(EventKind::ChangeMoved).change(row.id).with("number", row.number).with("state", "draft"));
     let act = Entry::done(by, "change.create", format!("change {}", row.number));
@@ -489,6 +528,7 @@ pub(super) async fn apply(
         hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
     }
     if !how.is_own {
+        prospect.within(Permission::Change, by)?;
         admit(tx, &row, &prospect, how, by, now).await?;
     }
     schedule::withdraw(tx, &row, "it was applied", now).await?;
@@ -541,6 +581,7 @@ async fn admit(
     let nodes: BTreeSet<NodeId> = prospect.affected().into_keys().collect();
     let over = approval::check(tx, row, (&prospect.members, &nodes), how).await?;
     if let (Some(why), false) = (&how.over_protection, over.is_empty()) {
+        by.must_on_nodes(Permission::Protect, nodes.iter().copied(), &prospect.members)?;
         let scopes = over.iter().map(|o| o.scope.to_string()).collect();
         approval::overridden(tx, row, ("protection", why), scopes, by, now).await?;
     }
@@ -549,6 +590,7 @@ async fn admit(
         _ if frozen.is_empty() => Ok(()),
         None => Err(ChangeError::Frozen { number: row.number, frozen }),
         Some(why) => {
+            by.must_on_nodes(Permission::Protect, nodes.iter().copied(), &prospect.members)?;
             let scopes = frozen.iter().map(|f| f.scope.to_string()).collect();
             Ok(approval::overridden(tx, row, ("freeze", why), scopes, by, now).await?)
         }
@@ -565,6 +607,57 @@ async fn unguarded(tx: &mut Tx, members: &[NodeInput], moved: &[NodeId]) -> Resu
     let protected = approval::protection::touched(tx, members, &nodes).await?;
     let scopes: Vec<String> = protected.iter().map(|p| p.scope.to_string()).collect();
     if scopes.is_empty() { Ok(()) } else { Err(ChangeError::Guarded(format!("{} is protected", scopes.join(", ")))) }
+}
+
+/// Settles which of its values a secret's draft names: that which stands when it names none, one of the secret's own
+/// earlier ones, or one that comes with the change.
+async fn settle_value(
+    tx: &mut Tx,
+    secret: &mut Secret,
+    key: &ObjectKey,
+    object: ObjectId,
+    standing: Option<&Stored>,
+    new: &NewChange,
+    by: &Principal,
+) -> Result<(), ChangeError> {
+    let wrong = |why: String| ChangeError::Value { key: Box::new(key.clone()), why };
+    let stands = match standing.map(|s| &s.spec.body) {
+        Some(Body::Secret(standing)) => standing.value,
+        _ => None,
+    };
+    let Some(value) = secret.value.or(stands) else {
+        let name = &key.name;
+        return Err(wrong(format!("has no value yet; set it with: lampasctl secret set {name} --scope {}", key.scope)));
+    };
+    secret.value = Some(value);
+    if let Some(given) = new.values.iter().find(|v| v.id == value) {
+        return Ok(secret::store::insert(tx, value, object, &given.sealed, &author(by), clock::now()).await?);
+    }
+    if secret::store::object_of(tx, value).await? == Some(object) {
+        return Ok(());
+    }
+    Err(wrong("names a value that is not its own".to_owned()))
+}
+
+/// Wants a permission over the scopes of a change's drafts, and on each node that it was planned for or reached.
+///
+/// # Errors
+/// With what lies outside.
+pub(super) async fn within(
+    tx: &mut Tx,
+    id: ChangeId,
+    permission: Permission,
+    by: &Principal,
+) -> Result<(), ChangeError> {
+    if by.rights.as_ref().is_none_or(|r| r.is_fleet(permission)) {
+        return Ok(());
+    }
+    let members = fleet::members(tx).await?;
+    let scopes = store::scopes(tx, &[id]).await?.remove(&id).unwrap_or_default();
+    by.must_on_scopes(permission, &scopes, &members)?;
+    let mut nodes: BTreeSet<NodeId> = progress::states(tx, id).await?.into_keys().collect();
+    nodes.extend(store::plan(tx, id).await?.into_iter().flat_map(|(_, p)| p.nodes.into_keys()));
+    Ok(by.must_on_nodes(permission, nodes, &members)?)
 }
 
 /// Checks that a plan that somebody saw still says what would happen.
@@ -638,7 +731,7 @@ async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Res
         )));
     }
     let reason = if reason.is_empty() { format!("revert change {}", row.number) } else { reason.to_owned() };
-    create(tx, &NewChange { drafts, reason, request_key: None, reverts: Some(id) }, by).await
+    create(tx, &NewChange { drafts, reason, reverts: Some(id), ..NewChange::default() }, by).await
 }
 
 /// The drafts of an open change beside what stands; of an applied one beside what stood before it.

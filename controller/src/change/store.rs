@@ -1,6 +1,6 @@
 //! The tables of changes, drafts and plans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, Progress, RolloutStage};
 use lampas_shared::{
@@ -243,6 +243,31 @@ pub(crate) async fn drafts(tx: &mut Tx, id: ChangeId, all: &All) -> Result<Vec<S
             Ok(StoredDraft { draft, object: r.maybe_parse("object")?, base })
         })
         .collect()
+}
+
+/// Returns the scopes of the drafts of changes, with the names of nodes.
+pub(crate) async fn scopes(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, BTreeSet<Scope>>, DbError> {
+    let mut found: BTreeMap<ChangeId, BTreeSet<Scope>> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    let names = fleet::names(tx, None).await?;
+    let mut query =
+        QueryBuilder::<Any>::new("SELECT DISTINCT d.change_id, d.scope FROM change_draft d WHERE d.change_id IN ");
+    push_ids(&mut query, ids);
+    for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+        let r = Reader::new("change_draft", row);
+        let scope: Scope = r.parse("scope")?;
+        let scope = match &scope {
+            Scope::Node(id) => {
+                let name = NodeId::parse(id.as_str()).ok().and_then(|id| names.get(&id).cloned());
+                name.map_or(scope, Scope::Node)
+            }
+            _ => scope,
+        };
+        found.entry(r.parse("change_id")?).or_default().insert(scope);
+    }
+    Ok(found)
 }
 
 /// Returns the number of the change that was applied last to revert this one.

@@ -1,14 +1,19 @@
 //! Which unit wins each target, for one class of nodes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lampas_shared::{
-    desired::{GroupKind, NodeDesired, Resource, Spec},
-    object::Target,
+    desired::{ContentHash, NodeDesired, Resource, Spec},
+    object::{Kind, ObjectName, Target},
+    template::Fact,
 };
 
 use super::{
-    Class, Lost, NodeInput, Tie,
+    Class, Lost, NodeInput, Problem, Tie, Usage,
+    template::{self, Names},
     unit::{Unit, Units},
 };
 
@@ -19,12 +24,21 @@ pub(super) struct Resolver<'u> {
     holder: Vec<Option<usize>>,
 }
 
+/// What a class of nodes became: several, where facts of theirs differ.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) classes: Vec<Class>,
+    pub(super) ties: Vec<Tie>,
+    pub(super) blobs: BTreeMap<ContentHash, Arc<Vec<u8>>>,
+    pub(super) problems: Vec<Problem>,
+}
+
 impl<'u> Resolver<'u> {
     pub(super) fn new(units: &'u Units<'u>) -> Self {
         Self { units, holder: vec![None; units.targets.len()] }
     }
 
-    pub(super) fn resolve(&mut self, is_in: &dyn Fn(usize) -> bool, nodes: &[&NodeInput]) -> (Class, Vec<Tie>) {
+    pub(super) fn resolve(&mut self, is_in: &dyn Fn(usize) -> bool, nodes: &[&NodeInput]) -> Resolved {
         self.holder.fill(None);
         let units = &self.units.list;
         let (mut lost, mut ties) = (Vec::new(), Vec::new());
@@ -47,6 +61,7 @@ impl<'u> Resolver<'u> {
             }
         }
         let mut resources = Vec::with_capacity(present.len());
+        let (mut names, mut templates) = (Names::default(), Vec::new());
         for index in present {
             let unit = &units[index];
             // Parts of one object claim all of its targets together; a line of hosts claims its own alone.
@@ -54,19 +69,62 @@ impl<'u> Resolver<'u> {
             let is_own = |holder: usize| holder == index || (!is_line && units[holder].object.id == unit.object.id);
             let won: Vec<bool> = unit.targets.iter().map(|t| self.holder[*t].is_some_and(is_own)).collect();
             if won.iter().all(|w| *w) {
+                if names.take(unit.object) {
+                    continue;
+                }
+                if unit.facts.is_some() {
+                    templates.push(unit);
+                    continue;
+                }
                 resources.push((unit.resource.clone(), unit.hash));
             } else if let Some(resource) = remainder(unit, &won, &self.units.targets) {
                 let hash = resource.compute_hash();
                 resources.push((Arc::new(resource), hash));
             }
         }
-        resources.sort_by(|a, b| a.0.target.cmp(&b.0.target));
         lost.sort();
         lost.dedup();
-        let hash =
-            NodeDesired::hash_of(vec![(GroupKind::Host, resources.iter().map(|(r, h)| (&r.target, *h)).collect())]);
-        let nodes = nodes.iter().map(|n| n.id).collect();
-        (Class { nodes, resources: resources.into_iter().map(|(r, _)| r).collect(), hash, lost }, ties)
+        let mut resolved = Resolved { ties, ..Resolved::default() };
+        let facts: BTreeSet<Fact> = templates.iter().flat_map(|u| u.facts.iter().flatten().copied()).collect();
+        // Nodes of which the facts in the templates are the same are the same.
+        let mut alike: BTreeMap<Vec<Option<String>>, Vec<&NodeInput>> = BTreeMap::new();
+        for node in nodes {
+            alike.entry(facts.iter().map(|f| template::fact(node, *f)).collect()).or_default().push(node);
+        }
+        for nodes in alike.into_values() {
+            let mut resources = resources.clone();
+            let mut uses = BTreeSet::new();
+            for unit in &templates {
+                let found = template::render(&unit.resource, unit.object, &names, nodes[0], &|kind, name| {
+                    self.scopes_of(kind, name)
+                });
+                uses.extend(found.uses.into_iter().map(|value| Usage { value, user: unit.object.id }));
+                resolved.problems.extend(found.problems);
+                let resource = Resource { spec: found.spec, ..Resource::clone(&unit.resource) };
+                if let (Some(bytes), Spec::File { content, .. }) = (found.blob, &resource.spec) {
+                    resolved.blobs.insert(content.hash, Arc::new(bytes));
+                }
+                let hash = resource.compute_hash();
+                resources.push((Arc::new(resource), hash));
+            }
+            resources.sort_by(|a, b| a.0.target.cmp(&b.0.target));
+            let hash = NodeDesired::hash_of(resources.iter().map(|(r, h)| (&r.target, *h)).collect());
+            resolved.classes.push(Class {
+                nodes: nodes.iter().map(|n| n.id).collect(),
+                resources: resources.into_iter().map(|(r, _)| r).collect(),
+                hash,
+                lost: lost.clone(),
+                uses,
+                is_personal: !facts.is_empty(),
+            });
+        }
+        resolved
+    }
+
+    /// Returns the scopes in which there is a value of this name.
+    fn scopes_of(&self, kind: Kind, name: &ObjectName) -> Vec<String> {
+        let is_meant = |u: &&Unit<'_>| u.object.spec.body.kind() == kind && u.object.spec.name == *name;
+        self.units.list.iter().filter(is_meant).map(|u| u.object.spec.scope.to_string()).collect()
     }
 
     fn lost(&self, loser: &Unit<'_>, target: usize, winner: &Unit<'_>) -> Lost {

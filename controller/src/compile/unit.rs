@@ -13,9 +13,10 @@ use lampas_shared::{
         Sudoers, Sysctl, User, UserName,
     },
     object::{Body, Target},
+    template::Fact,
 };
 
-use super::{NodeInput, ObjectInput, distinct_scopes, level};
+use super::{NodeInput, ObjectInput, distinct_scopes, level, template};
 
 pub(super) struct Units<'a> {
     /// By level, then by object, then by target: the order in which claims are laid over each other.
@@ -34,6 +35,8 @@ pub(super) struct Unit<'a> {
     pub(super) hash: ContentHash,
     /// One of the lines that `nodes = SCOPE` generates.
     pub(super) is_generated: bool,
+    /// The facts in its templates, if it has any: then the resource is what it is only for a node.
+    pub(super) facts: Option<BTreeSet<Fact>>,
 }
 
 impl<'a> Units<'a> {
@@ -72,6 +75,7 @@ impl<'a> Units<'a> {
                 hash: resource.compute_hash(),
                 resource: Arc::new(resource.clone()),
                 is_generated: *is_generated,
+                facts: template::facts(&object.spec.body),
             })
             .collect();
         let targets = targets.into_iter().cloned().collect();
@@ -87,6 +91,11 @@ fn parts(
     blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>,
 ) -> Vec<(Vec<Target>, Spec, bool)> {
     let spec = match &object.spec.body {
+        // Values claim their names; they put nothing on a node.
+        Body::Var(_) | Body::Secret(_) => {
+            let kind = object.spec.body.kind().as_str().to_owned();
+            Some(Spec::Unsupported { kind, hash: ContentHash::of(b"") })
+        }
         Body::Hosts(entry) => return hosts(entry, nodes),
         Body::Cron(job) => Some(Spec::Cron(job.clone())),
         Body::Script(script) => script_spec(script, object.spec.name.as_str(), blobs),

@@ -9,6 +9,7 @@ use lampas_shared::{
     id::ObjectId,
     object::{Body, ObjectSpec, Target},
     report::ObservedFile,
+    template::Source,
 };
 
 /// What adopting a drift means.
@@ -47,8 +48,12 @@ pub(crate) fn adopt(
             observed.owner, observed.mode
         ));
     }
+    if let Some(why) = templated(&spec.body) {
+        return Err(why.to_owned());
+    }
     let mut adopted = spec.clone();
     match &mut adopted.body {
+        Body::Var(_) | Body::Secret(_) => return Err("it puts nothing on a node".to_owned()),
         Body::Directory(directory) => {
             directory.owner = owner(observed)?;
             directory.group = group(observed)?;
@@ -162,9 +167,25 @@ fn adopt_unit(service: &mut Service, target: &Target, text: &str) -> Result<(), 
     Ok(())
 }
 
+/// Says why what a template made can't be taken back: the names would be lost, and with them what is secret.
+fn templated(body: &Body) -> Option<&'static str> {
+    let uses = crate::compile::template::uses(body);
+    if uses.iter().any(|source| matches!(source, Source::Secret(_))) {
+        return Some("secrets are in it, which no object may hold; make the change in its template, or revert it");
+    }
+    let is_template = match body {
+        Body::File(file) => file.template,
+        Body::Script(script) => script.template,
+        Body::Cron(job) => job.template,
+        _ => false,
+    };
+    is_template.then_some("it is made from a template, whose names would be lost; make the change there, or revert it")
+}
+
 /// Whether root executes or trusts what stands there.
 fn is_trusted(body: &Body) -> bool {
     match body {
+        Body::Var(_) | Body::Secret(_) => false,
         Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) | Body::Sysctl(_) | Body::Service(_) => true,
         Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
         Body::Directory(directory) => directory.owner == UserName::root(),

@@ -9,12 +9,13 @@ use lampas_shared::{
 
 use super::{DriftError, DriftFilter};
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{MaybeJson, Path, Query, limit, param},
         guard::Caller,
         problem::{Answer, Refusal},
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     change::api::{reason, veiled},
     host::mask,
@@ -26,9 +27,12 @@ const CHANGE: Access = Access::Needs(Permission::Change);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/drift", VIEW, "Changes by hand, newest first", list).query::<DriftQuery>().gives_page::<Drift>(),
-        get("/api/v1/drift/{drift}", VIEW, "One change by hand", one).gives::<Drift>(),
-        act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert),
+        get("/api/v1/drift", VIEW, "Changes by hand, newest first", list)
+            .query::<DriftQuery>()
+            .gives_page::<Drift>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/drift/{drift}", VIEW, "One change by hand", one).gives::<Drift>().scoped(Scoped::Filtered),
+        act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert).scoped(Scoped::Selection),
         act(
             "POST",
             "/api/v1/drift/{drift}/adopt",
@@ -36,7 +40,7 @@ pub(crate) fn calls() -> Vec<Call> {
             "drift.adopt",
             "Make a planned change of the node's version",
             adopt,
-        )
+        ).scoped(Scoped::Selection)
         .may_take::<AdoptRequest>()
         .answers::<Adopted>(201),
     ]
@@ -55,15 +59,25 @@ async fn list(
         node,
         object: query.object.as_deref().map(|o| param::<ObjectId>("object", o)).transpose()?,
         standing: query.standing,
-        before: query.after.as_deref().map(|a| param::<DriftId>("drift", a)).transpose()?,
+        before: None,
     };
-    let mut page = app.drifts.list(&filter, limit(query.limit)?).await?;
+    let (sees, limit, drifts, filter) =
+        (Reach::of(&app, &caller, Permission::View).await?, limit(query.limit)?, &app.drifts, &filter);
+    let fetch = |after: Option<String>| async move {
+        let before = after.as_deref().map(|a| param::<DriftId>("drift", a)).transpose()?;
+        let filter = DriftFilter { before, ..filter.clone() };
+        Ok(drifts.list(&filter, limit).await?)
+    };
+    let mut page = sees.page(query.after.clone(), fetch, |d: &Drift| sees.has_node(d.node.id)).await?;
     veil(&app, &caller, &mut page.items).await?;
     Ok(axum::Json(page))
 }
 
 async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<axum::Json<Drift>> {
     let mut drift = [app.drifts.get(param("drift", &id)?).await?];
+    if !Reach::of(&app, &caller, Permission::View).await?.has_node(drift[0].node.id) {
+        return Err(DriftError::NotFound.into());
+    }
     veil(&app, &caller, &mut drift).await?;
     let [drift] = drift;
     Ok(axum::Json(drift))
@@ -72,11 +86,12 @@ async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> 
 /// Takes out the differences of contents that this caller may not read: not world-readable by the object, or not any
 /// more on the node.
 async fn veil(app: &App, caller: &Caller, drifts: &mut [Drift]) -> Answer<()> {
-    if caller.may(Permission::ReadContent) || drifts.is_empty() {
+    let reads = Reach::of(app, caller, Permission::ReadContent).await?;
+    if reads.is_all() || drifts.is_empty() {
         return Ok(());
     }
     let view = app.desired.view().await?;
-    for drift in drifts {
+    for drift in drifts.iter_mut().filter(|d| !reads.has_node(d.node.id)) {
         let by_object = view.all.objects.get(&drift.object).is_some_and(|o| mask::is_public(&o.spec));
         let on_node = drift.mode.as_deref().is_none_or(|m| m.ends_with(['4', '5', '6', '7']));
         if !(by_object && on_node) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, btree_map};
 use lampas_api::{AdoptRequest, Draft, DraftAct, Drift, NodeRef, Page};
 use lampas_render::schedule::Zone;
 use lampas_shared::{
+    access::Permission,
     fleet::Scope,
     host::TimeZoneName,
     id::{DriftId, ObjectId},
@@ -94,6 +95,7 @@ impl Drifts {
     /// Asks the node to put the desired state back. The finding ends when the node says so.
     pub async fn revert(&self, id: DriftId, by: &Principal) -> Result<(), DriftError> {
         let found = self.load(id).await?;
+        self.within(&found.row, by).await?;
         must_stand(&found.row)?;
         self.changes.gate().revert(found.row.node, found.row.target.clone()).await.map_err(DriftError::Node)?;
         let row = &found.row;
@@ -113,6 +115,7 @@ impl Drifts {
     /// When it is over, can't be adopted, or the change can't be made.
     pub async fn adopt(&self, id: DriftId, request: &AdoptRequest, by: &Principal) -> Result<ChangeRow, DriftError> {
         let found = self.load(id).await?;
+        self.within(&found.row, by).await?;
         must_stand(&found.row)?;
         let spec = found.spec.as_ref().ok_or_else(|| DriftError::Refused("its object was deleted".to_owned()))?;
         let view = self.changes.desired().view().await?;
@@ -155,6 +158,12 @@ impl Drifts {
             })
             .await?;
         Ok(self.changes.find(&change.id.to_string()).await?)
+    }
+
+    /// Wants the permission to change what is on the node of a finding.
+    async fn within(&self, row: &DriftRow, by: &Principal) -> Result<(), DriftError> {
+        let view = self.changes.desired().view().await?;
+        by.must_on_nodes(Permission::Change, [row.node], view.members()).map_err(|e| DriftError::Change(e.into()))
     }
 
     async fn load(&self, id: DriftId) -> Result<Found, DriftError> {

@@ -35,7 +35,7 @@ use crate::{
     audit::{Entry, Principal},
     ca::{Credentials, wire_trust},
     change::Desired,
-    compile::NodeInput,
+    compile::{NodeInput, StableFacts},
     db::{DbError, Tx, row::draw},
     event::NewEvent,
     fleet::{self, FleetError, NewNode},
@@ -308,7 +308,7 @@ impl Enrolments {
                     let desired = self.inner.desired.clone();
                     let (roles, labels) = (reserved.grant.roles.iter().cloned(), reserved.grant.labels.clone());
                     let joined =
-                        NodeInput { id: node, name: name.clone(), roles: roles.collect(), labels, address: None };
+                        NodeInput { id: node, name: name.clone(), roles: roles.collect(), labels, address: None, facts: StableFacts::default() };
                     tx.after_commit(move || desired.joined(state, joined));
                 }
                 let by = Principal::new(format!("node:{name}"), from.to_string());

@@ -6,19 +6,20 @@ use lampas_api::{
 };
 use lampas_shared::{
     access::Permission,
-    fleet::{NodeState, RoleName, Selector},
+    fleet::{NodeState, RoleName, Scope, Selector},
     id::NodeId,
     report::ResourceState,
 };
 
 use super::{FleetError, NodeFilter};
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{IfMatch, Json, MaybeJson, Path, Query, etag, limit, param},
         guard::Caller,
         problem::{Answer, Refusal},
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     change::api::reason,
     db::{DbError, Tx},
@@ -30,8 +31,11 @@ const NODES: Access = Access::Needs(Permission::ManageNodes);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/nodes", VIEW, "Nodes, by name", list).query::<NodeQuery>().gives_page::<NodeSummary>(),
-        get("/api/v1/nodes/{node}", VIEW, "One node, by id or name; its revision is the ETag", one).gives::<Node>(),
+        get("/api/v1/nodes", VIEW, "Nodes, by name", list)
+            .query::<NodeQuery>()
+            .gives_page::<NodeSummary>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/nodes/{node}", VIEW, "One node, by id or name; its revision is the ETag", one).scoped(Scoped::Node).gives::<Node>(),
         act(
             "PATCH",
             "/api/v1/nodes/{node}",
@@ -39,12 +43,12 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.update",
             "Change a node's name, roles, labels or address",
             update,
-        )
+        ).scoped(Scoped::Node)
         .takes::<NodeUpdate>()
         .gives::<Node>(),
-        act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove)
+        act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove).scoped(Scoped::Node)
             .may_take::<Reason>(),
-        act("POST", "/api/v1/nodes/{node}/revoke", NODES, "node.revoke", "Revoke a node's certificate", revoke)
+        act("POST", "/api/v1/nodes/{node}/revoke", NODES, "node.revoke", "Revoke a node's certificate", revoke).scoped(Scoped::Node)
             .may_take::<Reason>(),
         act(
             "POST",
@@ -53,18 +57,23 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.retry",
             "Try again what failed or is quarantined",
             retry,
-        ),
-        get("/api/v1/nodes/{node}/resources", VIEW, "What is in force on a node", resources)
+        ).scoped(Scoped::Node),
+        get("/api/v1/nodes/{node}/resources", VIEW, "What is in force on a node", resources).scoped(Scoped::Node)
             .query::<PageQuery>()
             .gives_page::<NodeResource>(),
-        get("/api/v1/roles", VIEW, "Roles, by name", roles).gives_page::<Role>(),
-        get("/api/v1/roles/{role}", VIEW, "One role", role).gives::<Role>(),
+        get("/api/v1/roles", VIEW, "Roles, by name", roles).gives_page::<Role>().scoped(Scoped::Filtered),
+        get("/api/v1/roles/{role}", VIEW, "One role", role).gives::<Role>().scoped(Scoped::Filtered),
         get("/api/v1/fleet-map", VIEW, "Every node's name, grouped by how it stands", map)
-            .gives_list::<FleetMapGroup>(),
+            .gives_list::<FleetMapGroup>()
+            .scoped(Scoped::Filtered),
     ]
 }
 
-async fn list(State(app): State<App>, Query(query): Query<NodeQuery>) -> Answer<axum::Json<Page<NodeSummary>>> {
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<NodeQuery>,
+) -> Answer<axum::Json<Page<NodeSummary>>> {
     let limit = limit(query.limit)?;
     let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
     let state = query.state.as_deref().map(|word| {
@@ -79,15 +88,17 @@ async fn list(State(app): State<App>, Query(query): Query<NodeQuery>) -> Answer<
         config: query.config.as_deref().map(str::parse::<ResourceState>).transpose().map_err(wrong("/config"))?,
         ..NodeFilter::default()
     };
-    let (filter, after) = (&filter, query.after.as_deref());
-    let page = app
-        .db
-        .read(|mut tx: Tx| async move {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    let (db, filter) = (&app.db, &filter);
+    let fetch = |after: Option<String>| async move {
+        let after = after.as_deref();
+        let page = db.read(|mut tx: Tx| async move {
             let page = super::list(&mut tx, filter, after, limit).await?;
             Ok::<_, DbError>(tx.done(page))
-        })
-        .await?;
-    Ok(axum::Json(page))
+        });
+        Ok(page.await?)
+    };
+    Ok(axum::Json(reach.page(query.after.clone(), fetch, |node: &NodeSummary| reach.has_node(node.id)).await?))
 }
 
 async fn find(app: &App, which: &str) -> Answer<Node> {
@@ -202,14 +213,18 @@ async fn resources(
     Ok(axum::Json(Page { items, next, total }))
 }
 
-async fn roles(State(app): State<App>) -> Answer<axum::Json<Page<Role>>> {
-    let items = list_roles(&app, None).await?;
+async fn roles(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Page<Role>>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    let mut items = list_roles(&app, None).await?;
+    items.retain(|role| reach.has_scope(&Scope::Role(role.name.clone())));
     Ok(axum::Json(Page { total: Some(items.len() as u64), items, next: None }))
 }
 
-async fn role(State(app): State<App>, Path(name): Path<String>) -> Answer<axum::Json<Role>> {
+async fn role(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Answer<axum::Json<Role>> {
     let name: RoleName = param("role", &name)?;
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
     let found = list_roles(&app, Some(&name)).await?.pop();
+    let found = found.filter(|role| reach.has_scope(&Scope::Role(role.name.clone())));
     found.map(axum::Json).ok_or_else(|| Refusal::not_found("role", name))
 }
 
@@ -224,13 +239,23 @@ async fn list_roles(app: &App, only: Option<&RoleName>) -> Answer<Vec<Role>> {
     Ok(roles)
 }
 
-async fn map(State(app): State<App>) -> Answer<axum::Json<Vec<FleetMapGroup>>> {
-    let tiles = app
+async fn map(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Vec<FleetMapGroup>>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    Ok(axum::Json(tiles(&app, &reach).await?))
+}
+
+/// The map, as far as somebody sees it.
+pub(crate) async fn tiles(app: &App, reach: &Reach) -> Answer<Vec<FleetMapGroup>> {
+    let mut tiles = app
         .db
         .read(|mut tx: Tx| async move {
             let tiles = super::map(&mut tx).await?;
             Ok::<_, DbError>(tx.done(tiles))
         })
         .await?;
-    Ok(axum::Json(tiles))
+    if !reach.is_all() {
+        tiles.iter_mut().for_each(|group| group.nodes.retain(|name| reach.has_name(name.as_str())));
+        tiles.retain(|group| !group.nodes.is_empty());
+    }
+    Ok(tiles)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map::Entry};
 
 use lampas_api::{FleetMapGroup, OverviewCounts};
 use lampas_shared::{
-    fleet::{NodeName, RoleName},
+    fleet::{NodeName, NodeState, RoleName},
     report::ResourceState,
     time::UnixMs,
 };
@@ -25,26 +25,31 @@ pub async fn counts(tx: &mut Tx) -> Result<OverviewCounts, DbError> {
     for row in &rows {
         let r = Reader::new("node", row);
         let nodes = r.count("nodes")? as u32;
-        counts.nodes += nodes;
         if r.count("observe")? != 0 {
             counts.observing += nodes;
         }
-        match r.text("state")?.as_str() {
-            "online" => counts.online += nodes,
-            "stale" => counts.stale += nodes,
-            _ => counts.offline += nodes,
-        }
-        match r.parse::<ResourceState>("config")? {
-            ResourceState::Converged => counts.converged += nodes,
-            ResourceState::Applying | ResourceState::Waiting => counts.applying += nodes,
-            ResourceState::Drifted => counts.drifted += nodes,
-            ResourceState::Failed | ResourceState::Blocked => counts.failed += nodes,
-            ResourceState::Paused => {}
-        }
+        count(&mut counts, parse_state(&r.text("state")?).unwrap_or(NodeState::Offline), r.parse("config")?, nodes);
     }
     let row = sqlx::query("SELECT COUNT(*) AS objects FROM object").fetch_one(tx.conn()).await?;
     counts.objects = Reader::new("object", &row).count("objects")? as u32;
     Ok(counts)
+}
+
+/// Adds nodes that stand alike.
+pub(crate) fn count(counts: &mut OverviewCounts, state: NodeState, config: ResourceState, nodes: u32) {
+    counts.nodes += nodes;
+    match state {
+        NodeState::Online => counts.online += nodes,
+        NodeState::Stale => counts.stale += nodes,
+        NodeState::Offline => counts.offline += nodes,
+    }
+    match config {
+        ResourceState::Converged => counts.converged += nodes,
+        ResourceState::Applying | ResourceState::Waiting => counts.applying += nodes,
+        ResourceState::Drifted => counts.drifted += nodes,
+        ResourceState::Failed | ResourceState::Blocked => counts.failed += nodes,
+        ResourceState::Paused => {}
+    }
 }
 
 /// Returns the nodes whose certificate ends before a time, the soonest first. Agents renew theirs with a third of its

@@ -18,7 +18,7 @@ use sqlx::{Any, QueryBuilder};
 use super::{FleetError, NewNode, list, role};
 use crate::{
     audit::{Entry, Principal},
-    compile::NodeInput,
+    compile::{NodeInput, StableFacts},
     db::{
         DbError, Tx,
         row::{Reader, insert_many, to_json},
@@ -260,14 +260,45 @@ pub async fn set_facts(tx: &mut Tx, id: NodeId, facts: &NodeFacts, at: UnixMs) -
         b.push_bind(id.to_string()).push_bind(at.0).push_bind(to_json(facts));
     })
     .await?;
-    sqlx::query("UPDATE node SET os = ?, agent_version = ?, machine = ? WHERE id = ?")
+    sqlx::query("UPDATE node SET os = ?, agent_version = ?, machine = ?, stable_facts = ? WHERE id = ?")
         .bind(bounded(&facts.os, 255))
         .bind(bounded(&facts.agent_version, 64))
         .bind(bounded(&facts.machine, 128))
+        .bind(write_stable(&stable(facts)))
         .bind(id.to_string())
         .execute(tx.conn())
         .await?;
     Ok(())
+}
+
+/// Returns what of a node's facts may stand in texts.
+pub fn stable(facts: &NodeFacts) -> StableFacts {
+    let line = |text: &str, max: usize| bounded(&text.replace('\n', " "), max);
+    // `Debian GNU/Linux 12 (bookworm)`
+    let codename = facts.os.rsplit_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or_default();
+    StableFacts {
+        hostname: line(&facts.hostname, 253),
+        codename: line(codename, 64),
+        architecture: line(&facts.architecture, 32),
+    }
+}
+
+fn write_stable(facts: &StableFacts) -> String {
+    format!("{}\n{}\n{}", facts.hostname, facts.codename, facts.architecture)
+}
+
+fn read_stable(text: &str) -> StableFacts {
+    let mut lines = text.split('\n').map(str::to_owned);
+    let mut next = || lines.next().unwrap_or_default();
+    StableFacts { hostname: next(), codename: next(), architecture: next() }
+}
+
+/// Returns whether any object has a template with facts of nodes in it.
+pub async fn uses_facts(tx: &mut Tx) -> Result<bool, DbError> {
+    let found = sqlx::query("SELECT o.id FROM object o WHERE o.body LIKE '%\"template\":true%' AND o.body LIKE '%fact.%' LIMIT 1")
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(found.is_some())
 }
 
 /// Returns what nodes last said of themselves: those of `ids` that are of this fleet and not revoked.
@@ -366,7 +397,7 @@ pub async fn size(tx: &mut Tx) -> Result<usize, DbError> {
 
 /// Returns the nodes as the compiler wants them: all that are not revoked.
 pub async fn members(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
-    let rows = sqlx::query("SELECT n.id, n.name, n.address FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id")
+    let rows = sqlx::query("SELECT n.id, n.name, n.address, n.stable_facts FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id")
         .fetch_all(tx.conn())
         .await?;
     let mut nodes = BTreeMap::new();
@@ -376,7 +407,14 @@ pub async fn members(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
         let address = r.maybe_parse("address")?;
         nodes.insert(
             id,
-            NodeInput { id, name: r.parse("name")?, roles: BTreeSet::new(), labels: Labels::new(), address },
+            NodeInput {
+                id,
+                name: r.parse("name")?,
+                roles: BTreeSet::new(),
+                labels: Labels::new(),
+                address,
+                facts: read_stable(&r.text("stable_facts")?),
+            },
         );
     }
     for row in &sqlx::query("SELECT r.node, r.role FROM node_role r").fetch_all(tx.conn()).await? {

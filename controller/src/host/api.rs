@@ -17,12 +17,13 @@ use lampas_shared::{
 
 use super::{ObjectFilter, Stored, check, history, mask};
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{Json, Path, Query, etag, limit, param},
         guard::Caller,
         problem::{Answer, Refusal},
-        table::{Access, Call, ask, get},
+        table::{Access, Call, Scoped, ask, get},
     },
     change::View,
     db::{DbError, Tx},
@@ -33,24 +34,28 @@ const VIEW: Access = Access::Needs(Permission::View);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/objects", VIEW, "Objects, by name", list).query::<ObjectQuery>().gives_page::<ObjectSummary>(),
-        get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one).gives::<Object>(),
+        get("/api/v1/objects", VIEW, "Objects, by name", list).query::<ObjectQuery>().gives_page::<ObjectSummary>().scoped(Scoped::Filtered),
+        get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one).gives::<Object>().scoped(Scoped::Filtered),
         get("/api/v1/objects/{object}/revisions", VIEW, "An object's revisions, newest first", revisions)
             .query::<PageQuery>()
-            .gives_page::<Revision>(),
+            .gives_page::<Revision>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/objects/{object}/revisions/{revision}", VIEW, "One revision with what it says", revision)
-            .gives::<Revision>(),
+            .gives::<Revision>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/objects/{object}/diff", VIEW, "The difference of two revisions", diff)
             .query::<DiffQuery>()
-            .gives::<RevisionDiff>(),
-        get("/api/v1/export", VIEW, "Objects as a manifest", export).query::<ExportQuery>().gives::<Export>(),
+            .gives::<RevisionDiff>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/export", VIEW, "Objects as a manifest", export).query::<ExportQuery>().gives::<Export>().scoped(Scoped::Filtered),
         get("/api/v1/history", VIEW, "What became of the objects between two moments", history::between)
             .query::<HistoryQuery>()
-            .gives::<History>(),
-        ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec)
+            .gives::<History>()
+            .scoped(Scoped::Filtered),
+        ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec).scoped(Scoped::Plain)
             .takes::<ObjectSpec>()
             .gives::<SpecCheck>(),
-        ask("/api/v1/check/manifest", VIEW, "Read a manifest without saving it", check_manifest)
+        ask("/api/v1/check/manifest", VIEW, "Read a manifest without saving it", check_manifest).scoped(Scoped::Plain)
             .takes::<ManifestText>()
             .gives::<ManifestCheck>(),
     ]
@@ -68,33 +73,45 @@ async fn list(
         scope: query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?,
         search: query.query.clone(),
     };
+    let eyes = Eyes::of(&app, &caller).await?;
     let view = app.desired.view().await?;
     let page = match &query.node {
-        Some(node) => on_node(&app, &view, node, &filter, query.after.as_deref(), limit).await?,
+        Some(node) => {
+            let mut page = on_node(&app, &eyes, &view, (node, &filter), query.after.as_deref(), limit).await?;
+            page.items.retain(|stored| eyes.sees.has_scope(&stored.spec.scope));
+            page
+        }
         None => {
-            let (filter, after) = (&filter, query.after.as_deref());
-            app.db
-                .read(|mut tx: Tx| async move {
+            let (db, filter) = (&app.db, &filter);
+            let fetch = |after: Option<String>| async move {
+                let after = after.as_deref();
+                let page = db.read(|mut tx: Tx| async move {
                     let page = super::list(&mut tx, filter, after, limit).await?;
                     Ok::<_, DbError>(tx.done(page))
-                })
-                .await?
+                });
+                Ok(page.await?)
+            };
+            let keep = |stored: &Stored| eyes.sees.has_scope(&stored.spec.scope);
+            eyes.sees.page(query.after.clone(), fetch, keep).await?
         }
     };
-    let items = page.items.iter().map(|stored| summary(&view, stored, &caller)).collect();
+    let items = page.items.iter().map(|stored| summary(&view, stored, &eyes)).collect();
     Ok(axum::Json(Page { items, next: page.next, total: page.total }))
 }
 
 /// The objects that are in force on a node: known from the compiled fleet.
 async fn on_node(
     app: &App,
+    eyes: &Eyes,
     view: &View,
-    node: &str,
-    filter: &ObjectFilter,
+    (node, filter): (&str, &ObjectFilter),
     after: Option<&str>,
     limit: u32,
 ) -> Answer<Page<Stored>> {
     let id = crate::fleet::api::node_id(app, node).await?;
+    if !eyes.sees.has_node(id) {
+        return Err(Refusal::not_found("node", node));
+    }
     let resources = view.compiled.class(id).map(|c| c.resources.as_slice()).unwrap_or_default();
     let ids: std::collections::BTreeSet<ObjectId> = resources.iter().map(|r| r.object).collect();
     let fits = |s: &&Stored| {
@@ -122,19 +139,23 @@ async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> 
         Some(stored) => (stored.clone(), false),
         None => (last(&app, id).await?, true),
     };
-    let about = summary(&view, &stored, &caller);
+    let eyes = Eyes::of(&app, &caller).await?;
+    eyes.must_see(id, &stored.spec.scope)?;
+    let about = summary(&view, &stored, &eyes);
     let mut spec = ObjectSpec::clone(&stored.spec);
-    let is_masked = !caller.may(Permission::ReadContent) && !mask::is_public(&spec);
+    let is_masked = !eyes.may_read(&spec);
     if is_masked {
         mask::mask(&mut spec, false);
     }
-    let overridden = view.compiled.overridden_on(id).into_iter().map(|(node, by)| Overridden {
+    let overridden = view.compiled.overridden_on(id).into_iter().filter(|(node, _)| eyes.sees.has_node(*node));
+    let overridden = overridden.map(|(node, by)| Overridden {
         node: node_ref(&view, node),
         by,
         by_text: view.all.objects.get(&by).map(|o| o.spec.key().to_string()).unwrap_or_default(),
     });
+    let effective = view.compiled.effective_on(id).into_iter().filter(|node| eyes.sees.has_node(*node));
     let object = Object {
-        effective_on: view.compiled.effective_on(id).into_iter().map(|n| node_ref(&view, n)).collect(),
+        effective_on: effective.map(|n| node_ref(&view, n)).collect(),
         overridden_on: overridden.collect(),
         about,
         spec,
@@ -175,12 +196,15 @@ async fn all_revisions(app: &App, id: ObjectId) -> Answer<Vec<super::StoredRevis
 
 async fn revisions(
     State(app): State<App>,
+    caller: Caller,
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Page<Revision>>> {
     let limit = limit(query.limit)? as usize;
     let before: u64 = query.after.as_deref().map_or(Ok(u64::MAX), |a| param("revision", a))?;
-    let all = all_revisions(&app, param("object", &id)?).await?;
+    let id: ObjectId = param("object", &id)?;
+    let all = all_revisions(&app, id).await?;
+    Eyes::of(&app, &caller).await?.must_see(id, &all[0].spec.scope)?;
     let total = Some(all.len() as u64);
     let mut items: Vec<_> = all.into_iter().filter(|r| r.revision < before).map(|r| r.shown(false)).collect();
     let has_more = items.len() > limit;
@@ -194,10 +218,13 @@ async fn revision(
     caller: Caller,
     Path((id, number)): Path<(String, String)>,
 ) -> Answer<axum::Json<Revision>> {
-    let mut revision = find(&app, param("object", &id)?, param("revision", &number)?).await?.shown(true);
+    let id: ObjectId = param("object", &id)?;
+    let found = find(&app, id, param("revision", &number)?).await?;
+    let eyes = Eyes::of(&app, &caller).await?;
+    eyes.must_see(id, &found.spec.scope)?;
+    let mut revision = found.shown(true);
     if let Some(spec) = &mut revision.spec
-        && !caller.may(Permission::ReadContent)
-        && !mask::is_public(spec)
+        && !eyes.may_read(spec)
     {
         mask::mask(spec, true);
     }
@@ -222,14 +249,16 @@ async fn diff(
     Query(query): Query<DiffQuery>,
 ) -> Answer<axum::Json<RevisionDiff>> {
     let id: ObjectId = param("object", &id)?;
+    let eyes = Eyes::of(&app, &caller).await?;
     let mut sides = Vec::new();
     for number in [query.from, query.to] {
         let found = if number == 0 { None } else { Some(find(&app, id, number).await?) };
+        if let Some(found) = &found {
+            eyes.must_see(id, &found.spec.scope)?;
+        }
         sides.push(found.filter(|r| !r.is_deletion).map(|r| r.spec));
     }
-    let may_read = caller.may(Permission::ReadContent);
-    let is_public = sides.iter().flatten().all(mask::is_public);
-    if !may_read && !is_public {
+    if !sides.iter().flatten().all(|spec| eyes.may_read(spec)) {
         sides.iter_mut().flatten().for_each(|spec| mask::mask(spec, true));
     }
     let diff = super::diff(sides[0].as_ref(), sides[1].as_ref());
@@ -252,9 +281,9 @@ async fn export(
         None => app.desired.view().await?.all.objects.values().map(|o| ObjectSpec::clone(&o.spec)).collect(),
     };
     specs.retain(|o| kind.is_none_or(|k| k == o.body.kind()) && scope.as_ref().is_none_or(|s| *s == o.scope));
-    if !caller.may(Permission::ReadContent)
-        && let Some(hidden) = specs.iter().find(|s| !mask::is_public(s))
-    {
+    let eyes = Eyes::of(&app, &caller).await?;
+    specs.retain(|o| eyes.sees.has_scope(&o.scope));
+    if let Some(hidden) = specs.iter().find(|s| !eyes.may_read(s)) {
         return Err(Refusal::new(
             "forbidden",
             format!("{} holds what needs the permission read_content", hidden.key()),
@@ -296,10 +325,34 @@ async fn check_manifest(Json(given): Json<ManifestText>) -> axum::Json<ManifestC
     })
 }
 
-/// Returns an object's row; what it says is left out where the caller may not read it.
-pub(crate) fn summary(view: &View, stored: &Stored, caller: &Caller) -> ObjectSummary {
+/// What somebody sees of objects, and may read of what they say.
+pub(crate) struct Eyes {
+    /// What may be seen.
+    pub(crate) sees: Reach,
+    /// Whose contents may be read that aren't world-readable.
+    pub(crate) reads: Reach,
+}
+
+impl Eyes {
+    pub(crate) async fn of(app: &App, caller: &Caller) -> Answer<Self> {
+        let sees = Reach::of(app, caller, Permission::View).await?;
+        Ok(Self { sees, reads: Reach::of(app, caller, Permission::ReadContent).await? })
+    }
+
+    /// Returns whether what an object says may be read.
+    pub(crate) fn may_read(&self, spec: &ObjectSpec) -> bool {
+        mask::is_public(spec) || self.reads.has_scope(&spec.scope)
+    }
+
+    fn must_see(&self, id: ObjectId, scope: &Scope) -> Answer<()> {
+        if self.sees.has_scope(scope) { Ok(()) } else { Err(Refusal::not_found("object", id)) }
+    }
+}
+
+/// Returns an object's row; what it says is left out where it may not be read.
+pub(crate) fn summary(view: &View, stored: &Stored, eyes: &Eyes) -> ObjectSummary {
     let mut text = super::summary(&stored.spec);
-    if !caller.may(Permission::ReadContent) && !mask::is_public(&stored.spec) {
+    if !eyes.may_read(&stored.spec) {
         let mut spec = ObjectSpec::clone(&stored.spec);
         mask::mask(&mut spec, false);
         text = super::summary(&spec);
@@ -313,7 +366,7 @@ pub(crate) fn summary(view: &View, stored: &Stored, caller: &Caller) -> ObjectSu
         summary: text,
         author: stored.author.clone(),
         updated_at: stored.updated_at,
-        nodes: view.compiled.effective_on(stored.id).len() as u32,
+        nodes: view.compiled.effective_on(stored.id).iter().filter(|node| eyes.sees.has_node(**node)).count() as u32,
     }
 }
 

@@ -7,14 +7,13 @@ use lampas_api::{DraftVerb, History, HistoryItem, HistoryQuery};
 use lampas_runtime::clock;
 use lampas_shared::{
     TextError,
-    access::Permission,
     fleet::Scope,
     id::ObjectId,
     object::{Kind, ObjectSpec},
     time::UnixMs,
 };
 
-use super::{StoredRevision, mask, store};
+use super::{StoredRevision, api::Eyes, mask, store};
 use crate::{
     api::{
         App,
@@ -56,20 +55,24 @@ pub(super) async fn between(
     let is_meant = |s: &ObjectSpec| {
         kind.is_none_or(|k| k == s.body.kind()) && scope.as_ref().is_none_or(|wanted| *wanted == s.scope)
     };
-    let may_read = caller.may(Permission::ReadContent);
+    let eyes = Eyes::of(&app, &caller).await?;
     let (mut items, mut unchanged) = (Vec::new(), 0);
     let objects: BTreeSet<ObjectId> = then.keys().chain(later.keys()).copied().collect();
     for object in objects {
         // What is there at the earlier moment is there at the later one: revisions are for ever.
         let Some(last) = later.remove(&object) else { continue };
         let before = then.remove(&object).filter(|r| !r.is_deletion);
+        let is_seen = |s: &ObjectSpec| eyes.sees.has_scope(&s.scope);
+        if !is_seen(&last.spec) || !before.as_ref().is_none_or(|b| is_seen(&b.spec)) {
+            continue;
+        }
         if !is_meant(&last.spec) && !before.as_ref().is_some_and(|b| is_meant(&b.spec)) {
             continue;
         }
         match (before, last.is_deletion) {
             (None, true) => {}
             (Some(before), false) if before.revision == last.revision => unchanged += 1,
-            (before, _) => items.push(item(object, before, last, may_read)),
+            (before, _) => items.push(item(object, before, last, &eyes)),
         }
     }
     items.sort_by(|a, b| a.key.cmp(&b.key));
@@ -78,7 +81,7 @@ pub(super) async fn between(
     Ok(axum::Json(History { from: query.from, to, unchanged, items, has_more }))
 }
 
-fn item(object: ObjectId, before: Option<StoredRevision>, last: StoredRevision, may_read: bool) -> HistoryItem {
+fn item(object: ObjectId, before: Option<StoredRevision>, last: StoredRevision, eyes: &Eyes) -> HistoryItem {
     let from = before.as_ref().map(|b| b.revision);
     let to = (!last.is_deletion).then_some(last.revision);
     let mut sides = [before.map(|b| b.spec), (!last.is_deletion).then(|| last.spec.clone())];
@@ -88,7 +91,7 @@ fn item(object: ObjectId, before: Option<StoredRevision>, last: StoredRevision, 
         [Some(a), Some(b)] if a.name != b.name => DraftVerb::Rename,
         _ => DraftVerb::Update,
     };
-    if !may_read && !sides.iter().flatten().all(mask::is_public) {
+    if !sides.iter().flatten().all(|spec| eyes.may_read(spec)) {
         sides.iter_mut().flatten().for_each(|spec| mask::mask(spec, true));
     }
     let diff = super::diff(sides[0].as_ref(), sides[1].as_ref());

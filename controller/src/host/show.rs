@@ -35,6 +35,15 @@ pub fn summary(spec: &ObjectSpec) -> String {
             Err(_) => String::new(),
         },
         Body::File(file) => format!("{} {}:{} {}", file.path, file.owner, file.group, file.mode),
+        Body::Var(var) => {
+            let value: String = var.value.chars().take(120).map(|c| if c == '\n' { '⏎' } else { c }).collect();
+            if var.description.is_empty() { value } else { format!("{value} ({})", var.description) }
+        }
+        // Only whether there is a value, and what it is for.
+        Body::Secret(secret) => {
+            let has = if secret.value.is_some() { "a value is set" } else { "no value is set" };
+            if secret.description.is_empty() { has.to_owned() } else { format!("{has} ({})", secret.description) }
+        }
         Body::Directory(d) => format!("{} {}:{} {}", d.path, d.owner, d.group, d.mode),
         Body::Link(link) => format!("{} → {}", link.path, link.target),
         Body::Sysctl(sysctl) => sysctl.line().trim_end().to_owned(),

@@ -398,6 +398,8 @@ pub(crate) fn weight(spec: &ObjectSpec) -> usize {
         Body::Script(script) => script.content.len(),
         Body::File(file) => file.content.len(),
         Body::Sudoers(sudoers) => sudoers.content.len(),
+        Body::Var(var) => var.value.len(),
+        Body::Secret(_) => 0,
         Body::Cron(job) => job.command.len() + job.environment.values().map(String::len).sum::<usize>(),
         Body::Service(service) => [&service.unit, &service.drop_in].into_iter().flatten().map(String::len).sum(),
         Body::User(user) => user.authorized_keys.iter().flatten().map(|key| key.as_str().len()).sum(),

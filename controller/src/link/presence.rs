@@ -46,6 +46,8 @@ struct Waiting {
     trusts: BTreeMap<NodeId, Presence>,
     modes: BTreeMap<NodeId, Presence>,
     declined: BTreeMap<NodeId, Presence>,
+    facts: BTreeMap<NodeId, Presence>,
+    heads: BTreeMap<NodeId, Presence>,
     /// When each node's refusal was put here last.
     told: BTreeMap<NodeId, UnixMs>,
 }
@@ -65,6 +67,8 @@ impl Board {
             Presence::Trusts { node, .. } => drop(waiting.trusts.insert(*node, presence)),
             Presence::Mode { node, .. } => drop(waiting.modes.insert(*node, presence)),
             Presence::Declined { node, .. } => drop(waiting.declined.insert(*node, presence)),
+            Presence::Facts { node, .. } => drop(waiting.facts.insert(*node, presence)),
+            Presence::Countersigned { node, .. } => drop(waiting.heads.insert(*node, presence)),
             // Strangers stay out of the store, where they could write without end; they are logged.
             Presence::Refused { node: Some(node), at, .. } => {
                 let last = waiting.told.get(node).copied();
@@ -90,6 +94,8 @@ impl Board {
         batch.extend(std::mem::take(&mut waiting.trusts).into_values());
         batch.extend(std::mem::take(&mut waiting.modes).into_values());
         batch.extend(std::mem::take(&mut waiting.declined).into_values());
+        batch.extend(std::mem::take(&mut waiting.facts).into_values());
+        batch.extend(std::mem::take(&mut waiting.heads).into_values());
         while batch.len() < BATCH
             && let Some((_, of_node)) = waiting.nodes.pop_first()
         {

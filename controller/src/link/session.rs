@@ -6,15 +6,21 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use lampas_runtime::{clock, identity::CertInfo, random};
+use lampas_runtime::{
+    clock,
+    identity::{self, CertInfo},
+    random,
+};
 use lampas_shared::{
+    audit::{Countersigned, Head},
     desired::NodeDesired,
     error::{Chain, Fault},
-    fleet::NodeFacts,
+    fleet::{NodeFacts, NodePolicy},
     id::NodeId,
+    signature::Signed,
 };
 use lampas_wire::{
-    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, Welcome, feature,
+    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, SecretRequest, Welcome, feature,
     link::{
         CloseReason, Stream,
         controller::{Command, ControllerLink},
@@ -23,7 +29,7 @@ use lampas_wire::{
 };
 use quinn::{Chunk, Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     registry::{Claim, Entry, Handle},
@@ -40,6 +46,19 @@ const LAST_WORDS_LIMIT: Duration = Duration::from_millis(300);
 
 /// The first pause before a state that could not be fetched is fetched again; doubled by jitter.
 const FETCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a node is shown the head of the audit: what is rewritten within that time before it was shown is not found.
+const HEAD_EVERY: Duration = Duration::from_secs(300);
+
+/// How many nodes are shown the head within a second after they all connected.
+const HEADS_PER_SECOND: u64 = 100;
+
+/// Returns when a node that has just connected is shown the first head: a fleet that comes back signs in turns.
+fn first_head(nodes: usize) -> Duration {
+    let [a, b] = random::bytes::<2>();
+    let spread = 200 + 1000 * nodes as u64 / HEADS_PER_SECOND;
+    Duration::from_millis(100 + spread * u64::from(u16::from_le_bytes([a, b])) / u64::from(u16::MAX))
+}
 
 /// Bytes that wait for a peer that doesn't read: one state of the greatest size and some answers.
 const UNREAD_MAX: usize = 20 << 20;
@@ -63,6 +82,9 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, node: Nod
         submitting: None,
         reports: Vec::new(),
         is_session: false,
+        head_at: None,
+        heading: None,
+        shown_head: None,
     };
     let reason = driver.run(&connection).await;
     let is_session = driver.is_session;
@@ -80,6 +102,9 @@ struct Judged {
     began: Instant,
 }
 
+/// The signatures that hold for a node, and what it shall be.
+type Fetched = Result<(Vec<Signed>, Option<NodeDesired>), Fault>;
+
 struct Driver {
     shared: Arc<Shared>,
     node: NodeId,
@@ -90,13 +115,18 @@ struct Driver {
     outbox: Pipe,
     hello: Option<Box<Hello>>,
     judging: Option<BoxFuture<'static, Judged>>,
-    fetching: Option<BoxFuture<'static, Result<Option<NodeDesired>, Fault>>>,
+    fetching: Option<BoxFuture<'static, Fetched>>,
     /// When the desired state is to be asked for.
     fetch_at: Option<Instant>,
     submitting: Option<BoxFuture<'static, Result<u64, Fault>>>,
     /// Reports that wait for the submission before them.
     reports: Vec<(u64, Report)>,
     is_session: bool,
+    /// When the head of the audit is to be shown next.
+    head_at: Option<Instant>,
+    heading: Option<BoxFuture<'static, Result<Option<Head>, Fault>>>,
+    /// The head that was shown last.
+    shown_head: Option<Head>,
 }
 
 /// One ordered stream with what waits to be written.
@@ -183,6 +213,7 @@ impl Driver {
             let due = self.machine.poll_timeout().map(|at| self.shared.instant(at));
             let may_fetch = self.fetching.is_none() && self.control.unread() == 0 && self.machine.is_open();
             let fetch_at = self.fetch_at.filter(|_| may_fetch);
+            let head_at = self.head_at.filter(|_| self.heading.is_none() && self.machine.is_open());
             let handle = Arc::clone(&self.handle);
             // Every arm is cancel-safe: QUIC streams and the accept queue keep what is not taken, the boxed futures
             // live in `self`, and calls stay in the inbox.
@@ -214,6 +245,12 @@ impl Driver {
                 judged = maybe(&mut self.judging) => self.judged(judged),
                 fetched = maybe(&mut self.fetching) => self.fetched(fetched),
                 submitted = maybe(&mut self.submitting) => self.submitted(submitted),
+                head = maybe(&mut self.heading) => self.headed(head),
+                () = until(head_at) => {
+                    self.head_at = Some(Instant::now() + HEAD_EVERY);
+                    let source = Arc::clone(&self.shared.parts.source);
+                    self.heading = Some(async move { source.audit_head().await }.boxed());
+                }
                 () = until(due) => self.machine.handle_timeout(self.shared.now()),
                 () = until(fetch_at) => self.fetch(),
                 () = stopping.cancelled(), if !self.machine.is_closed() => {
@@ -245,6 +282,8 @@ impl Driver {
                     self.handle.stale.send_replace(is_stale);
                     self.heard(is_stale);
                 }
+                Command::Facts(facts) => self.told(&facts),
+                Command::Countersigned(signed) => self.countersigned(*signed),
                 Command::Fault(fault) => {
                     warn!(node.id = %self.node, fault.code, "a node refused what it was sent: {fault}");
                     if self.is_session && fault.code.starts_with("desired.") {
@@ -255,6 +294,36 @@ impl Driver {
             }
         }
         None
+    }
+
+    /// Takes note of what a node says of itself while it is connected.
+    fn told(&mut self, facts: &NodeFacts) {
+        if self.is_session {
+            let facts = Box::new(bounded(facts));
+            self.shared.board.add(Presence::Facts { node: self.node, facts, at: clock::now() });
+        }
+    }
+
+    /// Takes a head of the audit that the node signed, if it was shown it here and the signature holds.
+    fn countersigned(&mut self, signed: Countersigned) {
+        let Some(shown) = self.shown_head.as_ref().filter(|head| **head == signed.head) else {
+            debug!(node.id = %self.node, "a node countersigned a head that it was not shown");
+            return;
+        };
+        let text = shown.to_signed_text(self.shared.fleet, self.node, signed.at_ms);
+        let chain = lampas_runtime::quic::peer_chain(&self.handle.connection);
+        let key = chain.first().and_then(|leaf| identity::verify_signature(leaf, text.as_bytes(), &signed.signature));
+        let Some(key) = key else {
+            warn!(node.id = %self.node, "a node's signature under the head of the audit does not hold");
+            return;
+        };
+        if let Some(earlier) = &signed.contradicts {
+            error!(
+                node.id = %self.node, earlier.seq = earlier.seq, seq = signed.head.seq,
+                "a node was shown another audit before: entries were taken away or replaced"
+            );
+        }
+        self.shared.board.add(Presence::Countersigned { node: self.node, signed: Box::new(signed), key, at: clock::now() });
     }
 
     fn start_work(&mut self) {
@@ -351,6 +420,7 @@ impl Driver {
                 at: clock::now(),
             });
             self.fetch_at = Some(Instant::now());
+            self.head_at = Some(Instant::now() + first_head(self.shared.parts.members.size()));
         }
         let welcome = Welcome {
             controller: self.shared.controller,
@@ -362,6 +432,18 @@ impl Driver {
             controllers: self.shared.controllers.clone(),
         };
         self.machine.handle_welcome(now, welcome, &self.shared.trust());
+    }
+
+    /// Shows the node the head of the audit, unless it was shown it.
+    fn headed(&mut self, head: Result<Option<Head>, Fault>) {
+        match head {
+            Ok(Some(head)) if self.shown_head.as_ref() != Some(&head) => {
+                self.machine.handle_audit_head(self.shared.now(), head.clone());
+                self.shown_head = Some(head);
+            }
+            Ok(_) => {}
+            Err(fault) => debug!(node.id = %self.node, error = %fault, "the head of the audit could not be read"),
+        }
     }
 
     /// Records whether the node is silent; before the session is recorded there is nothing to put that to.
@@ -416,16 +498,22 @@ impl Driver {
         self.fetching = Some(
             async move {
                 let _turn = pushes.acquire().await.expect("the semaphore is never closed");
-                source.desired_for(node).await
+                // What is signed comes before what needs it.
+                let held = source.signatures(node).await?;
+                Ok((held, source.desired_for(node).await?))
             }
             .boxed(),
         );
     }
 
-    fn fetched(&mut self, fetched: Result<Option<NodeDesired>, Fault>) {
+    fn fetched(&mut self, fetched: Fetched) {
         match fetched {
-            Ok(Some(state)) => self.machine.handle_desired(self.shared.now(), state),
-            Ok(None) => {}
+            Ok((held, state)) => {
+                self.machine.handle_signatures(self.shared.now(), held);
+                if let Some(state) = state {
+                    self.machine.handle_desired(self.shared.now(), state);
+                }
+            }
             Err(fault) => {
                 warn!(node.id = %self.node, error = %fault, "a desired state could not be fetched; trying again");
                 let [jitter] = random::bytes::<1>();
@@ -511,6 +599,15 @@ async fn serve_stream(
             let reply = found.and_then(|blob| blob.ok_or_else(missing));
             write_message(&mut send, &Message::BlobReply(reply), REQUEST_LIMIT).await
         }
+        Some(Kind::SecretRequest) => {
+            let request = read_message(&mut recv, &head, &[Kind::SecretRequest], REQUEST_LIMIT).await?;
+            let Message::SecretRequest(SecretRequest { value, key }) = request else { return Err(StreamError::Ended) };
+            let _turn = shared.blobs.acquire().await.expect("the semaphore is never closed");
+            let missing = || Fault::lasting("secret.missing", "no such value of a secret is meant for this node");
+            let found = shared.parts.source.secret(node, value, key).await;
+            let reply = found.and_then(|sealed| sealed.ok_or_else(missing));
+            write_message(&mut send, &Message::SecretReply(reply), REQUEST_LIMIT).await
+        }
         Some(Kind::RenewRequest) => {
             let request = read_message(&mut recv, &head, &[Kind::RenewRequest], REQUEST_LIMIT).await?;
             let Message::RenewRequest(RenewRequest { csr }) = request else { return Err(StreamError::Ended) };
@@ -540,6 +637,12 @@ fn bounded(facts: &NodeFacts) -> NodeFacts {
         machine: cut(&facts.machine, 128),
         root: cut(&facts.root, 1024),
         addresses: facts.addresses.iter().take(64).map(|a| cut(a, 64)).collect(),
+        policy: facts.policy.as_ref().map(|policy| NodePolicy {
+            malformed: cut(&policy.malformed, 256),
+            deny_paths: policy.deny_paths.iter().take(16).map(|p| cut(p, 256)).collect(),
+            signers: policy.signers.iter().take(16).map(|s| cut(s, 256)).collect(),
+            ..policy.clone()
+        }),
         ..*facts
     }
 }

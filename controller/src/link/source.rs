@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use futures_util::future::BoxFuture;
 use lampas_runtime::{identity::CertInfo, quic::peer_chain};
 use lampas_shared::{
+    audit::{Countersigned, Head},
     desired::{ContentHash, NodeDesired},
     error::Fault,
     fleet::{NodeFacts, NodeName},
-    id::NodeId,
+    id::{NodeId, SecretValueId},
+    signature::Signed,
     time::UnixMs,
 };
 use lampas_wire::{EnrolReply, EnrolRequest, RenewReply, Report};
@@ -23,6 +25,27 @@ pub trait StateSource: Send + Sync + 'static {
 
     /// Returns a content that a state of this node names, by its hash; nothing when there is none, or none for it.
     fn blob(&self, node: NodeId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>>;
+
+    /// Returns the signatures over root code that hold for a node.
+    fn signatures(&self, _: NodeId) -> BoxFuture<'_, Result<Vec<Signed>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Returns the head of the audit; nothing when it has no entry.
+    fn audit_head(&self) -> BoxFuture<'_, Result<Option<Head>, Fault>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Returns the value of a secret, sealed to the key that the node gave; nothing when there is none, or none for it.
+    fn secret(
+        &self,
+        node: NodeId,
+        value: SecretValueId,
+        key: [u8; 32],
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>> {
+        let _ = (node, value, key);
+        Box::pin(async { Ok(None) })
+    }
 
     /// Commits reports of one node's outbox that came over a session, and returns the last sequence that is committed.
     /// The fault [`FENCED`] says that a later session of the node is there.
@@ -117,6 +140,26 @@ pub enum Presence {
         node: NodeId,
         /// [`lampas_wire::Trust::hash`] of them.
         trust: ContentHash,
+    },
+    /// A connected node says something else of itself.
+    Facts {
+        /// The node.
+        node: NodeId,
+        /// What, bounded.
+        facts: Box<NodeFacts>,
+        /// When.
+        at: UnixMs,
+    },
+    /// A node signed a head of the audit.
+    Countersigned {
+        /// The node.
+        node: NodeId,
+        /// The head and the signature.
+        signed: Box<Countersigned>,
+        /// The public key that it holds under: an uncompressed point of P-256.
+        key: Vec<u8>,
+        /// When.
+        at: UnixMs,
     },
     /// A node does not take the state that it shall have.
     Declined {

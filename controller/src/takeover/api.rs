@@ -4,16 +4,20 @@ use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{
     EjectRequest, EjectedNode, Foreign, ImportRequest, Imported, ManageRequest, RoleComparison, TakeOver,
 };
-use lampas_shared::{access::Permission, fleet::RoleName};
+use lampas_shared::{
+    access::Permission,
+    fleet::{RoleName, Scope},
+};
 
 use super::{TakeoverError, service::Takeover};
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{Json, Path, param},
         guard::Caller,
         problem::{Answer, Refusal},
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     change::api::{reason, veiled},
 };
@@ -25,10 +29,10 @@ const NODES: Access = Access::Needs(Permission::ManageNodes);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/nodes/{node}/foreign", VIEW, "What stands on a node that nobody manages, as it is now", foreign)
+        get("/api/v1/nodes/{node}/foreign", VIEW, "What stands on a node that nobody manages, as it is now", foreign).scoped(Scoped::Node)
             .gives::<Foreign>()
             .long(),
-        get("/api/v1/roles/{role}/compare", VIEW, "What stands unmanaged on the nodes of a role, folded", compare)
+        get("/api/v1/roles/{role}/compare", VIEW, "What stands unmanaged on the nodes of a role, folded", compare).scoped(Scoped::Role)
             .gives::<RoleComparison>()
             .long(),
         act(
@@ -38,11 +42,11 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.import",
             "Make a planned change of what stands on a node",
             import,
-        )
+        ).scoped(Scoped::Node)
         .takes::<ImportRequest>()
         .answers::<Imported>(201)
         .long(),
-        get("/api/v1/nodes/{node}/manage", VIEW, "What taking a node over would do, as it says itself", take_over)
+        get("/api/v1/nodes/{node}/manage", VIEW, "What taking a node over would do, as it says itself", take_over).scoped(Scoped::Node)
             .gives::<TakeOver>()
             .long(),
         act(
@@ -52,7 +56,7 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.manage",
             "Take a node over: it observes no more",
             manage,
-        )
+        ).scoped(Scoped::Node)
         .takes::<ManageRequest>(),
         act(
             "POST",
@@ -61,7 +65,7 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.eject",
             "Leave plain files on a node and take it out of the fleet",
             eject,
-        )
+        ).scoped(Scoped::Node)
         .takes::<EjectRequest>()
         .gives::<EjectedNode>()
         .long(),
@@ -69,7 +73,7 @@ pub(crate) fn calls() -> Vec<Call> {
 }
 
 async fn foreign(State(app): State<App>, caller: Caller, Path(node): Path<String>) -> Answer<axum::Json<Foreign>> {
-    let may_read = caller.may(Permission::ReadContent);
+    let may_read = reads(&app, &caller, &node).await?;
     Ok(axum::Json(Takeover::new(&app.changes).foreign(&node, may_read).await?))
 }
 
@@ -79,7 +83,8 @@ async fn compare(
     Path(role): Path<String>,
 ) -> Answer<axum::Json<RoleComparison>> {
     let role: RoleName = param("role", &role)?;
-    let may_read = caller.may(Permission::ReadContent);
+    let rights = &caller.identity()?.rights;
+    let may_read = rights.on_scope(Permission::ReadContent, &Scope::Role(role.clone()), &|_| None);
     Ok(axum::Json(Takeover::new(&app.changes).compare(&role, may_read).await?))
 }
 
@@ -90,17 +95,23 @@ async fn import(
     Json(wanted): Json<ImportRequest>,
 ) -> Answer<impl IntoResponse> {
     reason(&wanted.reason)?;
-    let may_read = caller.may(Permission::ReadContent);
+    let may_read = reads(&app, &caller, &node).await?;
     let made = Takeover::new(&app.changes).import(&node, &wanted, may_read, &caller.as_principal()).await?;
     Ok((StatusCode::CREATED, axum::Json(made)))
 }
 
 async fn take_over(State(app): State<App>, caller: Caller, Path(node): Path<String>) -> Answer<axum::Json<TakeOver>> {
     let mut shown = Takeover::new(&app.changes).take_over(&node).await?;
-    if !caller.may(Permission::ReadContent) {
+    if !reads(&app, &caller, &node).await? {
         shown.actions.iter_mut().for_each(|action| action.diff = veiled(&action.diff));
     }
     Ok(axum::Json(shown))
+}
+
+/// Returns whether the caller may read what isn't world-readable on a node.
+async fn reads(app: &App, caller: &Caller, node: &str) -> Answer<bool> {
+    let reach = Reach::of(app, caller, Permission::ReadContent).await?;
+    Ok(reach.is_all() || reach.has_node(crate::fleet::api::node_id(app, node).await?))
 }
 
 async fn manage(

@@ -19,6 +19,7 @@ mod page;
 mod problem;
 mod query;
 mod role;
+mod secret;
 mod signature;
 mod takeover;
 
@@ -37,5 +38,6 @@ pub use page::*;
 pub use problem::*;
 pub use query::*;
 pub use role::*;
+pub use secret::*;
 pub use signature::*;
 pub use takeover::*;

@@ -42,5 +42,6 @@ fn job(schedule: lampas_shared::host::Schedule, table: CronTable) -> CronJob {
         table,
         timeout_secs: None,
         enabled: true,
+        template: false,
     }
 }

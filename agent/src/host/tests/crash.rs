@@ -47,6 +47,7 @@ fn applying() {
             judge: &|_| None,
             judge_removal: &|_| None,
             looks: None,
+            secrets: None,
         };
         let planned = plan(&root, &inputs);
         assert!(planned.items.iter().all(|i| !i.is_drifted), "{:?}", planned.items);

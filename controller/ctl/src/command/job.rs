@@ -96,6 +96,7 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                     table: CronTable::System,
                     timeout_secs: None,
                     enabled: true,
+                    template: false,
                 }),
             };
             let check: SpecCheck = client.send_json(Method::POST, "/check/spec", &spec).await?;

@@ -5,12 +5,13 @@ use lampas_api::{ApprovalWanted, ApproveRequest, Change, Protection, ProtectionC
 use lampas_shared::{access::Permission, id::ProtectionId};
 
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{Json, MaybeJson, Path, param},
         guard::Caller,
         problem::Answer,
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     change::api::{reason, shown},
 };
@@ -24,8 +25,9 @@ const PROTECT: Access = Access::Needs(Permission::Protect);
 pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/approvals", VIEW, "Plans that wait for an approval, oldest first", approvals)
-            .gives_list::<ApprovalWanted>(),
-        act("POST", "/api/v1/changes/{change}/approve", APPROVE, "change.approve", "Approve a plan", approve)
+            .gives_list::<ApprovalWanted>()
+            .scoped(Scoped::Filtered),
+        act("POST", "/api/v1/changes/{change}/approve", APPROVE, "change.approve", "Approve a plan", approve).scoped(Scoped::Objects)
             .takes::<ApproveRequest>()
             .gives::<Change>(),
         act(
@@ -35,7 +37,7 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.decline",
             "Send a planned change back to its author",
             decline,
-        )
+        ).scoped(Scoped::Objects)
         .takes::<Reason>()
         .gives::<Change>(),
         act(
@@ -45,12 +47,13 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.unschedule",
             "Take a change off the schedule",
             unschedule,
-        )
+        ).scoped(Scoped::Objects)
         .may_take::<Reason>()
         .gives::<Change>(),
         get("/api/v1/protections", VIEW, "Scopes in which a change needs an approval", protections)
-            .gives_list::<Protection>(),
-        act("POST", "/api/v1/protections", PROTECT, "protection.create", "Protect a scope", protect)
+            .gives_list::<Protection>()
+            .scoped(Scoped::Filtered),
+        act("POST", "/api/v1/protections", PROTECT, "protection.create", "Protect a scope", protect).scoped(Scoped::Selection)
             .takes::<ProtectionCreate>()
             .answers::<Protection>(201),
         act(
@@ -60,13 +63,25 @@ pub(crate) fn calls() -> Vec<Call> {
             "protection.remove",
             "Take a protection away",
             unprotect,
-        )
+        ).scoped(Scoped::Selection)
         .may_take::<Reason>(),
     ]
 }
 
 async fn approvals(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Vec<ApprovalWanted>>> {
-    Ok(axum::Json(app.changes.approvals(&caller.login(), caller.may(Permission::Approve)).await?))
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    Ok(axum::Json(waiting(&app, &caller, &reach).await?))
+}
+
+/// Returns the plans that wait for an approval, as far as the caller sees what they are about.
+pub(crate) async fn waiting(app: &App, caller: &Caller, reach: &Reach) -> Answer<Vec<ApprovalWanted>> {
+    let mut found = app.changes.approvals(&caller.as_principal()).await?;
+    if !reach.is_all() {
+        let ids: Vec<_> = found.iter().map(|w| w.change.id).collect();
+        let scopes = app.changes.scopes(&ids).await?;
+        found.retain(|w| scopes.get(&w.change.id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s))));
+    }
+    Ok(found)
 }
 
 async fn approve(
@@ -103,8 +118,11 @@ async fn unschedule(
     Ok(axum::Json(shown(&app, &caller, &row).await?))
 }
 
-async fn protections(State(app): State<App>) -> Answer<axum::Json<Vec<Protection>>> {
-    Ok(axum::Json(app.changes.protections().await?))
+async fn protections(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Vec<Protection>>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    let mut found = app.changes.protections().await?;
+    found.retain(|p| reach.has_scope(&p.scope));
+    Ok(axum::Json(found))
 }
 
 async fn protect(

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use lampas_api::{ProtectedScope, Protection, ProtectionCreate};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
-    TextError, check_line,
+    TextError,
+    access::Permission,
+    check_line,
     event::EventKind,
     fleet::Scope,
     id::{NodeId, ProtectionId},
@@ -52,6 +54,8 @@ impl Changes {
                     let now = clock::now();
                     let rows = store::protections(&mut tx).await?;
                     let scope = stored(&mut tx, &new.scope).await?;
+                    let members = fleet::members(&mut tx).await?;
+                    by.must_on_scopes(Permission::Protect, [&new.scope], &members)?;
                     if rows.len() >= MAX {
                         return Err(rule(
                             "/scope",
@@ -75,7 +79,6 @@ impl Changes {
                     tx.event(event.with("state", "protected").with("reason", &reason));
                     tx.audit(Entry::done(by, "protection.create", new.scope.to_string()).because(reason));
                     super::refresh(&mut tx, now).await?;
-                    let members = fleet::members(&mut tx).await?;
                     let made = shown(&row, &members);
                     Ok::<_, ChangeError>(tx.done(made))
                 }
@@ -93,6 +96,7 @@ impl Changes {
                 store::delete_protection(&mut tx, id).await?;
                 let members = fleet::members(&mut tx).await?;
                 let scope = shown_scope(&row.scope, &members);
+                by.must_on_scopes(Permission::Protect, [&scope], &members)?;
                 let event = NewEvent::new(EventKind::ProtectionChanged).with("scope", &scope);
                 tx.event(event.with("state", "no longer protected").with("reason", reason));
                 tx.audit(Entry::done(by, "protection.remove", scope.to_string()).because(reason));

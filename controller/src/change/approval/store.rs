@@ -1,10 +1,7 @@
 //! The tables of protections, of approvals, and of what was applied over them.
 
-use std::collections::BTreeSet;
-
 use lampas_api::{OverrideView, ProtectedScope};
 use lampas_shared::{
-    access::{Permission, Preset},
     change::Verdict,
     fleet::Scope,
     id::{ChangeId, ProtectionId},
@@ -149,26 +146,6 @@ pub(crate) async fn drop_plan(tx: &mut Tx, change: ChangeId) -> Result<(), DbErr
     sqlx::query("UPDATE changes SET plan_id = NULL WHERE id = ?").bind(change.to_string()).execute(tx.conn()).await?;
     sqlx::query("DELETE FROM plan WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
     Ok(())
-}
-
-/// Returns who may approve what these did not make, by name.
-pub(crate) async fn approvers(tx: &mut Tx, authors: &BTreeSet<String>, limit: usize) -> Result<Vec<String>, DbError> {
-    let rows = sqlx::query(
-        "SELECT u.login, u.preset FROM user_account u WHERE u.disabled_ms IS NULL AND u.preset <> 'viewer' \
-         ORDER BY u.login LIMIT 500",
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    let mut found = Vec::new();
-    for row in &rows {
-        let r = Reader::new("user_account", row);
-        let (login, preset) = (r.text("login")?, r.parse::<Preset>("preset")?);
-        if preset.grants(Permission::Approve) && !authors.contains(&login) {
-            found.push(login);
-        }
-    }
-    found.truncate(limit);
-    Ok(found)
 }
 
 /// Notes that a change was applied over something.

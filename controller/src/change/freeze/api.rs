@@ -5,12 +5,13 @@ use lampas_api::{Freeze, FreezeCreate, FreezeQuery, Reason};
 use lampas_shared::{access::Permission, id::FreezeId};
 
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{Json, MaybeJson, Path, Query, param},
         guard::Caller,
         problem::Answer,
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     change::api::reason,
 };
@@ -23,18 +24,26 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/freezes", VIEW, "Freezes that stand or are to come", list)
             .query::<FreezeQuery>()
-            .gives_list::<Freeze>(),
-        act("POST", "/api/v1/freezes", FREEZE, "freeze.create", "Freeze a scope", create)
+            .gives_list::<Freeze>()
+            .scoped(Scoped::Filtered),
+        act("POST", "/api/v1/freezes", FREEZE, "freeze.create", "Freeze a scope", create).scoped(Scoped::Selection)
             .takes::<FreezeCreate>()
             .answers::<Freeze>(201),
-        act("POST", "/api/v1/freezes/{freeze}/end", FREEZE, "freeze.end", "End a freeze before its time", end)
+        act("POST", "/api/v1/freezes/{freeze}/end", FREEZE, "freeze.end", "End a freeze before its time", end).scoped(Scoped::Selection)
             .may_take::<Reason>()
             .gives::<Freeze>(),
     ]
 }
 
-async fn list(State(app): State<App>, Query(query): Query<FreezeQuery>) -> Answer<axum::Json<Vec<Freeze>>> {
-    Ok(axum::Json(app.changes.freezes(query.past.unwrap_or(false)).await?))
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<FreezeQuery>,
+) -> Answer<axum::Json<Vec<Freeze>>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    let mut found = app.changes.freezes(query.past.unwrap_or(false)).await?;
+    found.retain(|f| reach.has_scope(&f.scope));
+    Ok(axum::Json(found))
 }
 
 async fn create(State(app): State<App>, caller: Caller, Json(wanted): Json<FreezeCreate>) -> Answer<impl IntoResponse> {

@@ -10,8 +10,8 @@ use lampas_shared::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    account, package,
-    Bytes, Extended, Kind, Spec, Sudoers, Sysctl, Text, Unit, UnitPart, content_from_wire, sealed, spec_from_wire,
+    Bytes, Extended, Kind, Spec, Sudoers, Sysctl, Text, Unit, UnitPart, account, content_from_wire, package, sealed,
+    spec_from_wire,
 };
 use crate::{codec, message::Kind as FrameKind};
 

@@ -1,0 +1,13 @@
+//! Secrets: values that come in, are kept sealed, and go to the nodes that use them, sealed anew.
+//!
+//! A secret is an object like any other, with revisions, plans and rollouts; what it says is which of its values stands.
+//! The values are rows of a table of their own, sealed under a key in a file of the data directory ([`Vault`]), so that
+//! neither the store nor a dump of it holds one, and no object, diff, export or event can show one. A node asks for a
+//! value over its link with a key of its own, and gets it sealed to that key if its state, or one that is planned for it,
+//! holds that value.
+
+pub(crate) mod api;
+pub(crate) mod store;
+mod vault;
+
+pub use vault::{Vault, VaultError};

@@ -1,0 +1,107 @@
+//! The calls of secrets: a new value, and who uses a variable or a secret.
+
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use lampas_api::{Change, Draft, DraftAct, SecretSet, ValueUse};
+use lampas_runtime::random;
+use lampas_shared::{
+    access::Permission,
+    error::Chain,
+    id::{ObjectId, SecretValueId},
+    object::{Body, DriftPolicy, Kind, ObjectKey, ObjectSpec},
+    secret::Secret,
+};
+use tracing::error;
+
+use crate::{
+    api::{
+        App,
+        extract::{Json, Path, param},
+        guard::Caller,
+        problem::{Answer, Refusal},
+        table::{Access, Call, Scoped, act, get},
+    },
+    change::{Apply, NewChange, NewValue, api as change},
+    host::api::{Eyes, node_ref, summary},
+};
+
+/// The rows of the table.
+pub(crate) fn calls() -> Vec<Call> {
+    const WRITE: Access = Access::Needs(Permission::WriteSecret);
+    vec![
+        act("POST", "/api/v1/secrets", WRITE, "secret.set", "Give a secret a new value; the answer is its change", set)
+            .scoped(Scoped::Objects)
+            .takes::<SecretSet>()
+            .answers::<Change>(201),
+        get(
+            "/api/v1/objects/{object}/uses",
+            Access::Needs(Permission::View),
+            "Which objects use a variable or a secret, and where",
+            uses,
+        )
+        .scoped(Scoped::Filtered)
+        .gives_list::<ValueUse>(),
+    ]
+}
+
+async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSet>) -> Answer<impl IntoResponse> {
+    let reason = change::reason(&wanted.reason)?;
+    let by = caller.as_principal();
+    let id: SecretValueId = random::new_id();
+    let (vault, value) = (app.vault.clone(), wanted.value);
+    let sealed = tokio::task::spawn_blocking(move || vault.seal(id, value.reveal())).await;
+    let sealed = match sealed {
+        Ok(Ok(sealed)) => sealed,
+        Ok(Err(error)) => {
+            error!(error = %Chain(&error), "the value of a secret could not be sealed");
+            return Err(Refusal::new("internal", "the value can't be sealed; the controller's log says why"));
+        }
+        Err(_) => return Err(Refusal::new("internal", "the value can't be sealed")),
+    };
+    let key = ObjectKey { kind: Kind::Secret, scope: wanted.scope.clone(), name: wanted.name.clone() };
+    let view = app.desired.view().await?;
+    let standing = view.all.objects.values().find(|o| o.spec.key() == key);
+    let description = wanted.description.unwrap_or_else(|| match standing.map(|s| &s.spec.body) {
+        Some(Body::Secret(secret)) => secret.description.clone(),
+        _ => String::new(),
+    });
+    let spec = ObjectSpec {
+        name: wanted.name,
+        scope: wanted.scope,
+        drift: standing.map_or_else(DriftPolicy::default, |s| s.spec.drift),
+        body: Body::Secret(Secret { description, value: Some(id) }),
+    };
+    let draft = Draft { act: DraftAct::Put(spec), base: None, previous_name: None };
+    let new = NewChange {
+        drafts: vec![draft],
+        reason,
+        values: vec![NewValue { id, sealed }],
+        ..NewChange::default()
+    };
+    let row = if wanted.apply {
+        let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
+        app.changes.save(&new, &how, &by).await?
+    } else {
+        change::planned(&app, app.changes.create(&new, &by).await?, &by).await?
+    };
+    Ok((StatusCode::CREATED, axum::Json(change::shown(&app, &caller, &row).await?)))
+}
+
+async fn uses(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<axum::Json<Vec<ValueUse>>> {
+    let id: ObjectId = param("object", &id)?;
+    let eyes = Eyes::of(&app, &caller).await?;
+    let view = app.desired.view().await?;
+    let is_seen = |o: &ObjectId| view.all.objects.get(o).is_some_and(|o| eyes.sees.has_scope(&o.spec.scope));
+    if !is_seen(&id) {
+        return Err(Refusal::not_found("object", id));
+    }
+    let mut found = Vec::new();
+    for (user, nodes) in view.compiled.users(id) {
+        let Some(stored) = view.all.objects.get(&user).filter(|o| eyes.sees.has_scope(&o.spec.scope)) else { continue };
+        let mut nodes: Vec<_> =
+            nodes.into_iter().filter(|n| eyes.sees.has_node(*n)).map(|n| node_ref(&view, n)).collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        found.push(ValueUse { user: summary(&view, stored, &eyes), nodes });
+    }
+    found.sort_by(|a, b| (a.user.kind, &a.user.name, &a.user.scope).cmp(&(b.user.kind, &b.user.name, &b.user.scope)));
+    Ok(axum::Json(found))
+}

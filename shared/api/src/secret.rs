@@ -1,0 +1,44 @@
+//! Secrets: values on their way in, and who uses variables and secrets.
+
+use lampas_shared::{fleet::Scope, object::ObjectName, rollout::Strategy, secret::SecretText};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{NodeRef, ObjectSummary};
+
+/// `POST /api/v1/secrets`: a secret's new value. The answer is the planned change, which lists who uses it; no call ever
+/// gives the value back.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSet {
+    /// The name: `[a-z][a-z0-9_.-]*`.
+    pub name: ObjectName,
+    /// The nodes that it is for.
+    pub scope: Scope,
+    /// The value: text of at most 32 KiB.
+    pub value: SecretText,
+    /// What it is for; what stands, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Why, for the audit.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether to apply at once.
+    #[serde(default)]
+    pub apply: bool,
+    /// Whether to apply although some affected nodes could not be asked.
+    #[serde(default)]
+    pub allow_unplanned: bool,
+    /// In which waves; all nodes at once by default.
+    #[serde(default)]
+    pub rollout: Strategy,
+}
+
+/// A row of `GET /api/v1/objects/{object}/uses`: an object that uses a variable or a secret, by name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ValueUse {
+    /// The object.
+    pub user: ObjectSummary,
+    /// The nodes on which it does, by name.
+    pub nodes: Vec<NodeRef>,
+}
