@@ -1,6 +1,6 @@
 // Approvals: what waits for whom, and under it the rules: which scopes are protected, and when nothing is changed.
 import { useQuery } from '@tanstack/react-query';
-import { getRouteApi, Link } from '@tanstack/react-router';
+import { getRouteApi } from '@tanstack/react-router';
 import type { ApprovalWanted } from '@/api/schema';
 import { changeTitle } from '@/components/changeTitle';
 import { DataTable, type Column } from '@/ui/DataTable';
@@ -19,7 +19,7 @@ import './approval.css';
 const route = getRouteApi('/app/approvals');
 
 const columns: readonly Column<ApprovalWanted>[] = [
-  { id: 'change', head: 'Change', cell: (row) => <Link to="/changes/$change" params={{ change: String(row.change.number) }}><span className="dim num">#{row.change.number}</span> {changeTitle(row.change)}</Link> },
+  { id: 'change', head: 'Change', cell: (row) => <><span className="dim num">#{row.change.number}</span> <span className="ellipsis">{changeTitle(row.change)}</span></> },
   { id: 'author', head: 'Author', cell: (row) => row.change.author },
   { id: 'protected', head: 'Protected', from: 'sm', cell: (row) => <span className="mono">{row.protections.map((each) => each.scope).join(', ')}</span> },
   { id: 'who', head: 'May approve', from: 'md', grow: true, cell: (row) => (row.approvers.length === 0 ? 'nobody but its author' : row.approvers.join(', ')) },

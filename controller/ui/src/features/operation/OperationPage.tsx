@@ -101,7 +101,7 @@ function Head({ it }: { it: Operation }) {
       <PageHead
         above={<Link to="/operations">Operations</Link>}
         tab={`${summary.title} (${String(summary.number)})`}
-        title={<span className="mono">{summary.title}</span>}
+        title={<span className="mono op-title">{summary.title}</span>}
         facts={
           <Facts
             items={[

@@ -24,6 +24,9 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
   const box = useRef<HTMLDivElement>(null);
   const [top, setTop] = useState(0);
   const [height, setHeight] = useState(480);
+  // Whether somebody moves it: only they leave the end, not lines that come or a window that changes.
+  const isByHand = useRef(false);
+  const takeOver = (): void => { isByHand.current = true; };
   const [isFollowing, setFollowing] = useState(line === undefined);
   const [wanted, setWanted] = useState('');
   const { lines } = output;
@@ -51,8 +54,11 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
   }, []);
   useLayoutEffect(() => {
     const place = box.current;
-    if (isFollowing && place !== null) place.scrollTop = place.scrollHeight;
-  }, [count, isFollowing]);
+    if (!isFollowing || place === null) return;
+    place.scrollTop = place.scrollHeight;
+    // Not only by the event that follows: until it came, the lines in sight would be missing.
+    setTop(place.scrollTop);
+  }, [count, isFollowing, height]);
   // The line of the address, once it is there.
   const isThere = line !== undefined && line <= count;
   useEffect(() => {
@@ -93,11 +99,21 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
         role="log"
         aria-label="Lines"
         aria-live="off"
+        onWheel={takeOver}
+        onTouchMove={takeOver}
+        onPointerDown={takeOver}
+        onKeyDown={takeOver}
         onScroll={(event) => {
           const place = event.currentTarget;
-          setTop(place.scrollTop);
           const isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - LINE_PX;
-          if (isFollowing !== isAtEnd && !isComplete) setFollowing(isAtEnd);
+          setTop(place.scrollTop);
+          if (isByHand.current) {
+            if (!isComplete) setFollowing(isAtEnd);
+            isByHand.current = !isAtEnd;
+          } else if (isFollowing && place.scrollTop + place.clientHeight < place.scrollHeight - 1) {
+            // Lines came meanwhile, or the browser still knew the end before them.
+            place.scrollTop = place.scrollHeight;
+          }
         }}
       >
         <div style={{ height: count * LINE_PX, position: 'relative', '--op-names': `${widest}ch` } as CSSProperties}>
