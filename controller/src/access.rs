@@ -1,13 +1,17 @@
 //! Users, sessions, tokens and the rule of who may do what.
 //!
 //! A password is checked here once, at sign-in; from then on a session's secret or an API token speaks for the user.
-//! Both stand in the store as hashes only. What a token may do is bounded three times: by its preset, by its owner's
-//! preset at that moment, and by its network; its owner may hold it to fewer permissions. Who has a second factor is asked
+//! Both stand in the store as hashes only. What somebody may is the union of the own preset, over the whole fleet, and of
+//! grants over scopes, to the user or to a group ([`grant`], [`group`]). What a token may do is bounded by its preset, by
+//! what its owner may at that moment, and by its network; its owner may hold it to fewer permissions and to one scope. Who has a second factor is asked
 //! for a code too, and grave calls want a session whose owner was there within the last ten minutes.
 
 pub mod api;
 mod factor;
+pub(crate) mod grant;
+pub(crate) mod group;
 mod password;
+pub(crate) mod reach;
 pub mod secret;
 mod session;
 mod store;
@@ -32,6 +36,8 @@ use crate::{
 pub(crate) use factor::code_at;
 pub use password::Passwords;
 pub use session::Opened;
+pub(crate) use grant::store::{everybody, rights};
+pub(crate) use reach::{Outside, Reach};
 pub(crate) use store::{insert_user, permitted};
 pub use throttle::Throttle;
 
@@ -127,6 +133,11 @@ fn pass_over(touched: Result<(), DbError>) {
 impl Caller {
     /// Returns who acts, for services and the audit.
     pub fn as_principal(&self) -> Principal {
-        Principal::new(self.principal(), self.address.to_string())
+        let principal = Principal::new(self.principal(), self.address.to_string());
+        match &self.identity {
+            Some(identity) => Principal { rights: Some(identity.rights.clone()), ..principal },
+            // A stranger may nothing; what is open to everybody asks for no right.
+            None => principal.with_rights(lampas_shared::access::Rights::default()),
+        }
     }
 }

@@ -29,6 +29,7 @@ use lampas_shared::{TextError, change::ChangeState, fleet::NodeName, object::Obj
 use thiserror::Error;
 
 pub(crate) use assign::epoch;
+pub(crate) use desired::refs;
 pub use desired::{Desired, View};
 pub use draft::{Edit, Verb};
 pub(crate) use ingest::target_key;

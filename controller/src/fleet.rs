@@ -10,6 +10,7 @@
 pub(crate) mod api;
 mod census;
 mod list;
+mod policy;
 mod resource;
 mod role;
 mod store;

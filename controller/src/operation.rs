@@ -15,7 +15,7 @@ mod service;
 mod store;
 
 pub use service::Operations;
-pub(crate) use store::results;
+pub(crate) use store::{Filter, results};
 
 use thiserror::Error;
 
@@ -33,6 +33,9 @@ pub enum OperationError {
     /// A field is wrong.
     #[error(transparent)]
     Field(#[from] lampas_shared::TextError),
+    /// It would run, or runs, on nodes on which somebody may not.
+    #[error(transparent)]
+    Outside(#[from] crate::access::Outside),
     /// It is over, or is not yet.
     #[error("{0}")]
     State(&'static str),

@@ -12,14 +12,14 @@ use lampas_api::{
 };
 use lampas_shared::{access::Permission, id::TokenId};
 
-use super::Opened;
+use super::{Opened, grant, group};
 use crate::{
     api::{
         App,
         extract::{Json, Path, Query, limit, param},
         guard::{COOKIE, Caller, Credential, Identity},
         problem::{Answer, Refusal},
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     db::{DbError, Tx},
 };
@@ -31,8 +31,10 @@ const CREATE_TOKEN: &str = "Make an API token; asked by a token, it ends with th
 
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
-    let mut calls = own_calls();
+    let mut calls: Vec<Call> = own_calls().into_iter().map(|c| c.scoped(Scoped::Own)).collect();
     calls.extend(user_calls());
+    calls.extend(group::api::calls());
+    calls.extend(grant::api::calls());
     calls
 }
 
@@ -128,7 +130,7 @@ pub(crate) async fn signed_in(app: &App, opened: Opened) -> Answer<impl IntoResp
 }
 
 async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
-    let second = app.access.second_factor(identity.user, identity.preset).await?;
+    let second = app.access.second_factor(identity.user, identity.rights.level()).await?;
     let fleet_name = app
         .db
         .read(|mut tx: Tx| async move {
@@ -144,7 +146,9 @@ async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
         user: identity.user,
         login: identity.login.clone(),
         preset: identity.preset,
-        permissions: Permission::ALL.into_iter().filter(|p| identity.grants(*p)).collect(),
+        level: identity.rights.level(),
+        permissions: identity.rights.permissions().into_iter().collect(),
+        rights: identity.rights.0.iter().map(grant::held).collect(),
         csrf_token,
         expires_at,
         has_second_factor: second.since.is_some(),
@@ -191,7 +195,7 @@ async fn prove(State(app): State<App>, caller: Caller, Json(proof): Json<Session
 
 async fn second_factor(State(app): State<App>, caller: Caller) -> Answer<axum::Json<SecondFactor>> {
     let identity = caller.identity()?;
-    Ok(axum::Json(app.access.second_factor(identity.user, identity.preset).await?))
+    Ok(axum::Json(app.access.second_factor(identity.user, identity.rights.level()).await?))
 }
 
 async fn begin_second_factor(

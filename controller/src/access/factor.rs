@@ -59,16 +59,17 @@ impl Access {
     /// Asks the second factor of a user whose password is right. What it says must not reach anybody whose password isn't.
     pub(super) async fn second(&self, by: &Principal, user: &UserRow, code: Option<&str>) -> Answer<Second> {
         let id = user.id;
-        let (row, rules) = self
+        let (row, is_needed) = self
             .db
             .read(|mut tx: Tx| async move {
                 let row = store::get(&mut tx, id).await?;
                 let rules = store::rules(&mut tx).await?;
-                Ok::<_, DbError>(tx.done((row, rules)))
+                let level = level(&mut tx, user).await?;
+                Ok::<_, DbError>(tx.done((row, is_required(&rules, level))))
             })
             .await?;
         let Some(row) = row.filter(|r| r.confirmed_at.is_some()) else {
-            return Ok(if is_required(&rules, user.preset) { Second::Required } else { Second::None });
+            return Ok(if is_needed { Second::Required } else { Second::None });
         };
         let Some(code) = code.map(str::trim).filter(|c| !c.is_empty()) else { return Ok(Second::Missing) };
         let is_right = if totp::looks_timed(code) {
@@ -204,7 +205,7 @@ impl Access {
                 if !remove(&mut tx, user.id).await? {
                     return Err(AccessError::from(Refusal::new("not_found", "there is no second factor")));
                 }
-                if is_required(&store::rules(&mut tx).await?, user.preset) {
+                if is_required(&store::rules(&mut tx).await?, level(&mut tx, user).await?) {
                     super::store::delete_sessions(&mut tx, user.id, Some(session)).await?;
                     super::store::must_enrol(&mut tx, session).await?;
                 }
@@ -241,6 +242,8 @@ impl Access {
         let user = &self.find(which).await?;
         self.db
             .write(|mut tx: Tx| async move {
+                let rights = super::rights(&mut tx, user.id, user.preset, clock::now()).await?;
+                super::grant::must_have(&mut tx, by, &rights, "take the second factor off").await?;
                 if !remove(&mut tx, user.id).await? {
                     let why = format!("{} has no second factor", user.login);
                     return Err(AccessError::from(Refusal::new("not_found", why)));
@@ -330,6 +333,11 @@ impl Access {
             Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
         })
     }
+}
+
+/// How much a user may, by grants too: whom the rules mean.
+async fn level(tx: &mut Tx, user: &UserRow) -> Result<Preset, DbError> {
+    Ok(super::rights(tx, user.id, user.preset, clock::now()).await?.level())
 }
 
 fn is_required(rules: &SignInRules, preset: Preset) -> bool {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lampas_runtime::{clock, random};
 use lampas_shared::{
-    access::Permission,
+    access::{Permission, Rights},
     event::EventKind,
     id::{TokenId, UserId},
     time::UnixMs,
@@ -97,30 +97,35 @@ impl Access {
         let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
         let idle_since = now.plus_ms(-self.session_idle_ms);
         let (row, hash, by) = (&row, &hash, &by);
-        self.db
+        let rights = self
+            .db
             .write(|mut tx: Tx| async move {
                 store::prune_sessions(&mut tx, now, idle_since).await?;
                 store::insert_session(&mut tx, row, hash).await?;
                 tx.audit(Entry::done(by, "session.open", row.login.as_str()));
                 tx.event(NewEvent::new(EventKind::SessionOpened).with("login", &row.login).with("from", &row.from));
-                Ok::<_, DbError>(tx.done(()))
+                let rights = super::rights(&mut tx, row.user, row.preset, now).await?;
+                Ok::<_, DbError>(tx.done(rights))
             })
             .await?;
-        Ok(Opened { secret, identity: identity(row) })
+        Ok(Opened { secret, identity: identity(row, rights) })
     }
 
     /// Returns who a cookie speaks for; nobody when it is unknown or over.
     pub(crate) async fn by_session(&self, secret: &str, now: UnixMs) -> Answer<Option<Identity>> {
         let hash = secret::hash(secret);
         let hash = &hash;
-        let row = self
+        let found = self
             .db
             .read(|mut tx: Tx| async move {
-                let row = store::session_by_hash(&mut tx, hash).await?;
-                Ok::<_, DbError>(tx.done(row))
+                let Some(row) = store::session_by_hash(&mut tx, hash).await? else { return Ok(tx.done(None)) };
+                let rights = super::rights(&mut tx, row.user, row.preset, now).await?;
+                Ok::<_, DbError>(tx.done(Some((row, rights))))
             })
             .await?;
-        let Some(row) = row.filter(|r| now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms) else {
+        let Some((row, rights)) =
+            found.filter(|(r, _)| now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms)
+        else {
             return Ok(None);
         };
         if now.since(row.seen_at) > SEEN_MS {
@@ -134,36 +139,46 @@ impl Access {
                 .await;
             super::pass_over(touched);
         }
-        Ok(Some(identity(&row)))
+        Ok(Some(identity(&row, rights)))
     }
 
-    /// Returns whether a credential that was good before still is: for streams, which outlive their first check.
-    pub(crate) async fn still_holds(&self, identity: &Identity, address: IpAddr) -> Answer<bool> {
+    /// Returns what a credential that was good before may now; nothing when it holds no more: for streams, which outlive
+    /// their first check.
+    pub(crate) async fn still_holds(&self, identity: &Identity, address: IpAddr) -> Answer<Option<Rights>> {
         let now = clock::now();
         match &identity.by {
             Credential::Session { id, .. } => {
                 let id = *id;
-                let row = self
+                let rights = self
                     .db
                     .write(|mut tx: Tx| async move {
                         // An open stream is use of the session.
                         store::touch_session(&mut tx, id, now).await?;
-                        let row = store::session_by_id(&mut tx, id).await?;
-                        Ok::<_, DbError>(tx.done(row))
+                        let row = store::session_by_id(&mut tx, id).await?.filter(|r| now < r.expires_at);
+                        let rights = match row {
+                            Some(row) => Some(super::rights(&mut tx, row.user, row.preset, now).await?),
+                            None => None,
+                        };
+                        Ok::<_, DbError>(tx.done(rights))
                     })
                     .await?;
-                Ok(row.is_some_and(|r| now < r.expires_at))
+                Ok(rights)
             }
             Credential::Token { id, .. } => {
                 let id = *id;
-                let row = self
+                let rights = self
                     .db
                     .read(|mut tx: Tx| async move {
                         let row = store::token_by_id(&mut tx, id).await?;
-                        Ok::<_, DbError>(tx.done(row))
+                        let row = row.filter(|r| now < r.expires_at && r.fits(address) && !r.is_owner_barred);
+                        let rights = match row {
+                            Some(r) => Some(r.bound(super::rights(&mut tx, r.user, r.owner_preset, now).await?)),
+                            None => None,
+                        };
+                        Ok::<_, DbError>(tx.done(rights))
                     })
                     .await?;
-                Ok(row.is_some_and(|r| now < r.expires_at && r.fits(address) && !r.is_owner_barred))
+                Ok(rights)
             }
         }
     }
@@ -295,12 +310,12 @@ impl Access {
     }
 }
 
-fn identity(row: &SessionRow) -> Identity {
+fn identity(row: &SessionRow, rights: Rights) -> Identity {
     Identity {
         user: row.user,
         login: row.login.clone(),
         preset: row.preset,
-        only: None,
+        rights: rights.into(),
         by: Credential::Session {
             id: row.id,
             csrf: row.csrf.clone(),

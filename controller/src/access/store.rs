@@ -1,7 +1,8 @@
 //! The tables of users, sessions and API tokens.
 
 use lampas_shared::{
-    access::{Login, Permission, Preset},
+    access::{Login, Permission, Preset, Rights},
+    fleet::{NodeName, Scope},
     id::{TokenId, UserId},
     time::UnixMs,
 };
@@ -93,19 +94,12 @@ pub(crate) async fn update_user(tx: &mut Tx, row: &UserRow, now: UnixMs) -> Resu
 /// Deletes a user with their sessions and tokens.
 pub(crate) async fn delete_user(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
     super::factor::remove(tx, id).await?;
+    super::group::store::leave_all(tx, id).await?;
+    super::grant::store::delete_of(tx, super::grant::store::SubjectId::User(id)).await?;
     sqlx::query("DELETE FROM session WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     sqlx::query("DELETE FROM api_token WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     let done = sqlx::query("DELETE FROM user_account WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Returns how many administrators can sign in, locking the rows so that two demotions can't pass each other.
-pub(crate) async fn administrators(tx: &mut Tx) -> Result<Vec<UserId>, DbError> {
-    let lock = tx.dialect().for_update();
-    let sql =
-        format!("SELECT u.id FROM user_account u WHERE u.preset = 'administrator' AND u.disabled_ms IS NULL{lock}");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(tx.conn()).await?;
-    rows.iter().map(|r| Reader::new("user_account", r).parse("id")).collect()
 }
 
 /// A session as it stands, with its user.
@@ -284,11 +278,27 @@ pub(crate) struct TokenRow {
     pub(crate) used_at: Option<UnixMs>,
     pub(crate) cidr: Option<String>,
     pub(crate) only: Option<Vec<Permission>>,
+    /// With the node's name.
+    pub(crate) scope: Option<Scope>,
+    /// Whether the scope names a node that was taken out of the fleet.
+    pub(crate) is_scope_gone: bool,
     pub(crate) is_grave: bool,
     pub(crate) is_owner_barred: bool,
 }
 
 impl TokenRow {
+    /// Returns what is left of its owner's rights.
+    pub(crate) fn bound(&self, owner: Rights) -> Rights {
+        let mut most = self.preset.permissions();
+        if let Some(only) = &self.only {
+            most.retain(|p| only.contains(p));
+        }
+        if self.is_scope_gone {
+            most.retain(|p| *p == Permission::OwnAccount);
+        }
+        owner.held_to(&most, self.scope.as_ref().filter(|_| !self.is_scope_gone).unwrap_or(&Scope::Fleet))
+    }
+
     /// Returns whether it may be used from an address.
     pub(crate) fn fits(&self, address: std::net::IpAddr) -> bool {
         self.cidr.as_deref().is_none_or(|c| c.parse::<crate::config::Network>().is_ok_and(|n| n.contains(address)))
@@ -296,10 +306,22 @@ impl TokenRow {
 }
 
 const TOKEN: &str = "t.id, t.user_id, u.login, u.preset AS owner_preset, t.name, t.preset, t.created_ms, t.expires_ms, \
-                     t.used_ms, t.cidr, t.permissions, t.is_grave, u.disabled_ms FROM api_token t JOIN user_account u ON u.id = t.user_id";
+                     t.used_ms, t.cidr, t.permissions, t.is_grave, u.disabled_ms, t.scope, n.name AS node_name FROM api_token t \
+                     JOIN user_account u ON u.id = t.user_id LEFT JOIN node n ON t.scope LIKE 'node:%' AND n.id = SUBSTR(t.scope, 6)";
+
+/// Reads a scope as it is stored, by a node's id, with the name that the node has; and whether that node is gone.
+pub(super) fn scoped(r: &Reader<'_>) -> Result<Option<(Scope, bool)>, DbError> {
+    let Some(scope) = r.maybe_parse::<Scope>("scope")? else { return Ok(None) };
+    Ok(Some(match (&scope, r.maybe_parse::<NodeName>("node_name")?) {
+        (Scope::Node(_), Some(name)) => (Scope::Node(name), false),
+        (Scope::Node(_), None) => (scope, true),
+        _ => (scope, false),
+    }))
+}
 
 fn token(row: &AnyRow) -> Result<TokenRow, DbError> {
     let r = Reader::new("api_token", row);
+    let scope = scoped(&r)?;
     Ok(TokenRow {
         id: r.parse("id")?,
         user: r.parse("user_id")?,
@@ -312,6 +334,8 @@ fn token(row: &AnyRow) -> Result<TokenRow, DbError> {
         used_at: r.maybe_time("used_ms")?,
         cidr: r.maybe_text("cidr")?,
         only: r.maybe_json("permissions")?,
+        is_scope_gone: scope.as_ref().is_some_and(|(_, is_gone)| *is_gone),
+        scope: scope.map(|(scope, _)| scope),
         is_grave: r.flag("is_grave")?,
         is_owner_barred: r.maybe_time("disabled_ms")?.is_some(),
     })
@@ -374,30 +398,30 @@ pub(crate) async fn token_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<Token
     row.as_ref().map(token).transpose()
 }
 
-/// Returns which of these permissions somebody has now who was let in before: nothing when the user is gone or barred,
-/// or the token that they used was withdrawn or is over.
+/// Returns what somebody may now who was let in before: nothing when the user is gone or barred, or the token that they
+/// used was withdrawn or is over.
 pub(crate) async fn permitted(
     tx: &mut Tx,
     (user, token): (UserId, Option<TokenId>),
-    asked: &[Permission],
     now: UnixMs,
-) -> Result<Option<Vec<Permission>>, DbError> {
+) -> Result<Option<Rights>, DbError> {
     let Some(found) = user_by_id(tx, user).await?.filter(|u| u.disabled_at.is_none()) else { return Ok(None) };
-    let (preset, only) = match token {
-        None => (found.preset, None),
-        Some(token) => match token_by_id(tx, token).await?.filter(|t| t.user == user && t.expires_at > now) {
-            Some(token) => (token.preset.min(found.preset), token.only),
-            None => return Ok(None),
-        },
-    };
-    let has = |p: &&Permission| preset.grants(**p) && only.as_ref().is_none_or(|o| o.contains(p));
-    Ok(Some(asked.iter().filter(has).copied().collect()))
+    let rights = super::rights(tx, user, found.preset, now).await?;
+    let Some(token) = token else { return Ok(Some(rights)) };
+    let token = token_by_id(tx, token).await?.filter(|t| t.user == user && t.expires_at > now);
+    Ok(token.map(|t| t.bound(rights)))
 }
 
-pub(crate) async fn insert_token(tx: &mut Tx, row: &TokenRow, hash: &str) -> Result<(), DbError> {
+/// Stores a token, with its scope as it is stored.
+pub(crate) async fn insert_token(
+    tx: &mut Tx,
+    row: &TokenRow,
+    hash: &str,
+    scope: Option<String>,
+) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO api_token (id, user_id, name, preset, secret_hash, created_ms, expires_ms, cidr, permissions, \
-         is_grave) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         is_grave, scope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(row.user.to_string())
@@ -409,6 +433,7 @@ pub(crate) async fn insert_token(tx: &mut Tx, row: &TokenRow, hash: &str) -> Res
     .bind(row.cidr.clone())
     .bind(row.only.as_ref().map(to_json))
     .bind(i64::from(row.is_grave))
+    .bind(scope)
     .execute(tx.conn())
     .await?;
     Ok(())

@@ -7,6 +7,7 @@ use lampas_runtime::{clock, random};
 use lampas_shared::{
     access::Permission,
     check_line,
+    fleet::Scope,
     id::{TokenId, UserId},
     time::UnixMs,
 };
@@ -23,6 +24,7 @@ use crate::{
     audit::Entry,
     config::Network,
     db::{DbError, Tx},
+    host,
 };
 
 /// How old the time of the last use may be before it is written again.
@@ -39,14 +41,15 @@ impl Access {
             return Err(refused());
         }
         let hash = &secret::hash(given);
-        let row = self
+        let found = self
             .db
             .read(|mut tx: Tx| async move {
-                let row = store::token_by_hash(&mut tx, hash).await?;
-                Ok::<_, DbError>(tx.done(row))
+                let Some(row) = store::token_by_hash(&mut tx, hash).await? else { return Ok(tx.done(None)) };
+                let rights = row.bound(super::rights(&mut tx, row.user, row.owner_preset, now).await?);
+                Ok::<_, DbError>(tx.done(Some((row, rights))))
             })
             .await?;
-        let row = row.filter(|r| now < r.expires_at).ok_or_else(refused)?;
+        let (row, rights) = found.filter(|(r, _)| now < r.expires_at).ok_or_else(refused)?;
         if !row.fits(address) {
             return Err(Refusal::new("unauthenticated", format!("the API token is not for use from {address}")));
         }
@@ -64,8 +67,8 @@ impl Access {
         Ok(Identity {
             user: row.user,
             login: row.owner,
-            preset: row.preset.min(row.owner_preset),
-            only: row.only,
+            preset: rights.highest(row.preset),
+            rights: rights.into(),
             by: Credential::Token { id: row.id, name: row.name, is_grave: row.is_grave },
         })
     }
@@ -101,11 +104,10 @@ impl Access {
     /// Makes a token for the caller.
     pub async fn create_token(&self, caller: &Caller, wanted: &ApiTokenCreate) -> Answer<ApiTokenCreated> {
         let identity = caller.identity()?;
-        if wanted.preset > identity.preset {
-            return Err(Refusal::field(
-                "/preset",
-                format!("you are {}, a token can't be more", identity.preset.as_str()),
-            ));
+        let level = identity.rights.level();
+        if wanted.preset > level {
+            let why = format!("you may no more than {}, a token can't be more", level.as_str());
+            return Err(Refusal::field("/preset", why));
         }
         let mut wanted = wanted.clone();
         if wanted.is_grave {
@@ -136,6 +138,12 @@ impl Access {
             let given = wanted.permissions.get_or_insert_with(|| bound.clone());
             if let Some(more) = given.iter().find(|p| !bound.contains(p)) {
                 return Err(Refusal::field("/permissions", format!("the token that asks may not {}", more.as_str())));
+            }
+        }
+        if let Some(bound) = &row.scope {
+            let given = wanted.scope.get_or_insert_with(|| bound.clone());
+            if given != bound {
+                return Err(Refusal::field("/scope", format!("the token that asks is bound to {bound}")));
             }
         }
         let Some(bound) = row.cidr.as_deref().and_then(|c| c.parse::<Network>().ok()) else { return Ok(()) };
@@ -196,10 +204,18 @@ impl Access {
                     used_at: None,
                     cidr: wanted.cidr.clone(),
                     only: wanted.permissions.clone(),
+                    scope: wanted.scope.clone().filter(|s| *s != Scope::Fleet),
+                    is_scope_gone: false,
                     is_grave: wanted.is_grave,
                     is_owner_barred: owner.disabled_at.is_some(),
                 };
-                store::insert_token(&mut tx, &row, hash).await?;
+                let scope = match &row.scope {
+                    Some(scope) => Some(host::stored_scope(&mut tx, scope).await?.ok_or_else(|| {
+                        AccessError::from(Refusal::field("/scope", format!("{scope} names a node that is not there")))
+                    })?),
+                    None => None,
+                };
+                store::insert_token(&mut tx, &row, hash, scope).await?;
                 tx.audit(Entry::done(by, "token.create", bounds(&row)));
                 Ok::<_, AccessError>(tx.done(row))
             })
@@ -235,6 +251,9 @@ fn bounds(row: &TokenRow) -> String {
         text.push_str(": ");
         text.push_str(&only.iter().map(|p| p.as_str()).collect::<Vec<_>>().join(" "));
     }
+    if let Some(scope) = &row.scope {
+        text.push_str(&format!(" on {scope}"));
+    }
     text.push_str(if row.is_grave { ", grave)" } else { ")" });
     text
 }
@@ -250,6 +269,7 @@ fn shown(row: &TokenRow) -> ApiToken {
         last_used_at: row.used_at,
         cidr: row.cidr.clone(),
         permissions: row.only.clone(),
+        scope: row.scope.clone(),
         is_grave: row.is_grave,
     }
 }

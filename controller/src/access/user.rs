@@ -1,15 +1,19 @@
-//! Users: making, changing, removing. The last administrator stays.
+//! Users: making, changing, removing. The last administrator stays, and nobody touches who may more.
+
+use std::collections::BTreeMap;
 
 use lampas_api::{User, UserCreate, UserUpdate};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
-    access::{Login, Preset},
+    access::{Login, Preset, Rights, Subject, UserGroupName},
     event::EventKind,
     id::UserId,
 };
 
 use super::{
-    Access, AccessError, password,
+    Access, AccessError,
+    grant::{self, must_be_administered, must_have, store::GrantRow},
+    group, password,
     store::{self, UserRow},
 };
 use crate::{
@@ -29,16 +33,17 @@ impl Access {
             .db
             .read(|mut tx: Tx| async move {
                 let rows = store::users(&mut tx, after, limit).await?;
-                Ok::<_, DbError>(tx.done(rows))
+                let held = Held::load(&mut tx).await?;
+                Ok::<_, DbError>(tx.done(rows.iter().map(|r| shown(r, &held)).collect()))
             })
             .await?;
-        Ok(rows.iter().map(shown).collect())
+        Ok(rows)
     }
 
     /// Returns one user, by id or name.
     pub async fn user(&self, which: &str) -> Answer<User> {
         let row = self.find(which).await?;
-        Ok(shown(&row))
+        self.shown(&row).await
     }
 
     /// Returns a user that is not stored yet: the password is checked and hashed.
@@ -70,14 +75,15 @@ impl Access {
                         ..taken
                     }));
                 }
+                must_have(&mut tx, by, &Rights::of(row.preset), "make a user of").await?;
                 store::insert_user(&mut tx, row).await?;
                 let object = format!("{} ({})", row.login, row.preset.as_str());
                 tx.audit(Entry::done(by, "user.create", object).because(reason));
                 tx.event(NewEvent::new(EventKind::UserChanged).with("login", &row.login));
-                Ok(tx.done(()))
+                Ok::<_, AccessError>(tx.done(()))
             })
             .await?;
-        Ok(shown(row))
+        self.shown(row).await
     }
 
     /// Changes a user; barring them, or a new password, ends their sessions.
@@ -94,9 +100,12 @@ impl Access {
         let row = self
             .db
             .write(|mut tx: Tx| async move {
-                let administrators = store::administrators(&mut tx).await?;
+                grant::store::lock(&mut tx).await?;
                 let row = store::user_by_id(&mut tx, id).await?;
                 let mut row = row.ok_or_else(|| AccessError::from(Refusal::not_found("user", id)))?;
+                // As they are and as they will be: a new password makes its giver this user.
+                let rights = super::rights(&mut tx, id, row.preset, now).await?;
+                must_have(&mut tx, by, &rights, "change").await?;
                 let mut what = Vec::new();
                 if let Some(preset) = wanted.preset.filter(|p| *p != row.preset) {
                     what.push(format!("{} → {}", row.preset.as_str(), preset.as_str()));
@@ -110,11 +119,9 @@ impl Access {
                     what.push("new password".to_owned());
                     row.password_hash.clone_from(hash);
                 }
-                let stays = row.preset == Preset::Administrator && row.disabled_at.is_none();
-                if administrators == [id] && !stays {
-                    return Err(AccessError::from(last_administrator()));
-                }
+                must_have(&mut tx, by, &Rights::of(row.preset), "give").await?;
                 store::update_user(&mut tx, &row, now).await?;
+                must_be_administered(&mut tx).await?;
                 if row.disabled_at.is_some() || hash.is_some() {
                     store::delete_sessions(&mut tx, id, None).await?;
                 }
@@ -122,10 +129,10 @@ impl Access {
                     format!("{}: {}", row.login, if what.is_empty() { "nothing".to_owned() } else { what.join(", ") });
                 tx.audit(Entry::done(by, "user.update", object).because(reason));
                 tx.event(NewEvent::new(EventKind::UserChanged).with("login", &row.login));
-                Ok(tx.done(row))
+                Ok::<_, AccessError>(tx.done(row))
             })
             .await?;
-        Ok(shown(&row))
+        self.shown(&row).await
     }
 
     /// Removes a user with their sessions and tokens.
@@ -134,18 +141,30 @@ impl Access {
         let (row, by, reason) = (&row, &caller.as_principal(), &caller.reason);
         self.db
             .write(|mut tx: Tx| async move {
-                if store::administrators(&mut tx).await? == [row.id] {
-                    return Err(AccessError::from(last_administrator()));
-                }
+                grant::store::lock(&mut tx).await?;
+                let rights = super::rights(&mut tx, row.id, row.preset, clock::now()).await?;
+                must_have(&mut tx, by, &rights, "remove").await?;
                 if !store::delete_user(&mut tx, row.id).await? {
-                    return Err(Refusal::not_found("user", &row.login).into());
+                    return Err(AccessError::from(Refusal::not_found("user", &row.login)));
                 }
+                must_be_administered(&mut tx).await?;
                 tx.audit(Entry::done(by, "user.delete", row.login.as_str()).because(reason));
                 tx.event(NewEvent::new(EventKind::UserChanged).with("login", &row.login));
-                Ok(tx.done(()))
+                Ok::<_, AccessError>(tx.done(()))
             })
             .await?;
         Ok(())
+    }
+
+    async fn shown(&self, row: &UserRow) -> Answer<User> {
+        let held = self
+            .db
+            .read(|mut tx: Tx| async move {
+                let held = Held::load(&mut tx).await?;
+                Ok::<_, DbError>(tx.done(held))
+            })
+            .await?;
+        Ok(shown(row, &held))
     }
 
     pub(super) async fn find(&self, which: &str) -> Answer<UserRow> {
@@ -164,15 +183,36 @@ impl Access {
     }
 }
 
-fn last_administrator() -> Refusal {
-    Refusal::new("last_administrator", "make another administrator first; without one nobody could manage users")
+pub(super) fn last_administrator() -> Refusal {
+    let why = "make another administrator first, for the whole fleet and without an end; nobody could manage users";
+    Refusal::new("last_administrator", why)
 }
 
-fn shown(row: &UserRow) -> User {
+/// The groups that users are in, and what was granted.
+struct Held {
+    groups: BTreeMap<UserId, Vec<UserGroupName>>,
+    grants: Vec<GrantRow>,
+}
+
+impl Held {
+    async fn load(tx: &mut Tx) -> Result<Self, DbError> {
+        let groups = group::store::of_users(tx).await?;
+        Ok(Self { groups, grants: grant::store::standing(tx, clock::now()).await? })
+    }
+}
+
+fn shown(row: &UserRow, held: &Held) -> User {
+    let groups = held.groups.get(&row.id).cloned().unwrap_or_default();
+    let is_theirs = |g: &&GrantRow| match &g.subject {
+        Subject::User(login) => *login == row.login,
+        Subject::Group(name) => groups.contains(name),
+    };
     User {
         id: row.id,
         login: row.login.clone(),
         preset: row.preset,
+        grants: held.grants.iter().filter(is_theirs).count() as u32,
+        groups,
         is_disabled: row.disabled_at.is_some(),
         created_at: row.created_at,
         last_sign_in_at: row.signed_in_at,

@@ -5,7 +5,7 @@
 //! dropped. While nothing happens a `ping` is sent, which keeps proxies from closing and shows the client that it lives.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     sync::PoisonError,
     time::Duration,
@@ -21,7 +21,7 @@ use axum::{
 };
 use futures_util::stream;
 use lampas_api::EventQuery;
-use lampas_shared::{event::Event, id::UserId};
+use lampas_shared::{access::Permission, event::Event, id::UserId};
 use tokio::{sync::OwnedSemaphorePermit, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ use super::{
     problem::{Answer, Refusal},
 };
 use crate::{
+    access::Reach,
     db::{DbError, Tx},
     live::area,
 };
@@ -196,20 +197,36 @@ impl Tail {
                 Ok::<_, DbError>(tx.done(events))
             })
             .await?;
+        if events.is_empty() {
+            return Ok(0);
+        }
+        // Who doesn't see the whole fleet is told of what happens on other nodes nothing, and of the rest no more than that
+        // something did.
+        let Ok(reach) = Reach::of(&self.app, &self.caller, Permission::View).await else { return Ok(0) };
         for event in &events {
             self.seq = event.seq;
             if self.areas.is_empty() || self.areas.contains(area(event.kind)) {
-                self.ready.push_back(shown(event));
+                match event.node {
+                    _ if reach.is_all() => self.ready.push_back(shown(event)),
+                    Some(node) if reach.has_node(node) => self.ready.push_back(shown(event)),
+                    Some(_) => {}
+                    None if area(event.kind) == "access" => {}
+                    None => self.ready.push_back(shown(&bare(event))),
+                }
             }
         }
         Ok(events.len())
     }
 
     /// Returns whether the caller may still listen: sessions end, tokens are revoked, users are barred.
-    async fn may_go_on(&self) -> bool {
-        match &self.caller.identity {
-            Some(identity) => self.app.access.still_holds(identity, self.caller.address).await.unwrap_or(false),
-            None => false,
+    async fn may_go_on(&mut self) -> bool {
+        let Some(identity) = &mut self.caller.identity else { return false };
+        match self.app.access.still_holds(identity, self.caller.address).await {
+            Ok(Some(rights)) => {
+                identity.rights = rights.into();
+                true
+            }
+            Ok(None) | Err(_) => false,
         }
     }
 
@@ -218,6 +235,11 @@ impl Tail {
         let seq = self.seq - self.ready.len() as u64;
         Sse::default().event("bye").data(format!("{{\"reason\":\"{why}\",\"resume_after\":{seq}}}"))
     }
+}
+
+/// An event without what it is about: a hint to look again.
+fn bare(event: &Event) -> Event {
+    Event { object: None, details: BTreeMap::new(), ..event.clone() }
 }
 
 fn shown(event: &Event) -> Sse {

@@ -1,18 +1,20 @@
 //! The check before each call: who calls, whether that one may, and whether a browser really meant it.
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request, State},
+    extract::{ConnectInfo, FromRequestParts, RawPathParams, Request, State},
     http::{HeaderMap, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use lampas_shared::{
-    access::{Login, Permission, Preset},
+    access::{Login, Permission, Place, Preset, Rights},
+    fleet::{RoleName, Scope},
     id::{TokenId, UserId},
     time::UnixMs,
 };
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 use tracing::warn;
@@ -21,7 +23,7 @@ use super::{
     App,
     frame::RequestId,
     problem::Refusal,
-    table::{Access, Rule},
+    table::{Access, Rule, Scoped},
 };
 use crate::access::secret::equal;
 
@@ -47,10 +49,10 @@ pub struct Identity {
     pub user: UserId,
     /// The user's name.
     pub login: Login,
-    /// What may be done: the user's preset, for a token at most the token's.
+    /// The user's own preset; of a token the highest, up to its own, that its rights include.
     pub preset: Preset,
-    /// Only these permissions of the preset; absent: all of them.
-    pub only: Option<Vec<Permission>>,
+    /// What may be done, and where.
+    pub rights: Arc<Rights>,
     /// By what.
     pub by: Credential,
 }
@@ -85,13 +87,6 @@ pub enum Credential {
 /// For how long a session stays proven: long enough for a task, short enough for a desk that is left.
 const PROVEN_MS: i64 = 10 * 60_000;
 
-impl Identity {
-    /// Returns whether it has a permission.
-    pub fn grants(&self, permission: Permission) -> bool {
-        self.preset.grants(permission) && self.only.as_ref().is_none_or(|only| only.contains(&permission))
-    }
-}
-
 impl Caller {
     /// Refuses a grave call, unless its caller was there within the last ten minutes, or holds a token that was made for
     /// such calls.
@@ -124,9 +119,14 @@ impl Caller {
         self.identity.as_ref().map_or_else(|| "stranger".to_owned(), |i| i.login.to_string())
     }
 
-    /// Returns whether it has a permission.
+    /// Returns whether it has a permission over the whole fleet.
     pub fn may(&self, permission: Permission) -> bool {
-        self.identity.as_ref().is_some_and(|i| i.grants(permission))
+        self.identity.as_ref().is_some_and(|i| i.rights.is_fleet(permission))
+    }
+
+    /// Returns whether it has a permission somewhere.
+    pub fn may_somewhere(&self, permission: Permission) -> bool {
+        self.identity.as_ref().is_some_and(|i| i.rights.is_anywhere(permission))
     }
 
     /// Returns the identity of a call that needs one.
@@ -145,11 +145,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 /// Checks one call by its rule, runs it within its time, and audits what was refused.
-pub(super) async fn check(State((app, rule)): State<(App, Rule)>, mut request: Request, next: Next) -> Response {
+pub(super) async fn check(State((app, rule)): State<(App, Rule)>, request: Request, next: Next) -> Response {
     let mut caller = stranger(&app, &request);
     // A request's body can't be shared between threads; its head can.
     let (method, headers) = (request.method().clone(), request.headers().clone());
-    let outcome = admit(&app, rule, &method, &headers, &mut caller).await;
+    let (mut parts, body) = request.into_parts();
+    let named = named(&mut parts, rule.scoped).await;
+    let mut request = Request::from_parts(parts, body);
+    let outcome = admit(&app, rule, (&method, &headers, named.as_deref()), &mut caller).await;
     let known = caller.identity.is_some();
     let response = match outcome {
         Err(refusal) => refusal.into_response(),
@@ -179,8 +182,7 @@ pub(super) async fn check(State((app, rule)): State<(App, Rule)>, mut request: R
 async fn admit(
     app: &App,
     rule: Rule,
-    method: &Method,
-    headers: &HeaderMap,
+    (method, headers, named): (&Method, &HeaderMap, Option<&str>),
     caller: &mut Caller,
 ) -> Result<(), Refusal> {
     let is_write = rule.act.is_some() || !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -208,15 +210,79 @@ async fn admit(
         let why = "the fleet asks for a second factor: set one up, in the dashboard under your account";
         return Err(Refusal::new("second_factor.required", why));
     }
-    if identity.grants(permission) {
-        return if rule.is_grave { caller.grave(now) } else { Ok(()) };
+    within(app, caller, identity, permission, (rule.scoped, named)).await?;
+    if rule.is_grave { caller.grave(now) } else { Ok(()) }
+}
+
+/// Returns the node or role that a path names, if the rule asks for a right on it.
+async fn named(parts: &mut Parts, scoped: Scoped) -> Option<String> {
+    let name = match scoped {
+        Scoped::Node => "node",
+        Scoped::Role => "role",
+        _ => return None,
+    };
+    let params = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    params.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// Refuses who lacks the permission where the call needs it, as far as that can be told before it is handled.
+async fn within(
+    app: &App,
+    caller: &Caller,
+    identity: &Identity,
+    permission: Permission,
+    (scoped, named): (Scoped, Option<&str>),
+) -> Result<(), Refusal> {
+    let rights = &identity.rights;
+    if rights.is_fleet(permission) {
+        return Ok(());
     }
-    if identity.preset.grants(permission) {
-        let why = format!("{} was made without the permission {}", caller.principal(), permission.as_str());
+    let (who, word) = (caller.principal(), permission.as_str());
+    if !rights.is_anywhere(permission) {
+        let why = match &identity.by {
+            Credential::Token { .. } => {
+                format!("{who} is without the permission {word}, as it was made or as its owner is")
+            }
+            Credential::Session { .. } if identity.preset == Preset::None => {
+                format!("{who} lacks the permission {word}: no grant includes it")
+            }
+            Credential::Session { .. } => {
+                let need = if Preset::Operator.grants(permission) { "operator" } else { "administrator" };
+                format!("{who} is {}, this needs {need}", identity.preset.as_str())
+            }
+        };
         return Err(Refusal::new("forbidden", why));
     }
-    let need = if Preset::Operator.grants(permission) { "operator" } else { "administrator" };
-    Err(Refusal::new("forbidden", format!("{} is {}, this needs {need}", caller.principal(), identity.preset.as_str())))
+    match (scoped, named) {
+        (Scoped::Fleet, _) => {
+            let why = format!("this needs the permission {word} over the whole fleet; {who} has it in parts of it");
+            Err(Refusal::new("forbidden", why))
+        }
+        (Scoped::Node, Some(which)) => {
+            let found = app.db.read(|mut tx| async move {
+                let node = crate::fleet::find(&mut tx, which).await?;
+                Ok::<_, crate::fleet::FleetError>(tx.done(node))
+            });
+            let node = found.await.map_err(Refusal::from)?.summary;
+            let roles = node.roles.iter().cloned().collect();
+            let place = Place { name: &node.name, roles: &roles, labels: &node.labels };
+            match () {
+                () if rights.on_node(permission, place) => Ok(()),
+                // Who may not see it learns no more than of a name that nothing has.
+                () if !rights.on_node(Permission::View, place) => Err(Refusal::not_found("node", which)),
+                () => Err(Refusal::new("forbidden", format!("{who} lacks the permission {word} on {}", node.name))),
+            }
+        }
+        (Scoped::Role, Some(role)) => {
+            let role = RoleName::parse(role).map_err(|_| Refusal::not_found("role", role))?;
+            if rights.on_scope(permission, &Scope::Role(role.clone()), &|_| None) {
+                return Ok(());
+            }
+            Err(Refusal::new("forbidden", format!("{who} lacks the permission {word} on the whole role {role}")))
+        }
+        (Scoped::Node | Scoped::Role, None) => Err(Refusal::new("forbidden", "the call names nothing to look at")),
+        (Scoped::Own | Scoped::Plain | Scoped::Objects | Scoped::Selection | Scoped::Filtered, _) => Ok(()),
+    }
 }
 
 fn stranger(app: &App, request: &Request) -> Caller {

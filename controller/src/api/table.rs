@@ -36,6 +36,43 @@ pub(crate) enum Access {
     Needs(Permission),
 }
 
+/// Where the permission of a call must be held, and who sees to that. What a row doesn't say otherwise needs it over the
+/// whole fleet: a call that is forgotten is closed to who has a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scoped {
+    /// Over the whole fleet.
+    Fleet,
+    /// It is about the caller's own account, which lies in no scope.
+    Own,
+    /// Somewhere: it tells nothing of the fleet, and changes nothing.
+    Plain,
+    /// On the node that the path names; the guard sees to it.
+    Node,
+    /// On the whole role that the path names; the guard sees to it.
+    Role,
+    /// Over the scope of each object, and on each node that would move; the service sees to it, in its transaction.
+    Objects,
+    /// On each node, or over the scope, that the request selects; the service sees to it.
+    Selection,
+    /// Somewhere; the handler leaves out what lies elsewhere.
+    Filtered,
+}
+
+impl Scoped {
+    /// Says it in words, for the OpenAPI document.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Fleet => " over the whole fleet",
+            Self::Own | Self::Plain => "",
+            Self::Node => " on the node",
+            Self::Role => " on the whole role",
+            Self::Objects => " over the scope of each object and on each node that moves",
+            Self::Selection => " over all that is selected",
+            Self::Filtered => "; what lies outside of it is left out",
+        }
+    }
+}
+
 /// The rule of one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
@@ -45,6 +82,8 @@ pub(crate) struct Rule {
     pub path: &'static str,
     /// Who may call.
     pub access: Access,
+    /// Where the permission must be held.
+    pub scoped: Scoped,
     /// The act as the audit knows it; absent for calls that change nothing.
     pub act: Option<&'static str>,
     /// What it does, for the OpenAPI document.
@@ -118,7 +157,17 @@ impl Call {
         route: MethodRouter<App>,
     ) -> Self {
         Self {
-            rule: Rule { method, path, access, act, summary, is_long: false, is_grave: false, is_for_enrolling: false },
+            rule: Rule {
+                method,
+                path,
+                access,
+                scoped: Scoped::Fleet,
+                act,
+                summary,
+                is_long: false,
+                is_grave: false,
+                is_for_enrolling: false,
+            },
             route,
             query: Vec::new(),
             body: None,
@@ -127,6 +176,12 @@ impl Call {
             other_text: None,
             schemas: Schemas::new(),
         }
+    }
+
+    /// Says where the permission must be held, if not over the whole fleet.
+    pub(crate) fn scoped(mut self, scoped: Scoped) -> Self {
+        self.rule.scoped = scoped;
+        self
     }
 
     /// Lifts the time limit: the call streams or waits.
@@ -212,7 +267,7 @@ impl Call {
     }
 
     pub(super) fn operation(&self) -> Operation {
-        let Rule { method, path, access, summary, .. } = self.rule;
+        let Rule { method, path, access, summary, scoped, .. } = self.rule;
         let tag = path.strip_prefix("/api/v1/").and_then(|p| p.split('/').next()).unwrap_or("system");
         let mut operation = OperationBuilder::new()
             .summary(Some(summary))
@@ -256,8 +311,9 @@ impl Call {
         if let Access::Needs(permission) = access {
             let word =
                 serde_json::to_value(permission).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-            operation =
-                operation.description(Some(format!("Needs the permission `{word}`."))).securities(Some(security()));
+            operation = operation
+                .description(Some(format!("Needs the permission `{word}`{}.", scoped.words())))
+                .securities(Some(security()));
         } else {
             operation = operation.description(Some("Open to everybody.".to_owned())).securities(Some([]));
         }

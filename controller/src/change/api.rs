@@ -12,7 +12,13 @@ use lampas_api::{
     DraftVerb, FieldProblem, Page, PlannedWave, Reason, RolloutRequest, WaitQuery,
 };
 use lampas_shared::{
-    TextError, access::Permission, change::ChangeState, check_line, fleet::Scope, id::{ChangeId, ObjectId}, object::Kind,
+    TextError,
+    access::Permission,
+    change::ChangeState,
+    check_line,
+    fleet::Scope,
+    id::{ChangeId, ObjectId},
+    object::Kind,
     rollout::Strategy,
 };
 
@@ -41,7 +47,8 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<ChangeQuery>()
             .gives_page::<ChangeSummary>()
             .scoped(Scoped::Filtered),
-        act("POST", "/api/v1/changes", CHANGE, "change.create", "Make a change and plan it", create).scoped(Scoped::Objects)
+        act("POST", "/api/v1/changes", CHANGE, "change.create", "Make a change and plan it", create)
+            .scoped(Scoped::Objects)
             .takes::<ChangeCreate>()
             .answers::<Change>(201),
         get("/api/v1/changes/{change}", VIEW, "One change, by id or number", one)
@@ -53,9 +60,11 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<ChangeNodeQuery>()
             .gives_page::<ChangeNode>()
             .scoped(Scoped::Filtered),
-        act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan).scoped(Scoped::Objects)
+        act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan)
+            .scoped(Scoped::Objects)
             .gives::<Change>(),
-        act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply).scoped(Scoped::Objects)
+        act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)
+            .scoped(Scoped::Objects)
             .takes::<ApplyRequest>()
             .gives::<Change>(),
         act(
@@ -65,7 +74,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.rollout",
             "Pause, resume, promote, abort or revert a rollout",
             order,
-        ).scoped(Scoped::Objects)
+        )
+        .scoped(Scoped::Objects)
         .takes::<RolloutRequest>()
         .gives::<Change>(),
         ask("/api/v1/changes/{change}/waves", VIEW, "The waves that a change would go out in", waves)
@@ -79,7 +89,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.abandon",
             "Drop a change that was not applied",
             abandon,
-        ).scoped(Scoped::Objects),
+        )
+        .scoped(Scoped::Objects),
         act(
             "POST",
             "/api/v1/changes/{change}/revert",
@@ -87,7 +98,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.revert",
             "Make the change that undoes this one",
             revert,
-        ).scoped(Scoped::Objects)
+        )
+        .scoped(Scoped::Objects)
         .may_take::<Reason>()
         .answers::<Change>(201),
         act(
@@ -97,7 +109,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.restore",
             "Make the change that puts an object back to a revision",
             restore,
-        ).scoped(Scoped::Objects)
+        )
+        .scoped(Scoped::Objects)
         .may_take::<Reason>()
         .answers::<Change>(201),
     ]
@@ -121,7 +134,9 @@ async fn list(
     };
     if let Some(plan) = &query.plan {
         let found = match app.changes.find(plan).await {
-            Ok(row) if row.plan_id.is_some() && sees(&app, &reach, row.id).await? => vec![app.changes.show(row.id).await?.summary],
+            Ok(row) if row.plan_id.is_some() && sees(&app, &reach, row.id).await? => {
+                vec![app.changes.show(row.id).await?.summary]
+            }
             Ok(_) | Err(ChangeError::NotFound(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         };

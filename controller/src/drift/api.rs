@@ -32,7 +32,8 @@ pub(crate) fn calls() -> Vec<Call> {
             .gives_page::<Drift>()
             .scoped(Scoped::Filtered),
         get("/api/v1/drift/{drift}", VIEW, "One change by hand", one).gives::<Drift>().scoped(Scoped::Filtered),
-        act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert).scoped(Scoped::Selection),
+        act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert)
+            .scoped(Scoped::Selection),
         act(
             "POST",
             "/api/v1/drift/{drift}/adopt",
@@ -40,7 +41,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "drift.adopt",
             "Make a planned change of the node's version",
             adopt,
-        ).scoped(Scoped::Selection)
+        )
+        .scoped(Scoped::Selection)
         .may_take::<AdoptRequest>()
         .answers::<Adopted>(201),
     ]

@@ -1,6 +1,6 @@
 //! The calls of what happened: events as sentences, and the overview.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use lampas_api::{Activity, ActivityQuery, Attention, Overview, OverviewCounts, Page, PageQuery, UpcomingRun};
@@ -18,14 +18,15 @@ use lampas_shared::{
 
 use super::Filter;
 use crate::{
+    access::Reach,
     api::{
         App,
         extract::{Path, Query, limit, param},
         guard::Caller,
         problem::Answer,
-        table::{Access, Call, get},
+        table::{Access, Call, Scoped, get},
     },
-    change::{Listing, View},
+    change::{Listing, View, api::visible},
     db::{DbError, Tx},
     drift::DriftFilter,
     fleet::NodeFilter,
@@ -36,17 +37,26 @@ const VIEW: Access = Access::Needs(Permission::View);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/overview", VIEW, "What needs attention, in one request", overview).gives::<Overview>(),
+        get("/api/v1/overview", VIEW, "What needs attention, in one request", overview)
+            .gives::<Overview>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/activity", VIEW, "What happened, newest first", activity)
             .query::<ActivityQuery>()
-            .gives_page::<Activity>(),
+            .gives_page::<Activity>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/nodes/{node}/activity", VIEW, "What happened on a node, newest first", node_activity)
+            .scoped(Scoped::Node)
             .query::<PageQuery>()
             .gives_page::<Activity>(),
     ]
 }
 
-async fn activity(State(app): State<App>, Query(query): Query<ActivityQuery>) -> Answer<axum::Json<Page<Activity>>> {
+async fn activity(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<ActivityQuery>,
+) -> Answer<axum::Json<Page<Activity>>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
     let node = match &query.node {
         Some(node) => Some(crate::fleet::api::node_id(&app, node).await?),
         None => None,
@@ -61,7 +71,7 @@ async fn activity(State(app): State<App>, Query(query): Query<ActivityQuery>) ->
         change,
         before: query.after.as_deref().map(|a| param("event", a)).transpose()?,
     };
-    Ok(axum::Json(page(&app, filter, limit(query.limit)?).await?))
+    Ok(axum::Json(page(&app, &reach, filter, limit(query.limit)?).await?))
 }
 
 async fn node_activity(
@@ -71,21 +81,32 @@ async fn node_activity(
 ) -> Answer<axum::Json<Page<Activity>>> {
     let node = Some(crate::fleet::api::node_id(&app, &which).await?);
     let before = query.after.as_deref().map(|a| param("event", a)).transpose()?;
-    Ok(axum::Json(page(&app, Filter { node, before, ..Filter::default() }, limit(query.limit)?).await?))
+    // The guard has seen to it that the node may be seen; one that was revoked is in nobody's reach.
+    let reach = Reach::All;
+    Ok(axum::Json(page(&app, &reach, Filter { node, before, ..Filter::default() }, limit(query.limit)?).await?))
 }
 
-async fn page(app: &App, filter: Filter, limit: u32) -> Answer<Page<Activity>> {
-    let filter = &filter;
-    let events = app
-        .db
-        .read(|mut tx: Tx| async move {
+/// Returns what happened, newest first: on nodes and to objects that may be seen.
+async fn page(app: &App, reach: &Reach, filter: Filter, limit: u32) -> Answer<Page<Activity>> {
+    let (first, filter, view) = (filter.before.map(|b| b.to_string()), &filter, &app.desired.view().await?);
+    let fetch = |after: Option<String>| async move {
+        let before = after.as_deref().map(|a| param("event", a)).transpose()?;
+        let filter = &Filter { before, ..filter.clone() };
+        let read = app.db.read(|mut tx: Tx| async move {
             let events = super::recent(&mut tx, filter, limit).await?;
             Ok::<_, DbError>(tx.done(events))
-        })
-        .await?;
-    let view = app.desired.view().await?;
-    let next = (events.len() == limit as usize).then(|| events.last().map(|e| e.seq.to_string())).flatten();
-    Ok(Page { items: events.iter().map(|e| told(&view, e)).collect(), next, total: None })
+        });
+        let events = read.await?;
+        let next = (events.len() == limit as usize).then(|| events.last().map(|e| e.seq.to_string())).flatten();
+        Ok(Page { items: events.iter().map(|e| told(view, e)).collect(), next, total: None })
+    };
+    let scope = |object: &ObjectId| view.all.objects.get(object).is_some_and(|o| reach.has_scope(&o.spec.scope));
+    let keep = |told: &Activity| match (told.node, &told.object) {
+        (Some(node), _) => reach.has_node(node),
+        (None, Some(object)) => scope(object),
+        (None, None) => false,
+    };
+    reach.page(first, fetch, keep).await
 }
 
 /// Tells an event in a sentence.
@@ -185,18 +206,36 @@ fn first(a: &str, b: &str) -> String {
 async fn overview(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Overview>> {
     let now = clock::now();
     let view = app.desired.view().await?;
-    let counts = app
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    let counts = counts(&app, &reach, &view).await?;
+    let changes = visible(&app, &reach, Listing { limit: 5, ..Listing::default() }).await?.items;
+    let activity = page(&app, &reach, Filter::default(), 10).await?.items;
+    let attention = attention(&app, &caller, &reach, &counts).await?;
+    let next_runs = upcoming(&view, &reach, now);
+    Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
+}
+
+/// Counts what may be seen.
+async fn counts(app: &App, reach: &Reach, view: &View) -> Answer<OverviewCounts> {
+    let is_all = reach.is_all();
+    let (all, observing) = app
         .db
         .read(|mut tx: Tx| async move {
-            let counts = crate::fleet::counts(&mut tx).await?;
-            Ok::<_, DbError>(tx.done(counts))
+            let all = if is_all { Some(crate::fleet::counts(&mut tx).await?) } else { None };
+            let observing = if is_all { BTreeSet::new() } else { crate::takeover::observing(&mut tx).await? };
+            Ok::<_, DbError>(tx.done((all, observing)))
         })
         .await?;
-    let changes = app.changes.list(&Listing { limit: 5, ..Listing::default() }).await?.items;
-    let activity = page(&app, Filter::default(), 10).await?.items;
-    let attention = attention(&app, &caller, &counts).await?;
-    let next_runs = upcoming(&view, now);
-    Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
+    if let Some(all) = all {
+        return Ok(all);
+    }
+    let mut counts = OverviewCounts::default();
+    for group in crate::fleet::api::tiles(app, reach).await? {
+        crate::fleet::count(&mut counts, group.state, group.config, group.nodes.len() as u32);
+    }
+    counts.observing = observing.iter().filter(|node| reach.has_node(**node)).count() as u32;
+    counts.objects = view.all.objects.values().filter(|o| reach.has_scope(&o.spec.scope)).count() as u32;
+    Ok(counts)
 }
 
 /// The most that is listed; the pages behind the links show all.
@@ -207,23 +246,23 @@ const DAY_MS: i64 = 86_400_000;
 /// A certificate that ends within a week is shown.
 const EXPIRING_MS: i64 = 7 * DAY_MS;
 
-async fn attention(app: &App, caller: &Caller, counts: &OverviewCounts) -> Answer<Vec<Attention>> {
+async fn attention(app: &App, caller: &Caller, reach: &Reach, counts: &OverviewCounts) -> Answer<Vec<Attention>> {
     let now = clock::now();
     let mut found = Vec::new();
     let filter = NodeFilter { phase: Some("quarantined"), ..NodeFilter::default() };
-    for node in nodes(app, &filter, 5).await? {
+    for node in nodes(app, reach, &filter, 5).await? {
         let what = node.desired.map_or_else(String::new, |g| format!(" {g}"));
         let text = format!("{} undid generation{what}, which cut it off", node.name);
         found.push(item("quarantined", text, format!("/nodes/{}", node.name), None, 1));
     }
     let filter = NodeFilter { is_refusing: true, ..NodeFilter::default() };
-    for node in nodes(app, &filter, 5).await? {
+    for node in nodes(app, reach, &filter, 5).await? {
         let text = format!("{} {}", node.name, node.attention);
         found.push(item("declined", text, format!("/nodes/{}", node.name), None, 1));
     }
     for (state, kind) in [(ResourceState::Failed, "failed"), (ResourceState::Blocked, "blocked")] {
         let filter = NodeFilter { config: Some(state), ..NodeFilter::default() };
-        for node in nodes(app, &filter, 5).await? {
+        for node in nodes(app, reach, &filter, 5).await? {
             let link = format!("/nodes/{}", node.name);
             let is_listed = found.iter().any(|i| i.link == link);
             let text = if node.attention.is_empty() { kind } else { node.attention.as_str() };
@@ -233,10 +272,13 @@ async fn attention(app: &App, caller: &Caller, counts: &OverviewCounts) -> Answe
         }
     }
     for (number, why, until) in app.changes.paused().await? {
+        if !sees(app, reach, number).await? {
+            continue;
+        }
         let text = format!("the rollout of change {number} waits for a decision: {why}");
         found.push(item("rollout_paused", text, format!("/changes/{number}"), Some(until), 0));
     }
-    for (name, ends) in expiring(app, now).await? {
+    for (name, ends) in expiring(app, reach, now).await? {
         let text = if ends < now {
             format!("the certificate of {name} ended; it renews it when it connects, or enrol it anew")
         } else {
@@ -250,24 +292,28 @@ async fn attention(app: &App, caller: &Caller, counts: &OverviewCounts) -> Answe
         found.push(item("token_expiring", text, link.to_owned(), None, 0));
     }
     if counts.drifted > 0 {
-        let drift = app.drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 5).await?;
-        for row in drift.items {
+        let filter = DriftFilter { standing: Some(true), ..DriftFilter::default() };
+        let drift = app.drifts.list(&filter, if reach.is_all() { 5 } else { LOOKED_AT }).await?;
+        for row in drift.items.into_iter().filter(|d| reach.has_node(d.node.id)).take(5) {
             let text = format!("{} was changed by hand on {}", row.path, row.node.name);
             found.push(item("drifted", text, format!("/drift/{}", row.id), Some(row.found_at), 1));
         }
     }
     let filter = NodeFilter { state: Some(NodeState::Offline), ..NodeFilter::default() };
-    for node in nodes(app, &filter, 5).await? {
+    for node in nodes(app, reach, &filter, 5).await? {
         let link = format!("/nodes/{}", node.name);
         found.push(item("offline", format!("{} is not connected", node.name), link, node.last_seen_at, 1));
     }
-    let waiting = app.changes.approvals("", false).await?;
+    let waiting = crate::change::approval::api::waiting(app, caller, reach).await?;
     for wanted in waiting.iter().take(5) {
         let change = &wanted.change;
         let text = format!("change {} of {} waits for an approval: {}", change.number, change.author, change.title);
         found.push(item("approval_waiting", text, format!("/changes/{}", change.number), Some(wanted.since), 0));
     }
     for (number, why, at) in app.changes.dropped(now.plus_ms(-DAY_MS)).await? {
+        if !sees(app, reach, number).await? {
+            continue;
+        }
         let text = format!("change {number} was not applied at its time: {why}");
         found.push(item("schedule_dropped", text, format!("/changes/{number}"), Some(at), 0));
     }
@@ -275,7 +321,7 @@ async fn attention(app: &App, caller: &Caller, counts: &OverviewCounts) -> Answe
     told.extend(waiting.iter().map(|w| w.change.number));
     // One that waits for longer than a day is forgotten, not urgent; after a week it is given up.
     let planned = Listing { state: Some(ChangeState::Planned), limit: 5, ..Listing::default() };
-    let planned = app.changes.list(&planned).await?.items;
+    let planned = visible(app, reach, planned).await?.items;
     for change in planned.iter().filter(|c| now.since(c.created_at) < DAY_MS && !told.contains(&c.number)) {
         let text = format!("change {} waits to be applied: {}", change.number, change.title);
         found.push(item("plan_waiting", text, format!("/changes/{}", change.number), Some(change.created_at), 0));
@@ -284,39 +330,55 @@ async fn attention(app: &App, caller: &Caller, counts: &OverviewCounts) -> Answe
     Ok(found)
 }
 
-async fn expiring(app: &App, now: UnixMs) -> Answer<Vec<(NodeName, UnixMs)>> {
+/// How many rows are looked at for those that somebody may see.
+const LOOKED_AT: u32 = 500;
+
+/// Returns whether a change may be seen.
+async fn sees(app: &App, reach: &Reach, number: u64) -> Answer<bool> {
+    if reach.is_all() {
+        return Ok(true);
+    }
+    let id = app.changes.find(&number.to_string()).await?.id;
+    let scopes = app.changes.scopes(&[id]).await?;
+    Ok(scopes.get(&id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s))))
+}
+
+async fn expiring(app: &App, reach: &Reach, now: UnixMs) -> Answer<Vec<(NodeName, UnixMs)>> {
+    let most = if reach.is_all() { 5 } else { LOOKED_AT };
     let before = now.plus_ms(EXPIRING_MS);
     let found = app
         .db
         .read(|mut tx: Tx| async move {
-            let found = crate::fleet::expiring(&mut tx, before, 5).await?;
+            let found = crate::fleet::expiring(&mut tx, before, most).await?;
             Ok::<_, DbError>(tx.done(found))
         })
         .await?;
-    Ok(found)
+    Ok(found.into_iter().filter(|(name, _)| reach.has_name(name.as_str())).take(5).collect())
 }
 
 fn item(kind: &str, text: String, link: String, since: Option<UnixMs>, nodes: u32) -> Attention {
     Attention { kind: kind.to_owned(), text, link, since, nodes }
 }
 
-async fn nodes(app: &App, filter: &NodeFilter, limit: u32) -> Answer<Vec<lampas_api::NodeSummary>> {
+async fn nodes(app: &App, reach: &Reach, filter: &NodeFilter, limit: u32) -> Answer<Vec<lampas_api::NodeSummary>> {
+    let most = if reach.is_all() { limit } else { LOOKED_AT };
     let page = app
         .db
         .read(|mut tx: Tx| async move {
-            let page = crate::fleet::list(&mut tx, filter, None, limit).await?;
+            let page = crate::fleet::list(&mut tx, filter, None, most).await?;
             Ok::<_, DbError>(tx.done(page))
         })
         .await?;
-    Ok(page.items)
+    Ok(page.items.into_iter().filter(|n| reach.has_node(n.id)).take(limit as usize).collect())
 }
 
 /// The next runs over the fleet, soonest first.
-fn upcoming(view: &View, now: UnixMs) -> Vec<UpcomingRun> {
+fn upcoming(view: &View, reach: &Reach, now: UnixMs) -> Vec<UpcomingRun> {
     let mut on: BTreeMap<ObjectId, u32> = BTreeMap::new();
     for class in view.compiled.classes() {
-        for resource in &class.resources {
-            *on.entry(resource.object).or_default() += class.nodes.len() as u32;
+        let nodes = class.nodes.iter().filter(|node| reach.has_node(**node)).count() as u32;
+        for resource in class.resources.iter().filter(|_| nodes > 0) {
+            *on.entry(resource.object).or_default() += nodes;
         }
     }
     let jobs = view.all.objects.values().filter_map(|o| match &o.spec.body {

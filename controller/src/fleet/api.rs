@@ -2,10 +2,11 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{
-    FleetMapGroup, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, Reason, Role,
+    FleetMapGroup, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, PolicyOfNode, Reason, Role,
 };
 use lampas_shared::{
     access::Permission,
+    check::{Checked, ScriptDraft},
     fleet::{NodeState, RoleName, Scope, Selector},
     id::NodeId,
     report::ResourceState,
@@ -19,13 +20,14 @@ use crate::{
         extract::{IfMatch, Json, MaybeJson, Path, Query, etag, limit, param},
         guard::Caller,
         problem::{Answer, Refusal},
-        table::{Access, Call, Scoped, act, get},
+        table::{Access, Call, Scoped, act, ask, get},
     },
     change::api::reason,
     db::{DbError, Tx},
 };
 
 const VIEW: Access = Access::Needs(Permission::View);
+const RUN: Access = Access::Needs(Permission::Run);
 const NODES: Access = Access::Needs(Permission::ManageNodes);
 
 /// The rows of the table.
@@ -35,7 +37,9 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<NodeQuery>()
             .gives_page::<NodeSummary>()
             .scoped(Scoped::Filtered),
-        get("/api/v1/nodes/{node}", VIEW, "One node, by id or name; its revision is the ETag", one).scoped(Scoped::Node).gives::<Node>(),
+        get("/api/v1/nodes/{node}", VIEW, "One node, by id or name; its revision is the ETag", one)
+            .scoped(Scoped::Node)
+            .gives::<Node>(),
         act(
             "PATCH",
             "/api/v1/nodes/{node}",
@@ -43,12 +47,15 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.update",
             "Change a node's name, roles, labels or address",
             update,
-        ).scoped(Scoped::Node)
+        )
+        .scoped(Scoped::Node)
         .takes::<NodeUpdate>()
         .gives::<Node>(),
-        act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove).scoped(Scoped::Node)
+        act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove)
+            .scoped(Scoped::Node)
             .may_take::<Reason>(),
-        act("POST", "/api/v1/nodes/{node}/revoke", NODES, "node.revoke", "Revoke a node's certificate", revoke).scoped(Scoped::Node)
+        act("POST", "/api/v1/nodes/{node}/revoke", NODES, "node.revoke", "Revoke a node's certificate", revoke)
+            .scoped(Scoped::Node)
             .may_take::<Reason>(),
         act(
             "POST",
@@ -57,16 +64,37 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.retry",
             "Try again what failed or is quarantined",
             retry,
-        ).scoped(Scoped::Node),
-        get("/api/v1/nodes/{node}/resources", VIEW, "What is in force on a node", resources).scoped(Scoped::Node)
+        )
+        .scoped(Scoped::Node),
+        get("/api/v1/nodes/{node}/resources", VIEW, "What is in force on a node", resources)
+            .scoped(Scoped::Node)
             .query::<PageQuery>()
             .gives_page::<NodeResource>(),
+        get("/api/v1/policies", VIEW, "What nodes' own policies allow, by node", super::policy::policies)
+            .gives_list::<PolicyOfNode>()
+            .scoped(Scoped::Filtered),
+        ask("/api/v1/nodes/{node}/check", RUN, "Let a node's tools look at a script, without running it", check)
+            .scoped(Scoped::Node)
+            .takes::<ScriptDraft>()
+            .gives::<Checked>()
+            .long(),
         get("/api/v1/roles", VIEW, "Roles, by name", roles).gives_page::<Role>().scoped(Scoped::Filtered),
         get("/api/v1/roles/{role}", VIEW, "One role", role).gives::<Role>().scoped(Scoped::Filtered),
         get("/api/v1/fleet-map", VIEW, "Every node's name, grouped by how it stands", map)
             .gives_list::<FleetMapGroup>()
             .scoped(Scoped::Filtered),
     ]
+}
+
+/// Nothing of it runs but what a check runs: in the node's sandbox, and because somebody asked.
+async fn check(
+    State(app): State<App>,
+    Path(which): Path<String>,
+    Json(draft): Json<ScriptDraft>,
+) -> Answer<axum::Json<Checked>> {
+    draft.check().map_err(|e| Refusal::text("/content", &e))?;
+    let node = node_id(&app, &which).await?;
+    app.gate.check(node, draft).await.map(axum::Json).map_err(|fault| Refusal::new("node.unavailable", fault.message))
 }
 
 async fn list(

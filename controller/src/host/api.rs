@@ -4,7 +4,7 @@ use axum::{extract::State, response::IntoResponse};
 use lampas_api::{
     DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck, ManifestObject,
     ManifestText, NodeRef, Object, ObjectQuery, ObjectSummary, Overridden, Page, PageQuery, Revision, RevisionDiff,
-    SpecCheck,
+    ScriptUses, SpecCheck,
 };
 use lampas_manifest::{ManifestFile, NoSources};
 use lampas_runtime::clock;
@@ -34,8 +34,13 @@ const VIEW: Access = Access::Needs(Permission::View);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/objects", VIEW, "Objects, by name", list).query::<ObjectQuery>().gives_page::<ObjectSummary>().scoped(Scoped::Filtered),
-        get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one).gives::<Object>().scoped(Scoped::Filtered),
+        get("/api/v1/objects", VIEW, "Objects, by name", list)
+            .query::<ObjectQuery>()
+            .gives_page::<ObjectSummary>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one)
+            .gives::<Object>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/objects/{object}/revisions", VIEW, "An object's revisions, newest first", revisions)
             .query::<PageQuery>()
             .gives_page::<Revision>()
@@ -47,15 +52,21 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<DiffQuery>()
             .gives::<RevisionDiff>()
             .scoped(Scoped::Filtered),
-        get("/api/v1/export", VIEW, "Objects as a manifest", export).query::<ExportQuery>().gives::<Export>().scoped(Scoped::Filtered),
+        get("/api/v1/objects/{object}/uses", VIEW, "Who uses a script", super::uses::uses).gives::<ScriptUses>(),
+        get("/api/v1/export", VIEW, "Objects as a manifest", export)
+            .query::<ExportQuery>()
+            .gives::<Export>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/history", VIEW, "What became of the objects between two moments", history::between)
             .query::<HistoryQuery>()
             .gives::<History>()
             .scoped(Scoped::Filtered),
-        ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec).scoped(Scoped::Plain)
+        ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec)
+            .scoped(Scoped::Plain)
             .takes::<ObjectSpec>()
             .gives::<SpecCheck>(),
-        ask("/api/v1/check/manifest", VIEW, "Read a manifest without saving it", check_manifest).scoped(Scoped::Plain)
+        ask("/api/v1/check/manifest", VIEW, "Read a manifest without saving it", check_manifest)
+            .scoped(Scoped::Plain)
             .takes::<ManifestText>()
             .gives::<ManifestCheck>(),
     ]

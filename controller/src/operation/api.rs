@@ -1,6 +1,6 @@
 //! The calls of operations.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     extract::State,
@@ -22,12 +22,15 @@ use super::{
     service::Starting,
     store::{Filter, OperationRow},
 };
-use crate::api::{
-    App,
-    extract::{Json, Path, Query, limit, param},
-    guard::Caller,
-    problem::{Answer, Refusal},
-    table::{Access, Call, act, ask, get},
+use crate::{
+    access::Reach,
+    api::{
+        App,
+        extract::{Json, Path, Query, limit, param},
+        guard::Caller,
+        problem::{Answer, Refusal},
+        table::{Access, Call, Scoped, act, ask, get},
+    },
 };
 
 const VIEW: Access = Access::Needs(Permission::View);
@@ -39,23 +42,30 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/operations", VIEW, "Operations, newest first", list)
             .query::<OperationQuery>()
-            .gives_page::<OperationSummary>(),
+            .gives_page::<OperationSummary>()
+            .scoped(Scoped::Filtered),
         act("POST", "/api/v1/operations", RUN, "operation.start", "Run a command or a script on a selection", start)
+            .scoped(Scoped::Selection)
             .takes::<OperationSpec>()
             .answers::<Operation>(201),
         ask("/api/v1/operations/preview", RUN, "What an operation would run on", preview)
+            .scoped(Scoped::Selection)
             .takes::<OperationSpec>()
             .gives::<OperationPreview>(),
-        get(ONE, VIEW, "One operation", one).gives::<Operation>(),
+        get(ONE, VIEW, "One operation", one).gives::<Operation>().scoped(Scoped::Filtered),
         get("/api/v1/operations/{operation}/nodes", VIEW, "The runs of an operation", nodes)
             .query::<PageQuery>()
-            .gives_page::<OperationNode>(),
+            .gives_page::<OperationNode>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/operations/{operation}/output", VIEW, "What its runs write, as it comes", output)
             .query::<OutputQuery>()
-            .gives::<OperationOutput>(),
+            .gives::<OperationOutput>()
+            .scoped(Scoped::Filtered),
         get("/api/v1/operations/{operation}/groups", VIEW, "Runs that ended alike and wrote the same", groups)
-            .gives_list::<OutputGroup>(),
-        act("POST", "/api/v1/operations/{operation}/cancel", RUN, "operation.cancel", "End an operation", cancel),
+            .gives_list::<OutputGroup>()
+            .scoped(Scoped::Filtered),
+        act("POST", "/api/v1/operations/{operation}/cancel", RUN, "operation.cancel", "End an operation", cancel)
+            .scoped(Scoped::Selection),
         act(
             "POST",
             "/api/v1/operations/{operation}/again",
@@ -64,12 +74,14 @@ pub(crate) fn calls() -> Vec<Call> {
             "Run the same again where it did not succeed",
             again,
         )
+        .scoped(Scoped::Selection)
         .answers::<Operation>(201),
     ]
 }
 
 async fn list(
     State(app): State<App>,
+    caller: Caller,
     Query(query): Query<OperationQuery>,
 ) -> Answer<axum::Json<Page<OperationSummary>>> {
     let node = match &query.node {
@@ -78,8 +90,20 @@ async fn list(
     };
     let state = query.state.as_deref().map(str::parse::<OperationState>).transpose();
     let filter = Filter { state: state.map_err(|e| Refusal::text("/state", &e))?, node };
-    let before = query.after.as_deref().map(|a| param::<u64>("operation", a)).transpose()?;
-    Ok(axum::Json(app.operations.list(&filter, before, limit(query.limit)?).await?))
+    let (eyes, limit, operations, filter) =
+        (Reach::of(&app, &caller, Permission::View).await?, limit(query.limit)?, &app.operations, &filter);
+    let reach = &eyes;
+    let fetch = |after: Option<String>| async move {
+        let before = after.as_deref().map(|a| param::<u64>("operation", a)).transpose()?;
+        let mut page = operations.list(filter, before, limit).await?;
+        if let Some(nodes) = reach.nodes() {
+            let ids: Vec<_> = page.items.iter().map(|o| o.id).collect();
+            let seen = operations.on_any(&ids, nodes).await?;
+            page.items.retain(|o| seen.contains(&o.id));
+        }
+        Ok(page)
+    };
+    Ok(axum::Json(eyes.page(query.after.clone(), fetch, |_: &OperationSummary| true).await?))
 }
 
 async fn start(
@@ -89,26 +113,39 @@ async fn start(
     Json(spec): Json<OperationSpec>,
 ) -> Answer<impl IntoResponse> {
     let row = app.operations.begin(spec, None, &starting(&caller, &headers)?).await?;
-    Ok((StatusCode::CREATED, axum::Json(app.operations.shown(&row, may_read(&caller, &row)).await?)))
+    let may_read = seen(&app, &caller, &row).await?.may_read;
+    Ok((StatusCode::CREATED, axum::Json(app.operations.shown(&row, may_read).await?)))
 }
 
-async fn preview(State(app): State<App>, Json(spec): Json<OperationSpec>) -> Answer<axum::Json<OperationPreview>> {
-    Ok(axum::Json(app.operations.preview(&spec).await?))
+async fn preview(
+    State(app): State<App>,
+    caller: Caller,
+    Json(spec): Json<OperationSpec>,
+) -> Answer<axum::Json<OperationPreview>> {
+    Ok(axum::Json(app.operations.preview(&spec, &caller.as_principal()).await?))
 }
 
 async fn one(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Operation>> {
     let row = app.operations.find(&which).await?;
-    Ok(axum::Json(app.operations.shown(&row, may_read(&caller, &row)).await?))
+    let may_read = seen(&app, &caller, &row).await?.may_read;
+    Ok(axum::Json(app.operations.shown(&row, may_read).await?))
 }
 
 async fn nodes(
     State(app): State<App>,
+    caller: Caller,
     Path(which): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Page<OperationNode>>> {
     let row = app.operations.find(&which).await?;
-    let after = query.after.as_deref().map(|a| param::<i64>("place", a)).transpose()?;
-    Ok(axum::Json(app.operations.nodes(row.id, after, limit(query.limit)?).await?))
+    let (seen, limit, operations, id) =
+        (seen(&app, &caller, &row).await?, limit(query.limit)?, &app.operations, row.id);
+    let fetch = |after: Option<String>| async move {
+        let after = after.as_deref().map(|a| param::<i64>("place", a)).transpose()?;
+        Ok(operations.nodes(id, after, limit).await?)
+    };
+    let keep = |node: &OperationNode| seen.sees.has_node(node.node.id);
+    Ok(axum::Json(seen.sees.page(query.after.clone(), fetch, keep).await?))
 }
 
 async fn output(
@@ -118,11 +155,12 @@ async fn output(
     Query(query): Query<OutputQuery>,
 ) -> Answer<axum::Json<OperationOutput>> {
     let row = app.operations.find(&which).await?;
-    if !may_read(&caller, &row) {
-        let text = "output is read by who may read contents, and by who started the operation";
+    let seen = seen(&app, &caller, &row).await?;
+    let run = query.run.as_deref().map(|r| param::<RunId>("run", r)).transpose()?;
+    if !seen.may_read && !run.is_some_and(|r| seen.readable.contains(&r)) {
+        let text = "output is read by who may read contents on its nodes, and by who started the operation";
         return Err(Refusal::new("forbidden", text));
     }
-    let run = query.run.as_deref().map(|r| param::<RunId>("run", r)).transpose()?;
     let after = query.after.as_deref().map(|a| param::<u64>("place", a)).transpose()?.unwrap_or(0);
     let wait = Duration::from_secs(u64::from(query.wait.unwrap_or(0)));
     let seen = query.seen.filter(|_| !wait.is_zero());
@@ -135,7 +173,11 @@ async fn groups(
     Path(which): Path<String>,
 ) -> Answer<axum::Json<Vec<OutputGroup>>> {
     let row = app.operations.find(&which).await?;
-    Ok(axum::Json(app.operations.groups(row.id, may_read(&caller, &row)).await?))
+    let seen = seen(&app, &caller, &row).await?;
+    let mut groups = app.operations.groups(row.id, seen.may_read).await?;
+    groups.iter_mut().for_each(|group| group.nodes.retain(|n| seen.sees.has_node(n.id)));
+    groups.retain(|group| !group.nodes.is_empty());
+    Ok(axum::Json(groups))
 }
 
 async fn cancel(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
@@ -150,7 +192,8 @@ async fn again(
     Path(which): Path<String>,
 ) -> Answer<impl IntoResponse> {
     let row = app.operations.again(&which, &starting(&caller, &headers)?).await?;
-    Ok((StatusCode::CREATED, axum::Json(app.operations.shown(&row, may_read(&caller, &row)).await?)))
+    let may_read = seen(&app, &caller, &row).await?.may_read;
+    Ok((StatusCode::CREATED, axum::Json(app.operations.shown(&row, may_read).await?)))
 }
 
 fn starting(caller: &Caller, headers: &HeaderMap) -> Answer<Starting> {
@@ -163,9 +206,31 @@ fn starting(caller: &Caller, headers: &HeaderMap) -> Answer<Starting> {
     Ok(Starting { author: caller.login(), by: caller.as_principal(), request_key })
 }
 
-/// What a run prints is its user's, as a file of mode 0600 would be; and whoever started it may see what came of it.
-fn may_read(caller: &Caller, row: &OperationRow) -> bool {
-    caller.may(Permission::ReadContent) || caller.login() == row.author
+/// How far somebody sees an operation.
+struct Seen {
+    sees: Reach,
+    /// Whether all its output may be read.
+    may_read: bool,
+    /// The runs whose output may be read, of who may not read all.
+    readable: BTreeSet<RunId>,
+}
+
+/// Says how far the caller sees an operation: somebody who sees none of its nodes doesn't see it at all. What a run prints
+/// is its user's, as a file of mode 0600 would be; and whoever started it may see what came of it.
+async fn seen(app: &App, caller: &Caller, row: &OperationRow) -> Answer<Seen> {
+    let (sees, reads) =
+        (Reach::of(app, caller, Permission::View).await?, Reach::of(app, caller, Permission::ReadContent).await?);
+    let is_own = caller.login() == row.author;
+    if sees.is_all() && (reads.is_all() || is_own) {
+        return Ok(Seen { sees, may_read: true, readable: BTreeSet::new() });
+    }
+    let nodes = app.operations.all_nodes(row.id).await?;
+    if !is_own && !nodes.iter().any(|n| sees.has_node(n.node.id)) && !sees.is_all() {
+        return Err(OperationError::NotFound(row.number.to_string()).into());
+    }
+    let is_readable = |n: &&OperationNode| sees.has_node(n.node.id) && reads.has_node(n.node.id);
+    let readable: BTreeSet<RunId> = nodes.iter().filter(is_readable).map(|n| n.run).collect();
+    Ok(Seen { sees, may_read: is_own || readable.len() == nodes.len(), readable })
 }
 
 impl From<OperationError> for Refusal {
@@ -175,6 +240,7 @@ impl From<OperationError> for Refusal {
             OperationError::Store(inner) => Self::internal(&inner),
             OperationError::NotFound(_) => Self::new("not_found", text),
             OperationError::Refused(_) => Self::new("operation.refused", text),
+            OperationError::Outside(_) => Self::new("forbidden", text),
             OperationError::State(_) => Self::new("operation.state", text),
             OperationError::Field(_) => Self::new("invalid", text),
         }

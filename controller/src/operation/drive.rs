@@ -260,6 +260,11 @@ fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
         }
         (Work::Script { name, .. }, None) => (vec![name.to_string()], None, BTreeMap::new()),
         (Work::Command { argv }, _) => (argv.clone(), None, BTreeMap::new()),
+        (Work::Draft { name, arguments, parameters, .. }, _) => {
+            let argv = std::iter::once(name.to_string()).chain(arguments.iter().cloned()).collect();
+            let values = parameters.iter().map(|(name, value)| (name.variable(), value.clone()));
+            (argv, None, values.collect())
+        }
     };
     RunOrder {
         run: run.run,
@@ -272,6 +277,7 @@ fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
         output_bytes: spec.limits.output_bytes,
         rehearse: spec.rehearse,
         by: operation.principal.clone(),
+        program: if let Work::Draft { draft, .. } = &spec.work { Some(draft.clone()) } else { None },
     }
 }
 

@@ -1,6 +1,10 @@
 //! The service behind operations: what handlers call.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::Engine as _;
 use lampas_api::{
@@ -9,6 +13,7 @@ use lampas_api::{
 };
 use lampas_runtime::{Tasks, clock, random};
 use lampas_shared::{
+    access::Permission,
     desired::Spec,
     event::EventKind,
     fleet::Scope,
@@ -82,6 +87,7 @@ pub(crate) struct Starting {
 
 /// The selection, resolved.
 struct Selected {
+    members: Vec<NodeInput>,
     runs: Vec<NewRun>,
     connected: Vec<bool>,
     parameters: Vec<Parameter>,
@@ -175,6 +181,7 @@ impl Operations {
         }
         let (again_of, only) = only.map_or((None, None), |(of, nodes)| (of, Some(nodes)));
         let selected = self.select(&spec, only.as_deref()).await?;
+        who.by.must_on_nodes(Permission::Run, selected.runs.iter().map(|r| r.node), &selected.members)?;
         if let Some(problem) = selected.problems.into_iter().next() {
             return Err(OperationError::Refused(problem));
         }
@@ -213,6 +220,7 @@ impl Operations {
                     NewEvent::new(EventKind::OperationStarted)
                         .with("operation", row_ref.id)
                         .with("number", number)
+                        .with("title", &title)
                         .with("nodes", runs.len()),
                 );
                 let id = row_ref.id.to_string();
@@ -257,9 +265,14 @@ impl Operations {
     ///
     /// # Errors
     /// When it is not what it should be.
-    pub(crate) async fn preview(&self, spec: &OperationSpec) -> Result<OperationPreview, OperationError> {
+    pub(crate) async fn preview(
+        &self,
+        spec: &OperationSpec,
+        by: &Principal,
+    ) -> Result<OperationPreview, OperationError> {
         spec.check(clock::now())?;
         let selected = self.select(spec, None).await?;
+        by.must_on_nodes(Permission::Run, selected.runs.iter().map(|r| r.node), &selected.members)?;
         let nodes = selected.runs.iter().zip(&selected.connected).take(500).map(|(run, is_connected)| PreviewNode {
             node: NodeRef { id: run.node, name: run.name.clone() },
             is_connected: *is_connected,
@@ -298,10 +311,15 @@ impl Operations {
         let mut nodes: Vec<(bool, &NodeInput)> =
             members.iter().filter(is_wanted).map(|n| (!self.gate().connected(n.id), n)).collect();
         nodes.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
-        let mut selected =
-            Selected { runs: Vec::new(), connected: Vec::new(), parameters: Vec::new(), problems: Vec::new() };
+        let mut selected = Selected {
+            members: Vec::new(),
+            runs: Vec::new(),
+            connected: Vec::new(),
+            parameters: Vec::new(),
+            problems: Vec::new(),
+        };
         let scripts = match &spec.work {
-            Work::Command { .. } => None,
+            Work::Command { .. } | Work::Draft { .. } => None,
             Work::Script { name, .. } => Some((name, self.scripts(spec, name, &nodes, &mut selected).await?)),
         };
         for (is_away, node) in nodes {
@@ -319,6 +337,7 @@ impl Operations {
                 refused,
             });
         }
+        selected.members = members;
         Ok(selected)
     }
 
@@ -348,9 +367,10 @@ impl Operations {
                 }
                 match fill(&script.parameters, parameters) {
                     Ok(environment) => Some(environment),
+                    // Nothing starts while there is a problem; where it would run is shown all the same.
                     Err(error) => {
                         selected.problems.push(error.to_string());
-                        None
+                        Some(Default::default())
                     }
                 }
             });
@@ -466,6 +486,21 @@ impl Operations {
         Ok(Page { items, next, total: None })
     }
 
+    /// Returns which operations run on some of these nodes.
+    pub(super) async fn on_any(
+        &self,
+        ids: &[OperationId],
+        nodes: &BTreeSet<NodeId>,
+    ) -> Result<BTreeSet<OperationId>, OperationError> {
+        self.db()
+            .read(|mut tx| async move {
+                let mut found = store::nodes_of(&mut tx, ids).await?;
+                found.retain(|(_, node)| nodes.contains(node));
+                Ok::<_, OperationError>(tx.done(found.into_iter().map(|(id, _)| id).collect()))
+            })
+            .await
+    }
+
     pub(super) async fn all_nodes(&self, id: OperationId) -> Result<Vec<OperationNode>, OperationError> {
         self.db()
             .read(|mut tx| async move {
@@ -570,6 +605,11 @@ impl Operations {
     pub(crate) async fn cancel(&self, which: &str, by: &Principal) -> Result<(), OperationError> {
         let row = self.find(which).await?;
         let now = clock::now();
+        if crate::change::author(by) != row.author {
+            let nodes = self.all_nodes(row.id).await?;
+            let view = self.0.desired.view().await?;
+            by.must_on_nodes(Permission::Run, nodes.iter().map(|n| n.node.id), view.members())?;
+        }
         let row_ref = &row;
         let is_done = self
             .db()

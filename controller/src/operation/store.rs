@@ -466,6 +466,21 @@ pub(crate) async fn grown(tx: &mut Tx, run: RunId, bytes: u64) -> Result<(), DbE
 }
 
 /// Returns the runs of an operation as they are shown, without whether they are connected.
+/// Returns the nodes of operations.
+pub(crate) async fn nodes_of(tx: &mut Tx, ids: &[OperationId]) -> Result<Vec<(OperationId, NodeId)>, DbError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = QueryBuilder::<Any>::new("SELECT r.operation, r.node FROM operation_run r WHERE r.operation IN ");
+    push_ids(&mut query, ids);
+    let rows = query.build().persistent(false).fetch_all(tx.conn()).await?;
+    let read = |row| {
+        let r = Reader::new("operation_run", row);
+        Ok((r.parse("operation")?, r.parse("node")?))
+    };
+    rows.iter().map(read).collect()
+}
+
 pub(crate) async fn nodes(
     tx: &mut Tx,
     operation: OperationId,

@@ -29,10 +29,12 @@ const NODES: Access = Access::Needs(Permission::ManageNodes);
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     vec![
-        get("/api/v1/nodes/{node}/foreign", VIEW, "What stands on a node that nobody manages, as it is now", foreign).scoped(Scoped::Node)
+        get("/api/v1/nodes/{node}/foreign", VIEW, "What stands on a node that nobody manages, as it is now", foreign)
+            .scoped(Scoped::Node)
             .gives::<Foreign>()
             .long(),
-        get("/api/v1/roles/{role}/compare", VIEW, "What stands unmanaged on the nodes of a role, folded", compare).scoped(Scoped::Role)
+        get("/api/v1/roles/{role}/compare", VIEW, "What stands unmanaged on the nodes of a role, folded", compare)
+            .scoped(Scoped::Role)
             .gives::<RoleComparison>()
             .long(),
         act(
@@ -42,11 +44,13 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.import",
             "Make a planned change of what stands on a node",
             import,
-        ).scoped(Scoped::Node)
+        )
+        .scoped(Scoped::Node)
         .takes::<ImportRequest>()
         .answers::<Imported>(201)
         .long(),
-        get("/api/v1/nodes/{node}/manage", VIEW, "What taking a node over would do, as it says itself", take_over).scoped(Scoped::Node)
+        get("/api/v1/nodes/{node}/manage", VIEW, "What taking a node over would do, as it says itself", take_over)
+            .scoped(Scoped::Node)
             .gives::<TakeOver>()
             .long(),
         act(
@@ -56,7 +60,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.manage",
             "Take a node over: it observes no more",
             manage,
-        ).scoped(Scoped::Node)
+        )
+        .scoped(Scoped::Node)
         .takes::<ManageRequest>(),
         act(
             "POST",
@@ -65,7 +70,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "node.eject",
             "Leave plain files on a node and take it out of the fleet",
             eject,
-        ).scoped(Scoped::Node)
+        )
+        .scoped(Scoped::Node)
         .takes::<EjectRequest>()
         .gives::<EjectedNode>()
         .long(),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use lampas_shared::access::{Login, Permission, Preset};
+use lampas_shared::{
+    access::{Login, Permission, Preset},
+    fleet::Scope,
+};
 
 use super::{ListArgs, Sure, duration_secs};
 
@@ -161,6 +164,9 @@ pub(crate) enum ApiTokenCommand {
         /// Only this permission of the preset; repeat it: view, change, run, manage_nodes …
         #[arg(long = "only")]
         only: Vec<Permission>,
+        /// Only in this scope: role:app, node:web-1, label:env=prod
+        #[arg(long)]
+        scope: Option<Scope>,
         /// Let it make grave calls: users, tokens of others
         #[arg(long)]
         grave: bool,

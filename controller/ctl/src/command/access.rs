@@ -146,9 +146,9 @@ pub(super) async fn api_token(context: &Context, command: ApiTokenCommand) -> Re
                 page.items.iter().map(row).collect(),
             );
         }
-        ApiTokenCommand::Create { name, preset, ttl, cidr, only, grave, quiet } => {
+        ApiTokenCommand::Create { name, preset, ttl, cidr, only, scope, grave, quiet } => {
             let permissions = Some(only).filter(|o| !o.is_empty());
-            let request = ApiTokenCreate { name, preset, ttl_secs: ttl, cidr, permissions, is_grave: grave };
+            let request = ApiTokenCreate { name, preset, ttl_secs: ttl, cidr, permissions, scope, is_grave: grave };
             let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
             if context.is_json() {
                 output::json(&created);
@@ -175,6 +175,9 @@ fn may(token: &ApiToken) -> String {
         None => token.preset.as_str().to_owned(),
         Some(only) => only.iter().map(|p| p.as_str()).collect::<Vec<_>>().join(" "),
     };
+    if let Some(scope) = &token.scope {
+        text.push_str(&format!(" on {scope}"));
+    }
     if token.is_grave {
         text.push_str(", grave");
     }

@@ -27,7 +27,8 @@ pub(crate) fn calls() -> Vec<Call> {
         get("/api/v1/approvals", VIEW, "Plans that wait for an approval, oldest first", approvals)
             .gives_list::<ApprovalWanted>()
             .scoped(Scoped::Filtered),
-        act("POST", "/api/v1/changes/{change}/approve", APPROVE, "change.approve", "Approve a plan", approve).scoped(Scoped::Objects)
+        act("POST", "/api/v1/changes/{change}/approve", APPROVE, "change.approve", "Approve a plan", approve)
+            .scoped(Scoped::Objects)
             .takes::<ApproveRequest>()
             .gives::<Change>(),
         act(
@@ -37,7 +38,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.decline",
             "Send a planned change back to its author",
             decline,
-        ).scoped(Scoped::Objects)
+        )
+        .scoped(Scoped::Objects)
         .takes::<Reason>()
         .gives::<Change>(),
         act(
@@ -47,13 +49,15 @@ pub(crate) fn calls() -> Vec<Call> {
             "change.unschedule",
             "Take a change off the schedule",
             unschedule,
-        ).scoped(Scoped::Objects)
+        )
+        .scoped(Scoped::Objects)
         .may_take::<Reason>()
         .gives::<Change>(),
         get("/api/v1/protections", VIEW, "Scopes in which a change needs an approval", protections)
             .gives_list::<Protection>()
             .scoped(Scoped::Filtered),
-        act("POST", "/api/v1/protections", PROTECT, "protection.create", "Protect a scope", protect).scoped(Scoped::Selection)
+        act("POST", "/api/v1/protections", PROTECT, "protection.create", "Protect a scope", protect)
+            .scoped(Scoped::Selection)
             .takes::<ProtectionCreate>()
             .answers::<Protection>(201),
         act(
@@ -63,7 +67,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "protection.remove",
             "Take a protection away",
             unprotect,
-        ).scoped(Scoped::Selection)
+        )
+        .scoped(Scoped::Selection)
         .may_take::<Reason>(),
     ]
 }

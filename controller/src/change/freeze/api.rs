@@ -26,10 +26,12 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<FreezeQuery>()
             .gives_list::<Freeze>()
             .scoped(Scoped::Filtered),
-        act("POST", "/api/v1/freezes", FREEZE, "freeze.create", "Freeze a scope", create).scoped(Scoped::Selection)
+        act("POST", "/api/v1/freezes", FREEZE, "freeze.create", "Freeze a scope", create)
+            .scoped(Scoped::Selection)
             .takes::<FreezeCreate>()
             .answers::<Freeze>(201),
-        act("POST", "/api/v1/freezes/{freeze}/end", FREEZE, "freeze.end", "End a freeze before its time", end).scoped(Scoped::Selection)
+        act("POST", "/api/v1/freezes/{freeze}/end", FREEZE, "freeze.end", "End a freeze before its time", end)
+            .scoped(Scoped::Selection)
             .may_take::<Reason>()
             .gives::<Freeze>(),
     ]

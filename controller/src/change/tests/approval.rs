@@ -125,9 +125,9 @@ async fn a_protected_node_waits_for_somebody_else(db: Db) {
     let (free, plan) = world.planned("free", &rk()).await;
     world.changes.apply(free.id, &how(&plan), &rk()).await.expect("nothing is protected");
     let (row, plan) = world.planned("hello", &rk()).await;
-    assert!(world.changes.approvals("rk", true).await.expect("a list").is_empty());
+    assert!(world.changes.approvals(&rk()).await.expect("a list").is_empty());
     world.protect("role:app").await;
-    let waiting = world.changes.approvals("rk", true).await.expect("a list");
+    let waiting = world.changes.approvals(&rk()).await.expect("a list");
     let one = &waiting[0];
     assert_eq!((waiting.len(), one.is_mine, one.may_approve), (1, true, false), "also what was planned before");
     assert_eq!(one.approvers, ["dana"], "no viewer, and not its author");
@@ -152,7 +152,7 @@ async fn a_protected_node_waits_for_somebody_else(db: Db) {
     let (_, control) = world.control(&row).await;
     let said = control.approval.expect("said");
     assert_eq!((said.verdict, said.by.as_str(), said.reason.as_str()), (Verdict::Approved, "dana", "looks right"));
-    assert!(world.changes.approvals("dana", true).await.expect("a list").is_empty());
+    assert!(world.changes.approvals(&dana()).await.expect("a list").is_empty());
     let again = world.changes.plan(row.id, &rk()).await.expect("planned again");
     assert_eq!(again.digest, plan.digest, "nothing moved");
     assert_eq!(world.control(&row).await.0, ChangeState::Approved);
