@@ -1,9 +1,9 @@
 // Every page as a picture and as a structure: axe finds nothing serious in light and dark, nothing is wider than the
 // window, and pictures of all of them are left in test-results/pages for whoever changes the dashboard.
-import AxeBuilder from '@axe-core/playwright';
 import { writeFile } from 'node:fs/promises';
 import type { Page } from '@playwright/test';
 import { applyManifest, ctl, editByHand, readOn } from '../support/demo.ts';
+import { axe, widerThanWindow } from '../support/look.ts';
 import { type Api, expect, test } from '../support/test.ts';
 
 interface Look {
@@ -56,6 +56,10 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'roles', path: 'roles', ready: table(/./) },
     { name: 'role', path: 'roles/app', ready: heading(/app/) },
     { name: 'role-objects', path: 'roles/app?tab=objects', ready: heading(/app/) },
+    { name: 'role-history', path: 'roles/app?tab=history', ready: async (page) => { await expect(page.getByRole('region', { name: 'Changes of the role app' })).toBeVisible(); } },
+    { name: 'compare-role', path: 'roles/app/compare', ready: async (page) => { await heading(/^What stands unmanaged/)(page); await expect(page.getByText(/nodes? compared/)).toBeVisible(); } },
+    { name: 'time-travel', path: 'config/history', ready: async (page) => { await expect(page.getByRole('heading', { name: 'Choose a moment' })).toBeVisible(); } },
+    { name: 'time-travel-since', path: `config/history?from=${new Date(Date.now() - 86_400_000).toISOString()}`, ready: async (page) => { await expect(page.getByText(/objects? changed/)).toBeVisible(); } },
     { name: 'config', path: 'config', ready: table('Objects') },
     { name: 'new-cron', path: 'config/new?kind=cron', ready: checked },
     { name: 'new-hosts', path: 'config/new?kind=hosts', ready: checked },
@@ -71,6 +75,9 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'change-planned', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('button', { name: /^Apply to/ })).toBeVisible(); } },
     { name: 'change-in-waves', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await page.getByText('In waves', { exact: true }).click(); await page.getByRole('button', { name: 'Add a check between waves' }).click(); await page.getByLabel(/^Check 1/).fill('/bin/true'); await expect(page.getByText(/^\d waves?: /)).toBeVisible(); } },
     { name: 'change-rolling', path: `changes/${rolling?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('list', { name: 'Waves' }).getByRole('link', { name: /: converged/ })).toHaveCount(1); await expect(page.getByRole('heading', { name: /^Wave 1 of 2: it must stay well/ })).toBeVisible(); } },
+    { name: 'approvals', path: 'approvals', ready: async (page) => { await expect(page.getByRole('region', { name: 'Freezes' })).toContainText('the launch'); await expect(page.getByRole('region', { name: 'Protected scopes' })).toContainText('looked at by two'); } },
+    { name: 'approvals-all', path: 'approvals?show=all', ready: heading('Approvals') },
+    { name: 'new-freeze', path: 'approvals', ready: async (page) => { await page.getByRole('button', { name: 'Freeze a scope …' }).click(); await expect(page.getByRole('dialog', { name: 'Freeze a scope' })).toBeVisible(); } },
     { name: 'change-done', path: `changes/${done?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('heading', { name: /^In force on/ })).toBeVisible(); } },
     { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
     { name: 'one-drift', path: `drift/${drift?.id ?? 'none'}`, ready: async (page) => { await expect(page.getByRole('article')).toBeVisible(); } },
@@ -82,6 +89,8 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'enrol', path: 'enrol', ready: async (page) => { await expect(page.getByRole('button', { name: 'Make the command' })).toBeVisible(); } },
     { name: 'tokens', path: 'tokens', ready: table('API tokens') },
     { name: 'users', path: 'users', ready: table('Users') },
+    { name: 'users-sessions', path: 'users?show=sessions', ready: table('Open sessions') },
+    { name: 'users-rules', path: 'users?show=rules', ready: async (page) => { await expect(page.getByRole('region', { name: 'Second factor needed' }).getByRole('checkbox').first()).toBeVisible(); } },
     { name: 'account', path: 'account', ready: heading('Your account') },
     { name: 'audit', path: 'audit', ready: table('Audit') },
     { name: 'not-found', path: 'nothing/here', ready: async (page) => { await expect(page.getByRole('heading', { name: 'There is no such page' })).toBeVisible(); } },
@@ -97,6 +106,17 @@ async function furnish(name: string, directory: string): Promise<void> {
   await expect.poll(() => ctl('drift', 'list')).toContain(file);
   expect(await readOn('web-1', file)).toContain('*/5');
   await ctl('run', '--on', 'fleet', '--', '/bin/sh', '-c', 'for i in $(seq 1 60); do printf "\\033[3%smline %s of something\\033[0m\\n" $((i % 8)) $i; done; echo a warning >&2; hostname');
+}
+
+/** A freeze and a protection of nodes that nobody has; returns what takes them away again. */
+async function guard(api: Api): Promise<() => Promise<void>> {
+  const scope = 'label:pages=none';
+  await api.send('POST', 'freezes', { scope, until: new Date(Date.now() + 3_600_000).toISOString(), reason: 'the launch' });
+  await api.send('POST', 'protections', { scope, reason: 'these are looked at by two' });
+  return async () => {
+    for (const freeze of (await api.get<{ id: string; scope: string }[]>('freezes')).filter((each) => each.scope === scope)) await api.send('POST', `freezes/${freeze.id}/end`, { reason: '' });
+    for (const protection of (await api.get<{ id: string; scope: string }[]>('protections')).filter((each) => each.scope === scope)) await api.send('DELETE', `protections/${protection.id}`, { reason: '' });
+  };
 }
 
 async function plan(api: Api, name: string): Promise<void> {
@@ -115,36 +135,30 @@ async function open(page: Page, look: Look): Promise<void> {
   await page.evaluate(() => document.fonts.ready);
 }
 
-async function widerThanWindow(page: Page): Promise<number> {
-  return page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-}
-
-async function axe(page: Page): Promise<string[]> {
-  const found = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']).analyze();
-  return found.violations
-    .filter((violation) => violation.impact === 'serious' || violation.impact === 'critical')
-    .map((violation) => `${violation.id} (${violation.impact ?? ''}): ${violation.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | ')}`);
-}
-
 for (const scheme of ['light', 'dark'] as const) {
   test(`every page, ${scheme}: axe, pictures, no page wider than its window`, async ({ api, page, name }, info) => {
     test.setTimeout(600_000);
     await furnish(name, info.outputPath('.'));
     await plan(api, name);
     await roll(name, info.outputPath('.'));
-    await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
-    for (const look of await looks(api)) {
-      await page.setViewportSize({ width: 1440, height: 900 });
-      await open(page, look);
-      const problems = await axe(page);
-      expect.soft(problems, `axe on ${look.name}, ${scheme}`).toEqual([]);
-      expect.soft(await widerThanWindow(page), `${look.name} at 1440`).toBeLessThanOrEqual(0);
-      await page.screenshot({ path: `test-results/pages/${look.name}-${scheme}-1440.png`, fullPage: true });
-      for (const width of [1024, 390]) {
-        await page.setViewportSize({ width, height: 844 });
-        expect.soft(await widerThanWindow(page), `${look.name} at ${width}`).toBeLessThanOrEqual(0);
-        if (width === 390 && scheme === 'light') await page.screenshot({ path: `test-results/pages/${look.name}-${scheme}-390.png`, fullPage: true });
+    const unguard = await guard(api);
+    try {
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+      for (const look of await looks(api)) {
+        await page.setViewportSize({ width: 1440, height: 900 });
+        await open(page, look);
+        const problems = await axe(page);
+        expect.soft(problems, `axe on ${look.name}, ${scheme}`).toEqual([]);
+        expect.soft(await widerThanWindow(page), `${look.name} at 1440`).toBeLessThanOrEqual(0);
+        await page.screenshot({ path: `test-results/pages/${look.name}-${scheme}-1440.png`, fullPage: true });
+        for (const width of [1024, 390]) {
+          await page.setViewportSize({ width, height: 844 });
+          expect.soft(await widerThanWindow(page), `${look.name} at ${width}`).toBeLessThanOrEqual(0);
+          if (width === 390 && scheme === 'light') await page.screenshot({ path: `test-results/pages/${look.name}-${scheme}-390.png`, fullPage: true });
+        }
       }
+    } finally {
+      await unguard();
     }
   });
 

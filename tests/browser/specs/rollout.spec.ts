@@ -50,7 +50,7 @@ test('a rollout is paused, shown where somebody looks, resumed and promoted', as
   const waves = page.getByRole('list', { name: 'Waves' });
   await expect(waves.getByRole('link', { name: /^web-1: converged/ })).toBeVisible();
   await expect(waves.getByRole('link', { name: 'web-2: held back' })).toBeVisible();
-  await expect(page.getByRole('timer')).toHaveText(/^(59:\d\d|1:00:00)$/);
+  await expect(page.getByRole('timer')).toHaveText(/^\d+:\d\d(:\d\d)?$/);
   expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
 
   await page.getByRole('button', { name: 'Pause' }).click();

@@ -10,7 +10,7 @@ const run = promisify(execFile);
 
 export const demo = required('LAMPAS_DEMO_DIR');
 export const server = required('LAMPAS_SERVER');
-const bin = fileURLToPath(new URL('../../../target/debug/', import.meta.url));
+const bin = process.env['LAMPAS_BIN'] ?? fileURLToPath(new URL('../../../target/debug/', import.meta.url));
 
 export const controllerProgram = path.join(bin, 'lampas-controller');
 export const agentProgram = path.join(bin, 'lampas-agent');

@@ -72,7 +72,7 @@ export const test = base.extend<Own, Shared>({
 });
 
 async function tidyUp(api: Api, name: string): Promise<void> {
-  for (const state of ['draft', 'planned']) {
+  for (const state of ['draft', 'planned', 'approved']) {
     const open = await api.get<Items<{ number: number }>>(`changes?state=${state}`);
     for (const change of open.items) await api.send('POST', `changes/${change.number}/abandon`);
   }
