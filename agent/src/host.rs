@@ -13,6 +13,7 @@
 //! stay byte for byte. Files are whole: what stood there before is kept below `/var/lib/lampas/agent/kept` and comes
 //! back, byte for byte and with its metadata, when the object goes.
 
+mod account;
 mod apply;
 mod cron;
 mod diff;
@@ -34,6 +35,7 @@ mod sysctl;
 mod undo;
 mod validate;
 
+pub use account::WATCHED as ACCOUNT_FILES;
 pub use apply::{ApplyError, apply};
 pub use eject::{Ejection, eject};
 pub use inputs::{Facts, Inputs, Removal};

@@ -19,7 +19,7 @@ use lampas_shared::error::Fault;
 
 pub(super) use change::put;
 pub(super) use keys::is_block as is_key_block;
-pub(super) use plan::{keep_instead, plan, prove};
+pub(super) use plan::{Instead, keep_instead, plan, prove};
 
 use super::{
     plan::{Put, Step},

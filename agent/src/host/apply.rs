@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::{
-    Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, cron, kept,
+    Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, account, cron, kept,
     plan::{Put, Step, before_of, fingerprint},
     service::{self, Reload},
 };
@@ -108,7 +108,7 @@ fn ordered(plan: &HostPlan) -> Vec<Step> {
         (false, _) if is_job(s) => 3,
         (false, _) => 4,
     };
-    let phase = |s: &Step| service::phase(s, plain(s));
+    let phase = |s: &Step| account::phase(s).unwrap_or_else(|| service::phase(s, plain(s)));
     steps.sort_by(|a, b| {
         let by_path = if a.is_removal { b.path.cmp(&a.path) } else { a.path.cmp(&b.path) };
         phase(a).cmp(&phase(b)).then(by_path)
@@ -211,7 +211,7 @@ pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Op
 
 fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> Result<(), PathError> {
     match put {
-        Put::Keep | Put::Gone | Put::GoneDirectory => Ok(()),
+        Put::Keep | Put::Gone | Put::GoneDirectory | Put::Account { .. } | Put::GoneWithHome => Ok(()),
         Put::File { bytes, uid, gid, mode, xattrs, modified } => {
             if crontab_of.is_some() {
                 root.make_directories(cron::SPOOL, 0o755)?;

@@ -80,7 +80,8 @@ impl Ejecting<'_> {
         let is_cron = place.claims.values().any(|c| c.kind == Kind::Cron);
         let is_inner = path.starts_with(JOBS_DIRECTORY);
         let crontab_of = cron::user_of(path).map(str::to_owned).filter(|_| is_cron);
-        let is_shared = path == super::hosts::PATH || crontab_of.is_some();
+        let is_keys = super::account::is_key_block(path, place);
+        let is_shared = path == super::hosts::PATH || crontab_of.is_some() || is_keys;
         // Who owns a place decides which directories above it are trusted; nothing is written where it stays.
         let owner = match self.root.accounts().home_owner(path) {
             Some(owner) if !is_cron && !is_shared => owner,

@@ -66,6 +66,17 @@ pub(super) fn keep_by_hand(root: &Root, path: &str, bytes: &[u8]) -> Result<(), 
     Ok(())
 }
 
+/// Keeps what must be known to bring something back that is no file: a password, the members of a group.
+pub(super) fn keep_note(root: &Root, name: &str, bytes: &[u8]) -> Result<(), PathError> {
+    root.make_directories(DIRECTORY, 0o700)?;
+    root.write(&format!("{DIRECTORY}/note-{name}"), &private(root, bytes))
+}
+
+/// Returns such a note; `None` when there is none.
+pub(super) fn note(root: &Root, name: &str) -> Option<Vec<u8>> {
+    root.read(&format!("{DIRECTORY}/note-{name}"), MAX_FILE_BYTES).ok().flatten()
+}
+
 /// Keeps a copy of the ownership, durably.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use shared::{Shared, block_print};
 pub(super) use whole::{Settled, Whole, before_of};
 
-use super::{Inputs, Owned, Ownership, cron, file, hosts, service, state, sudoers, sysctl};
+use super::{Inputs, Owned, Ownership, account, cron, file, hosts, service, state, sudoers, sysctl};
 use crate::system::{Root, Seen};
 
 /// What would change on a host, as a value.
@@ -166,6 +166,8 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>) -> HostPlan {
 fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
     let mut hosts_lines: Vec<(&Resource, Option<Fault>)> = Vec::new();
     let mut crontabs: BTreeMap<&str, Vec<(&Resource, Option<Fault>)>> = BTreeMap::new();
+    let judge = |r: &Resource| (inputs.judge)(r).or_else(|| inputs.secrets?.fault(&r.target));
+    account::plan(&mut planner, inputs.resources, &judge);
     for resource in inputs.resources {
         let refused = (inputs.judge)(resource).or_else(|| inputs.secrets?.fault(&resource.target));
         match &resource.spec {
@@ -189,13 +191,8 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
             }
             // Whoever plans has put it together.
             Spec::Sealed(_) => planner.leave_unsupported(resource, "sealed"),
-            Spec::User { .. }
-            | Spec::Keys { .. }
-            | Spec::Group { .. }
-            | Spec::Members { .. }
-            | Spec::Package { .. } => {
-                planner.leave_unsupported(resource, resource.kind.as_str());
-            }
+            // Planned before, so that files can be theirs; packages are a group of their own.
+            Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } | Spec::Package { .. } => {}
             Spec::Unsupported { kind, .. } => planner.leave_unsupported(resource, kind),
         }
     }

@@ -9,7 +9,7 @@ use lampas_shared::{
     report::{ResourceReport, ResourceState},
 };
 
-use super::{HostPlan, Inputs, Item, cron, cron::Effects, hosts, plan, service, sudoers, sysctl};
+use super::{HostPlan, Inputs, Item, account, cron, cron::Effects, hosts, plan, service, sudoers, sysctl};
 use crate::system::Root;
 
 /// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
@@ -106,9 +106,10 @@ fn effect(
         }
         // What the kernel shows was read for the plan.
         Spec::Kernel { .. } | Spec::Unit { .. } | Spec::Sealed(_) | Spec::Unsupported { .. } => Ok(Vec::new()),
-        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } | Spec::Package { .. } => {
-            Ok(Vec::new())
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => {
+            account::prove(effects.root, &resource.target, &item.path)
         }
+        Spec::Package { .. } => Ok(Vec::new()),
         Spec::File { .. } | Spec::Directory { .. } | Spec::Link { .. } => Ok(Vec::new()),
     }
 }

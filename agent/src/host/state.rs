@@ -9,7 +9,7 @@ use std::{
 
 use lampas_shared::{error::Fault, host::SysctlKey};
 
-use super::{plan::Put, service};
+use super::{account, plan::Put, service};
 use crate::system::{Root, Seen};
 
 /// What the path of such a place begins with: `kernel:net.ipv4.ip_forward`.
@@ -35,6 +35,9 @@ pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
     if let Some((unit, aspect)) = service::of_place(path) {
         return service::look(root, &unit, aspect);
     }
+    if let Some(place) = account::of_place(path) {
+        return account::look(root, place);
+    }
     match key_of(path) {
         Some(key) => look_at_kernel(&key?),
         None => root.look(path, owner).map_err(|e| e.to_fault()),
@@ -43,6 +46,9 @@ pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
 
 /// Puts something in a place that is no file; `None` for files.
 pub(super) fn put(root: &Root, path: &str, put: &Put) -> Option<Result<(), Fault>> {
+    if let Some(place) = account::of_place(path) {
+        return Some(account::put(root, place, put));
+    }
     if let Some((unit, aspect)) = service::of_place(path) {
         return Some(service::put(root, &unit, aspect, put));
     }

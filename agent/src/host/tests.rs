@@ -1,5 +1,6 @@
 //! Plans, applies and undoes on roots in temporary directories, as the user who runs the tests.
 
+mod account;
 mod attack;
 mod crash;
 mod disk;

@@ -2,7 +2,7 @@
 //!
 //! A root without these files (a bare `--root` directory) takes the machine's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Root;
 
@@ -28,6 +28,8 @@ pub struct Accounts {
     users: BTreeMap<String, Account>,
     groups: BTreeMap<String, (u32, Vec<String>)>,
     is_machines: bool,
+    gone: BTreeSet<String>,
+    gone_groups: BTreeSet<String>,
 }
 
 impl Accounts {
@@ -70,7 +72,8 @@ impl Accounts {
         if let Some(account) = self.users.get(name) {
             return Some(account.clone());
         }
-        let user = self.is_machines.then(|| nix::unistd::User::from_name(name).ok().flatten()).flatten()?;
+        let is_asked = self.is_machines && !self.gone.contains(name);
+        let user = is_asked.then(|| nix::unistd::User::from_name(name).ok().flatten()).flatten()?;
         Some(Account {
             uid: user.uid.as_raw(),
             gid: user.gid.as_raw(),
@@ -84,8 +87,32 @@ impl Accounts {
         if let Some((gid, _)) = self.groups.get(name) {
             return Some(*gid);
         }
-        let group = self.is_machines.then(|| nix::unistd::Group::from_name(name).ok().flatten()).flatten()?;
+        let is_asked = self.is_machines && !self.gone_groups.contains(name);
+        let group = is_asked.then(|| nix::unistd::Group::from_name(name).ok().flatten()).flatten()?;
         Some(group.gid.as_raw())
+    }
+
+    /// Takes in a user that is about to be made.
+    pub(crate) fn expect_user(&mut self, name: &str, uid: u32, gid: u32, home: &str, shell: &str) {
+        let account = Account { uid, gid, home: home.to_owned(), shell: shell.to_owned() };
+        self.users.insert(name.to_owned(), account);
+    }
+
+    /// Takes in a group that is about to be made.
+    pub(crate) fn expect_group(&mut self, name: &str, gid: u32) {
+        self.groups.entry(name.to_owned()).or_insert((gid, Vec::new()));
+    }
+
+    /// Forgets a user that is about to go.
+    pub(crate) fn expect_no_user(&mut self, name: &str) {
+        self.users.remove(name);
+        self.gone.insert(name.to_owned());
+    }
+
+    /// Forgets a group that is about to go.
+    pub(crate) fn expect_no_group(&mut self, name: &str) {
+        self.groups.remove(name);
+        self.gone_groups.insert(name.to_owned());
     }
 
     /// Returns the users of the files, by name.

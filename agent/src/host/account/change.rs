@@ -139,7 +139,8 @@ fn modify(
     if databases.has_shadow {
         change("-e", &day(standing), &day(wanted));
     }
-    let password = databases.files().shadow_password(name).unwrap_or_default();
+    let files = databases.files();
+    let password = files.shadow_password(name).unwrap_or_default();
     let is_locked = password.starts_with('!');
     match (wanted.login, is_locked) {
         (Login::Open, true) if password.len() > 1 => arguments.push("-U".to_owned()),
@@ -157,7 +158,8 @@ fn remove_user(root: &Root, databases: &Databases, name: &str, with_home: bool) 
     if databases.files().account(name).is_none() {
         return Ok(());
     }
-    let password = databases.files().shadow_password(name).unwrap_or_default();
+    let files = databases.files();
+    let password = files.shadow_password(name).unwrap_or_default();
     kept::keep_note(root, &format!("password-{name}"), password.as_bytes()).map_err(|e| e.to_fault())?;
     let arguments: &[&str] = if with_home { &["-r", name] } else { &[name] };
     call(root, "/usr/sbin/userdel", arguments)

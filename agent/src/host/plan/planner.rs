@@ -28,7 +28,7 @@ pub(crate) struct Planner<'a> {
     pub(in crate::host) steps: Vec<Step>,
     pub(super) checks: Vec<Check>,
     pub(in crate::host) sudoers: Option<sudoers::Set>,
-    pub(super) visited: BTreeSet<String>,
+    pub(in crate::host) visited: BTreeSet<String>,
     /// What can't be said of an inner file is said of its resource.
     pub(super) inner_faults: BTreeMap<Target, Fault>,
     /// What would go and must not.

@@ -24,6 +24,10 @@ pub(crate) enum Put {
     Gone,
     /// The directory goes if it is empty.
     GoneDirectory,
+    /// An account, as its text says it; a new one gets its home made or not.
+    Account { bytes: Vec<u8>, makes_home: bool },
+    /// An account goes, and its home with it.
+    GoneWithHome,
 }
 
 impl Put {
@@ -37,7 +41,8 @@ impl Put {
                 return print_of(root, "directory", &ContentHash::of(&[]), *uid, *gid, *mode);
             }
             Self::Link { to } => Seen::Link { to: to.clone(), uid: 0, modified_ns: 0 },
-            Self::Keep | Self::Gone | Self::GoneDirectory => Seen::Absent,
+            Self::Account { bytes, .. } => return file_print(root, &ContentHash::of(bytes), 0, 0, 0o644),
+            Self::Keep | Self::Gone | Self::GoneDirectory | Self::GoneWithHome => Seen::Absent,
         };
         fingerprint(root, &seen, false)
     }
@@ -47,7 +52,8 @@ impl Put {
             Self::File { bytes, mode, .. } => (bytes.clone(), *mode),
             Self::Link { to } => (format!("-> {to}\n").into_bytes(), 0o777),
             Self::Directory { uid, gid, mode } => (format!("directory {mode:04o} {uid}:{gid}\n").into_bytes(), 0o777),
-            Self::Keep | Self::Gone | Self::GoneDirectory => (Vec::new(), 0o777),
+            Self::Account { bytes, .. } => (bytes.clone(), 0o644),
+            Self::Keep | Self::Gone | Self::GoneDirectory | Self::GoneWithHome => (Vec::new(), 0o777),
         }
     }
 

@@ -10,7 +10,7 @@ use lampas_shared::{
 
 use super::{Item, Planner, Put, Step, fingerprint, planner::claim_of};
 use crate::{
-    host::{Before, Owned, Removal, kept, state},
+    host::{Before, Owned, Removal, account, kept, state},
     system::{Modified, Seen},
 };
 
@@ -246,7 +246,20 @@ impl Planner<'_> {
                     }
                 },
             };
-            item.diff = put.diff_from(path, &seen);
+            let put = match account::keep_instead(self.root, path, &put, &seen) {
+                None => put,
+                Some(account::Instead::LetGo(why)) => {
+                    item.notes.push(why.to_owned());
+                    Put::Keep
+                }
+                Some(account::Instead::Stay(fault)) => {
+                    item.fault = Some(fault);
+                    item.verb = None;
+                    self.enter(item, is_inner);
+                    continue;
+                }
+            };
+            item.diff = if put == Put::Keep { String::new() } else { put.diff_from(path, &seen) };
             if let Some(fault) = put.clash(path, &seen) {
                 item.fault = Some(fault);
                 item.verb = None;
