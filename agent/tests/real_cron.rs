@@ -23,7 +23,7 @@ use lampas_shared::{
 
 const INSIDE: &str = "LAMPAS_TEST_INSIDE";
 
-/// Cron looks at its tables once a minute and starts jobs at its beginning; twice that, and time for a busy machine.
+/// Cron looks at its tables once a minute and starts jobs at its beginning; twice that, and time for a loaded machine.
 const LIMIT: Duration = Duration::from_secs(240);
 
 #[test]

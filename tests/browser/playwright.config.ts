@@ -12,7 +12,7 @@ export default defineConfig({
   retries: 0,
   forbidOnly: true,
   timeout: 90_000,
-  // Long, since the machine may be busy; what is waited for comes within a second on an idle one.
+  // Long, since the machine may be loaded; what is waited for comes within a second on an idle one.
   expect: { timeout: 20_000 },
   reporter: [['list']],
   use: {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use lampas_tests::{Controller, Machine, Service, wait_for, wait_within};
 use serde_json::Value;
 
-/// Cron looks at its tables once a minute and starts jobs at its beginning; three of them, and time for a busy machine.
+/// Cron looks at its tables once a minute and starts jobs at its beginning; three of them, and time for a loaded machine.
 const MINUTES: Duration = Duration::from_secs(240);
 
 pub(crate) fn enrol(controller: &Controller, machine: &Machine, name: &str) -> Result<()> {

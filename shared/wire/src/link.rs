@@ -46,7 +46,7 @@ pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 /// How many heartbeats may be missed before the peer counts as stalled.
 const MISSED_HEARTBEATS: u32 = 3;
 
-/// Silence that is borne in any case: a busy machine or a lossy network is no hung peer because its heartbeat is short.
+/// Silence that is borne in any case: a loaded machine or a lossy network is no hung peer because its heartbeat is short.
 const SILENCE_MIN: Duration = Duration::from_secs(15);
 
 /// The shortest heartbeat that a controller asks for. What a ping and its answer cost an agent is a tenth of a
