@@ -1,0 +1,102 @@
+// A second factor: set up with the code of an authenticator, asked for at the next sign-in, replaced by a recovery code.
+// On a controller of its own, since the demo's administrator shall stay without one.
+import { createHmac } from 'node:crypto';
+import { Controller } from '../support/controller.ts';
+import { axe, widerThanWindow } from '../support/look.ts';
+import { expect, test } from '../support/test.ts';
+
+const PASSWORD = 'a good long sentence';
+
+/** The code that an authenticator shows at this moment (RFC 6238, with SHA-1, 30 seconds, 6 digits). */
+function codeOf(secret: string): string {
+  const bits = [...secret.replaceAll(' ', '')].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const key = Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const hash = createHmac('sha1', key).update(step).digest();
+  const at = (hash.at(-1) ?? 0) & 15;
+  return String((hash.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
+}
+
+for (const scheme of ['light', 'dark'] as const) {
+  test.describe(`a controller of its own, ${scheme}`, () => {
+    test.use({ storageState: { cookies: [], origins: [] } });
+
+    test('a second factor is set up, asked for, and replaced by a recovery code', async ({ page }) => {
+      const controller = await Controller.start();
+      const look = async (name: string): Promise<void> => {
+        await page.evaluate(() => document.fonts.ready);
+        await expect(page.locator('[data-loading]')).toHaveCount(0);
+        expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
+        await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
+        await page.setViewportSize({ width: 390, height: 844 });
+        expect.soft(await widerThanWindow(page), `${name} at 390`).toBeLessThanOrEqual(0);
+        await page.setViewportSize({ width: 1440, height: 900 });
+      };
+      const signOut = async (): Promise<void> => {
+        await page.getByRole('button', { name: 'Your menu, signed in as admin' }).click();
+        await page.getByRole('menuitem', { name: 'Sign out' }).click();
+      };
+      const signIn = async (): Promise<void> => {
+        await page.getByLabel('User name').fill('admin');
+        await page.getByRole('textbox', { name: 'Password' }).fill(PASSWORD);
+        await page.getByRole('button', { name: 'Sign in' }).click();
+      };
+      try {
+        await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+        await page.goto(await controller.setupLink());
+        await look('first-setup');
+        await page.getByLabel('What the fleet is called').fill('Factors');
+        await page.getByLabel('User name').fill('admin');
+        await page.getByRole('textbox', { name: 'Password', exact: true }).fill(PASSWORD);
+        await page.getByRole('textbox', { name: 'Password again' }).fill(PASSWORD);
+        await page.getByRole('button', { name: 'Make the administrator' }).click();
+        await expect(page.getByRole('heading', { name: 'No node is enrolled yet' })).toBeVisible();
+        await look('empty-fleet');
+
+        await page.goto(`${controller.url}/users?show=rules`);
+        const rule = page.getByRole('checkbox', { name: /^Administrator/ });
+        await rule.click();
+        await expect(rule).toBeEnabled();
+        await expect(rule).toBeChecked();
+        await signOut();
+        await signIn();
+        await expect(page.getByRole('heading', { name: 'Set up a second factor' })).toBeVisible();
+        // Whoever fetches a phone meanwhile comes back to a page that still works.
+        await page.reload();
+        await page.getByLabel('Your password').fill(PASSWORD);
+        await look('factor-password');
+        await page.getByRole('button', { name: 'Go on' }).click();
+        const secret = await page.locator('.factor-secret').innerText();
+        await look('factor-code');
+        const code = page.getByLabel('The code that it shows');
+        await code.fill('000000');
+        await page.getByRole('button', { name: 'Take it into use' }).click();
+        await expect(code).toHaveAttribute('aria-invalid', 'true');
+        await code.fill(codeOf(secret));
+        await page.getByRole('button', { name: 'Take it into use' }).click();
+        await expect(page.getByText(/recovery codes/i).first()).toBeVisible();
+        await look('factor-recovery');
+        const [recovery = ''] = await page.getByRole('list', { name: 'Recovery codes' }).getByRole('listitem').allInnerTexts();
+        await page.getByRole('button', { name: 'I have kept them' }).click();
+
+        await signOut();
+        await signIn();
+        const asked = page.getByLabel('Code of your authenticator');
+        await expect(asked).toBeVisible();
+        await look('sign-in-code');
+        await asked.fill('000000');
+        await page.getByRole('button', { name: 'Sign in' }).click();
+        await expect(page.getByRole('alert')).toBeVisible();
+        await asked.fill(recovery);
+        await page.getByRole('button', { name: 'Sign in' }).click();
+        await expect(page.getByRole('heading', { name: 'No node is enrolled yet' })).toBeVisible();
+        await page.goto(`${controller.url}/account`);
+        await expect(page.getByRole('heading', { name: 'Your account' })).toBeVisible();
+        await look('account-with-factor');
+      } finally {
+        await controller.remove();
+      }
+    });
+  });
+}
