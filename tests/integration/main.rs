@@ -18,6 +18,7 @@ mod real_cut_off;
 mod real_effects;
 mod real_host;
 mod real_kinds;
+mod real_systemd;
 mod restart;
 mod rollout;
 mod secrets;

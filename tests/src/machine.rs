@@ -3,6 +3,8 @@
 //! What runs in there sees the real `/`, manages it without `--root`, and leaves nothing behind: all writes go to a file
 //! system in memory. The network is this machine's, or one of its own that nothing but a test's cable leads into.
 
+mod systemd;
+
 use std::{
     ffi::OsStr,
     fs,
@@ -62,6 +64,8 @@ pub struct Machine {
     /// Its first process, as this system numbers it.
     init: u32,
     has_network: bool,
+    /// Last, so that it goes when all in it has ended.
+    group: Option<systemd::ControlGroup>,
 }
 
 /// A program that was left running in a machine.
@@ -136,7 +140,7 @@ impl Machine {
             if is_up { Ok(Some(init)) } else { Err(said()) }
         });
         let init = init.with_context(|| format!("the machine did not boot: {}", said()))?;
-        Ok(Some(Self { directory, unshare, init, has_network: more.contains(&"--net") }))
+        Ok(Some(Self { directory, unshare, init, has_network: more.contains(&"--net"), group: None }))
     }
 
     /// Returns where a file of the machine is seen from outside.
@@ -162,7 +166,9 @@ impl Machine {
     fn command(&self, argv: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new("/usr/bin/nsenter");
         command.args(["--mount", "--pid", "--uts", "--root", "--wd", "--target", &self.init.to_string()]);
-        command.args(self.has_network.then_some("--net")).arg("--");
+        command.args(self.has_network.then_some("--net"));
+        // Under systemd whoever comes in belongs to it.
+        command.args(self.group.as_ref().map(|_| "--ipc")).arg("--");
         command.args(argv).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
         command
     }
@@ -241,7 +247,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for line in [&["/bin/ps", "ax"][..], &["/usr/bin/lampas-agent", "status"]] {
+            let journal = ["/usr/bin/journalctl", "--no-pager", "--lines=120"];
+            for line in [&["/bin/ps", "ax"][..], &["/usr/bin/lampas-agent", "status"], &journal] {
                 eprintln!(
                     "--- {line:?}\n{:?}",
                     self.run(line, "").map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
