@@ -43,7 +43,17 @@ const signIn = createRoute({
   component: lazyRouteComponent(() => import('@/features/access/SignInPage')),
 });
 
-const secondFactor = createRoute({ getParentRoute: () => rootRoute, path: '/second-factor', component: lazyRouteComponent(() => import('@/features/access/FactorPage')) });
+const secondFactor = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/second-factor',
+  component: lazyRouteComponent(() => import('@/features/access/FactorPage')),
+  // Also after a reload: what it sends needs the session's token.
+  beforeLoad: async ({ context }) => {
+    const session = await context.client.query({ ...sessionQuery, staleTime: 'static' }).catch(() => undefined);
+    if (session === undefined) throw redirect({ to: '/sign-in' });
+    if (!session.must_enrol) throw redirect({ to: '/account' });
+  },
+});
 
 /** Everything behind the sign-in. */
 const app = createRoute({
