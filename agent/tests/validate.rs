@@ -10,7 +10,7 @@ use lampas_shared::{
     desired::{Content, Provenance, Resource, Spec},
     error::Fault,
     fleet::Scope,
-    host::{FileMode, GroupName, ManagedPath, UserName, Validator},
+    host::{CheckCommand, FileMode, GroupName, ManagedPath, UserName, Validator},
     object::{DriftPolicy, Kind, ObjectName, Target},
     time::UnixMs,
 };
@@ -110,6 +110,106 @@ fn the_merged_set_of_sudo_is_checked_and_the_file_that_breaks_it_is_named() {
     let fault = faults.values().next().expect("a fault");
     assert_eq!(fault.code, "sudoers.invalid");
     assert!(fault.message.contains("/etc/sudoers.d/zz:2:"), "{fault:?}");
+}
+
+/// A check by a program of the node, on what it is given and with what it may do.
+#[test]
+fn a_program_of_the_node_checks_without_any_power() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let by = |path: &str, text: &str, words: &[&str]| {
+        let words = words.iter().map(|w| (*w).to_owned()).collect();
+        file(path, text, Validator::Command(CheckCommand::new(words).expect("a command")))
+    };
+    let perl = |code: &str| vec!["/usr/bin/perl".to_owned(), "-e".to_owned(), code.to_owned(), "%s".to_owned()];
+    let run = |path: &str, code: &str| {
+        let words = perl(code);
+        by(path, "listen 80\n", &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let faults = check(&[
+        by("/opt/good", "needle\n", &["/bin/grep", "-q", "needle", "%s"]),
+        by("/opt/bad", "hay\n", &["/bin/grep", "-c", "needle", "%s"]),
+        by("/opt/missing", "x\n", &["/usr/sbin/no-such-checker", "%s"]),
+        by("/opt/named.conf", "x\n", &["/bin/sh", "-c", "case $1 in */named.conf) ;; *) exit 1;; esac", "sh", "%s"]),
+        run("/opt/who", "die \"uid $>\\n\" if $> == 0; open(my $f, '<', $ARGV[0]) or die 'unread'"),
+        run(
+            "/opt/writes",
+            "open(my $f, '>', '/etc/lampas-check') and die 'wrote'; open($f, '>', $ARGV[0]) and die 'wrote'",
+        ),
+        run("/opt/scratch", "open(my $f, '>', '/run/check.pid') or die 'no scratch'; print $f $$"),
+        run(
+            "/opt/network",
+            "use Socket; socket(my $s, PF_INET, SOCK_DGRAM, 0); die 'network' if connect($s, sockaddr_in(53, inet_aton('192.0.2.1')))",
+        ),
+        run(
+            "/opt/listens",
+            "use Socket; socket(my $s, PF_INET, SOCK_STREAM, 0); bind($s, sockaddr_in(80, INADDR_ANY)) or die $!",
+        ),
+        run(
+            "/opt/first",
+            "die \"pid $$\\n\" if $$ != 1; defined(my $p = fork) or die 'no fork'; exit if $p; sleep 600",
+        ),
+    ]);
+    let names: Vec<&str> = faults.keys().map(String::as_str).collect();
+    assert_eq!(names, ["bad", "missing"], "{faults:#?}");
+    assert!(
+        faults["bad"].code == "file.invalid" && faults["bad"].message.contains("/bin/grep -c needle"),
+        "{faults:#?}"
+    );
+    assert_eq!(faults["missing"].code, "file.checker_missing");
+    assert!(!std::path::Path::new("/run/check.pid").exists(), "scratch is gone");
+}
+
+/// The very check that the manual names, where nginx is installed.
+#[test]
+fn nginx_checks_its_configuration() {
+    if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/usr/sbin/nginx").exists() {
+        return;
+    }
+    let conf = |path: &str, text: &str| {
+        let words = ["/usr/sbin/nginx", "-t", "-c", "%s"].map(str::to_owned).to_vec();
+        file(path, text, Validator::Command(CheckCommand::new(words).expect("a command")))
+    };
+    let good = "pid /run/nginx.pid;\nevents {}\nhttp { access_log /var/log/nginx/access.log; server { listen 80; } }\n";
+    let faults =
+        check(&[conf("/opt/good.conf", good), conf("/opt/bad.conf", "events {}\nhttp { sever { listen 80; } }\n")]);
+    let names: Vec<&str> = faults.keys().map(String::as_str).collect();
+    assert_eq!(names, ["bad.conf"], "{faults:#?}");
+    assert!(faults["bad.conf"].message.contains("unknown directive \"sever\""), "{faults:#?}");
+}
+
+/// Units, and what is changed about them, as systemd itself reads them.
+#[test]
+fn units_are_checked_by_systemd_before_they_land() {
+    if !nix::unistd::geteuid().is_root() || !std::path::Path::new("/usr/bin/systemd-analyze").exists() {
+        return;
+    }
+    let unit = |path: &str, text: &str| {
+        let mut unit = file(&format!("/etc/systemd/system/{path}"), text, Validator::Json);
+        if let Spec::File { validate, .. } = &mut unit.spec {
+            *validate = None;
+        }
+        unit.kind = Kind::Service;
+        unit
+    };
+    let base = ("usr/lib/systemd/system/app.service", "[Service]\nExecStart=/opt/not-there-yet\n");
+    let faults = check_beside(
+        &[base],
+        &[
+            unit("app.service.d/lampas.conf", "[Service]\nRestart=sometimes\n"),
+            unit("other.service.d/lampas.conf", "[Service]\nRestart=always\n"),
+            unit("good.service", "[Service]\nExecStart=/opt/not-there-yet\n"),
+            unit("good.timer", "[Timer]\nOnCalendar=daily\nUnit=good.service\n"),
+            unit("bad.timer", "[Timer]\nOnCalendar=dayly\n"),
+            unit("bad.service", "[Service]\nExecStart=/bin/true\nRestrat=always\n"),
+        ],
+    );
+    let names: Vec<&str> = faults.keys().map(|k| k.rsplit_once("system/").map_or(k.as_str(), |(_, n)| n)).collect();
+    assert_eq!(names, ["app.service.d/lampas.conf", "bad.service", "bad.timer"], "{faults:#?}");
+    let all = format!("{faults:#?}");
+    assert!(all.contains("lampas.conf:2: Failed to parse service restart specifier"), "{all}");
+    assert!(all.contains("Unknown key 'Restrat'") && all.contains("dayly"), "{all}");
 }
 
 #[test]

@@ -9,5 +9,6 @@ pub(crate) mod fixture;
 mod looks;
 mod property;
 mod round;
+mod service;
 mod sudoers;
 mod sysctl;
