@@ -13,6 +13,7 @@ import { Failure, Notice } from '@/ui/Notice';
 import { Time } from '@/ui/Time';
 import { CheckCard } from './CheckCard';
 import { useDraft } from './draft';
+import { ServiceForm } from './ServiceForm';
 import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm, SudoersForm, SysctlForm } from './forms';
 import type { FormProps } from './fields';
 import { Compare } from './Compare';
@@ -137,5 +138,7 @@ function KindForm({ spec, check, isReadOnly, onSave, set }: KindFormProps) {
       return <SudoersForm {...common(body)} />;
     case 'sysctl':
       return <SysctlForm {...common(body)} />;
+    case 'service':
+      return <ServiceForm {...common(body)} />;
   }
 }

@@ -93,5 +93,7 @@ function blankBody(kind: Kind): Body {
       return { kind, content: '' };
     case 'sysctl':
       return { kind, key: '', value: '' };
+    case 'service':
+      return { kind, enabled: true, state: 'running' };
   }
 }

@@ -1,5 +1,5 @@
 // Fields that several kinds of objects have.
-import { Select, TextInput } from '@mantine/core';
+import { Select, TagsInput, TextInput } from '@mantine/core';
 import type { Check } from './useCheck';
 
 export interface FormProps<B> {
@@ -40,12 +40,29 @@ export function PathField({ path, onChange, check, label = 'Path', description, 
   return <TextInput className="wide mono-input" label={label} description={description} value={path} readOnly={isReadOnly} onChange={(event) => { onChange(event.currentTarget.value); }} error={check.text('path')} />;
 }
 
-export function ValidatorField({ value, onChange, isReadOnly }: { value: string | null | undefined; onChange: (value: 'script' | 'json' | 'toml' | 'sudoers' | undefined) => void; isReadOnly: boolean }) {
+type Validator = 'script' | 'json' | 'toml' | 'sudoers' | string[];
+
+export function ValidatorField({ value, onChange, check, isReadOnly }: { value: Validator | null | undefined; onChange: (value: Validator | undefined) => void; check: Check; isReadOnly: boolean }) {
   const data = [
     { value: 'script', label: 'Script syntax (sh, bash, perl)' },
     { value: 'json', label: 'JSON' },
     { value: 'toml', label: 'TOML' },
     { value: 'sudoers', label: 'sudoers (visudo -c)' },
+    { value: 'program', label: 'A program of the node' },
   ] as const;
-  return <Select label="Check on the node" description="Nothing lands that fails it" placeholder="none" data={[...data]} value={value ?? null} disabled={isReadOnly} onChange={(next) => { onChange(data.find((each) => each.value === next)?.value); }} clearable />;
+  const isProgram = Array.isArray(value);
+  const choose = (next: string | null): void => {
+    const found = data.find((each) => each.value === next)?.value;
+    onChange(found === 'program' ? ['/usr/sbin/', '%s'] : found);
+  };
+  return (
+    <>
+      <Select label="Check on the node" description="Nothing lands that fails it" placeholder="none" data={[...data]} value={isProgram ? 'program' : (value ?? null)} disabled={isReadOnly} onChange={choose} clearable />
+      {isProgram && <TagsInput className="wide mono-input" label="Program and arguments" description="Enter after each; %s is where the content stands. It runs as nobody, without a network, and writes nothing" value={value} allowDuplicates splitChars={[]} readOnly={isReadOnly} onChange={onChange} error={check.text('validate')} />}
+    </>
+  );
+}
+
+export function ReactionsField({ value, onChange, check, isReadOnly, example = 'reload nginx.service' }: { value: readonly string[] | undefined; onChange: (value: string[] | undefined) => void; check: Check; isReadOnly: boolean; example?: string }) {
+  return <TagsInput className="wide mono-input" label="When it changed" description={`"reload UNIT" or "restart UNIT", once, when all files of the change stand; as in ${example}`} value={[...(value ?? [])]} splitChars={[',']} readOnly={isReadOnly} onChange={(next) => { onChange(next.length === 0 ? undefined : next); }} error={check.text('on_change')} />;
 }

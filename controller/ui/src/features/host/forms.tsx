@@ -4,7 +4,7 @@ import type { Body } from '@/api/schema';
 import { Code } from './Code';
 import { languageOf } from './language';
 import { useShell } from './useShell';
-import { OwnerFields, PathField, ValidatorField, type FormProps } from './fields';
+import { OwnerFields, PathField, ReactionsField, ValidatorField, type FormProps } from './fields';
 
 export type BodyOf<K extends Body['kind']> = Extract<Body, { kind: K }>;
 
@@ -62,6 +62,7 @@ export function ScriptForm({ body, set, check, onSave, name, isReadOnly }: FormP
       <div className="fields">
         <PathField path={body.path ?? ''} onChange={(path) => { set({ path: orNothing(path) }); }} check={check} description={`Empty: /usr/local/bin/${name === '' ? 'NAME' : name}`} isReadOnly={isReadOnly} />
         <OwnerFields body={body} set={set} check={check} isReadOnly={isReadOnly} />
+        <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} />
       </div>
     </div>
   );
@@ -77,8 +78,9 @@ export function FileForm({ body, set, check, onSave, isReadOnly }: FormProps<Bod
       <Code label={isBinary ? 'Content in base64' : 'Content'} value={body.content ?? ''} onChange={(content) => { set({ content }); }} onSave={onSave} language={isBinary ? 'text' : languageOf(body.content ?? '', body.path)} findings={check.of('content')} isReadOnly={isReadOnly} />
       <div className="fields">
         <OwnerFields body={body} set={set} check={check} isReadOnly={isReadOnly} />
-        <ValidatorField value={body.validate} onChange={(validate) => { set({ validate }); }} isReadOnly={isReadOnly} />
+        <ValidatorField value={body.validate} onChange={(validate) => { set({ validate }); }} check={check} isReadOnly={isReadOnly} />
         <Switch label="Binary content" description="The text above is base64" checked={isBinary} disabled={isReadOnly} onChange={(event) => { set({ encoding: event.currentTarget.checked ? 'base64' : 'utf8' }); }} />
+        <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} />
       </div>
     </div>
   );
@@ -98,6 +100,7 @@ export function LinkForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'lin
     <div className="fields">
       <PathField path={body.path} onChange={(path) => { set({ path }); }} check={check} label="Link" isReadOnly={isReadOnly} />
       <TextInput className="wide mono-input" label="Points to" description="Absolute or relative; it need not exist" value={body.target} readOnly={isReadOnly} onChange={(event) => { set({ target: event.currentTarget.value }); }} error={check.text('target')} />
+      <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} />
     </div>
   );
 }
