@@ -66,6 +66,9 @@ enum Command {
         #[arg(value_name = "FILE[:LINE]")]
         place: String,
     },
+    /// The heads of the controller's audit that this node keeps, signed: compare them with `lampasctl audit verify FILE
+    /// --heads`. Works offline.
+    Heads,
     /// Put the last good state back, and stay there until `resume` or a newer generation.
     Undo,
     /// Write nothing for a while; changes by hand are still reported.
@@ -176,6 +179,7 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
         Command::Status => ask::status(paths, output),
         Command::Plan => ask::plan(paths, output),
         Command::Why { place } => ask::why(paths, &place, output),
+        Command::Heads => ask::heads(paths),
         Command::Undo => ask::undo(paths),
         Command::Pause { length, reason } => ask::pause(paths, length, reason),
         Command::Resume => ask::resume(paths),

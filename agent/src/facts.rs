@@ -26,6 +26,7 @@ pub fn gather(paths: &Paths) -> NodeFacts {
         machine: machine(paths),
         root: paths.root().display().to_string(),
         addresses: addresses(),
+        policy: Some(crate::signature::node_policy(paths, &crate::policy::Ruling::of(paths))),
     }
 }
 

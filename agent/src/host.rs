@@ -24,6 +24,7 @@ mod inputs;
 mod kept;
 mod looks;
 mod ownership;
+mod package;
 mod plan;
 mod prove;
 mod react;
@@ -42,6 +43,9 @@ pub use inputs::{Facts, Inputs, Removal};
 pub use kept::{keep_ownership, kept_ownership, put_aside, sweep};
 pub use looks::Looks;
 pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, TakenLine, Undo, UndoStep};
+pub use package::{
+    Apt, PackagePlan, STATUS as PACKAGE_STATUS, Standing, observed as observed_together, plan as plan_packages,
+};
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::{prove, prove_planned};
 pub use react::{Due, Reacted, react};

@@ -27,5 +27,6 @@ pub mod operation;
 pub mod policy;
 pub mod reconcile;
 pub mod scan;
+pub mod signature;
 pub mod simulate;
 pub mod system;

@@ -80,7 +80,7 @@ pub struct Parts {
 /// The task that keeps the node connected.
 pub struct Link {
     dialler: Arc<Dialler>,
-    facts: Box<dyn Fn() -> NodeFacts + Send + Sync>,
+    facts: session::Facts,
     reconciler: Arc<dyn Reconciler>,
     outbox: Arc<dyn Outbox>,
     connection: Arc<watch::Sender<Option<quinn::Connection>>>,
@@ -104,7 +104,7 @@ impl Link {
     ) -> Self {
         Self {
             dialler: Arc::clone(&handle.dialler),
-            facts,
+            facts: facts.into(),
             reconciler,
             outbox,
             connection: Arc::clone(&handle.connection),
@@ -187,6 +187,7 @@ impl Link {
             outbox: &self.outbox,
             current: &self.connection,
             status: &self.status,
+            facts: &self.facts,
             start,
         };
         let ended = session.run(machine, carried, &dialled, hello, stopping).await;

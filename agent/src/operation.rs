@@ -8,6 +8,7 @@
 //!
 //! The directory is the memory: a run whose directory, or whose mark after it was let go, is there is never begun again.
 
+mod check;
 mod judge;
 mod launch;
 mod output;
@@ -19,6 +20,7 @@ mod tree;
 mod runs;
 mod unshared;
 
+pub use check::check;
 pub use launch::{Place, become_program};
 pub use runs::{Runs, Starter};
 pub(crate) use serve::{is_of_runs, serve};

@@ -122,7 +122,9 @@ struct Bench {
     node_key: secret::NodeKey,
     upstream: OnceLock<Arc<dyn Upstream>>,
     runs: OnceLock<Arc<crate::operation::Runs>>,
-    wake: Notify,
+    wake: Arc<Notify>,
+    /// Runs apt, beside the passes.
+    apt: host::Apt,
     /// Whether the node was ejected: then the agent stops.
     ejected: watch::Sender<bool>,
     /// A pass did something: soon there is memory to give back.
@@ -140,6 +142,8 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
     book.recover_ownership(&root)?;
     let trust = Trust::load(&paths.identity().join(link::TRUST_FILE)).ok().flatten();
     let (fleet, verifier) = (trust.map(|t| t.fleet), Verifier::new(tools.sandbox.clone()));
+    let wake = Arc::new(Notify::new());
+    let apt = host::Apt::new(&root, wake.clone());
     let bench = Arc::new(Bench {
         root,
         node,
@@ -156,7 +160,8 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         node_key: secret::NodeKey::default(),
         upstream: OnceLock::new(),
         runs: OnceLock::new(),
-        wake: Notify::new(),
+        wake,
+        apt,
         ejected: watch::Sender::new(false),
         settles: Notify::new(),
         paths,
@@ -271,7 +276,9 @@ impl Handle {
         self.blocking(move |bench| {
             let mut book = bench.book();
             book.reverting.remove(&wanted);
-            if !book.drifts.contains_key(&wanted) {
+            // Packages take their time: that they are being put back is what can be said.
+            let is_under_way = wanted.as_str().starts_with("package:") && bench.apt.is_busy();
+            if !book.drifts.contains_key(&wanted) || is_under_way {
                 return Ok(());
             }
             let reports = book.current.as_ref().map(|c| c.resources.clone()).unwrap_or_default();
@@ -298,6 +305,7 @@ impl Handle {
                 info!(desired.generation = %generation, "no longer quarantined: somebody asked to try again");
             }
             bench.follow.forgive();
+            bench.apt.forget();
             bench.set_last_observed(None);
             Ok(())
         })
@@ -474,7 +482,14 @@ impl link::Reconciler for Handle {
 
     fn keep_head(&self, head: Head) -> BoxFuture<'static, Result<Option<Head>, Fault>> {
         let handle = self.clone();
-        Box::pin(async move { handle.blocking(move |bench| Ok(heads::keep(&bench.book().journal, head)?)).await })
+        Box::pin(async move { handle
+                .blocking(move |bench| {
+                    let contradicts = heads::keep(&bench.book().journal, head)?;
+                    snapshot::write(bench);
+                    Ok(contradicts)
+                })
+                .await
+        })
     }
 
     fn check(&self, draft: ScriptDraft) -> BoxFuture<'static, Result<Checked, Fault>> {
@@ -608,7 +623,11 @@ impl Bench {
 
     fn plan(&self, state: &NodeDesired) -> NodePlan {
         self.with_inputs(state, |inputs| {
-            let mut plan = host::plan(&self.root, inputs).to_node_plan(state.hash);
+            let host = host::plan(&self.root, inputs);
+            let packages = host::plan_packages(&self.root, inputs, &self.apt);
+            let mut plan = host.to_node_plan(state.hash);
+            plan.observed = host::observed_together(&host, packages.as_ref());
+            plan.actions.extend(packages.iter().flat_map(|p| p.plan.actions()));
             // A plan shows a node as it looks from within: where its root stands makes no two nodes differ.
             if let Some(root) = &inputs.facts.root_argument {
                 let argument = format!(" --root {root} ");

@@ -219,6 +219,7 @@ fn facts(number: u32, args: &Args) -> NodeFacts {
         machine: format!("simulated-{}-{number}", args.prefix),
         root: "/".into(),
         addresses: Vec::new(),
+        policy: None,
     }
 }
 

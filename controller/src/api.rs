@@ -187,6 +187,7 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::job::api::calls());
     calls.extend(crate::operation::api::calls());
     calls.extend(crate::event::api::calls());
+    calls.extend(crate::past::api::calls());
     calls.extend(crate::audit::api::calls());
     calls
 }

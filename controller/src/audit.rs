@@ -6,12 +6,18 @@
 
 pub(crate) mod api;
 mod export;
+mod head;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use head::{Countersignature, head, keep as keep_countersignatures};
 pub(crate) use store::append;
 pub use store::{Query, list, records, verify};
+
+use std::sync::Arc;
+
+use lampas_shared::access::Rights;
 
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,17 +26,19 @@ pub struct Principal {
     pub name: String,
     /// The address; empty for the system.
     pub from: String,
+    /// What it may, where; without bounds for the controller itself. See [`crate::access::reach`].
+    pub rights: Option<Arc<Rights>>,
 }
 
 impl Principal {
     /// The controller itself.
     pub fn system() -> Self {
-        Self { name: "system".to_owned(), from: String::new() }
+        Self { name: "system".to_owned(), from: String::new(), rights: None }
     }
 
-    /// A principal by name, from an address.
+    /// A principal by name, from an address; without bounds.
     pub fn new(name: impl Into<String>, from: impl Into<String>) -> Self {
-        Self { name: name.into(), from: from.into() }
+        Self { name: name.into(), from: from.into(), rights: None }
     }
 }
 

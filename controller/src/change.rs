@@ -40,6 +40,7 @@ pub use schedule::Orderer;
 pub(crate) use service::author;
 pub use service::{Apply, Changes, Listing, NewChange, NewValue};
 pub use store::ChangeRow;
+pub(crate) use store::titles;
 
 use crate::{access::Outside, compile::Tie, db::DbError, fleet::FleetError};
 

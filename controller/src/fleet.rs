@@ -25,6 +25,7 @@ use thiserror::Error;
 
 pub(crate) use census::count;
 pub use census::{counts, expiring, map};
+pub(crate) use list::parse_state;
 pub use list::{NodeFilter, list};
 pub use resource::{ResourceRow, resource_states};
 pub use role::{ensure as ensure_role, list as list_roles};

@@ -105,6 +105,7 @@ fn hostile_facts_are_bounded_and_move_no_cursor() -> Result<()> {
         machine: text.clone(),
         root: text.clone(),
         addresses: vec![text; 40],
+        policy: None,
     };
     let frame = hello(&node, facts)?;
     let mut look = || {

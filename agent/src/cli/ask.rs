@@ -3,6 +3,8 @@
 use std::{fs, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lampas_runtime::identity::verify_signature;
 use lampas_shared::{
     desired::Generation,
     report::{NodePlan, ResourceState, Verb},
@@ -18,6 +20,7 @@ use crate::{
     control::{self, AgentStatus, AskError, Request},
     job::{JOBS_DIRECTORY, JobFile},
     journal::{Pause, Progress, Stance},
+    link::Credentials,
     reconcile::{Explained, ResourceStatus, Status, explain, read_snapshot},
     system::Root,
 };
@@ -122,6 +125,28 @@ fn describe(status: &AgentStatus, clock: &Clock) -> String {
         out.push_str(&format!("  by hand    {} since {}\n", drift.path, clock.show(drift.since)));
     }
     out
+}
+
+/// Prints the heads of the audit that this node keeps, each signed anew with its key.
+pub(super) fn heads(paths: &Paths) -> anyhow::Result<ExitCode> {
+    let status = read_snapshot(&paths.snapshot()).context("no head of the audit is known here yet")?;
+    let credentials = Credentials::load(&paths.identity())?;
+    let (identity, name) = (credentials.identity(), credentials.memory().name);
+    for seen in &status.heads {
+        let (head, at_ms) = (&seen.head, seen.at.0);
+        let text = head.to_signed_text(credentials.fleet(), credentials.node(), at_ms);
+        let signature = identity.key().sign(text.as_bytes())?;
+        let leaf = identity.chain().first().context("the identity has no certificate")?;
+        let key = verify_signature(leaf, text.as_bytes(), &signature).context("the key is not the certificate's")?;
+        let line = serde_json::json!({
+            "fleet": credentials.fleet(), "node": credentials.node(), "name": name,
+            "epoch": head.epoch, "seq": head.seq, "hash": head.hash, "at_ms": at_ms,
+            "signature": STANDARD.encode(signature), "public_key": STANDARD.encode(key),
+            "contradicts_seq": null, "contradicts_hash": null,
+        });
+        println!("{line}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn plan(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> {

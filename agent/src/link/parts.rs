@@ -2,11 +2,14 @@
 
 use futures_util::future::BoxFuture;
 use lampas_shared::{
+    audit::Head,
+    check::{Checked, ScriptDraft},
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
     object::Target,
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    signature::Signed,
 };
 use lampas_wire::Report;
 use tokio::sync::watch;
@@ -42,6 +45,23 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Makes plain files of what is managed, and forgets the identity; the agent stops soon after the answer.
     fn eject(&self) -> BoxFuture<'static, Result<Ejected, Fault>> {
         Box::pin(async { Err(unknown("ejecting")) })
+    }
+    /// Takes the signatures that hold, in place of those before; done when they are durable.
+    fn signatures(&self, _: Vec<Signed>) -> BoxFuture<'static, Result<(), Fault>> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Keeps a head of the audit. Returns an earlier one that it contradicts; `Err` when it can't be kept, and then is
+    /// not countersigned.
+    fn keep_head(&self, _: Head) -> BoxFuture<'static, Result<Option<Head>, Fault>> {
+        Box::pin(async { Err(unknown("heads of the audit")) })
+    }
+    /// Says what the node's tools find in a draft of a script.
+    fn check(&self, _: ScriptDraft) -> BoxFuture<'static, Result<Checked, Fault>> {
+        Box::pin(async { Err(unknown("checks of drafts")) })
+    }
+    /// Wakes when what the node says of itself changed.
+    fn facts_changed(&self) -> Option<watch::Receiver<u64>> {
+        None
     }
     /// Returns what looks after runs of operations.
     fn runs(&self) -> Option<std::sync::Arc<crate::operation::Runs>> {

@@ -2,9 +2,14 @@
 
 use std::{collections::VecDeque, fmt, future::pending, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use lampas_runtime::random;
+use futures_util::{
+    StreamExt as _,
+    future::{BoxFuture, OptionFuture},
+    stream::FuturesUnordered,
+};
+use lampas_runtime::{clock, random};
 use lampas_shared::{
+    audit::{Countersigned, Head},
     desired::{ContentHash, Generation, NodeDesired},
     error::{Chain, Fault},
     time::UnixMs,
@@ -71,7 +76,12 @@ pub(super) struct Carried {
     acking: Option<BoxFuture<'static, Result<(), Fault>>>,
     /// The number up to which to let go next.
     ack: Option<u64>,
+    /// Signatures that are being journalled.
+    signing: Option<BoxFuture<'static, Result<(), Fault>>>,
 }
+
+/// Looks at what the node says of itself.
+pub(super) type Facts = Arc<dyn Fn() -> lampas_shared::fleet::NodeFacts + Send + Sync>;
 
 /// What a connection is run with.
 pub(super) struct Session<'a> {
@@ -80,6 +90,7 @@ pub(super) struct Session<'a> {
     pub(super) outbox: &'a Arc<dyn Outbox>,
     pub(super) current: &'a watch::Sender<Option<Connection>>,
     pub(super) status: &'a watch::Sender<LinkStatus>,
+    pub(super) facts: &'a Facts,
     /// The machine's zero of time.
     pub(super) start: Instant,
 }
@@ -149,6 +160,8 @@ impl Session<'_> {
         let mut look_at: Option<Instant> = None;
         let mut has_new_authority = false;
         let mut is_stopping = false;
+        let mut heading: Option<BoxFuture<'static, Option<Countersigned>>> = None;
+        let mut facts = self.reconciler.facts_changed();
 
         machine.handle_outbox(*reports.borrow_and_update());
         machine.handle_connected(self.start.elapsed(), hello);
@@ -170,7 +183,14 @@ impl Session<'_> {
                         loading = Some(Box::pin(async move { (after, reading.await) }));
                     }
                     Command::Acked(seq) => carried.ack = carried.ack.max(Some(seq)),
-                    Command::Take(state) => carried.taking = Some(take(Arc::clone(self.reconciler), *state)),
+                    Command::Take(state) => {
+                        // What is signed is journalled before what needs it.
+                        let (signing, taking) = (carried.signing.take(), take(Arc::clone(self.reconciler), *state));
+                        carried.taking = Some(Box::pin(async move {
+                            note_signing(OptionFuture::from(signing).await);
+                            taking.await
+                        }));
+                    }
                     Command::Trust(trust) => {
                         if !self.dialler.credentials().trusts(&trust) {
                             // The certificate shall follow before the old authority retires; not all nodes at once.
@@ -180,6 +200,8 @@ impl Session<'_> {
                         }
                         self.trust(trust);
                     }
+                    Command::Signatures(held) => carried.signing = Some(self.reconciler.signatures(held)),
+                    Command::Head(head) => heading = Some(self.countersign(head)),
                     Command::Fault(fault) => warn!(fault.code, error = %fault, "the controller reported a fault"),
                     Command::Close(reason) => {
                         farewell(&mut control).await;
@@ -228,6 +250,19 @@ impl Session<'_> {
                         machine.handle_refused(self.start.elapsed(), fault);
                     }
                 },
+                done = ready(&mut carried.signing) => note_signing(Some(done)),
+                signed = ready(&mut heading) => if let Some(signed) = signed {
+                    machine.handle_countersigned(self.start.elapsed(), signed);
+                },
+                () = changed(&mut facts) => {
+                    let gathered = {
+                        let look = Arc::clone(self.facts);
+                        tokio::task::spawn_blocking(move || look()).await
+                    };
+                    if let Ok(gathered) = gathered {
+                        machine.handle_facts(self.start.elapsed(), gathered);
+                    }
+                }
                 done = ready(&mut carried.acking) => if let Err(fault) = done {
                     // They are sent again after the next start, and dropped there as duplicates.
                     warn!(error = %fault, "acknowledged reports could not be taken out of the outbox");
@@ -300,12 +335,55 @@ impl Session<'_> {
         }));
     }
 
+    /// Keeps a head of the audit and signs it; nothing when it can't be kept.
+    fn countersign(&self, head: Head) -> BoxFuture<'static, Option<Countersigned>> {
+        let kept = self.reconciler.keep_head(head.clone());
+        let credentials = Arc::clone(self.dialler.credentials());
+        Box::pin(async move {
+            let contradicts = match kept.await {
+                Ok(contradicts) => contradicts,
+                Err(fault) => {
+                    debug!(error = %fault, "a head of the audit is not kept");
+                    return None;
+                }
+            };
+            let at_ms = clock::now().0;
+            let text = head.to_signed_text(credentials.fleet(), credentials.node(), at_ms);
+            match credentials.identity().key().sign(text.as_bytes()) {
+                Ok(signature) => Some(Countersigned { head, at_ms, signature, contradicts }),
+                Err(error) => {
+                    warn!(error = %Chain(&error), "a head of the audit can't be signed");
+                    None
+                }
+            }
+        })
+    }
+
     /// Judges by the controller's clock.
     fn is_renewal_due(&self, welcomed: Option<&(UnixMs, Instant)>) -> bool {
         welcomed.is_some_and(|(time, at)| {
             let now = time.plus_ms(at.elapsed().as_millis() as i64);
             self.dialler.credentials().identity().is_due(now)
         })
+    }
+}
+
+/// Waits until what the node says of itself changed.
+async fn changed(facts: &mut Option<watch::Receiver<u64>>) {
+    match facts {
+        Some(receiver) => {
+            if receiver.changed().await.is_err() {
+                *facts = None;
+            }
+        }
+        None => pending().await,
+    }
+}
+
+fn note_signing(done: Option<Result<(), Fault>>) {
+    if let Some(Err(fault)) = done {
+        // They come again with the next connection.
+        warn!(error = %fault, "operators' signatures could not be journalled");
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
 };
 
-use lampas_shared::{error::Fault, id::RunId, operation::RunOrder};
+use lampas_shared::{check::ScriptDraft, error::Fault, id::RunId, operation::RunOrder};
 use nix::{
     sys::{prctl, signal::Signal},
     unistd::{Gid, Uid, execve, getgrouplist, getppid, initgroups, setgroups, setresgid, setresuid},
@@ -70,7 +70,12 @@ fn go(paths: &Paths, entry: &Entry) -> Result<std::convert::Infallible, Fault> {
     let order = entry.order().ok_or_else(|| start("the order can't be read"))?;
     let root = Root::open(paths.root()).map_err(|e| e.to_fault())?;
     let user = account(&root, &order)?;
-    let program = program(&root, &order)?;
+    // A draft stands in memory: nobody but this process and what it becomes reaches it, also in the copy of a rehearsal.
+    let draft = order.program.as_ref().map(in_memory).transpose()?;
+    let program = match &draft {
+        Some(file) => format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)),
+        None => program(&root, &order)?,
+    };
     // A run that nobody watches over must not go on; and the shim may be gone already.
     prctl::set_pdeathsig(Some(Signal::SIGKILL)).map_err(|e| start(format!("no signal at the shim's end: {e}")))?;
     let shim = getppid();
@@ -111,6 +116,16 @@ fn account(root: &Root, order: &RunOrder) -> Result<Account, Fault> {
     root.accounts().user(name).ok_or_else(|| {
         Fault::lasting("operation.user_unknown", format!("there is no user {name} on this node; choose another"))
     })
+}
+
+/// Puts a draft into a file of memory that stays open over the exec: the interpreter reads it by its descriptor.
+fn in_memory(draft: &ScriptDraft) -> Result<File, Fault> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| start(format!("the draft can't be {what}: {error}"));
+    draft.check().map_err(|e| failed("run", &e))?;
+    let made = rustix::fs::memfd_create("draft", rustix::fs::MemfdFlags::empty());
+    let mut file = File::from(made.map_err(|e| failed("put into memory", &e))?);
+    file.write_all(draft.content.as_bytes()).map_err(|e| failed("put into memory", &e))?;
+    Ok(file)
 }
 
 /// Finds the program. A script stands below the agent's root; a command is the machine's own.

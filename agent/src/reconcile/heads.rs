@@ -14,14 +14,18 @@ const KEEP: usize = 64;
 /// the evidence.
 pub(super) fn keep(journal: &Journal, head: Head) -> Result<Option<Head>, JournalError> {
     let mut seen = journal.heads()?;
-    let contradicts = seen.iter().map(|s| &s.head).filter(|h| h.is_contradicted_by(&head)).max_by_key(|h| (h.epoch, h.seq));
+    let contradicts =
+        seen.iter().map(|s| &s.head).filter(|h| h.is_contradicted_by(&head)).max_by_key(|h| (h.epoch, h.seq));
     let contradicts = contradicts.cloned();
     if seen.iter().any(|s| s.head == head) {
         return Ok(contradicts);
     }
     if let Some(earlier) = &contradicts {
         error!(
-            earlier.epoch, earlier.seq, epoch = head.epoch, seq = head.seq,
+            earlier.epoch,
+            earlier.seq,
+            epoch = head.epoch,
+            seq = head.seq,
             "the controller's audit is not the one that was here before: entries were taken away or replaced"
         );
     } else if seen.last().is_some_and(|last| last.head.epoch < head.epoch) {

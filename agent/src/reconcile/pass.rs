@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 use super::{Bench, book::Goal, follow};
 use crate::{
     drift,
-    host::{self, Due, HostPlan, Inputs, Item, Ownership, Undo},
+    host::{self, PackagePlan, Standing, Due, HostPlan, Inputs, Item, Ownership, Undo},
     journal::{Accepted, Drift, Intent, JournalError, Progress, Transaction},
     policy::Ruling,
     signature::{Consent, Ledger},
@@ -115,6 +115,30 @@ struct Pass<'a> {
     missing_values: Mutex<BTreeSet<SecretValueId>>,
 }
 
+/// What would change, by group.
+struct Planned {
+    host: HostPlan,
+    packages: Option<PackagePlan>,
+}
+
+impl Planned {
+    fn items(&self) -> impl Iterator<Item = &Item> {
+        self.host.items.iter().chain(self.packages.iter().flat_map(|p| &p.plan.items))
+    }
+
+    fn item(&self, target: &Target) -> Option<&Item> {
+        self.items().find(|i| i.target == *target)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.host.is_empty() && self.packages.as_ref().is_none_or(|p| !p.has_work())
+    }
+
+    fn observed(&self) -> ContentHash {
+        host::observed_together(&self.host, self.packages.as_ref())
+    }
+}
+
 /// What became of an attempt to write.
 enum Written {
     /// Nothing was to be written.
@@ -131,14 +155,14 @@ impl Pass<'_> {
         let resources: BTreeMap<&Target, &Resource> = goal.state.resources().map(|r| (&r.target, r)).collect();
         let mut held = self.held(&resources);
         let mut plan = self.plan(&held);
-        let found: Vec<Drift> = plan.items.iter().filter_map(|item| self.new_drift(item, &resources)).collect();
+        let found: Vec<Drift> = plan.items().filter_map(|item| self.new_drift(item, &resources)).collect();
         let more: Vec<Target> =
             found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| d.target.clone()).collect();
         if more.iter().any(|t| !held.contains(t)) {
             held.extend(more);
             plan = self.plan(&held);
         }
-        let unchanged = plan.is_empty() && found.is_empty() && self.bench.last_observed() == Some(plan.observed);
+        let unchanged = plan.is_empty() && found.is_empty() && self.bench.last_observed() == Some(plan.observed());
         let is_settled = self.bench.book().current.as_ref().is_some_and(|c| c.progress != Progress::Received);
         if unchanged && is_settled && !is_thorough && drifts.is_empty() && self.snapshot.reverting.is_empty() {
             debug!("nothing has changed");
@@ -161,13 +185,61 @@ impl Pass<'_> {
         if may_write {
             self.admit()?;
         }
-        let (written, ownership) = if may_write { self.write(&plan)? } else { (Written::Nothing, None) };
-        let (written, ownership, reports) = self.judge(&plan, &held, written, ownership, may_write)?;
-        let did_write = matches!(written, Written::All) && plan.items.iter().any(|i| i.verb.is_some());
+        let host = &plan.host;
+        let (written, ownership) = if may_write { self.write(host)? } else { (Written::Nothing, None) };
+        let (written, ownership, mut reports) = self.judge(host, &held, written, ownership, may_write)?;
+        let did_write = matches!(written, Written::All) && host.items.iter().any(|i| i.verb.is_some());
         if did_write {
             info!(desired.generation = %goal.state.generation, "applied");
         }
-        self.finish(&plan, &found, ownership, reports, did_write, matches!(written, Written::All))
+        let begins = self.judge_packages(&plan, may_write, is_thorough, &mut reports);
+        let outcome = self.finish(&plan, &found, ownership, reports, did_write, matches!(written, Written::All))?;
+        if begins {
+            self.begin_packages(&plan)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Adds what is to be said of packages, and decides whether their transaction is begun.
+    fn judge_packages(
+        &self,
+        plan: &Planned,
+        may_write: bool,
+        is_thorough: bool,
+        reports: &mut Vec<ResourceReport>,
+    ) -> bool {
+        let Some(packages) = &plan.packages else { return false };
+        let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
+        let (standing, begins) = if may_write {
+            self.bench.apt.standing(packages, is_thorough)
+        } else {
+            (Standing::Paused, false)
+        };
+        reports.extend(packages.reports(&resources, &standing));
+        // What is undone is undone without packages.
+        begins && self.snapshot.goal.is_current
+    }
+
+    /// Begins the transaction of packages, once the record says what LAMPAS is about to own.
+    fn begin_packages(&self, plan: &Planned) -> Result<(), JournalError> {
+        let Some(packages) = &plan.packages else { return Ok(()) };
+        {
+            let mut book = self.bench.book();
+            let during = packages.during(&self.bench.root, &book.ownership);
+            if during != *book.ownership {
+                let mut transaction = Transaction::new();
+                transaction.ownership(&book.ownership, &during);
+                book.journal.commit(transaction)?;
+                if let Err(error) = host::keep_ownership(&self.bench.root, &during) {
+                    warn!(%error, "the copy of what LAMPAS owns is older than the journal");
+                }
+                book.ownership = Arc::new(during);
+            }
+        }
+        if let Err(fault) = self.bench.apt.start(&self.bench.root, packages) {
+            warn!(error = %fault, "the packages could not be seen to");
+        }
+        Ok(())
     }
 
     /// Puts down what comes into force under operators' signatures, before it does.
@@ -198,8 +270,18 @@ impl Pass<'_> {
         held
     }
 
-    fn plan(&self, held: &BTreeSet<Target>) -> HostPlan {
-        self.with_inputs(&self.snapshot.ownership, held, |inputs| host::plan(&self.bench.root, inputs))
+    /// Plans both groups: the host, and packages while none of them is under way.
+    fn plan(&self, held: &BTreeSet<Target>) -> Planned {
+        self.with_inputs(&self.snapshot.ownership, held, |inputs| {
+            let mut host = host::plan(&self.bench.root, inputs);
+            let running = self.bench.apt.running();
+            let mut packages = running.or_else(|| host::plan_packages(&self.bench.root, inputs, &self.bench.apt));
+            if let Some(packages) = &mut packages {
+                // What only changes the record is journalled with the host's.
+                host.take_records(packages);
+            }
+            Planned { host, packages }
+        })
     }
 
     fn with_inputs<T>(&self, owned: &Ownership, held: &BTreeSet<Target>, work: impl FnOnce(&Inputs<'_>) -> T) -> T {
@@ -261,7 +343,7 @@ impl Pass<'_> {
     /// Puts what changed about drifts into the outbox and the journal. Returns the drifts that are over.
     fn tell_drift(
         &self,
-        plan: &HostPlan,
+        plan: &Planned,
         found: &[Drift],
         resources: &BTreeMap<&Target, &Resource>,
         transaction: &mut Transaction,
@@ -466,7 +548,7 @@ impl Pass<'_> {
     /// Commits what came of it, and the report.
     fn finish(
         &self,
-        plan: &HostPlan,
+        plan: &Planned,
         found: &[Drift],
         wrote: Option<Wrote>,
         mut reports: Vec<ResourceReport>,
@@ -483,7 +565,7 @@ impl Pass<'_> {
         // Repairs by policy and on request are told once they stand.
         let mut ended = BTreeSet::new();
         if is_done {
-            let repaired = |t: &Target| plan.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
+            let repaired = |t: &Target| plan.host.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
             for drift in found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)) {
                 if let Some(item) = plan.item(&drift.target) {
                     info!(target = %drift.target, path = drift.path, "repaired a change by hand");
@@ -509,7 +591,9 @@ impl Pass<'_> {
             .filter(|c| goal.is_current && c.state.generation == goal.state.generation && book.follows());
         let mut next = None;
         if let Some(current) = current {
-            let has_failed = reports.iter().any(|r| r.state == ResourceState::Failed);
+            // How far the generation is goes by the host: packages are on no trial, since they can't be put back.
+            let of_host = |r: &&ResourceReport| plan.packages.as_ref().is_none_or(|p| p.plan.item(&r.target).is_none());
+            let has_failed = reports.iter().filter(of_host).any(|r| r.state == ResourceState::Failed);
             let waits = reports.iter().any(|r| r.state == ResourceState::Paused);
             let progress = match current.progress {
                 Progress::Received if has_failed || waits => Progress::Received,
@@ -558,7 +642,7 @@ impl Pass<'_> {
         outcome.watched = watched(&book.ownership);
         self.bench.looks.retain(|path| book.ownership.places.contains_key(path));
         drop(book);
-        let observed = if did_write { self.look_again() } else { Some(plan.observed) };
+        let observed = if did_write { self.look_again() } else { Some(plan.observed()) };
         self.bench.set_last_observed(observed);
         super::snapshot::write(self.bench);
         Ok(outcome)
@@ -588,7 +672,7 @@ impl Pass<'_> {
             debug!("what was just applied is not as planned any more");
             return None;
         }
-        Some(plan.observed)
+        Some(plan.observed())
     }
 
     fn outcome(&self, reports: &[ResourceReport]) -> Outcome {
@@ -605,7 +689,15 @@ impl Pass<'_> {
 
 /// The places that are files: what else there is tells nobody when it changes.
 fn watched(ownership: &Ownership) -> BTreeSet<String> {
-    ownership.places.keys().filter(|path| path.starts_with('/')).cloned().collect()
+    let mut watched: BTreeSet<String> = ownership.places.keys().filter(|path| path.starts_with('/')).cloned().collect();
+    let has = |sorts: &[&str]| ownership.places.keys().any(|path| sorts.iter().any(|sort| path.starts_with(sort)));
+    if has(&["user:", "group:", "members:"]) {
+        watched.extend(host::ACCOUNT_FILES.map(str::to_owned));
+    }
+    if has(&["package:"]) {
+        watched.insert(host::PACKAGE_STATUS.to_owned());
+    }
+    watched
 }
 
 /// Returns the targets that were changed by hand and are left as they are, by the policies of their objects.

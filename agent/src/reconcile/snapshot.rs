@@ -21,7 +21,7 @@ use tracing::warn;
 use super::Bench;
 use crate::{
     host::Before,
-    journal::{Drift, Pause, Progress, Stance},
+    journal::{Drift, Pause, Progress, SeenHead, Stance},
     policy::Ruling,
 };
 
@@ -59,6 +59,9 @@ pub struct Status {
     pub places: BTreeMap<String, PlaceStatus>,
     /// The changes by hand that stand.
     pub drifts: Vec<Drift>,
+    /// The heads of the audit that controllers showed, the oldest first.
+    #[serde(default)]
+    pub heads: Vec<SeenHead>,
     /// The agent's version.
     pub agent_version: String,
     /// When this was written, by the node's clock.
@@ -188,6 +191,7 @@ pub(super) fn take(bench: &Bench) -> Status {
         resources,
         places: book.ownership.places.iter().map(|(p, o)| (p.clone(), place(o))).collect(),
         drifts: book.drifts.values().cloned().collect(),
+        heads: book.journal.heads().unwrap_or_default(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         at: clock::now(),
     }

@@ -5,7 +5,9 @@ mod approval;
 mod change;
 mod fleet;
 mod operation;
+mod signing;
 mod takeover;
+mod value;
 
 use std::path::PathBuf;
 
@@ -22,7 +24,9 @@ pub(crate) use change::{
 };
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
+pub(crate) use signing::{ScriptCommand, SignArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
+pub(crate) use value::{SecretCommand, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs};
 
 /// Runs a fleet of application servers from the command line.
 #[derive(Debug, Parser)]
@@ -92,6 +96,12 @@ pub(crate) enum Command {
     /// Objects: list, show, history, compare, restore, delete
     #[command(subcommand)]
     Object(ObjectCommand),
+    /// Secrets: list, show, set, delete; a value goes in and never comes out
+    #[command(subcommand)]
+    Secret(SecretCommand),
+    /// Variables: list, show, set, delete
+    #[command(subcommand)]
+    Var(VarCommand),
     /// Changes: list, show, approve, decline, apply, schedule, abandon, revert, wait
     #[command(subcommand)]
     Change(ChangeCommand),
@@ -119,6 +129,9 @@ pub(crate) enum Command {
     /// Runs of cron jobs: list, show; the next runs of a schedule
     #[command(subcommand)]
     Job(JobCommand),
+    /// Scripts as they are written: try, check, uses, promote
+    #[command(subcommand)]
+    Script(ScriptCommand),
     /// Run a command or a script on a selection; list, show, output, cancel, again
     Run(Box<RunArgs>),
     /// Users: list, create, update, remove

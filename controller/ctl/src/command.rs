@@ -15,9 +15,12 @@ mod operation;
 mod plan;
 mod progress;
 mod rollout;
+mod script;
 mod session;
+mod signing;
 mod takeover;
 mod token;
+mod value;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -98,6 +101,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Export(args) => apply::export(context, args).await,
         Command::History(args) => object::history(context, args).await,
         Command::Object(command) => object::run(context, command).await,
+        Command::Secret(command) => value::secret(context, command).await,
+        Command::Var(command) => value::var(context, command).await,
         Command::Change(command) => change::run(context, command).await,
         Command::Approval(command) => approval::run(context, command).await,
         Command::Protect(args) => approval::protect(context, args).await,
@@ -108,6 +113,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Eject(args) => takeover::eject(context, &args).await,
         Command::Drift(command) => drift::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
+        Command::Script(command) => script::run(context, command).await,
         Command::Run(args) => operation::run(context, *args).await,
         Command::User(command) => session::proven(context, async |c| access::user(c, command.clone()).await).await,
         Command::ApiToken(command) => {

@@ -4,7 +4,9 @@ use std::io;
 
 use axum::{body::Body, extract::State, http::header, response::IntoResponse};
 use futures_util::{StreamExt as _, stream};
-use lampas_api::{AuditEntry, AuditExportQuery, AuditFormat, AuditQuery, AuditRecord, AuditVerification, Page};
+use lampas_api::{
+    AuditEntry, AuditExportQuery, AuditFormat, AuditHead, AuditQuery, AuditRecord, AuditVerification, Page,
+};
 use lampas_shared::access::Permission;
 
 use crate::{
@@ -25,6 +27,8 @@ pub(crate) fn calls() -> Vec<Call> {
         get("/api/v1/audit", AUDIT, "Acts, newest first", list).query::<AuditQuery>().gives_page::<AuditEntry>(),
         get("/api/v1/audit/verification", AUDIT, "Check the chain from its beginning", verify)
             .gives::<AuditVerification>(),
+        get("/api/v1/audit/heads", AUDIT, "Heads of the chain that nodes signed, in its order", heads)
+            .gives_list::<AuditHead>(),
         get("/api/v1/audit/export", AUDIT, "The whole audit, or a part, for keeping and checking elsewhere", export)
             .query::<AuditExportQuery>()
             .gives_text("application/jsonl")
@@ -94,6 +98,17 @@ async fn slice(app: &App, wanted: &super::Query, after: u64) -> Answer<Vec<Audit
         })
         .await?;
     Ok(rows)
+}
+
+async fn heads(State(app): State<App>) -> Answer<axum::Json<Vec<AuditHead>>> {
+    let found = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let found = super::head::list(&mut tx).await?;
+            Ok::<_, DbError>(tx.done(found))
+        })
+        .await?;
+    Ok(axum::Json(found))
 }
 
 async fn verify(State(app): State<App>) -> Answer<axum::Json<AuditVerification>> {

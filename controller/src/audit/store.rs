@@ -168,7 +168,19 @@ fn holds(query: &mut QueryBuilder<Any>, columns: &[&'static str], text: &str) {
 
 /// Checks the chain from its beginning.
 pub async fn verify(tx: &mut Tx) -> Result<AuditVerification, DbError> {
-    let mut seen = AuditVerification { entries: 0, broken_at: None, broken_how: None, head: String::new() };
+    let mut seen = AuditVerification {
+        entries: 0,
+        broken_at: None,
+        broken_how: None,
+        head: String::new(),
+        countersigned: 0,
+        rewritten: Vec::new(),
+    };
+    let mut heads = super::head::list(tx).await?;
+    let epoch = crate::change::epoch(tx).await?;
+    // Those of an earlier epoch saw the chain before a backup was restored.
+    heads.retain(|h| h.epoch == epoch);
+    let mut heads = heads.into_iter().peekable();
     let broken = |mut seen: AuditVerification, at: u64, how: &str| {
         seen.broken_at = Some(at);
         seen.broken_how = Some(how.to_owned());
@@ -190,6 +202,12 @@ pub async fn verify(tx: &mut Tx) -> Result<AuditVerification, DbError> {
             if row.prev_hash != seen.head {
                 return Ok(broken(seen, expected, "it does not follow the entry before it, which was replaced"));
             }
+            while let Some(head) = heads.next_if(|h| h.seq <= row.seq) {
+                match head.seq == row.seq && head.hash == row.hash {
+                    true => seen.countersigned += 1,
+                    false => seen.rewritten.push(super::head::told(&head)),
+                }
+            }
             seen.entries = row.seq;
             seen.head = row.hash;
         }
@@ -197,6 +215,7 @@ pub async fn verify(tx: &mut Tx) -> Result<AuditVerification, DbError> {
     // A chain that was cut at its end is shorter than the counter says.
     let counter = sqlx::query("SELECT c.value FROM counter c WHERE c.name = 'audit'").fetch_optional(tx.conn()).await?;
     let count = counter.map_or(Ok(0), |r| Reader::new("counter", &r).count("value"))?;
+    seen.rewritten.extend(heads.map(|head| super::head::told(&head)));
     if count != seen.entries {
         let next = seen.entries + 1;
         return Ok(broken(seen, next, "it is missing, with all that came after it"));

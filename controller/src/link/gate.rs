@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
 use lampas_shared::{
+    check::{Checked, ScriptDraft},
     desired::NodeDesired,
     error::Fault,
     fleet::NodeState,
@@ -82,6 +83,11 @@ pub trait NodeGate: Send + Sync + 'static {
         _: u64,
         _: tokio::sync::mpsc::Sender<OutputPart>,
     ) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Asks what a node's tools say of a draft of a script.
+    fn check(&self, _: NodeId, _: ScriptDraft) -> BoxFuture<'_, Result<Checked, Fault>> {
         Box::pin(async { Err(too_old()) })
     }
 

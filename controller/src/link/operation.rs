@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use lampas_shared::{
+    check::{Checked, ScriptDraft},
     desired::NodeDesired,
     error::{Chain, Fault},
     fleet::NodeState,
@@ -33,6 +34,8 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 const RUN_LIMIT: Duration = Duration::from_secs(20);
 const REVERT_LIMIT: Duration = Duration::from_secs(60);
 const SCAN_LIMIT: Duration = Duration::from_secs(60);
+/// Two tools with twenty seconds each.
+const CHECK_LIMIT: Duration = Duration::from_secs(50);
 const EJECT_LIMIT: Duration = Duration::from_secs(90);
 
 /// A state of the greatest size at a window a round trip.
@@ -213,12 +216,23 @@ impl NodeGate for Gate {
         .boxed()
     }
 
+    fn check(&self, node: NodeId, draft: ScriptDraft) -> BoxFuture<'_, Result<Checked, Fault>> {
+        async move {
+            match self.ask(node, Request::Check(draft), Kind::CheckReply, CHECK_LIMIT).await.map_err(known)? {
+                Reply::Check(checked) => checked.map_err(known),
+                _ => Err(hung()),
+            }
+        }
+        .boxed()
+    }
+
     fn close(&self, node: NodeId, reason: &str) {
         self.registry.close(node, reason);
     }
 
     fn run(&self, node: NodeId, order: RunOrder) -> BoxFuture<'_, Result<RunStatus, Fault>> {
-        self.told(node, Request::Run(order)).boxed()
+        // An agent that knows no drafts says so.
+        async move { self.told(node, Request::Run(order)).await.map_err(known) }.boxed()
     }
 
     fn run_status(&self, node: NodeId, run: RunId) -> BoxFuture<'_, Result<RunStatus, Fault>> {

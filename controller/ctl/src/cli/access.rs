@@ -218,6 +218,16 @@ pub(crate) enum AuditCommand {
         /// The hash that the last entry must have, as noted elsewhere
         #[arg(long)]
         head: Option<String>,
+        /// Heads that nodes signed, or that `lampas-agent heads` printed on a node: the file must hold each of them. The
+        /// file that `export --to` wrote beside the entries is taken without asking
+        #[arg(long, value_name = "FILE")]
+        heads: Vec<PathBuf>,
+    },
+    /// Print the heads of the chain that nodes keep and have signed
+    Heads {
+        /// As JSON lines into this file, which must not be there
+        #[arg(long)]
+        to: Option<PathBuf>,
     },
 }
 

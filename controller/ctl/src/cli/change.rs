@@ -8,7 +8,7 @@ use lampas_shared::{
     time::UnixMs,
 };
 
-use super::{ControlArgs, ListArgs, Sure, WaitArgs, duration_secs, moment};
+use super::{ControlArgs, ListArgs, SignArgs, Sure, WaitArgs, duration_secs, moment};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -328,6 +328,13 @@ pub(crate) enum ChangeCommand {
         /// Why
         #[arg(long, short = 'm', default_value = "")]
         reason: String,
+    },
+    /// Sign the root code of its plan, for nodes whose policy wants an operator's signature
+    Sign {
+        /// Its number or id
+        change: String,
+        #[command(flatten)]
+        how: Box<SignArgs>,
     },
     /// Drop it before it is applied
     Abandon {

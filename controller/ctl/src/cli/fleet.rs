@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use lampas_shared::fleet::{NodeName, RoleName};
 
-use super::{ListArgs, Sure, duration_secs};
+use super::{ListArgs, SignArgs, Sure, duration_secs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -59,6 +59,20 @@ pub(crate) enum NodeCommand {
     Retry {
         /// Name or id
         node: String,
+    },
+    /// What the nodes' own policies allow, and who differs
+    Policy {
+        /// Name or id; all nodes without one
+        node: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Sign the root code of what a node shall be already: after its policy began to want it, or when it was away
+    Sign {
+        /// Name or id
+        node: String,
+        #[command(flatten)]
+        how: Box<SignArgs>,
     },
     /// Take over a node that observes: shows its plan first
     Manage {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lampas_api::{Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ObjectSummary};
+use lampas_api::{Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ObjectSummary, Problem};
 use lampas_manifest::{ManifestEntry, ManifestFile};
 use lampas_shared::{
     object::{Kind, ObjectKey},
@@ -17,6 +17,7 @@ use lampas_shared::{
 use super::{CommandError, Context, approval, change, plan};
 use crate::{
     cli::{ApplyArgs, DiffArgs, ExportArgs},
+    client::CallError,
     output,
 };
 
@@ -112,7 +113,26 @@ async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: Strin
     }
     let request = ChangeCreate { drafts, reason, apply: false, allow_unplanned: false, rollout: Strategy::default() };
     let key = uuid::Uuid::new_v4().to_string();
-    Ok(context.client.post_once("/changes", &key, &request).await?)
+    let mut made = context.client.post_once("/changes", &key, &request).await;
+    if let Err(CallError::Refused(problem)) = &mut made {
+        place(problem, &entries);
+    }
+    Ok(made?)
+}
+
+/// Says of what is wrong with an object in which manifest and line it stands.
+fn place(problem: &mut Problem, entries: &[ManifestEntry]) {
+    for field in &mut problem.fields {
+        let Some((name, field_name)) = field.pointer.strip_prefix("/drafts/").and_then(|p| p.rsplit_once('/')) else {
+            continue;
+        };
+        let mut named = entries.iter().filter(|e| e.key.name.as_str() == name);
+        let stands = |e: &&ManifestEntry| field.detail.contains(&e.key.to_string());
+        let entry = named.clone().find(stands).or_else(|| named.next());
+        if let Some(entry) = entry {
+            field.pointer = format!("{}:{}: {field_name}", entry.file, entry.line);
+        }
+    }
 }
 
 fn draft(entry: &ManifestEntry) -> Draft {

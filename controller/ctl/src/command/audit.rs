@@ -5,7 +5,7 @@ mod check;
 use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use futures_util::StreamExt as _;
-use lampas_api::{AuditEntry, AuditVerification};
+use lampas_api::{AuditEntry, AuditHead, AuditVerification};
 
 use super::{CommandError, Context, show};
 use crate::{
@@ -19,14 +19,14 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
         Some(AuditCommand::Export { filter, format, to }) => {
             return export(context, &filter, &format, to.as_deref()).await;
         }
-        Some(AuditCommand::Verify { file: Some(file), filtered, head }) => {
-            return check::file(context, &file, filtered, head.as_deref());
+        Some(AuditCommand::Heads { to }) => return heads(context, to.as_deref()).await,
+        Some(AuditCommand::Verify { file: Some(file), filtered, head, heads }) => {
+            return check::file(context, &file, filtered, head.as_deref(), heads);
         }
-        Some(
-            AuditCommand::Verify { file: None, filtered: true, .. }
-            | AuditCommand::Verify { file: None, head: Some(_), .. },
-        ) => {
-            return Err(CommandError::Usage("--filtered and --head are about a FILE".into()));
+        Some(AuditCommand::Verify { file: None, filtered, head, heads })
+            if filtered || head.is_some() || !heads.is_empty() =>
+        {
+            return Err(CommandError::Usage("--filtered, --head and --heads are about a FILE".into()));
         }
         _ => {}
     }
@@ -37,14 +37,20 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
             output::json(&verification);
         } else {
             match broken {
-                None => output::line(format!("{} entries, whole; head {}", verification.entries, verification.head)),
+                None => output::line(format!(
+                    "{} entries, whole, with {}; head {}",
+                    verification.entries,
+                    output::count(verification.countersigned, "head that nodes signed"),
+                    verification.head
+                )),
                 Some(seq) => {
                     let how = verification.broken_how.as_deref().unwrap_or("it or one before it was altered");
                     output::line(format!("the chain is broken at entry {seq}: {how}"));
                 }
             }
         }
-        return Ok(u8::from(broken.is_some()));
+        verification.rewritten.iter().for_each(|why| output::note(format!("rewritten: {why}")));
+        return Ok(u8::from(broken.is_some() || !verification.rewritten.is_empty()));
     }
     let query = args.filter.query();
     show(context, &args.list, async || {
@@ -103,7 +109,45 @@ async fn export(context: &Context, filter: &AuditFilter, format: &str, to: Optio
         let _ = std::fs::remove_file(&beside);
     }
     done?;
+    let heads = check::beside(path);
+    write_heads(&signed_heads(context).await?, &heads)?;
     output::note(format!("{}; check it anywhere with: lampasctl audit verify {0}", path.display()));
+    Ok(0)
+}
+
+async fn signed_heads(context: &Context) -> Result<Vec<AuditHead>, CommandError> {
+    Ok(context.client.get("/audit/heads", &[]).await?)
+}
+
+fn write_heads(heads: &[AuditHead], path: &Path) -> Result<(), CommandError> {
+    let failed = |e| CommandError::Io(format!("write {}", path.display()), e);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    for head in heads {
+        let line = serde_json::to_string(head).expect("a head is JSON");
+        writeln!(file, "{line}").map_err(failed)?;
+    }
+    file.sync_all().map_err(failed)
+}
+
+/// Prints the heads that nodes signed, or writes them.
+async fn heads(context: &Context, to: Option<&Path>) -> Result<u8, CommandError> {
+    let heads = signed_heads(context).await?;
+    if let Some(path) = to {
+        write_heads(&heads, path)?;
+        output::note(format!("{}; compare an export with them: lampasctl audit verify EXPORT --heads {0}", path.display()));
+        return Ok(0);
+    }
+    if context.is_json() {
+        output::json(&heads);
+        return Ok(0);
+    }
+    let row = |h: &AuditHead| {
+        let told = h.contradicts_seq.map(|seq| format!("contradicts entry {seq}, which it was shown before"));
+        let at = time(lampas_shared::time::UnixMs(h.at_ms));
+        vec![h.name.clone(), h.seq.to_string(), at, h.hash.clone(), told.unwrap_or_default()]
+    };
+    output::table(&["NODE", ">SEQ", "SIGNED", "HASH", ""], heads.iter().map(row).collect());
     Ok(0)
 }
 

@@ -92,6 +92,7 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
         }
         ChangeCommand::Decline { change, reason } => approval::decline(context, &change, reason).await,
         ChangeCommand::Unschedule { change, reason } => approval::unschedule(context, &change, reason).await,
+        ChangeCommand::Sign { change, how } => super::signing::change(context, &change, &how).await,
         ChangeCommand::Abandon { change } => {
             client.act(Method::POST, &format!("/changes/{}/abandon", encode(&change))).await?;
             output::note(format!("change {change} is abandoned"));

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
-use lampas_api::{Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, Role};
+use lampas_api::{Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, PolicyOfNode, Role};
 use lampas_shared::{
     fleet::{LabelKey, LabelValue, NodeState, RoleName},
     report::ResourceState,
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{CommandError, Context, confirm, show};
 use crate::{
-    cli::{NodeCommand, RoleCommand},
+    cli::{ListArgs, NodeCommand, RoleCommand},
     client::encode,
     output::{self, ago, count, now, state},
 };
@@ -94,6 +94,8 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
             output::note(format!("{node} tries again; follow it with: lampasctl node show {node}"));
             Ok(0)
         }
+        NodeCommand::Policy { node, list } => policies(context, node.as_deref(), &list).await,
+        NodeCommand::Sign { node, how } => super::signing::node(context, &node, &how).await,
         NodeCommand::Manage { node, plan, reason, sure } => {
             super::takeover::manage(context, &node, plan, &reason, &sure).await
         }
@@ -110,6 +112,46 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
             Ok(0)
         }
     }
+}
+
+/// Shows what the nodes' own policies allow, each as its agent said last.
+async fn policies(context: &Context, node: Option<&str>, list: &ListArgs) -> Result<u8, CommandError> {
+    show(context, list, async || {
+        let mut all: Vec<PolicyOfNode> = context.client.get("/policies", &[]).await?;
+        if let Some(node) = node {
+            all.retain(|p| p.node.name == node || p.node.id.to_string() == node);
+            if all.is_empty() {
+                return Err(CommandError::Usage(format!("there is no node {node}")));
+            }
+        }
+        if context.is_json() {
+            output::json(&all);
+            return Ok(());
+        }
+        let row = |p: &PolicyOfNode| {
+            let said = p.policy.as_ref();
+            let yes = |is: Option<bool>| is.map_or("?", |is| if is { "yes" } else { "no" }).to_owned();
+            vec![
+                p.node.name.clone(),
+                yes(said.map(|p| !p.observe)),
+                match said {
+                    Some(p) if !p.malformed.is_empty() => "stopped: the policy can't be followed".to_owned(),
+                    Some(p) if p.root_code && p.require_signature => "with a signature".to_owned(),
+                    said => yes(said.map(|p| p.root_code)),
+                },
+                said.map(|p| p.deny_paths.join(" ")).unwrap_or_default(),
+                said.map(|p| p.signers.join(" ")).unwrap_or_default(),
+                if p.differs { "differs from most".to_owned() } else { String::new() },
+            ]
+        };
+        output::table(&["NODE", "WRITES", "ROOT CODE", "DENIES", "SIGNERS", ""], all.iter().map(row).collect());
+        for p in all.iter().filter(|p| p.policy.as_ref().is_some_and(|p| !p.malformed.is_empty())) {
+            let why = p.policy.as_ref().map(|p| p.malformed.as_str()).unwrap_or_default();
+            output::note(format!("{}: {why}", p.node.name));
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {

@@ -85,6 +85,13 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, CommandE
     }
 }
 
+/// Starts an operation and follows it to its end.
+pub(super) async fn begin(context: &Context, spec: &OperationSpec) -> Result<u8, CommandError> {
+    let key = uuid::Uuid::new_v4().to_string();
+    let begun: Operation = context.client.post_once("/operations", &key, spec).await?;
+    after_start(context, begun, false, false).await
+}
+
 async fn start(context: &Context, args: StartArgs) -> Result<u8, CommandError> {
     let (detach, group, plan) = (args.detach, args.group, args.plan);
     let spec = spec(args)?;

@@ -13,13 +13,14 @@ use lampas_shared::{
         CronJob, CronTable, EnvName, FileMode, GroupName, HostName, ManagedPath, SysctlKey, TimeZoneName, UserName,
         Validator,
     },
-    id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId},
+    id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId, SecretValueId},
     object::{DriftPolicy, Kind as ObjectKind, ObjectName, Target},
     operation::{OperationRun, OutputChunk, OutputPart, OutputStream, RunEnd, RunOrder, RunStatus},
     report::{
         Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase,
         ResourceReport, ResourceState, RunOutcome, Verb,
     },
+    template::{Escape, Part, Sealed},
     scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
     signature::Signed,
     time::UnixMs,
@@ -29,7 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     BlobRequest, DecodeError, EnrolRequest, Enrolled, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest,
-    Renewed, Reply, Report, Request, Role, Trust, Welcome, decode, encode,
+    Renewed, Reply, Report, Request, Role, SecretRequest, Trust, Welcome, decode, encode,
     frame::{Decoder, Frame},
 };
 
@@ -288,7 +289,58 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("check_request", Message::Request(Box::new(Request::Check(sample_draft())))),
         ("check_reply", Message::Reply(Box::new(Reply::Check(Ok(sample_checked()))))),
         ("try_request", Message::Request(Box::new(Request::Run(RunOrder { program: Some(sample_draft()), ..sample_order() })))),
+        (
+            "secret_request",
+            Message::SecretRequest(SecretRequest { value: SecretValueId::from_uuid(Uuid::from_u128(8)), key: [7; 32] }),
+        ),
+        ("secret_reply", Message::SecretReply(Ok(b"sealed".to_vec()))),
+        ("desired_secrets", Message::Desired(Box::new(with_secrets()))),
     ]
+}
+
+/// A file and a job with secrets in them, and one that can't be put together.
+fn with_secrets() -> NodeDesired {
+    let secret = |escape| Part::Secret {
+        name: ObjectName::parse("db.password").unwrap(),
+        value: SecretValueId::from_uuid(Uuid::from_u128(8)),
+        escape,
+    };
+    let file = |path: &str| Spec::File {
+        path: ManagedPath::parse(path).unwrap(),
+        content: Content::of(b""),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode: FileMode::new(0o640).unwrap(),
+        validate: Some(Validator::Json),
+    };
+    let job = CronJob {
+        schedule: "@daily".parse().unwrap(),
+        user: UserName::root(),
+        command: "true".into(),
+        environment: [(EnvName::parse("A").unwrap(), "b".into())].into(),
+        mailto: None,
+        time_zone: None,
+        table: CronTable::System,
+        timeout_secs: None,
+        enabled: true,
+        template: false,
+    };
+    let sealed = |base, texts: Vec<(&str, Vec<Part>)>, fault: Option<&str>| {
+        let texts = texts.into_iter().map(|(field, parts)| (field.to_owned(), parts)).collect();
+        Spec::Sealed(Sealed { base: Box::new(base), texts, fault: fault.map(str::to_owned) })
+    };
+    let parts = vec![Part::Text("password=".into()), secret(Escape::Quoted), secret(Escape::Base64)];
+    let whole = sealed(file("/etc/app"), vec![(Sealed::CONTENT, parts)], None);
+    let blocked = sealed(file("/etc/b"), vec![(Sealed::CONTENT, Vec::new())], Some("line 1: not entitled"));
+    let job = sealed(Spec::Cron(job), vec![("PW", vec![secret(Escape::Raw), secret(Escape::Shell)])], None);
+    let mut app = resource(Target::path("/etc/app"), ObjectKind::File, whole);
+    app.on_change = vec!["reload app.service".parse().unwrap()];
+    let resources = vec![
+        app,
+        resource(Target::path("/etc/b"), ObjectKind::Script, blocked),
+        resource(Target::parse("cron:hello").unwrap(), ObjectKind::Cron, job),
+    ];
+    NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), Generation { epoch: 1, counter: 121 }, resources)
 }
 
 fn sample_head(seq: u64) -> Head {

@@ -1,0 +1,244 @@
+//! What counts as signed, with real keys and the real `ssh-keygen`.
+
+use std::{path::Path, process::Command};
+
+use lampas_shared::{
+    desired::{Content, Generation, Provenance, Spec},
+    fleet::{NodeName, Scope},
+    host::{FileMode, GroupName, ManagedPath, UserName},
+    object::{DriftPolicy, Kind, ObjectName},
+    signature::{NAMESPACE, Part},
+};
+
+use super::*;
+use crate::{policy::Policy, system::sandbox::Helper};
+
+const NOW: UnixMs = UnixMs(1_795_000_000_000);
+
+struct Bench {
+    dir: tempfile::TempDir,
+    paths: Paths,
+    verifier: Verifier,
+    ruling: Ruling,
+    judge: Judge,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths = Paths::new(dir.path());
+        std::fs::create_dir_all(dir.path().join("etc/lampas")).expect("made");
+        let policy = Policy { require_signature: true, ..Policy::default() };
+        let judge = Judge { fleet: Some(fleet(9)), node: node(1), now: NOW, goes_back: false };
+        let verifier = Verifier::new(Helper { path: "/usr/bin/env".into(), args: Vec::new(), env: Vec::new() });
+        let this = Self { paths, verifier, ruling: Ruling::Known(policy), judge, dir };
+        for name in ["ann", "eve"] {
+            let status = Command::new("/usr/bin/ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"])
+                .arg(this.dir.path().join(name))
+                .status();
+            assert!(status.expect("runs").success());
+        }
+        this.allow("ann", "");
+        this
+    }
+
+    fn allow(&self, name: &str, options: &str) {
+        let key = std::fs::read_to_string(self.dir.path().join(format!("{name}.pub"))).expect("a key");
+        std::fs::write(allowed_signers(&self.paths), format!("# who\n{name}@example.com {options} {key}"))
+            .expect("written");
+    }
+
+    fn sign(&self, key: &str, namespace: &str, text: &str) -> Signed {
+        sign(&self.dir.path().join(key), namespace, text)
+    }
+
+    fn consent(&self, ledger: &Ledger) -> Consent {
+        Consent::read(self.judge, &self.ruling, (ledger.clone(), &state(vec![])), &self.paths, &self.verifier)
+    }
+
+    fn check(&self, ledger: &Ledger, resource: &Resource, expected: Option<&str>) {
+        let fault = self.consent(ledger).judge(&self.ruling, resource);
+        match (fault, expected) {
+            (None, None) => {}
+            (Some(fault), Some(expected)) => {
+                assert_eq!(fault.code, SIGNATURE);
+                assert!(fault.message.contains(expected), "{} has no {expected}", fault.message);
+            }
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+}
+
+fn sign(key: &Path, namespace: &str, text: &str) -> Signed {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("text");
+    std::fs::write(&file, text).expect("written");
+    let output = Command::new("/usr/bin/ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", namespace, "-f"])
+        .arg(key)
+        .arg(&file)
+        .output();
+    let output = output.expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let signature = std::fs::read_to_string(dir.path().join("text.sig")).expect("a signature");
+    Signed { text: text.to_owned(), signature }
+}
+
+fn fleet(n: u128) -> FleetId {
+    FleetId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+fn node(n: u128) -> NodeId {
+    NodeId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+fn resource(content: &str) -> Resource {
+    Resource {
+        target: Target::path("/etc/sudoers.d/ops"),
+        object: lampas_shared::id::ObjectId::from_uuid(uuid::Uuid::from_u128(7)),
+        kind: Kind::File,
+        name: ObjectName::parse("ops").expect("a name"),
+        scope: Scope::Fleet,
+        drift: DriftPolicy::Hold,
+        provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
+        spec: Spec::File {
+            path: ManagedPath::parse("/etc/sudoers.d/ops").expect("a path"),
+            content: Content::of(content.as_bytes()),
+            owner: UserName::root(),
+            group: GroupName::root(),
+            mode: FileMode::new(0o440).expect("a mode"),
+            validate: None,
+        },
+    }
+}
+
+fn state(resources: Vec<Resource>) -> NodeDesired {
+    NodeDesired::new(node(1), Generation { epoch: 1, counter: 1 }, resources)
+}
+
+fn statement(serial: u64, grants: impl IntoIterator<Item = Grant>) -> Statement {
+    let web = (node(1), NodeName::parse("web-1").expect("a name"));
+    Statement {
+        fleet: fleet(9),
+        serial,
+        expires: NOW.plus_ms(60_000),
+        purpose: "change 1".into(),
+        parts: vec![Part { nodes: vec![web], grants: grants.into_iter().collect() }],
+    }
+}
+
+#[test]
+fn root_code_comes_only_with_a_signature_that_counts_for_it() {
+    let bench = Bench::new();
+    let wanted = resource("one");
+    let good = statement(5, [Grant::of(&wanted)]);
+    let ledger = |signed: Signed| Ledger { statements: vec![signed], ..Ledger::default() };
+    bench.check(&Ledger::default(), &wanted, Some("no signature covers it"));
+    bench.check(&ledger(bench.sign("ann", NAMESPACE, &good.to_text())), &wanted, None);
+
+    let signed = |s: &Statement| ledger(bench.sign("ann", NAMESPACE, &s.to_text()));
+    bench.check(
+        &ledger(bench.sign("eve", NAMESPACE, &good.to_text())),
+        &wanted,
+        Some("is not in /etc/lampas/allowed_signers"),
+    );
+    bench.check(&ledger(bench.sign("ann", "file", &good.to_text())), &wanted, Some("ssh-keygen says no"));
+    let mut forged = bench.sign("ann", NAMESPACE, &good.to_text());
+    forged.text = statement(6, [Grant::of(&wanted)]).to_text();
+    bench.check(&ledger(forged), &wanted, Some("ssh-keygen says no"));
+    bench.check(&signed(&good), &resource("two"), Some("is over something else"));
+    bench.check(&signed(&Statement { expires: NOW, ..good.clone() }), &wanted, Some("ended at"));
+    bench.check(&signed(&Statement { fleet: fleet(8), ..good.clone() }), &wanted, Some("another fleet"));
+    let mut elsewhere = good.clone();
+    elsewhere.parts[0].nodes[0].0 = node(2);
+    bench.check(&signed(&elsewhere), &wanted, Some("for other nodes"));
+    let replayed = Ledger { high: 6, ..signed(&good) };
+    bench.check(&replayed, &wanted, Some("is older than 6"));
+
+    // The owner's word: another namespace for this key, and then no keys at all.
+    bench.allow("ann", "namespaces=\"git\"");
+    bench.check(&signed(&good), &wanted, Some("does not count here"));
+    std::fs::remove_file(allowed_signers(&bench.paths)).expect("removed");
+    bench.check(&signed(&good), &wanted, Some("there is no"));
+}
+
+#[test]
+fn what_was_admitted_stays_and_what_it_replaced_needs_a_signature_again() {
+    let mut bench = Bench::new();
+    let (one, two) = (resource("one"), resource("two"));
+    let hold = |serial, r: &Resource| bench.sign("ann", NAMESPACE, &statement(serial, [Grant::of(r)]).to_text());
+    let (first, second) = (hold(5, &one), hold(6, &two));
+    let kept = BTreeSet::from([(one.target.clone(), one.compute_hash())]);
+
+    let ledger = Ledger { statements: vec![first.clone()], ..Ledger::default() };
+    let ledger = bench.consent(&ledger).admit(&bench.ruling, &state(vec![one.clone()]), &kept).expect("changes");
+    assert_eq!((ledger.high, ledger.admitted.len()), (5, 1));
+    assert_eq!(ledger.admitted[0].by, "ann@example.com");
+    assert_eq!(bench.consent(&ledger).admit(&bench.ruling, &state(vec![one.clone()]), &kept), None, "once");
+    let alone = Ledger { statements: Vec::new(), ..ledger.clone() };
+    bench.judge.now = NOW.plus_ms(1_000_000);
+    bench.check(&alone, &one, None);
+
+    bench.judge.now = NOW;
+    let both = Ledger { statements: vec![first, second], ..ledger };
+    let ledger = bench.consent(&both).admit(&bench.ruling, &state(vec![two.clone()]), &kept).expect("changes");
+    assert_eq!(ledger.high, 6);
+    bench.check(&ledger, &two, None);
+    bench.check(&ledger, &one, Some("is older than 6"));
+    bench.judge.goes_back = true;
+    bench.check(&ledger, &one, None);
+    assert_eq!(bench.consent(&ledger).admit(&bench.ruling, &state(vec![one.clone()]), &kept), None);
+    bench.judge.goes_back = false;
+    bench.check(&ledger, &one, Some("is older than 6"));
+
+    // What went may not come back by itself either, and nothing is kept for ever.
+    let gone = bench.consent(&ledger).admit(&bench.ruling, &state(vec![]), &BTreeSet::new()).expect("changes");
+    assert_eq!(gone.admitted, []);
+}
+
+#[test]
+fn what_no_signature_covers_is_not_filled_in() {
+    let bench = Bench::new();
+    let (template, filled) = (resource("{{ secret }}"), resource("all"));
+    let signed = bench.sign("ann", NAMESPACE, &statement(5, [Grant::of(&template), Grant::of(&filled)]).to_text());
+    let ledger = Ledger { statements: vec![signed], ..Ledger::default() };
+    let wanted = state(vec![template.clone()]);
+    let consent = Consent::read(bench.judge, &bench.ruling, (ledger, &wanted), &bench.paths, &bench.verifier);
+    assert_eq!(consent.judge(&bench.ruling, &template), None);
+    let fault = consent.judge(&bench.ruling, &filled).expect("refused");
+    assert!(fault.message.contains("values of secrets"), "{}", fault.message);
+}
+
+#[test]
+fn what_goes_needs_a_signature_as_well() {
+    let bench = Bench::new();
+    let removal = |path| Removal { path, kind: Kind::File, files: [Some((0, 0, 0o440)), None], is_root_job: false };
+    let grant = Grant::Remove { kind: Kind::File, path: "/etc/sudoers.d/ops".into() };
+    let signed = bench.sign("ann", NAMESPACE, &statement(5, [grant]).to_text());
+    let ledger = Ledger { statements: vec![signed], ..Ledger::default() };
+    let consent = bench.consent(&ledger);
+    assert_eq!(consent.judge_removal(&bench.ruling, &removal("/etc/sudoers.d/ops")), None);
+    assert!(consent.judge_removal(&bench.ruling, &removal("/etc/sudoers.d/other")).is_some());
+    let after = consent.admit(&bench.ruling, &state(vec![]), &BTreeSet::new()).expect("the serial is used");
+    assert_eq!(after.high, 5);
+}
+
+#[test]
+fn a_run_uses_its_statement_up() {
+    let bench = Bench::new();
+    let program = ContentHash::of(b"program");
+    let grant = Grant::Run { hash: program, title: "df".into() };
+    let signed = bench.sign("ann", NAMESPACE, &statement(5, [grant]).to_text());
+    let ledger = Ledger { statements: vec![signed], ..Ledger::default() };
+    assert_eq!(bench.consent(&ledger).of_run(program), Ok(5));
+    assert!(bench.consent(&ledger).of_run(ContentHash::of(b"other")).is_err());
+    let used = Ledger { high: 5, ..ledger };
+    assert!(bench.consent(&used).of_run(program).expect_err("used").contains("used before"));
+}
+
+#[test]
+fn the_principals_are_told() {
+    let keys = "# x\nann@example.com,bob ssh-ed25519 AAAA\n\n\"c d\" namespaces=\"x\" ssh-ed25519 AAAA\n";
+    assert_eq!(signers(keys), ["ann@example.com,bob", "c d"]);
+}

@@ -1,0 +1,115 @@
+//! Arguments about variables and secrets.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{ControlArgs, ListArgs, Sure, WaitArgs, change::RolloutArgs};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// List secrets; values are shown nowhere
+    List {
+        /// Only of this scope
+        #[arg(long)]
+        scope: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show a secret: who uses it, where, and its history; never its value
+    Show {
+        /// The name, SCOPE/NAME or an id
+        secret: String,
+    },
+    /// Give a secret a new value, from standard input or a file; everything that uses it is applied again
+    Set(SecretSetArgs),
+    /// Delete a secret that nothing uses
+    Delete(ValueDeleteArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VarCommand {
+    /// List variables
+    List {
+        /// Only of this scope
+        #[arg(long)]
+        scope: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Show a variable: its value, who uses it, where, and its history
+    Show {
+        /// The name, SCOPE/NAME or an id
+        var: String,
+    },
+    /// Give a variable a value; everything that uses it is applied again
+    Set(VarSetArgs),
+    /// Delete a variable that nothing uses
+    Delete(ValueDeleteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretSetArgs {
+    /// The name: lower-case letters, digits, '_', '.' and '-'
+    pub(crate) name: String,
+    /// The nodes that it is for; that of the one secret of this name when left out
+    #[arg(long)]
+    pub(crate) scope: Option<String>,
+    /// A file with the value; standard input by default. One newline at the end is not part of it
+    #[arg(long, short)]
+    pub(crate) file: Option<PathBuf>,
+    /// Take the value byte for byte, with its last newline
+    #[arg(long)]
+    pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) how: ValueHow,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VarSetArgs {
+    /// The name: lower-case letters, digits, '_', '.' and '-'
+    pub(crate) name: String,
+    /// The value
+    pub(crate) value: String,
+    /// The nodes that it is for; that of the one variable of this name when left out
+    #[arg(long)]
+    pub(crate) scope: Option<String>,
+    #[command(flatten)]
+    pub(crate) how: ValueHow,
+}
+
+/// How a value's change is applied.
+#[derive(Debug, Args)]
+pub(crate) struct ValueHow {
+    /// What it is for; what stands, when left out
+    #[arg(long)]
+    pub(crate) description: Option<String>,
+    /// Why, for the history
+    #[arg(long, short = 'm', default_value = "")]
+    pub(crate) reason: String,
+    /// Only plan: show who would get it
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Go on although some nodes could not be asked; they get it when they return
+    #[arg(long)]
+    pub(crate) allow_unplanned: bool,
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValueDeleteArgs {
+    /// The name, SCOPE/NAME or an id
+    pub(crate) name: String,
+    /// Why, for the history
+    #[arg(long, short = 'm', default_value = "")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) sure: Sure,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
