@@ -129,7 +129,7 @@ fn prepare(root: &Root, step: &Step) -> Result<(), Fault> {
 }
 
 /// Enters a step in the ownership as it holds while the step may be done or not.
-fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
+pub(super) fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
     let found = if step.is_shared { None } else { Some(fingerprint(root, &step.seen, false)) };
     if let Some(owned) = &step.owned {
         let place = ownership
@@ -156,6 +156,8 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
         (Seen::Directory { .. }, Seen::Directory { .. }) => {
             fingerprint(root, &looked, false) == fingerprint(root, &step.seen, false)
         }
+        // What a unit is changes with its file and its mask, which may be part of this very apply.
+        _ if service::of_place(&step.path).is_some() => true,
         (looked, seen) => looked == seen,
     };
     if !is_same {

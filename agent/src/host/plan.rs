@@ -21,7 +21,7 @@ pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use shared::{Shared, block_print};
 pub(super) use whole::{Settled, Whole, before_of};
 
-use super::{Inputs, Owned, Ownership, account, cron, file, hosts, service, state, sudoers, sysctl};
+use super::{Inputs, Owned, Ownership, account, cron, file, hosts, package, service, state, sudoers, sysctl};
 use crate::system::{Root, Seen};
 
 /// What would change on a host, as a value.
@@ -119,6 +119,11 @@ impl HostPlan {
         self.steps.is_empty()
     }
 
+    /// Takes what only changes the record out of a plan of packages.
+    pub(crate) fn take_records(&mut self, packages: &mut super::PackagePlan) {
+        self.steps.extend(packages.take_records());
+    }
+
     /// Returns the plan as the controller is told of it.
     pub fn to_node_plan(&self, desired: ContentHash) -> NodePlan {
         NodePlan { desired, observed: self.observed, actions: self.actions() }
@@ -205,6 +210,7 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
     for user in users {
         cron::plan_user(&mut planner, user, crontabs.get(user).map_or(&[], Vec::as_slice));
     }
+    planner.visited.extend(inputs.owned.places.keys().filter(|p| package::is_place(p)).cloned());
     planner.plan_leftovers();
     sudoers::foresee(&mut planner);
     planner.finish()
@@ -212,6 +218,9 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
 
 /// Looks at one resource as the node has it, for the controller.
 pub fn observe(root: &Root, inputs: &Inputs<'_>, target: &Target) -> Result<Option<ObservedFile>, Fault> {
+    if package::is_place(target.as_str()) {
+        return package::observe(root, inputs, target);
+    }
     let mut planner = Planner::new(root, Inputs { looks: None, ..*inputs });
     planner.describes_all = true;
     let found = plan_with(planner, inputs).items.into_iter().find(|i| i.target == *target);

@@ -9,7 +9,7 @@ use lampas_shared::{
     report::{ResourceReport, ResourceState},
 };
 
-use super::{HostPlan, Inputs, Item, account, cron, cron::Effects, hosts, plan, service, sudoers, sysctl};
+use super::{HostPlan, Inputs, Item, account, cron, cron::Effects, hosts, package, plan, service, sudoers, sysctl};
 use crate::system::Root;
 
 /// Reports on every desired resource, in their order: what is in force, and why what isn't is not; then on what is no
@@ -36,7 +36,8 @@ pub fn prove_planned(root: &Root, resources: &[Resource], plan: &HostPlan) -> Ve
         fault: i.fault.clone(),
         notes: i.notes.clone(),
     });
-    let reports = resources.iter().map(|r| report(&effects, &sudo, r, items.get(&r.target).copied()));
+    let resources = resources.iter().filter(|r| !package::is_package(r));
+    let reports = resources.map(|r| report(&effects, &sudo, r, items.get(&r.target).copied()));
     reports.chain(left).collect()
 }
 

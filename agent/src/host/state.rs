@@ -9,7 +9,7 @@ use std::{
 
 use lampas_shared::{error::Fault, host::SysctlKey};
 
-use super::{account, plan::Put, service};
+use super::{account, package, plan::Put, service};
 use crate::system::{Root, Seen};
 
 /// What the path of such a place begins with: `kernel:net.ipv4.ip_forward`.
@@ -38,6 +38,9 @@ pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
     if let Some(place) = account::of_place(path) {
         return account::look(root, place);
     }
+    if package::is_place(path) {
+        return package::look(root, path);
+    }
     match key_of(path) {
         Some(key) => look_at_kernel(&key?),
         None => root.look(path, owner).map_err(|e| e.to_fault()),
@@ -48,6 +51,10 @@ pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
 pub(super) fn put(root: &Root, path: &str, put: &Put) -> Option<Result<(), Fault>> {
     if let Some(place) = account::of_place(path) {
         return Some(account::put(root, place, put));
+    }
+    // Apt's transaction is nothing that is written, and nothing that is put back.
+    if package::is_place(path) {
+        return Some(Ok(()));
     }
     if let Some((unit, aspect)) = service::of_place(path) {
         return Some(service::put(root, &unit, aspect, put));

@@ -24,7 +24,7 @@ use tracing::{debug, error, info, warn};
 use super::{Bench, book::Goal, follow};
 use crate::{
     drift,
-    host::{self, PackagePlan, Standing, Due, HostPlan, Inputs, Item, Ownership, Undo},
+    host::{self, Due, HostPlan, Inputs, Item, Ownership, PackagePlan, Standing, Undo},
     journal::{Accepted, Drift, Intent, JournalError, Progress, Transaction},
     policy::Ruling,
     signature::{Consent, Ledger},

@@ -29,6 +29,8 @@ pub(crate) struct Planner<'a> {
     pub(super) checks: Vec<Check>,
     pub(in crate::host) sudoers: Option<sudoers::Set>,
     pub(in crate::host) visited: BTreeSet<String>,
+    /// What was looked at already, of places that are looked at together.
+    pub(in crate::host) given: BTreeMap<String, Seen>,
     /// What can't be said of an inner file is said of its resource.
     pub(super) inner_faults: BTreeMap<Target, Fault>,
     /// What would go and must not.
@@ -42,7 +44,7 @@ pub(crate) struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    pub(super) fn new(root: &'a Root, inputs: Inputs<'a>) -> Self {
+    pub(in crate::host) fn new(root: &'a Root, inputs: Inputs<'a>) -> Self {
         Self {
             root,
             inputs,
@@ -55,6 +57,7 @@ impl<'a> Planner<'a> {
             checks: Vec::new(),
             sudoers: None,
             visited: BTreeSet::new(),
+            given: BTreeMap::new(),
             inner_faults: BTreeMap::new(),
             stays: BTreeSet::new(),
             observed: blake3::Hasher::new(),
@@ -64,7 +67,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    pub(super) fn finish(mut self) -> HostPlan {
+    pub(in crate::host) fn finish(mut self) -> HostPlan {
         self.foresee();
         self.tell_reactions();
         self.mask();
@@ -226,7 +229,7 @@ impl<'a> Planner<'a> {
         self.accounts.home_owner(path)
     }
 
-    pub(super) fn describe(&self, seen: &Seen) -> Option<ObservedFile> {
+    pub(in crate::host) fn describe(&self, seen: &Seen) -> Option<ObservedFile> {
         let (content, uid, gid, mode, ns, kind) = match seen {
             Seen::Absent => return None,
             Seen::File { bytes, meta, .. } => {

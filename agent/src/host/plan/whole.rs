@@ -10,7 +10,7 @@ use lampas_shared::{
 
 use super::{Item, Planner, Put, Step, fingerprint, planner::claim_of};
 use crate::{
-    host::{Before, Owned, Removal, account, kept, state},
+    host::{Before, Owned, Removal, account, kept, package, state},
     system::{Modified, Seen},
 };
 
@@ -72,7 +72,9 @@ impl Planner<'_> {
         let mut item = Item::new(&resource.target, &claim, &path);
         item.notes = notes;
         self.visited.insert(path.clone());
-        let found = if state::is_file(&path) {
+        let found = if let Some(seen) = self.given.get(&path) {
+            Ok((seen.clone(), None))
+        } else if state::is_file(&path) {
             self.root.look_stamped(&path, owner).map_err(|e| e.to_fault())
         } else {
             state::look(self.root, &path, owner).map(|seen| (seen, None))
@@ -183,7 +185,7 @@ impl Planner<'_> {
     }
 
     /// Plans the end of what is owned and no longer wanted: what stood before comes back.
-    pub(super) fn plan_leftovers(&mut self) {
+    pub(in crate::host) fn plan_leftovers(&mut self) {
         for (path, owned) in &self.inputs.owned.places {
             if self.visited.contains(path) {
                 continue;
@@ -197,7 +199,8 @@ impl Planner<'_> {
                 Before::File { meta, .. } | Before::Directory { meta } => meta.uid,
                 _ => u32::MAX,
             };
-            let seen = state::look(self.root, path, owner).or_else(|e| match self.owner_of(path) {
+            let given = self.given.get(path).cloned();
+            let seen = given.map_or_else(|| state::look(self.root, path, owner), Ok).or_else(|e| match self.owner_of(path) {
                 Some(uid) => state::look(self.root, path, uid),
                 None => Err(e),
             });
@@ -246,7 +249,9 @@ impl Planner<'_> {
                     }
                 },
             };
-            let put = match account::keep_instead(self.root, path, &put, &seen) {
+            let instead =
+                account::keep_instead(self.root, path, &put, &seen).or_else(|| package::keep_instead(path, &put, &seen));
+            let put = match instead {
                 None => put,
                 Some(account::Instead::LetGo(why)) => {
                     item.notes.push(why.to_owned());
