@@ -9,6 +9,7 @@
 
 pub mod dialect;
 pub mod gather;
+mod memo;
 mod migrate;
 pub mod row;
 #[cfg(test)]
@@ -46,6 +47,7 @@ struct Inner {
     writers: sqlx::AnyPool,
     readers: sqlx::AnyPool,
     committed: tokio::sync::watch::Sender<u64>,
+    memo: Arc<memo::Memo>,
 }
 
 /// Why the store could not do something.
@@ -134,6 +136,7 @@ pub struct Tx {
     conn: PoolConnection<Any>,
     dialect: Dialect,
     is_open: bool,
+    memo: Arc<memo::Memo>,
     /// The events and audit entries that this transaction appends, with the sequence drawn for them.
     pub(crate) pending: Pending,
     /// What is done right after the commit, before another writer begins (SQLite).
@@ -169,6 +172,11 @@ impl Tx {
     /// Returns what SQL differs in.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Returns what was read of the store whole.
+    pub(crate) fn memo(&self) -> &memo::Memo {
+        &self.memo
     }
 
     /// Does something once this transaction is committed; nothing when it is not. It must be quick: writers wait for it.
@@ -220,7 +228,13 @@ impl Db {
             }
         };
         let db = Self {
-            inner: Arc::new(Inner { dialect, writers, readers, committed: tokio::sync::watch::Sender::new(0) }),
+            inner: Arc::new(Inner {
+                dialect,
+                writers,
+                readers,
+                committed: tokio::sync::watch::Sender::new(0),
+                memo: Arc::default(),
+            }),
         };
         migrate::run(&db.inner.writers, dialect).await?;
         let last =
@@ -232,6 +246,11 @@ impl Db {
     /// Returns what SQL differs in.
     pub fn dialect(&self) -> Dialect {
         self.inner.dialect
+    }
+
+    /// Returns what was read of the store whole.
+    pub(crate) fn memo(&self) -> &memo::Memo {
+        &self.inner.memo
     }
 
     /// Runs a closure in a transaction that only reads, so that it sees one state of the store.
@@ -341,8 +360,14 @@ impl Db {
     async fn begin(&self, pool: &sqlx::AnyPool, statement: &'static str) -> Result<Tx, DbError> {
         let conn = pool.acquire().await?;
         // Open from here on: a cancelled BEGIN may have taken effect.
-        let mut tx =
-            Tx { conn, dialect: self.inner.dialect, is_open: true, pending: Pending::default(), after: Vec::new() };
+        let mut tx = Tx {
+            conn,
+            dialect: self.inner.dialect,
+            is_open: true,
+            memo: self.inner.memo.clone(),
+            pending: Pending::default(),
+            after: Vec::new(),
+        };
         sqlx::raw_sql(statement).execute(&mut *tx.conn).await?;
         Ok(tx)
     }

@@ -33,7 +33,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Desired {
     db: Db,
-    copy: Arc<Mutex<Option<Arc<View>>>>,
     /// How often the copy was asked for.
     asked: Arc<AtomicU64>,
     /// Whoever has it looks whether the copy still holds, and makes it anew when it doesn't. It guards how many of the
@@ -82,13 +81,13 @@ pub struct View {
     /// The objects and the names of the nodes.
     pub all: All,
     /// The nodes that are not revoked.
-    members: Vec<NodeInput>,
+    pub(crate) members: Vec<NodeInput>,
     /// What they compile to.
     pub compiled: Compiled,
     /// What each node was given.
     pub(crate) assigned: Assigned,
     /// The epoch of generations.
-    epoch: u64,
+    pub(crate) epoch: u64,
 }
 
 impl View {
@@ -124,7 +123,6 @@ impl Desired {
     pub fn new(db: Db) -> Self {
         Self {
             db,
-            copy: Arc::default(),
             asked: Arc::default(),
             looked: Arc::default(),
             assigning: Arc::default(),
@@ -146,6 +144,8 @@ impl Desired {
             if view.compiled.class(node).is_none() {
                 return Ok(None);
             }
+            // Held while it waits, each view of a growing fleet would be a copy of its own.
+            drop(view);
             self.assign().await?;
             view = self.view().await?;
         }
@@ -188,18 +188,18 @@ impl Desired {
         let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut looked = self.looked.lock().await;
         if *looked >= number
-            && let Some(view) = self.copy()
+            && let Some(view) = self.db.memo().get::<View>()
         {
             return Ok(view);
         }
         let before = self.asked.load(Ordering::SeqCst);
         let state = self.state().await?;
-        let view = match self.copy() {
+        let view = match self.db.memo().get::<View>() {
             Some(view) if view.state == state => view,
             copy => {
                 // Nobody else makes a copy while this one looks. Without it here, whoever holds none lets it be changed in
                 // place.
-                *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.db.memo().clear();
                 let view = match copy.and_then(|copy| self.followed(copy, state)) {
                     Some(view) => view,
                     None => {
@@ -208,7 +208,7 @@ impl Desired {
                     }
                 };
                 self.steps.lock().unwrap_or_else(PoisonError::into_inner).retain(|step, _| *step > view.state);
-                *self.copy.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.clone());
+                self.db.memo().set(view.clone());
                 view
             }
         };
@@ -285,9 +285,15 @@ impl Desired {
     async fn state(&self) -> Result<u64, DbError> {
         self.db.read(|mut tx| async move { state_of(&mut tx).await.map(|s| tx.done(s)) }).await
     }
+}
 
-    fn copy(&self) -> Option<Arc<View>> {
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// Returns the fleet as it stands in this transaction, which has changed nothing of it yet: the copy that is served, where
+/// it is of the same number, for reading a large fleet again would take most of the time of a plan.
+pub(crate) async fn standing(tx: &mut Tx) -> Result<Arc<View>, DbError> {
+    let state = state_of(tx).await?;
+    match tx.memo().get::<View>() {
+        Some(view) if view.state == state => Ok(view),
+        _ => Ok(Arc::new(Desired::load(tx).await?)),
     }
 }
 

@@ -25,6 +25,7 @@ use lampas_shared::{
 use super::{
     ChangeError, Changes, approval,
     assign::{self, Assigned},
+    desired::{self, View},
     draft::{self, Edit, Verb},
     fold, schedule,
     store::{self, ChangeRow, StoredPlan},
@@ -69,15 +70,15 @@ impl Prospect {
     /// # Errors
     /// When an object has a newer revision than its draft, or the drafts make a tie.
     pub(crate) async fn load(tx: &mut Tx, row: &ChangeRow, author: &str, now: UnixMs) -> Result<Self, ChangeError> {
-        let all = host::all(tx).await?;
-        let drafts = store::drafts(tx, row.id, &all).await?;
-        let edits = draft::bind(&drafts, &all)?;
-        Self::with(tx, all, edits, row, author, now).await
+        let view = desired::standing(tx).await?;
+        let drafts = store::drafts(tx, row.id, &view.all).await?;
+        let edits = draft::bind(&drafts, &view.all)?;
+        Self::with(tx, &view, edits, row, author, now).await
     }
 
     pub(crate) async fn with(
         tx: &mut Tx,
-        all: All,
+        view: &View,
         edits: Vec<Edit>,
         row: &ChangeRow,
         author: &str,
@@ -94,7 +95,7 @@ impl Prospect {
             }
             named.push((edit.object.unwrap_or_else(random::new_id), edit));
         }
-        let members = fleet::members(tx).await?;
+        let (all, members) = (view.all.clone(), view.members.clone());
         let provenance = |revision| Provenance {
             revision,
             author: author.to_owned(),
@@ -119,8 +120,7 @@ impl Prospect {
         if let Some(problem) = compiled.problems.iter().find(meant) {
             return Err(ChangeError::Template(Box::new(problem.clone())));
         }
-        let assigned = assign::load(tx).await?;
-        let epoch = assign::epoch(tx).await?;
+        let (assigned, epoch) = (view.assigned.clone(), view.epoch);
         Ok(Self { all, edits: named, compiled: Arc::new(compiled), assigned, epoch, members })
     }
 

@@ -259,10 +259,10 @@ impl Changes {
         self.db()
             .read(|mut tx| async move {
                 let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
-                let all = host::all(&mut tx).await?;
+                let all = &desired::standing(&mut tx).await?.all;
                 let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
-                let drafts = views(&mut tx, &row, &all).await?;
+                let drafts = views(&mut tx, &row, all).await?;
                 let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
                 let control = approval::control(&mut tx, &row, false).await?;
                 let reverts = match row.reverts {
@@ -463,8 +463,9 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
     {
         return if row.reason == new.reason { Ok(row) } else { Err(ChangeError::KeyReused(row.number)) };
     }
-    let all = host::all(tx).await?;
-    draft::check(&new.drafts, &all)?;
+    let view = desired::standing(tx).await?;
+    let all = &view.all;
+    draft::check(&new.drafts, all)?;
     let by_key: BTreeMap<ObjectKey, &Stored> = all.objects.values().map(|o| (o.spec.key(), o)).collect();
     let mut drafts = Vec::with_capacity(new.drafts.len());
     for draft in &new.drafts {
@@ -502,8 +503,8 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
         applied_at: None,
         done_at: None,
     };
-    let edits = draft::bind(&drafts, &all)?;
-    let prospect = Prospect::with(tx, all, edits, &row, &row.author, now).await?;
+    let edits = draft::bind(&drafts, all)?;
+    let prospect = Prospect::with(tx, &view, edits, &row, &row.author, now).await?;
     let secrets = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None && e.key.kind == Kind::Secret);
     by.must_on_scopes(Permission::WriteSecret, secrets.map(|(_, e)| &e.key.scope), &prospect.members)?;
     by.must_on_scopes(Permission::Change, prospect.edits.iter().map(|(_, e)| &e.key.scope), &prospect.members)?;

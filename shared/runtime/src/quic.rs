@@ -159,7 +159,11 @@ pub fn server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig,
     config.max_early_data_size = 0;
     let crypto = QuicServerConfig::try_from(config).expect("TLS 1.3 with AES-128-GCM is configured");
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(Arc::new(transport(STREAMS_OF_AGENT)));
+    let mut transport = transport(STREAMS_OF_AGENT);
+    // A connection keeps a buffer as large as its largest batch of packets, 13 KiB; what goes to one node is a packet or two,
+    // but for contents.
+    transport.enable_segmentation_offload(false);
+    server.transport_config(Arc::new(transport));
     // A fleet that reconnects after a restart arrives within a second or two; what comes on top is dropped and comes
     // again. Early packets of waiting handshakes are bounded to what two ClientHello packets need.
     server.max_incoming(8192).incoming_buffer_size(8 << 10).incoming_buffer_size_total(32 << 20);
