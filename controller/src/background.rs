@@ -58,6 +58,7 @@ pub async fn start(db: Db, controller: ControllerId, keep: Keep, tasks: &Tasks) 
             }
         }
     });
+    crate::past::start(db.clone(), tasks);
     let stopping = tasks.stopping();
     tasks.spawn("background", async move {
         // Cancel-safe: sleeping and waiting for the stop hold nothing; a pass is not in the select.
@@ -77,6 +78,7 @@ async fn pass(db: &Db, keep: Keep) {
     let before = |days: u32| now.plus_ms(-i64::from(days) * DAY_MS);
     let steps = [
         ("events", store::prune_events(db, before(keep.events_days)).await),
+        ("the past of nodes", store::prune_past(db, before(keep.events_days)).await),
         ("runs", store::prune_runs(db, before(keep.runs_days)).await),
         ("drift", store::prune_drift(db, before(keep.drift_days)).await),
         ("contents", store::prune_contents(db, before(30)).await),

@@ -20,6 +20,7 @@ pub mod job;
 pub mod link;
 pub mod live;
 pub mod operation;
+pub mod past;
 pub mod secret;
 pub mod serve;
 pub mod setup;

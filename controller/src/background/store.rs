@@ -15,7 +15,7 @@ use crate::{
         row::{Reader, insert_many},
     },
     event::{self, NewEvent},
-    job,
+    job, past,
 };
 
 /// The most rows that one transaction drops.
@@ -85,6 +85,14 @@ pub(super) async fn lapse(db: &Db, before: UnixMs) -> Result<u64, DbError> {
 pub(super) async fn prune_events(db: &Db, before: UnixMs) -> Result<u64, DbError> {
     db.write(|mut tx| async move {
         let count = event::prune(&mut tx, before).await?;
+        Ok(tx.done(count))
+    })
+    .await
+}
+
+pub(super) async fn prune_past(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    db.write(|mut tx| async move {
+        let count = past::prune(&mut tx, before).await?;
         Ok(tx.done(count))
     })
     .await

@@ -10,7 +10,7 @@ use lampas_shared::{
     change::ChangeState,
     event::{Event, EventKind},
     fleet::{NodeName, NodeState},
-    id::ObjectId,
+    id::{NodeId, ObjectId},
     object::Body,
     report::ResourceState,
     time::UnixMs,
@@ -70,6 +70,7 @@ async fn activity(
         object: query.object.as_deref().map(|o| param::<ObjectId>("object", o)).transpose()?,
         change,
         before: query.after.as_deref().map(|a| param("event", a)).transpose()?,
+        until: None,
     };
     Ok(axum::Json(page(&app, &reach, filter, limit(query.limit)?).await?))
 }
@@ -107,6 +108,17 @@ async fn page(app: &App, reach: &Reach, filter: Filter, limit: u32) -> Answer<Pa
         (None, None) => false,
     };
     reach.page(first, fetch, keep).await
+}
+
+/// Returns what had happened until a moment, newest first: in the fleet, or on a node.
+pub(crate) async fn until(
+    app: &App,
+    reach: &Reach,
+    at: UnixMs,
+    node: Option<NodeId>,
+    limit: u32,
+) -> Answer<Vec<Activity>> {
+    Ok(page(app, reach, Filter { node, until: Some(at), ..Filter::default() }, limit).await?.items)
 }
 
 /// Tells an event in a sentence.

@@ -28,6 +28,8 @@ pub struct Filter {
     pub change: Option<ChangeId>,
     /// Only those before this sequence.
     pub before: Option<u64>,
+    /// Only those up to this moment.
+    pub until: Option<UnixMs>,
 }
 
 /// Appends what the transaction noted. The counter is one row, so whoever holds it commits next.
@@ -83,6 +85,11 @@ pub async fn recent(tx: &mut Tx, filter: &Filter, limit: u32) -> Result<Vec<Even
     if let Some(before) = filter.before {
         query.push(" AND e.seq < ").push_bind(before as i64);
     }
+    if let Some(until) = filter.until {
+        query.push(" AND e.at_ms <= ").push_bind(until.0);
+    }
+    // Hints for whoever looks at an operation; they tell nothing in a sentence.
+    query.push(" AND e.kind <> ").push_bind(EventKind::OperationMoved.as_str());
     query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(i64::from(limit));
     let rows = query.build().fetch_all(tx.conn()).await?;
     rows.iter().map(event).collect()

@@ -241,6 +241,6 @@ pub(crate) fn state_word(state: NodeState) -> &'static str {
     }
 }
 
-pub(super) fn parse_state(text: &str) -> Option<NodeState> {
+pub(crate) fn parse_state(text: &str) -> Option<NodeState> {
     [NodeState::Online, NodeState::Stale, NodeState::Offline].into_iter().find(|s| state_word(*s) == text)
 }

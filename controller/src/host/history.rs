@@ -28,7 +28,7 @@ use crate::{
 const MOST: usize = 1000;
 
 /// Returns what stood at a moment, by object: the newest revision of each up to then, the deletions too.
-pub(super) async fn as_of(app: &App, at: UnixMs) -> Answer<BTreeMap<ObjectId, StoredRevision>> {
+pub(crate) async fn as_of(app: &App, at: UnixMs) -> Answer<BTreeMap<ObjectId, StoredRevision>> {
     let found = app
         .db
         .read(|mut tx: Tx| async move {
