@@ -66,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds in the order in which they are shown; without [`Kind::Unsupported`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Cron,
         Self::Hosts,
         Self::Script,
@@ -79,6 +79,8 @@ impl Kind {
         Self::User,
         Self::Group,
         Self::Package,
+        Self::Var,
+        Self::Secret,
     ];
 
     /// Returns the word for it, as in manifests and the API.

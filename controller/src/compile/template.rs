@@ -210,7 +210,8 @@ impl Maker<'_> {
     }
 
     fn problem(&mut self, line: usize, field: &'static str, wanted: Option<(Kind, ObjectName)>, why: &str) {
-        let place = if field == "content" { format!("line {line} of its content") } else { "its environment".to_owned() };
+        let place =
+            if field == "content" { format!("line {line} of its content") } else { "its environment".to_owned() };
         self.problems.push(Problem {
             object: self.object.id,
             key: self.object.spec.key(),
@@ -282,7 +283,12 @@ impl Maker<'_> {
             Part::Secret { name, .. } => name.as_str().len() + 32,
         };
         if texts.values().flatten().map(length).sum::<usize>() > MAX_SEALED_BYTES {
-            self.problem(1, "content", None, "with its values it is longer than 56 KiB, which is the most with secrets");
+            self.problem(
+                1,
+                "content",
+                None,
+                "with its values it is longer than 56 KiB, which is the most with secrets",
+            );
         }
         let fault = self.problems.first().map(|p| p.why.clone());
         if fault.is_some() {

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod values;
+
 fn node(number: u128, name: &str, roles: &[&str], labels: &[(&str, &str)], address: Option<&str>) -> NodeInput {
     NodeInput {
         id: NodeId::from_uuid(uuid::Uuid::from_u128(number)),

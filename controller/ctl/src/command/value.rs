@@ -121,7 +121,8 @@ async fn scope(context: &Context, kind: Kind, name: &str, given: Option<&str>) -
     match found[..] {
         [one] => Ok(one.parse()?),
         [] => {
-            let why = format!("there is no {kind} {name} yet; say which nodes it is for with --scope fleet, role:NAME …");
+            let why =
+                format!("there is no {kind} {name} yet; say which nodes it is for with --scope fleet, role:NAME …");
             Err(CommandError::Usage(why))
         }
         _ => Err(CommandError::Usage(format!("{name} is there for {}; say which with --scope", found.join(", ")))),
@@ -163,7 +164,8 @@ fn read_value(file: Option<&Path>, is_exact: bool) -> Result<SecretText, Command
             io::stdin().take(limit).read_to_end(&mut bytes).map_err(failed)?;
         }
     }
-    let wrong = || CommandError::Usage("the value is not UTF-8; encode it, as in: base64 FILE | lampasctl secret set".into());
+    let wrong =
+        || CommandError::Usage("the value is not UTF-8; encode it, as in: base64 FILE | lampasctl secret set".into());
     let mut text = String::from_utf8(bytes).map_err(|_| wrong())?;
     if !is_exact && text.ends_with('\n') {
         text.pop();

@@ -10,6 +10,7 @@ use lampas_shared::{
     },
     object::ObjectName,
     operation::ParameterName,
+    secret::{Secret, Var},
 };
 use proptest::prelude::*;
 
@@ -135,6 +136,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                 path,
                 content: format!("#!/bin/sh\n{}", content.replace('\0', "")),
                 template: false,
+                on_change: Vec::new(),
                 owner,
                 group,
                 mode,
@@ -150,7 +152,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         .prop_map(|(path, bytes, (owner, group, mode), has_check)| {
             let (content, encoding) = ManagedFile::encode(&bytes);
             let validate = has_check.then_some(Validator::Json);
-            Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate })
+            Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change: Vec::new() })
         });
     let directory = (any_path(), any_access())
         .prop_map(|(path, (owner, group, mode))| Body::Directory(Directory { path, owner, group, mode }));
@@ -158,8 +160,10 @@ fn any_body() -> impl Strategy<Value = Body> {
         .prop_map(|(key, value)| Body::Sysctl(Sysctl { key: SysctlKey::parse(key).expect("a key"), value }));
     let sudoers =
         "[ -\\[\\]-~ä\n]{0,60}x".prop_map(|content| Body::Sudoers(Sudoers { content: content.replace("include", "") }));
-    let link = (any_path(), "[!-~ü]{1,20}").prop_map(|(path, target)| Body::Link(Link { path, target }));
-    prop_oneof![any_cron(), hosts, nodes, script, file, directory, link, sudoers, sysctl]
+    let link = (any_path(), "[!-~ü]{1,20}").prop_map(|(path, target)| Body::Link(Link { path, target, on_change: Vec::new() }));
+    let var = (any_content(), "[ -~]{0,9}").prop_map(|(value, description)| Body::Var(Var { value, description }));
+    let secret = "[ -~]{0,9}".prop_map(|description| Body::Secret(Secret { description, value: None }));
+    prop_oneof![any_cron(), hosts, nodes, script, file, directory, link, sudoers, sysctl, var, secret]
 }
 
 fn any_object() -> impl Strategy<Value = ObjectSpec> {

@@ -73,8 +73,8 @@ impl From<&check::Checked> for Checked {
     }
 }
 
-impl From<&check::Finding> for Finding {
-    fn from(finding: &check::Finding) -> Self {
+impl From<&check::ToolFinding> for Finding {
+    fn from(finding: &check::ToolFinding) -> Self {
         Self {
             line: finding.line,
             column: finding.column,
@@ -105,7 +105,7 @@ impl TryFrom<Checked> for check::Checked {
     }
 }
 
-impl TryFrom<Finding> for check::Finding {
+impl TryFrom<Finding> for check::ToolFinding {
     type Error = TextError;
     fn try_from(finding: Finding) -> Result<Self, TextError> {
         bounded("code", &finding.code.0, 32)?;

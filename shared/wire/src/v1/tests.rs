@@ -5,7 +5,7 @@
 
 use lampas_shared::{
     audit::{Countersigned, Head},
-    check::{Checked, Finding, FindingLevel, ScriptDraft},
+    check::{Checked, FindingLevel, ScriptDraft, ToolFinding},
     desired::{Content, ContentHash, Generation, NodeDesired, Provenance, Resource, Spec},
     error::Fault,
     fleet::{NodeFacts, NodeName, NodePolicy},
@@ -352,7 +352,7 @@ fn sample_draft() -> ScriptDraft {
 }
 
 fn sample_checked() -> Checked {
-    let finding = |level| Finding {
+    let finding = |level| ToolFinding {
         line: 2,
         column: 6,
         end_line: 2,
