@@ -6,4 +6,5 @@ mod crash;
 mod drift;
 mod fixture;
 mod lost;
+mod secret;
 mod trial;

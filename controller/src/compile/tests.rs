@@ -16,7 +16,7 @@ fn node(number: u128, name: &str, roles: &[&str], labels: &[(&str, &str)], addre
         name: NodeName::parse(name).expect("a name"),
         roles: roles.iter().map(|r| RoleName::parse(*r).expect("a role")).collect(),
         labels: labels.iter().map(|(k, v)| (k.parse().expect("a key"), v.parse().expect("a value"))).collect(),
-        facts: crate::compile::StableFacts::default(),
+        facts: StableFacts::default(),
         address: address.map(|a| a.parse().expect("an address")),
     }
 }

@@ -19,7 +19,7 @@ use lampas_shared::{
     error::Fault,
     fleet::Scope,
     host::{FileMode, GroupName, ManagedPath, UserName, Validator},
-    id::{NodeId, ObjectId},
+    id::{NodeId, ObjectId, SecretValueId},
     object::{DriftPolicy, Kind, ObjectName, Target},
     report::{DriftReport, GenerationReport, Phase},
     time::UnixMs,
@@ -40,10 +40,17 @@ pub(super) struct Controller {
     pub(super) is_away: AtomicBool,
     pub(super) probes: AtomicU64,
     pub(super) blobs: Mutex<BTreeMap<ContentHash, Vec<u8>>>,
+    secrets: Mutex<BTreeMap<SecretValueId, String>>,
+    /// How many values were fetched.
+    pub(super) fetched: AtomicU64,
     root: PathBuf,
 }
 
 impl Controller {
+    pub(super) fn put_secret(&self, value: SecretValueId, text: &str) {
+        self.secrets.lock().expect("not poisoned").insert(value, text.to_owned());
+    }
+
     fn check(&self) -> Result<(), Fault> {
         let is_cut = fs::read_to_string(self.root.join("etc/cut")).is_ok_and(|t| t.starts_with("yes"));
         if is_cut || self.is_away.load(Ordering::SeqCst) {
@@ -59,6 +66,17 @@ impl Upstream for Controller {
             self.check()?;
             let missing = || Fault::passing("blob.none", "no such content");
             self.blobs.lock().expect("not poisoned").get(&hash).cloned().ok_or_else(missing)
+        })
+    }
+
+    fn fetch_secret(&self, value: SecretValueId, key: [u8; 32]) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
+        Box::pin(async move {
+            self.check()?;
+            self.fetched.fetch_add(1, Ordering::SeqCst);
+            let missing = || Fault::lasting("secret.missing", "no such value");
+            let text = self.secrets.lock().expect("not poisoned").get(&value).cloned().ok_or_else(missing)?;
+            let bound = format!("node {} value {value}", node_id());
+            Ok(lampas_runtime::seal::seal(&key, bound.as_bytes(), text.as_bytes()).expect("sealed"))
         })
     }
 
