@@ -74,6 +74,9 @@ impl Permission {
         Self::OwnAccount,
     ];
 
+    /// Those that count over the whole fleet alone: in a part of it they allow nothing.
+    pub const FLEET_ONLY: [Self; 3] = [Self::ManageUsers, Self::ViewAudit, Self::OwnAccount];
+
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ mod access;
 mod approval;
 mod change;
 mod fleet;
+mod grant;
 mod operation;
 mod signing;
 mod takeover;
@@ -23,6 +24,7 @@ pub(crate) use change::{
     RolloutOrderArgs,
 };
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
+pub(crate) use grant::{GrantCommand, GroupCommand};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
 pub(crate) use signing::{ScriptCommand, SignArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
@@ -74,8 +76,12 @@ pub(crate) enum Command {
     Logout,
     /// Show who is signed in, and where
     Whoami,
-    /// What needs attention now
-    Overview,
+    /// What needs attention now, or how the fleet stood
+    Overview {
+        /// As it stood at this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        at: Option<UnixMs>,
+    },
     /// Nodes: list, show, set, take over, revoke, remove
     #[command(subcommand)]
     Node(NodeCommand),
@@ -134,9 +140,15 @@ pub(crate) enum Command {
     Script(ScriptCommand),
     /// Run a command or a script on a selection; list, show, output, cancel, again
     Run(Box<RunArgs>),
-    /// Users: list, create, update, remove
+    /// Users: list, show, create, update, remove; what they may
     #[command(subcommand)]
     User(UserCommand),
+    /// Groups of users: list, create, set, remove
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Who may do what beside the presets, and where: list, add, remove
+    #[command(subcommand)]
+    Grant(GrantCommand),
     /// API tokens: list, create, withdraw
     #[command(subcommand)]
     ApiToken(ApiTokenCommand),

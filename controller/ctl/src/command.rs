@@ -8,10 +8,12 @@ mod audit;
 mod change;
 mod crontab;
 mod drift;
+mod grant;
 mod job;
 mod node;
 mod object;
 mod operation;
+mod past;
 mod plan;
 mod progress;
 mod rollout;
@@ -92,7 +94,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Login(args) => session::login(context, &profile, args).await,
         Command::Logout => session::logout(context).await,
         Command::Whoami => session::whoami(context).await,
-        Command::Overview => node::overview(context).await,
+        Command::Overview { at: Some(at) } => past::fleet(context, at).await,
+        Command::Overview { at: None } => node::overview(context).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Role(command) => node::role(context, command).await,
         Command::Token(command) => token::run(context, command).await,
@@ -116,6 +119,8 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Script(command) => script::run(context, command).await,
         Command::Run(args) => operation::run(context, *args).await,
         Command::User(command) => session::proven(context, async |c| access::user(c, command.clone()).await).await,
+        Command::Group(command) => session::proven(context, async |c| grant::group(c, command.clone()).await).await,
+        Command::Grant(command) => session::proven(context, async |c| grant::grant(c, command.clone()).await).await,
         Command::ApiToken(command) => {
             session::proven(context, async |c| access::api_token(c, command.clone()).await).await
         }

@@ -147,7 +147,7 @@ async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
         login: identity.login.clone(),
         preset: identity.preset,
         level: identity.rights.level(),
-        permissions: identity.rights.permissions().into_iter().collect(),
+        permissions: identity.rights.effective().into_iter().collect(),
         rights: identity.rights.0.iter().map(grant::held).collect(),
         csrf_token,
         expires_at,

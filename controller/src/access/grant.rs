@@ -32,9 +32,6 @@ use crate::{
 /// Ten years: longer is no time, but for ever.
 const MOST_SECS: u64 = 315_360_000;
 
-/// What counts over the whole fleet, and nowhere else.
-const FLEET_ONLY: [Permission; 3] = [Permission::ManageUsers, Permission::ViewAudit, Permission::OwnAccount];
-
 impl Access {
     /// Returns grants, the newest first: all, or those to one subject.
     pub(crate) async fn grants(&self, to: Option<&Subject>, before: &str, limit: u32) -> Answer<Vec<Grant>> {
@@ -134,7 +131,7 @@ impl Access {
             return Err(Refusal::field("/scope", format!("there is no node {name}")));
         }
         let word = permission.as_str();
-        let needs_all = FLEET_ONLY.contains(&permission);
+        let needs_all = Permission::FLEET_ONLY.contains(&permission);
         let asked = if needs_all { &Scope::Fleet } else { scope };
         let because: Vec<HeldRight> =
             rights.because(permission, asked, &reach::finder(&members)).into_iter().map(held).collect();
@@ -185,7 +182,7 @@ fn check(wanted: &GrantCreate) -> Answer<()> {
     }
     let permissions = wanted.actions.permissions();
     if wanted.scope != Scope::Fleet
-        && let Some(wide) = FLEET_ONLY.iter().find(|p| permissions.contains(p))
+        && let Some(wide) = Permission::FLEET_ONLY.iter().find(|p| permissions.contains(p))
         && !matches!(wanted.actions, lampas_shared::access::Actions::Preset(_))
     {
         let why = format!("{} counts over the whole fleet alone: grant it on fleet", wide.as_str());
@@ -293,7 +290,7 @@ pub(crate) async fn must_not_widen(
             if grant.is_gone || matches!(grant.scope, Scope::Node(_)) || has(old) || !has(node) {
                 continue;
             }
-            for permission in grant.actions.permissions().into_iter().filter(|p| !FLEET_ONLY.contains(p)) {
+            for permission in grant.actions.permissions().into_iter().filter(|p| !Permission::FLEET_ONLY.contains(p)) {
                 if let Err(mut outside) = by.must_on_nodes(permission, [node.id], before) {
                     outside.what = format!(
                         "{}, and would give it there to {}, who has it on {}",

@@ -141,6 +141,12 @@ impl Rights {
         self.0.iter().flat_map(|r| r.permissions.iter().copied()).collect()
     }
 
+    /// Returns what is held somewhere where it counts.
+    pub fn effective(&self) -> BTreeSet<Permission> {
+        let counts = |p: &Permission| !Permission::FLEET_ONLY.contains(p) || self.is_fleet(*p);
+        self.permissions().into_iter().filter(counts).collect()
+    }
+
     /// Returns the lowest preset that includes all that is held anywhere: how grave it is to be this one.
     pub fn level(&self) -> Preset {
         let held = self.permissions();

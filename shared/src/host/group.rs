@@ -22,7 +22,7 @@ pub enum Ensure {
 
 /// A group. The object's name is the group's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = OsGroup))]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Whether the group shall be there; `present` by default. `absent` removes it whoever made it.

@@ -58,7 +58,7 @@ impl Expiry {
 /// An account. The object's name is the user's. Passwords are no part of it: a new account has none, and one that is
 /// there keeps its own. What is left out is left as it is on the node, and as Debian's useradd(8) has it in a new account.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = OsUser))]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Whether the account shall be there; `present` by default. `absent` removes it whoever made it.

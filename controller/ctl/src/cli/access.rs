@@ -79,11 +79,25 @@ pub(crate) enum JobCommand {
 pub(crate) enum UserCommand {
     /// List users
     List,
+    /// Show what a user may, where, and by what
+    Show {
+        /// The name
+        login: Login,
+    },
+    /// Say whether a user may do something somewhere, and why; exits with 1 when not
+    Can {
+        /// The name
+        login: Login,
+        /// A permission: view, change, run, approve …
+        action: Permission,
+        /// Where: fleet, role:app, node:web-1
+        scope: Scope,
+    },
     /// Make a user
     Create {
         /// The name to sign in with
         login: Login,
-        /// viewer, operator or administrator
+        /// none, viewer, operator or administrator, over the whole fleet; `none` for who gets grants
         #[arg(long, default_value = "viewer")]
         preset: Preset,
         /// A file with the password, or `-` for standard input
@@ -94,7 +108,7 @@ pub(crate) enum UserCommand {
     Set {
         /// The name
         login: Login,
-        /// viewer, operator or administrator
+        /// none, viewer, operator or administrator
         #[arg(long)]
         preset: Option<Preset>,
         /// Bar or allow signing in

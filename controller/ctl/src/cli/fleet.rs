@@ -1,7 +1,10 @@
 //! Arguments about nodes, roles and enrolment.
 
 use clap::Subcommand;
-use lampas_shared::fleet::{NodeName, RoleName};
+use lampas_shared::{
+    fleet::{NodeName, RoleName},
+    time::UnixMs,
+};
 
 use super::{ListArgs, SignArgs, Sure, duration_secs};
 
@@ -30,6 +33,9 @@ pub(crate) enum NodeCommand {
     Show {
         /// Name or id
         node: String,
+        /// As it stood at this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
+        #[arg(long, value_name = "TIME", value_parser = super::moment)]
+        at: Option<UnixMs>,
     },
     /// Change a node's name, roles, labels or address
     Set {

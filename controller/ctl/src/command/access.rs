@@ -4,7 +4,7 @@ use lampas_api::{ApiToken, ApiTokenCreate, ApiTokenCreated, OpenSession, SignInR
 use lampas_shared::access::{Login, Preset};
 use reqwest::Method;
 
-use super::{CommandError, Context, confirm};
+use super::{CommandError, Context, confirm, grant};
 use crate::{
     cli::{ApiTokenCommand, UserCommand},
     client::encode,
@@ -16,6 +16,8 @@ use crate::{
 pub(super) async fn user(context: &Context, command: UserCommand) -> Result<u8, CommandError> {
     let client = &context.client;
     let shown = match command {
+        UserCommand::Show { login } => return grant::rights(context, &login).await,
+        UserCommand::Can { login, action, scope } => return grant::can(context, &login, action, &scope).await,
         UserCommand::List => client.pages::<User>("/users", &[], None).await?.items,
         UserCommand::Create { login, preset, password_file } => {
             let request = UserCreate { login, preset, password: read_secret(&password_file)? };
@@ -66,9 +68,21 @@ pub(super) async fn user(context: &Context, command: UserCommand) -> Result<u8, 
     let row = |u: &User| {
         let state = if u.is_disabled { "disabled" } else { "" };
         let second = if u.has_second_factor { "yes" } else { "no" };
-        vec![u.login.to_string(), u.preset.as_str().into(), second.into(), ago(u.last_sign_in_at, now()), state.into()]
+        let groups: Vec<&str> = u.groups.iter().map(|g| g.as_str()).collect();
+        vec![
+            u.login.to_string(),
+            u.preset.as_str().into(),
+            u.grants.to_string(),
+            groups.join(" "),
+            second.into(),
+            ago(u.last_sign_in_at, now()),
+            state.into(),
+        ]
     };
-    output::table(&["USER", "PRESET", "SECOND FACTOR", "LAST SIGN-IN", ""], shown.iter().map(row).collect());
+    output::table(
+        &["USER", "PRESET", "GRANTS", "GROUPS", "SECOND FACTOR", "LAST SIGN-IN", ""],
+        shown.iter().map(row).collect(),
+    );
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
-use lampas_api::{Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, PolicyOfNode, Role};
+use lampas_api::{Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, OverviewCounts, PolicyOfNode, Role};
 use lampas_shared::{
     fleet::{LabelKey, LabelValue, NodeState, RoleName},
     report::ResourceState,
@@ -43,7 +43,8 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
             })
             .await
         }
-        NodeCommand::Show { node } => one(context, &node).await,
+        NodeCommand::Show { node, at: Some(at) } => super::past::one(context, &node, at).await,
+        NodeCommand::Show { node, at: None } => one(context, &node).await,
         NodeCommand::Set { node, name, role, label, address } => {
             let path = format!("/nodes/{}", encode(&node));
             let roles = role.map(|roles| {
@@ -260,18 +261,7 @@ pub(super) async fn overview(context: &Context) -> Result<u8, CommandError> {
         output::json(&overview);
         return Ok(0);
     }
-    let c = overview.counts;
-    let mut facts = vec![count(u64::from(c.nodes), "node")];
-    let counts = [
-        (c.online, "online"),
-        (c.stale, "stale"),
-        (c.offline, "offline"),
-        (c.drifted, "drifted"),
-        (c.failed, "failed"),
-    ];
-    facts.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
-    facts.push(count(u64::from(c.objects), "object"));
-    output::line(facts.join(" · "));
+    output::line(figures(&overview.counts));
     if overview.attention.is_empty() {
         output::line("nothing needs attention");
     }
@@ -292,6 +282,30 @@ pub(super) async fn overview(context: &Context) -> Result<u8, CommandError> {
     Ok(0)
 }
 
+/// Puts the numbers of a fleet into a line.
+pub(super) fn figures(c: &OverviewCounts) -> String {
+    let mut facts = vec![count(u64::from(c.nodes), "node")];
+    let counts = [
+        (c.online, "online"),
+        (c.stale, "stale"),
+        (c.offline, "offline"),
+        (c.drifted, "drifted"),
+        (c.failed, "failed"),
+    ];
+    facts.extend(counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
+    facts.push(count(u64::from(c.objects), "object"));
+    facts.join(" · ")
+}
+
+/// Returns the word for whether a node is heard.
+pub(super) fn heard(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Online => "online",
+        NodeState::Stale => "stale",
+        NodeState::Offline => "offline",
+    }
+}
+
 fn nodes(items: &[NodeSummary]) {
     let row = |n: &NodeSummary| {
         let roles = n.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
@@ -302,11 +316,7 @@ fn nodes(items: &[NodeSummary]) {
         } else if n.is_revoked {
             "revoked"
         } else {
-            match n.state {
-                NodeState::Online => "online",
-                NodeState::Stale => "stale",
-                NodeState::Offline => "offline",
-            }
+            heard(n.state)
         };
         let generation = match (n.desired, n.reported) {
             (None, _) => "–".into(),

@@ -101,7 +101,7 @@ async fn find(context: &Context, name: &str, scope: Option<&str>) -> Result<Obje
 
 async fn uses(context: &Context, name: &str, scope: Option<&str>) -> Result<u8, CommandError> {
     let object = find(context, name, scope).await?;
-    let path = format!("/objects/{}/uses", encode(&object.id.to_string()));
+    let path = format!("/objects/{}/script-uses", encode(&object.id.to_string()));
     let uses: ScriptUses = context.client.get(&path, &[]).await?;
     if context.is_json() {
         output::json(&uses);
