@@ -20,7 +20,7 @@ use lampas_shared::{
 
 use super::assign::{self, Assigned};
 use crate::{
-    compile::{Compiled, NodeInput, compile_held},
+    compile::{Compiled, NodeInput, StableFacts, compile_held},
     db::{
         Db, DbError, Tx,
         row::{Reader, draw},
@@ -54,6 +54,8 @@ const STEPS_MAX: usize = 8192;
 enum Step {
     /// A node joined that was never here before.
     Joined(NodeInput),
+    /// Nodes say of themselves what they did not say before, and whether any text holds such a thing.
+    Said(BTreeMap<NodeId, StableFacts>, bool),
     /// Nodes were given states that the copy holds.
     Given(BTreeMap<NodeId, (Generation, ContentHash)>),
 }
@@ -107,6 +109,14 @@ impl View {
                 }
                 self.all.names.insert(node.id, node.name.clone());
                 self.members.push(node.clone());
+            }
+            Step::Said(_, true) => return false,
+            Step::Said(facts, false) => {
+                for member in &mut self.members {
+                    if let Some(said) = facts.get(&member.id) {
+                        member.facts.clone_from(said);
+                    }
+                }
             }
             Step::Given(given) => self.assigned.extend(given),
         }
@@ -234,6 +244,11 @@ impl Desired {
     /// counter.
     pub(crate) fn joined(&self, state: u64, node: NodeInput) {
         self.note(state, Step::Joined(node));
+    }
+
+    /// Takes note of what nodes say of themselves, by the committed transaction that drew this number of the counter.
+    pub(crate) fn said(&self, state: u64, facts: BTreeMap<NodeId, StableFacts>, is_used: bool) {
+        self.note(state, Step::Said(facts, is_used));
     }
 
     fn note(&self, state: u64, step: Step) {

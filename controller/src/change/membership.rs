@@ -30,6 +30,7 @@ use super::{
     refusal,
 };
 use crate::{
+    compile::StableFacts,
     db::{
         Db, DbError, Tx,
         gather::Gather,
@@ -74,7 +75,16 @@ impl std::fmt::Debug for Members {
 impl Members {
     /// Answers from the compiled fleet and the store, and gives reports to the ingest.
     pub fn new(desired: Desired, ingest: Ingest, controller: ControllerId) -> Self {
-        Self { desired, ingest, controller, members: Arc::default(), acked: Arc::default(), signed: Arc::default(), size: Arc::default(), vault: None }
+        Self {
+            desired,
+            ingest,
+            controller,
+            members: Arc::default(),
+            acked: Arc::default(),
+            signed: Arc::default(),
+            size: Arc::default(),
+            vault: None,
+        }
     }
 
     /// Also serves secrets.
@@ -217,8 +227,15 @@ impl Membership for Members {
         Box::pin(async move {
             let presence = &presence;
             let write = self.db().write(|mut tx| async move {
-                let recorded = record(&mut tx, self.controller, presence).await?;
-                Ok::<_, DbError>(tx.done(recorded))
+                let (recorded, moved) = record(&mut tx, self.controller, presence).await?;
+                // Only where a template speaks of them do other facts make other states.
+                let is_used = !moved.is_empty() && fleet::uses_facts(&mut tx).await?;
+                if !moved.is_empty() {
+                    let state = draw(&mut tx, "state", 1).await?;
+                    let desired = self.desired.clone();
+                    tx.after_commit(move || desired.said(state, moved, is_used));
+                }
+                Ok::<_, DbError>(tx.done((recorded, is_used)))
             });
             let (recorded, has_moved) = write.await.map_err(|e| fault(&e))?;
             if has_moved {
@@ -291,7 +308,7 @@ async fn record(
     tx: &mut Tx,
     controller: ControllerId,
     presence: &[Presence],
-) -> Result<(Vec<Recorded>, bool), DbError> {
+) -> Result<(Vec<Recorded>, BTreeMap<NodeId, StableFacts>), DbError> {
     let single = presence.len() <= SINGLE_EVENTS;
     let mut count: HashMap<NodeId, usize> = HashMap::new();
     let mut rounds: Vec<Vec<&Presence>> = Vec::new();
@@ -339,9 +356,9 @@ async fn record(
         }
         rounds[round].push(one);
     }
-    let (mut came, mut went, mut recorded, mut has_moved) = (0, 0, Vec::new(), false);
+    let (mut came, mut went, mut recorded, mut moved) = (0, 0, Vec::new(), BTreeMap::new());
     for round in rounds {
-        came += connected(tx, controller, &round, single, &mut recorded, &mut has_moved).await?;
+        came += connected(tx, controller, &round, single, &mut recorded, &mut moved).await?;
         went += disconnected(tx, controller, &round, single).await?;
         heard(tx, controller, &round, single).await?;
     }
@@ -351,20 +368,25 @@ async fn record(
     if !single && went > 0 {
         tx.event(NewEvent::new(EventKind::NodeDisconnected).with("nodes", went));
     }
+    let before = fleet::said(tx, &facts_of.keys().copied().collect::<Vec<_>>()).await?;
     for (node, (facts, at)) in facts_of {
         fleet::set_facts(tx, node, facts, at).await?;
+        note(&mut moved, node, before.get(&node).and_then(Option::as_ref), facts);
         tx.event(NewEvent::new(EventKind::NodeChanged).node(node).with("facts", "changed"));
     }
     crate::audit::keep_countersignatures(tx, &heads).await?;
     fleet::set_trust(tx, &trusts).await?;
     crate::takeover::said(tx, &modes).await?;
     refusal::record(tx, &declined).await?;
-    // Only where a template speaks of them do other facts make other states.
-    let has_moved = has_moved && fleet::uses_facts(tx).await?;
-    if has_moved {
-        draw(tx, "state", 1).await?;
+    Ok((recorded, moved))
+}
+
+/// Notes what a node says otherwise than before, as far as it may stand in texts.
+fn note(moved: &mut BTreeMap<NodeId, StableFacts>, node: NodeId, before: Option<&NodeFacts>, facts: &NodeFacts) {
+    let stable = fleet::stable(facts);
+    if before.map(fleet::stable).unwrap_or_default() != stable {
+        moved.insert(node, stable);
     }
-    Ok((recorded, has_moved))
 }
 
 struct Came<'a> {
@@ -381,7 +403,7 @@ async fn connected(
     presence: &[&Presence],
     single: bool,
     recorded: &mut Vec<Recorded>,
-    has_moved: &mut bool,
+    moved: &mut BTreeMap<NodeId, StableFacts>,
 ) -> Result<usize, DbError> {
     let came = presence.iter().filter_map(|p| match p {
         Presence::Connected { node, connection, address, facts, at } => {
@@ -430,8 +452,7 @@ async fn connected(
         // Most nodes say the same each time.
         if known[&one.node].as_ref() != Some(one.facts) {
             fleet::set_facts(tx, one.node, one.facts, one.at).await?;
-            let before = known[&one.node].as_ref().map(fleet::stable);
-            *has_moved |= before.unwrap_or_default() != fleet::stable(one.facts);
+            note(moved, one.node, known[&one.node].as_ref(), one.facts);
         }
         if single {
             tx.event(NewEvent::new(EventKind::NodeConnected).node(one.node).with("address", &one.address));

@@ -546,7 +546,9 @@ pub(super) async fn apply(
     rollout::store::forget(tx, &objects, now).await?;
     // Settles the change at once when no node moves.
     let moved = if how.rollout.is_plain() {
-        assign::assign(tx, &prospect.compiled, Some(id)).await?.1
+        let given = assign::give(tx, &prospect.compiled, (&prospect.assigned, prospect.epoch), Some(id)).await?;
+        draw(tx, "state", 1).await?;
+        given.into_keys().collect()
     } else {
         let affected = prospect.affected().into_keys().collect();
         rollout::begin(tx, id, &how.rollout, &prospect.edits, &affected, &prospect.members).await?;
