@@ -6,7 +6,7 @@ import { root as baseUrl, setSignedOutHandler } from '@/api/client';
 import { ApiError } from '@/api/client';
 import { rememberKnown } from '@/api/early';
 import { setupQuery } from '@/api/queries';
-import { sessionQuery } from '@/api/session';
+import { mayOn, sessionQuery } from '@/api/session';
 import type { Kind, Permission } from '@/api/schema';
 import { KINDS_OF_OBJECTS } from '@/components/kinds';
 import { Frame } from '@/frame/Frame';
@@ -96,6 +96,12 @@ const node = createRoute({
   component: lazyRouteComponent(() => import('@/features/fleet/NodePage')),
 });
 
+const pastNode = createRoute({ getParentRoute: () => app, path: '/nodes/$node/past', validateSearch: (search: Search) => texts(search, 'at'), component: lazyRouteComponent(() => import('@/features/past/PastNodePage')) });
+
+const pastFleet = createRoute({ getParentRoute: () => app, path: '/past', validateSearch: (search: Search) => texts(search, 'at'), component: lazyRouteComponent(() => import('@/features/past/PastFleetPage')) });
+
+const policies = createRoute({ getParentRoute: () => app, path: '/policies', component: lazyRouteComponent(() => import('@/features/fleet/PoliciesPage')) });
+
 const roles = createRoute({ getParentRoute: () => app, path: '/roles', component: lazyRouteComponent(() => import('@/features/fleet/RolesPage')) });
 
 const role = createRoute({
@@ -133,7 +139,7 @@ const timeTravel = createRoute({ getParentRoute: () => app, path: '/config/histo
 
 const importManifest = createRoute({ getParentRoute: () => app, path: '/config/import', component: lazyRouteComponent(() => import('@/features/host/ImportPage')) });
 
-const OBJECT_TABS = ['edit', 'nodes', 'manifest', 'history', 'runs'] as const;
+const OBJECT_TABS = ['edit', 'nodes', 'uses', 'manifest', 'history', 'runs'] as const;
 export type ObjectTab = (typeof OBJECT_TABS)[number];
 const object = createRoute({
   getParentRoute: () => app,
@@ -200,7 +206,7 @@ const operation = createRoute({
   component: lazyRouteComponent(() => import('@/features/operation/OperationPage')),
 });
 
-const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
+const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes', 'fleet') });
 
 const tokens = createRoute({
   getParentRoute: () => app,
@@ -222,10 +228,10 @@ const audit = createRoute({
 });
 
 /** Says on the page itself that a permission is missing, instead of showing a list of failed requests. */
-function needs(permission: Permission) {
+function needs(permission: Permission, over?: 'fleet') {
   return async ({ context }: { context: Context }): Promise<void> => {
     const session = await context.client.query({ ...sessionQuery, staleTime: 'static' });
-    if (session.permissions.includes(permission)) return;
+    if (mayOn(session, permission, over)) return;
     const detail = `You are signed in as ${session.preset}. An administrator can give you another preset under Users.`;
     throw new ApiError({ type: '/problems/forbidden', code: 'forbidden', title: 'This page needs a permission that you lack', status: 403, detail });
   };
@@ -237,7 +243,7 @@ const tree = rootRoute.addChildren([
   setup,
   signIn,
   secondFactor,
-  app.addChildren([overview, nodes, node, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

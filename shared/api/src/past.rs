@@ -1,5 +1,7 @@
 //! The fleet and its nodes as they stood at a moment.
 
+use std::collections::BTreeMap;
+
 use lampas_shared::{
     fleet::{Labels, NodeName, NodeState, RoleName},
     id::ObjectId,
@@ -78,6 +80,7 @@ pub struct PastStanding {
     /// Its roles.
     pub roles: Vec<RoleName>,
     /// Its labels.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub labels: Labels,
     /// Whether it was heard.
     pub state: NodeState,

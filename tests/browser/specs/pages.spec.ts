@@ -37,6 +37,7 @@ async function looks(api: Api): Promise<Look[]> {
   const operation = (await api.get<{ items: { number: number; title: string }[] }>('operations')).items.find((one) => one.title.includes('something'));
   const rolling = changes.find((change) => change.state === 'rolling');
   const done = changes.findLast((change) => change.state === 'done');
+  const then = new Date().toISOString();
   const checked = async (page: Page): Promise<void> => {
     await expect(page.getByRole('region', { name: 'Check' })).toContainText(/It can be saved|as soon as it has a name/);
   };
@@ -57,19 +58,29 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'role', path: 'roles/app', ready: heading(/app/) },
     { name: 'role-objects', path: 'roles/app?tab=objects', ready: heading(/app/) },
     { name: 'role-history', path: 'roles/app?tab=history', ready: async (page) => { await expect(page.getByRole('region', { name: 'Changes of the role app' })).toBeVisible(); } },
+    { name: 'policies', path: 'policies', ready: table('Policies') },
     { name: 'compare-role', path: 'roles/app/compare', ready: async (page) => { await heading(/^What stands unmanaged/)(page); await expect(page.getByText(/nodes? compared/)).toBeVisible(); } },
     { name: 'time-travel', path: 'config/history', ready: async (page) => { await expect(page.getByRole('heading', { name: 'Choose a moment' })).toBeVisible(); } },
     { name: 'time-travel-since', path: `config/history?from=${new Date(Date.now() - 86_400_000).toISOString()}`, ready: async (page) => { await expect(page.getByText(/objects? changed/)).toBeVisible(); } },
+    { name: 'past', path: 'past', ready: async (page) => { await expect(page.getByRole('heading', { name: 'Choose a moment' })).toBeVisible(); } },
+    { name: 'past-fleet', path: `past?at=${then}`, ready: async (page) => { await expect(page.getByRole('region', { name: 'Last changes until then' })).toBeVisible(); } },
+    { name: 'past-node', path: `nodes/web-2/past?at=${then}`, ready: async (page) => { await expect(page.getByRole('region', { name: 'What had happened last' })).toBeVisible(); } },
     { name: 'config', path: 'config', ready: table('Objects') },
     { name: 'new-cron', path: 'config/new?kind=cron', ready: checked },
     { name: 'new-hosts', path: 'config/new?kind=hosts', ready: checked },
     { name: 'new-script', path: 'config/new?kind=script', ready: editor },
     { name: 'new-file', path: 'config/new?kind=file', ready: editor },
+    { name: 'new-var', path: 'config/new?kind=var', ready: checked },
+    { name: 'new-secret', path: 'config/new?kind=secret', ready: async (page) => { await expect(page.getByLabel('Value', { exact: true })).toBeVisible(); } },
+    { name: 'object-secret', path: `config/${id('secret', 'pages.password')}`, ready: async (page) => { await expect(page.getByLabel('New value', { exact: true })).toBeVisible(); } },
+    { name: 'object-secret-uses', path: `config/${id('secret', 'pages.password')}?tab=uses`, ready: async (page) => { await expect(page.getByRole('region', { name: 'Used by 1 object' })).toBeVisible(); } },
+    { name: 'object-template', path: `config/${id('file', 'pages.conf')}`, ready: async (page) => { await editor(page); await expect(page.getByRole('group', { name: 'Names in templates' })).toContainText('{{secret.pages.password}}'); } },
     { name: 'object-cron', path: `config/${id('cron', 'app-heartbeat')}`, ready: checked },
     { name: 'object-script', path: `config/${id('script', 'database-dump')}`, ready: editor },
     { name: 'object-hosts', path: `config/${id('hosts', 'databases')}`, ready: checked },
     { name: 'object-nodes', path: `config/${id('cron', 'app-heartbeat')}?tab=nodes`, ready: async (page) => { await expect(page.getByRole('region', { name: /In force on/ })).toBeVisible(); } },
     { name: 'object-history', path: `config/${id('cron', 'app-heartbeat')}?tab=history`, ready: async (page) => { await expect(page.getByRole('region', { name: 'Revisions' })).toBeVisible(); } },
+    { name: 'object-uses', path: `config/${id('script', 'database-dump')}?tab=uses`, ready: async (page) => { await expect(page.getByRole('region', { name: 'Operations that ran it' })).toBeVisible(); } },
     { name: 'object-runs', path: `config/${id('cron', 'app-heartbeat')}?tab=runs`, ready: heading(/app-heartbeat/) },
     { name: 'changes', path: 'changes', ready: table('Changes') },
     { name: 'change-planned', path: `changes/${planned?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('button', { name: /^Apply to/ })).toBeVisible(); } },
@@ -89,6 +100,8 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'enrol', path: 'enrol', ready: async (page) => { await expect(page.getByRole('button', { name: 'Make the command' })).toBeVisible(); } },
     { name: 'tokens', path: 'tokens', ready: table('API tokens') },
     { name: 'users', path: 'users', ready: table('Users') },
+    { name: 'users-groups', path: 'users?show=groups', ready: async (page) => { await expect(page.getByText(/No group yet/).or(page.getByRole('table', { name: 'Groups of users' }))).toBeVisible(); } },
+    { name: 'users-grants', path: 'users?show=grants', ready: async (page) => { await expect(page.getByText(/No grant yet/).or(page.getByRole('table', { name: 'Grants' }))).toBeVisible(); } },
     { name: 'users-sessions', path: 'users?show=sessions', ready: table('Open sessions') },
     { name: 'users-rules', path: 'users?show=rules', ready: async (page) => { await expect(page.getByRole('region', { name: 'Second factor needed' }).getByRole('checkbox').first()).toBeVisible(); } },
     { name: 'account', path: 'account', ready: heading('Your account') },
@@ -99,6 +112,12 @@ async function looks(api: Api): Promise<Look[]> {
 }
 
 /** A fleet with something to see: drift on web-2, a planned change, a name as long as names may be. */
+/** A secret and a file that it is in; whoever comes later finds them and changes nothing. */
+async function keepSecret(api: Api, directory: string): Promise<void> {
+  await api.send('POST', 'secrets', { name: 'pages.password', scope: 'role:database', value: 'not shown', description: 'for pictures', apply: true, allow_unplanned: true });
+  await applyManifest(directory, '[[file]]\nname = "pages.conf"\nscope = "role:database"\npath = "/etc/pages.conf"\nmode = "0640"\ntemplate = true\ncontent = "password={{secret.pages.password}}\\n"\n');
+}
+
 async function furnish(name: string, directory: string): Promise<void> {
   const file = `/etc/cron.d/lampas-${name}`;
   await applyManifest(directory, `[[cron]]\nname = "${name}"\nscope = "role:app"\nschedule = "*/5 * * * *"\nuser = "www-data"\ncommand = "date +%F >> /var/log/hello.log"\n\n[[file]]\nname = "${name}-${LONG.slice(name.length + 1)}"\nscope = "role:database"\npath = "/etc/${LONG}"\ncontent = "long\\n"\n`);
@@ -139,6 +158,7 @@ for (const scheme of ['light', 'dark'] as const) {
   test(`every page, ${scheme}: axe, pictures, no page wider than its window`, async ({ api, page, name }, info) => {
     test.setTimeout(600_000);
     await furnish(name, info.outputPath('.'));
+    await keepSecret(api, info.outputPath('.'));
     await plan(api, name);
     await roll(name, info.outputPath('.'));
     const unguard = await guard(api);

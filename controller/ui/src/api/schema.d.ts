@@ -792,6 +792,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{node}/past": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a node stood at a moment
+         * @description Needs the permission `view` on the node.
+         */
+        get: operations["get_nodes_node_past"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{node}/resources": {
         parameters: {
             query?: never;
@@ -1168,6 +1188,26 @@ export interface paths {
          * @description Needs the permission `view`.
          */
         get: operations["get_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/past": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the fleet stood at a moment
+         * @description Needs the permission `view` over the whole fleet.
+         */
+        get: operations["get_past"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3538,6 +3578,107 @@ export interface components {
             /** @description The new one, 10 to 256 characters. */
             new: string;
         };
+        /** @description A change, seen from a moment after it was applied. */
+        PastChange: {
+            /** @description When it was applied. */
+            applied_at: components["schemas"]["UnixMs"];
+            /** @description By whom. */
+            author: string;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            number: number;
+            /** @description What it changed. */
+            title: string;
+            /** @description Whether it was still on its way to its nodes. */
+            was_rolling: boolean;
+        };
+        /** @description Something that had been changed by hand. */
+        PastDrift: {
+            ended_at?: components["schemas"]["UnixMs"] | null;
+            /** @description When it was found. */
+            found_at: components["schemas"]["UnixMs"];
+            /** @description The drift. */
+            id: string;
+            /** @description The file. */
+            path: string;
+        };
+        /** @description The fleet as it stood: `GET /api/v1/past`. */
+        PastFleet: {
+            /** @description What had happened last, the newest first. */
+            activity: components["schemas"]["Activity"][];
+            /** @description The moment. */
+            at: components["schemas"]["UnixMs"];
+            /** @description The changes that were applied last until then, the newest first. */
+            changes: components["schemas"]["PastChange"][];
+            /** @description The numbers. */
+            counts: components["schemas"]["OverviewCounts"];
+            kept_since?: components["schemas"]["UnixMs"] | null;
+            /** @description Nodes that stood alike, as on the fleet map. */
+            map: components["schemas"]["FleetMapGroup"][];
+        };
+        /** @description A node as it stood: `GET /api/v1/nodes/{node}/past`. */
+        PastNode: {
+            /** @description What had happened there last, the newest first. */
+            activity: components["schemas"]["Activity"][];
+            /** @description The moment. */
+            at: components["schemas"]["UnixMs"];
+            /** @description What had been changed by hand there, and not been decided about. */
+            drifts: components["schemas"]["PastDrift"][];
+            kept_since?: components["schemas"]["UnixMs"] | null;
+            /** @description The objects whose scope held it then. */
+            objects: components["schemas"]["PastObject"][];
+            stood?: components["schemas"]["PastStanding"] | null;
+        };
+        /** @description An object at a revision. */
+        PastObject: {
+            /** @description Since when. */
+            at: components["schemas"]["UnixMs"];
+            /** @description By whom that was. */
+            author: string;
+            /** @description The object. */
+            id: components["schemas"]["ObjectId"];
+            /** @description What it was called. */
+            key: components["schemas"]["ObjectKey"];
+            /**
+             * Format: int64
+             * @description The revision that stood.
+             */
+            revision: number;
+        };
+        /** @description How a node stood for a while. */
+        PastStanding: {
+            /** @description The worst state of its resources. */
+            config: components["schemas"]["ResourceState"];
+            /**
+             * Format: int32
+             * @description How many of its resources were in force.
+             */
+            converged: number;
+            /** @description Since when it stood so. */
+            from: components["schemas"]["UnixMs"];
+            /** @description The generation that it had reported; empty for none. */
+            generation: string;
+            /** @description Its labels. */
+            labels: {
+                [key: string]: string;
+            };
+            /** @description Its name. */
+            name: components["schemas"]["NodeName"];
+            /** @description Whether it only observed. */
+            observe: boolean;
+            /**
+             * Format: int32
+             * @description How many there were.
+             */
+            resources: number;
+            /** @description Its roles. */
+            roles: components["schemas"]["RoleName"][];
+            /** @description Whether it was heard. */
+            state: components["schemas"]["NodeState"];
+            until?: components["schemas"]["UnixMs"] | null;
+        };
         /**
          * @description What a call needs. A closed list: the table of calls names one for each call.
          * @enum {string}
@@ -4538,6 +4679,12 @@ export type Parameter = components['schemas']['Parameter'];
 export type ParameterKind = components['schemas']['ParameterKind'];
 export type ParameterName = components['schemas']['ParameterName'];
 export type PasswordChange = components['schemas']['PasswordChange'];
+export type PastChange = components['schemas']['PastChange'];
+export type PastDrift = components['schemas']['PastDrift'];
+export type PastFleet = components['schemas']['PastFleet'];
+export type PastNode = components['schemas']['PastNode'];
+export type PastObject = components['schemas']['PastObject'];
+export type PastStanding = components['schemas']['PastStanding'];
 export type Permission = components['schemas']['Permission'];
 export type Place = components['schemas']['Place'];
 export type Plan = components['schemas']['Plan'];
@@ -6170,6 +6317,40 @@ export interface operations {
             };
         };
     };
+    get_nodes_node_past: {
+        parameters: {
+            query: {
+                /** @description The moment. */
+                at: components["schemas"]["UnixMs"];
+            };
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PastNode"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_nodes_node_resources: {
         parameters: {
             query?: {
@@ -6830,6 +7011,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_past: {
+        parameters: {
+            query: {
+                /** @description The moment. */
+                at: components["schemas"]["UnixMs"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PastFleet"];
                 };
             };
             /** @description A problem (RFC 9457) */

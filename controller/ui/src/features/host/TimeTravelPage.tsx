@@ -19,12 +19,10 @@ import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
 import { download } from './manifest';
-import { fromInput, toInput } from '@/ui/moment';
+import { AGO, fromInput, toInput } from '@/ui/moment';
 
 const route = getRouteApi('/app/config/history');
 
-const HOUR = 3_600_000;
-const AGO = [['An hour ago', HOUR], ['Yesterday', 24 * HOUR], ['A week ago', 7 * 24 * HOUR], ['30 days ago', 30 * 24 * HOUR]] as const;
 const WORDS: Record<HistoryItem['verb'], string> = { create: 'made', update: 'changed', rename: 'renamed', delete: 'deleted', none: 'unchanged', conflict: 'changed' };
 
 export default function TimeTravelPage() {
@@ -38,7 +36,7 @@ export default function TimeTravelPage() {
   const history = useQuery({ ...historyQuery({ from: from ?? '', to, scope }), enabled: from !== undefined });
   return (
     <>
-      <PageHead title="Time travel" facts="What became of the desired state between two moments" actions={<><Button component={Link} to="/config" variant="default">Config as it is</Button>{from !== undefined && <ExportThen at={from} scope={scope} />}</>} />
+      <PageHead title="Time travel" facts="What became of the desired state between two moments" actions={<><Button component={Link} to="/config" variant="default">Config as it is</Button><Button variant="default" renderRoot={(props) => <Link to="/past" search={from === undefined ? {} : { at: from }} {...props} />}>The fleet then</Button>{from !== undefined && <ExportThen at={from} scope={scope} />}</>} />
       <div className="filters" role="search" style={{ alignItems: 'flex-end' }}>
         <TextInput type="datetime-local" label="From" size="xs" value={toInput(from)} onChange={(event) => { set({ from: fromInput(event.currentTarget.value) }); }} />
         <TextInput type="datetime-local" label="To (now when empty)" size="xs" value={toInput(to)} onChange={(event) => { set({ to: fromInput(event.currentTarget.value) }); }} />

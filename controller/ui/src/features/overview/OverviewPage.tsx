@@ -1,5 +1,6 @@
 // Overview: whether anything needs somebody, in two seconds.
 import { lazy, Suspense, useState } from 'react';
+import { Button } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { fleetMapQuery, overviewQuery, type MapTile } from '@/api/queries';
@@ -56,7 +57,7 @@ export default function OverviewPage() {
         facts={counts !== undefined && (
           <Facts items={[plural(counts.nodes, 'node'), `${number(counts.online)} online`, counts.offline > 0 && `${number(counts.offline)} offline`, (counts.observing ?? 0) > 0 && `${number(counts.observing ?? 0)} observing`, counts.drifted > 0 && `${number(counts.drifted)} drifted`, counts.failed > 0 && `${number(counts.failed)} failed`, plural(counts.objects, 'object')]} />
         )}
-        actions={<EnrolButton />}
+        actions={<><Button variant="default" leftSection={<Icon name="history" />} renderRoot={(props) => <Link to="/past" {...props} />}>Time travel</Button><EnrolButton /></>}
       />
       <Failure error={overview.error} />
       <div className="overview" data-wide={(map.data?.length ?? 0) > WIDE_FROM || undefined}>
