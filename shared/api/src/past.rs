@@ -1,7 +1,5 @@
 //! The fleet and its nodes as they stood at a moment.
 
-use std::collections::BTreeMap;
-
 use lampas_shared::{
     fleet::{Labels, NodeName, NodeState, RoleName},
     id::ObjectId,
