@@ -158,7 +158,7 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
         }
         // What a unit is changes with its file and its mask, which may be part of this very apply.
         _ if service::of_place(&step.path).is_some() => true,
-        (looked, seen) => looked == seen,
+        (looked, seen) => looked == seen || account::is_same(&step.path, looked, seen),
     };
     if !is_same {
         return Err(Fault::passing(

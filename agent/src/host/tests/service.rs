@@ -30,7 +30,7 @@ fn host() -> Option<Host> {
         return None;
     }
     let host = Host::new();
-    host.make("etc/systemd/system/multi-user.target.wants");
+    host.make("etc/systemd/system");
     host.make("usr/lib/systemd/system");
     for name in ["app", "static"] {
         let text = if name == "static" { "[Service]\nExecStart=/bin/true\n" } else { UNIT };

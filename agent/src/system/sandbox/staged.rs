@@ -35,7 +35,7 @@ pub(super) const SCRATCH_STEP: &str = "--scratch";
 /// Where the files stand for the program.
 const STAGE: &str = "/tmp/check";
 /// What programs write to while they check: their own pid files and logs. Empty memory, gone afterwards.
-const SCRATCH: [&str; 4] = ["/tmp", "/var/tmp", "/run", "/var/log"];
+const SCRATCH: [&str; 6] = ["/tmp", "/var/tmp", "/run", "/var/log", "/var/lib/nginx", "/var/cache/nginx"];
 const ROOM: &str = "mode=0755,size=16m,nr_inodes=4k";
 /// How many directories of such a place are there for the program, and how deep.
 const MAX_DIRECTORIES: usize = 512;
