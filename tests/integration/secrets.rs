@@ -123,3 +123,156 @@ fn planted_secrets_are_found_nowhere() -> Result<()> {
     }
     Ok(())
 }
+
+const MANIFEST: &str = r#"
+[[var]]
+name = "db.user"
+scope = "fleet"
+value = "app"
+
+[[file]]
+name = "app.conf"
+scope = "role:app"
+path = "/etc/app.conf"
+mode = "0640"
+template = true
+content = """
+user={{var.db.user}}
+password={{secret.db.password | json}}
+host={{fact.node}}
+"""
+
+[[cron]]
+name = "report"
+scope = "role:app"
+schedule = "17 4 * * *"
+command = "true"
+template = true
+environment = { REPORT_KEY = "{{secret.report.key}}", PLAIN = "{{var.db.user}}" }
+"#;
+
+const DB: [&str; 2] = ["canary-db-Passw0rd-1", "canary-db-Passw0rd-2"];
+const KEY: &str = "canary-report-key";
+const OTHER_NODE: &str = "canary-of-the-database-alone";
+
+/// Reads every file below some directories.
+fn contents(below: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = vec![];
+    below.iter().for_each(|dir| files(dir, &mut found));
+    found.into_iter().map(|path| Ok((path.display().to_string(), fs::read(&path)?))).collect()
+}
+
+fn stands_in(texts: &[(String, Vec<u8>)], secret: &str) -> Vec<String> {
+    let has = |text: &[u8]| text.windows(secret.len()).any(|w| w == secret.as_bytes());
+    texts.iter().filter(|(_, text)| has(text)).map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
+    let mut controller = Controller::prepare(Store::Sqlite)?;
+    controller.set_log_level("debug");
+    controller.resume()?;
+    controller.set_up()?;
+    let mut web = controller.node("web-1", "app")?;
+    let mut db = controller.node("db-1", "database")?;
+    let mut told: Vec<(String, Vec<u8>)> = vec![];
+
+    // What is used must be there, and is told by file and line.
+    let file = controller.path("app.toml");
+    fs::write(&file, MANIFEST)?;
+    let file = file.display().to_string();
+    let refused = controller.ctl(&["apply", "-f", &file])?;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let places = ["app.toml:7: content", "app.toml:19: environment"];
+    assert!(
+        places.iter().any(|p| refused.err.contains(p)) && refused.err.contains("there is no secret"),
+        "{refused:?}"
+    );
+    for (name, scope, value) in
+        [("db.password", "role:app", DB[0]), ("report.key", "fleet", KEY), ("db.root", "role:database", OTHER_NODE)]
+    {
+        let set = controller.ctl_with(&["secret", "set", name, "--scope", scope, "--wait"], &format!("{value}\n"))?;
+        assert_eq!(set.code, 0, "{set:?}");
+        told.push((format!("secret set {name}"), format!("{set:?}").into_bytes()));
+    }
+    let applied = controller.ctl(&["apply", "-f", &file, "--wait"])?;
+    assert_eq!(applied.code, 0, "{applied:?}");
+    assert!(applied.out.contains("the content holds secrets and is not shown"), "{applied:?}");
+    told.push(("apply".to_owned(), format!("{applied:?}").into_bytes()));
+    assert_eq!(web.read("/etc/app.conf")?, format!("user=app\npassword=\"{}\"\nhost=web-1\n", DB[0]));
+    assert!(!db.exists("/etc/app.conf"));
+    let cron = web.read("/etc/cron.d/lampas-report")?;
+    assert!(cron.contains("PLAIN=app") && !cron.contains(KEY), "everybody may read cron's file: {cron}");
+
+    // A node outside of a secret's scope is told of, before anything is done.
+    let outside = MANIFEST.replace("role:app", "fleet").replace("app.conf\"", "other.conf\"");
+    let outside = outside.replace("name = \"report\"", "name = \"report2\"");
+    fs::write(controller.path("outside.toml"), outside)?;
+    let refused = controller.ctl(&["apply", "-f", &controller.path("outside.toml").display().to_string()])?;
+    assert!(refused.err.contains("db-1") && refused.err.contains("not entitled"), "{refused:?}");
+
+    // Rotation is one act; its plan lists who uses it.
+    let plan = controller.ctl_with(&["secret", "set", "db.password", "--plan", "--output", "json"], DB[1])?;
+    assert_eq!(plan.code, 10, "{plan:?}");
+    assert!(plan.out.contains("web-1") && plan.out.contains("app.conf") && !plan.out.contains("db-1"), "{plan:?}");
+    let set = controller.ctl_with(&["secret", "set", "db.password", "-m", "rotate", "--wait"], DB[1])?;
+    assert_eq!(set.code, 0, "{set:?}");
+    assert_eq!(web.read("/etc/app.conf")?, format!("user=app\npassword=\"{}\"\nhost=web-1\n", DB[1]));
+    for args in [
+        ["secret", "show", "db.password"].as_slice(),
+        &["secret", "list"],
+        &["export"],
+        &["object", "history", "secret/db.password"],
+        &["object", "compare", "secret/db.password"],
+        &["object", "show", "file/app.conf"],
+        &["history", "--from", "1d"],
+        &["audit"],
+        &["change", "list", "--output", "json"],
+        &["node", "show", "web-1", "--output", "json"],
+        &["overview", "--output", "json"],
+    ] {
+        let answer = controller.ctl(args)?;
+        assert_eq!(answer.code, 0, "{answer:?}");
+        told.push((args.join(" "), format!("{answer:?}").into_bytes()));
+    }
+    let shown = controller.ctl_ok(&["secret", "show", "db.password"])?.out;
+    assert!(shown.contains("used by file app.conf (role:app) on web-1"), "{shown}");
+    let export = controller.ctl_ok(&["export"])?.out;
+    assert!(export.contains("[[secret]]\nname = \"db.password\""), "{export}");
+    // What was exported applies again, and changes nothing: the values stay.
+    let again = controller.apply(&export)?;
+    assert!(matches!(again.code, 0), "{again:?}");
+    assert!(web.read("/etc/app.conf")?.contains(DB[1]));
+
+    // The earlier value comes back as any revision does.
+    let back = controller.ctl(&["object", "restore", "secret/db.password", "--revision", "1", "--wait"])?;
+    assert_eq!(back.code, 0, "{back:?}");
+    assert!(web.read("/etc/app.conf")?.contains(DB[0]));
+
+    // An edit by hand is shown without it, and can't be taken into the object.
+    web.write("/etc/app.conf", &format!("password={}\n# by hand\n", DB[0]))?;
+    let drift = wait_for("the drift", || {
+        let list = controller.json(&["drift", "list", "--output", "json"]).map_err(|e| format!("{e:#}"))?;
+        list["items"].get(0).cloned().ok_or_else(|| list.to_string())
+    });
+    told.push(("the drift".to_owned(), drift.to_string().into_bytes()));
+    assert!(drift["adopt_refusal"].as_str().is_some_and(|why| why.contains("secrets are in it")), "{drift}");
+
+    controller.process().stop()?;
+    web.kill();
+    db.kill();
+    let own = contents(&[controller.data(), web.root().join("var/lib/lampas"), db.root().join("var/lib/lampas")])?;
+    told.push(("controller.log".to_owned(), fs::read(controller.path("controller.log"))?));
+    told.push(("agent.log".to_owned(), web.process().log_tail().into_bytes()));
+    told.extend(own);
+    for secret in [DB[0], DB[1], KEY, OTHER_NODE] {
+        // A job's own file is what it runs with; copies for undoing lie beside what they are of, for root alone.
+        let is_meant = |name: &String| name.contains("/agent/jobs/") && secret == KEY || name.contains("/agent/kept/");
+        let found: Vec<String> = stands_in(&told, secret).into_iter().filter(|name| !is_meant(name)).collect();
+        assert_eq!(found, Vec::<String>::new(), "where {secret} stands");
+    }
+    // Whom it isn't for has none of it, sealed or not: nothing was ever fetched there.
+    assert!(!db.root().join("var/lib/lampas/agent/secret-key").exists(), "db-1 never asked for a value");
+    assert!(web.root().join("var/lib/lampas/agent/secret-key").exists());
+    Ok(())
+}

@@ -36,6 +36,7 @@ use crate::{
 
 mod approval;
 mod rollout;
+mod secret;
 
 testing::on_both!(
     a_change_lands_and_is_done,

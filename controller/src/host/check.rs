@@ -5,8 +5,9 @@ use lampas_render::{Zone, crontab, next_runs};
 use lampas_shared::{
     TextError, deceptive_char,
     fleet::Scope,
-    host::{CronJob, CronTable, Encoding, ManagedFile, Schedule},
+    host::{CronJob, CronTable, Encoding, FileMode, ManagedFile, Schedule},
     object::{Body, ObjectSpec},
+    template::Source,
     time::UnixMs,
 };
 
@@ -32,8 +33,14 @@ pub(crate) fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
     }
     match &spec.body {
         Body::Cron(job) => found.problems.extend(job_findings(job, &spec.scope)),
-        Body::Script(script) => found.problems.extend(script_findings(&script.content)),
-        Body::File(file) => found.problems.extend(file_findings(file)),
+        Body::Script(script) => {
+            found.problems.extend(script_findings(&script.content));
+            found.problems.extend(secret_findings(&spec.body, script.mode));
+        }
+        Body::File(file) => {
+            found.problems.extend(file_findings(file));
+            found.problems.extend(secret_findings(&spec.body, file.mode));
+        }
         _ => {}
     }
     runs(&spec.body, now, &mut found);
@@ -125,6 +132,14 @@ fn is_flood(schedule: &Schedule) -> bool {
     let only_zero =
         |set: lampas_shared::host::FieldSet, most: u8| set.contains(0) && (1..=most).all(|n| !set.contains(n));
     only_zero(*minute, 59) && only_zero(*hour, 23)
+}
+
+/// What holds secrets is not for everybody on the node.
+fn secret_findings(body: &Body, mode: FileMode) -> Option<Finding> {
+    let uses = crate::compile::template::uses(body);
+    let has_secret = uses.iter().any(|source| matches!(source, Source::Secret(_)));
+    (has_secret && mode.bits() & 0o007 != 0)
+        .then(|| warning("mode", "secrets are in it, and everybody on the node may have them: write 0640 or stricter"))
 }
 
 fn column(line: &str, at: usize) -> Option<u32> {
@@ -245,6 +260,19 @@ mod tests {
         assert!(found.problems.is_empty(), "{:?}", found.problems);
         assert_eq!(found.next_runs.len(), 5);
         assert!(found.next_runs.windows(2).all(|w| w[1].at.since(w[0].at) == 300_000));
+    }
+
+    #[test]
+    fn a_template_is_read_and_an_open_file_with_secrets_is_warned_of() {
+        let file = |content: &str, mode: &str| {
+            let body = serde_json::json!({"kind": "file", "path": "/etc/f", "content": content, "mode": mode, "template": true});
+            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), NOW);
+            found.problems.into_iter().map(|f| (f.field, f.severity)).collect::<Vec<_>>()
+        };
+        assert_eq!(file("{{secret.pw}}", "0640"), []);
+        assert_eq!(file("{{secret.pw}}", "0644"), [("mode".to_owned(), Severity::Warning)]);
+        assert_eq!(file("{{var.pw}}", "0644"), []);
+        assert_eq!(file("{{pw}}", "0640"), [("content".to_owned(), Severity::Error)]);
     }
 
     #[test]

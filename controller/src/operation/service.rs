@@ -358,6 +358,17 @@ impl Operations {
             let Some(resource) = class.resources.iter().find(|r| r.kind == Kind::Script && r.name == *name) else {
                 continue;
             };
+            if let Spec::Sealed(sealed) = &resource.spec
+                && let Spec::File { path, .. } = &*sealed.base
+            {
+                // What stands there has a digest that only its node knows: whether it is this script can't be told.
+                let why = format!(
+                    "script {name} holds secrets, so that its version can't be checked; run {path} as a command"
+                );
+                selected.problems.push(why);
+                filled.insert(resource.object, None);
+                continue;
+            }
             let Spec::File { path, content, .. } = &resource.spec else { continue };
             let environment = filled.entry(resource.object).or_insert_with(|| {
                 let object = view.all.objects.get(&resource.object)?;
