@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * What happened, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_activity"];
         put?: never;
@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * Plans that wait for an approval, oldest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_approvals"];
         put?: never;
@@ -53,7 +53,7 @@ export interface paths {
         };
         /**
          * Acts, newest first
-         * @description Needs the permission `view_audit`.
+         * @description Needs the permission `view_audit` over the whole fleet.
          */
         get: operations["get_audit"];
         put?: never;
@@ -73,9 +73,29 @@ export interface paths {
         };
         /**
          * The whole audit, or a part, for keeping and checking elsewhere
-         * @description Needs the permission `view_audit`.
+         * @description Needs the permission `view_audit` over the whole fleet.
          */
         get: operations["get_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/heads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Heads of the chain that nodes signed, in its order
+         * @description Needs the permission `view_audit` over the whole fleet.
+         */
+        get: operations["get_audit_heads"];
         put?: never;
         post?: never;
         delete?: never;
@@ -93,7 +113,7 @@ export interface paths {
         };
         /**
          * Check the chain from its beginning
-         * @description Needs the permission `view_audit`.
+         * @description Needs the permission `view_audit` over the whole fleet.
          */
         get: operations["get_audit_verification"];
         put?: never;
@@ -113,13 +133,13 @@ export interface paths {
         };
         /**
          * Changes, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_changes"];
         put?: never;
         /**
          * Make a change and plan it
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes"];
         delete?: never;
@@ -137,7 +157,7 @@ export interface paths {
         };
         /**
          * One change, by id or number
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_changes_change"];
         put?: never;
@@ -159,7 +179,7 @@ export interface paths {
         put?: never;
         /**
          * Drop a change that was not applied
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_abandon"];
         delete?: never;
@@ -179,7 +199,7 @@ export interface paths {
         put?: never;
         /**
          * Apply a planned change
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_apply"];
         delete?: never;
@@ -199,7 +219,7 @@ export interface paths {
         put?: never;
         /**
          * Approve a plan
-         * @description Needs the permission `approve`.
+         * @description Needs the permission `approve` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_approve"];
         delete?: never;
@@ -219,7 +239,7 @@ export interface paths {
         put?: never;
         /**
          * Send a planned change back to its author
-         * @description Needs the permission `approve`.
+         * @description Needs the permission `approve` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_decline"];
         delete?: never;
@@ -237,7 +257,7 @@ export interface paths {
         };
         /**
          * How a change stands on its nodes
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_changes_change_nodes"];
         put?: never;
@@ -259,7 +279,7 @@ export interface paths {
         put?: never;
         /**
          * Plan a change anew
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_plan"];
         delete?: never;
@@ -279,7 +299,7 @@ export interface paths {
         put?: never;
         /**
          * Make the change that undoes this one
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_revert"];
         delete?: never;
@@ -299,7 +319,7 @@ export interface paths {
         put?: never;
         /**
          * Pause, resume, promote, abort or revert a rollout
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_changes_change_rollout"];
         delete?: never;
@@ -320,7 +340,7 @@ export interface paths {
         post?: never;
         /**
          * Take a change off the schedule
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         delete: operations["delete_changes_change_schedule"];
         options?: never;
@@ -339,7 +359,7 @@ export interface paths {
         put?: never;
         /**
          * The waves that a change would go out in
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         post: operations["post_changes_change_waves"];
         delete?: never;
@@ -397,7 +417,7 @@ export interface paths {
         };
         /**
          * Changes by hand, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_drift"];
         put?: never;
@@ -417,7 +437,7 @@ export interface paths {
         };
         /**
          * One change by hand
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_drift_drift"];
         put?: never;
@@ -439,7 +459,7 @@ export interface paths {
         put?: never;
         /**
          * Make a planned change of the node's version
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over all that is selected.
          */
         post: operations["post_drift_drift_adopt"];
         delete?: never;
@@ -459,7 +479,7 @@ export interface paths {
         put?: never;
         /**
          * Put the desired state back
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over all that is selected.
          */
         post: operations["post_drift_drift_revert"];
         delete?: never;
@@ -477,13 +497,13 @@ export interface paths {
         };
         /**
          * Enrolment tokens, newest first
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` over the whole fleet.
          */
         get: operations["get_enrolment_tokens"];
         put?: never;
         /**
          * Make an enrolment token
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` over the whole fleet.
          */
         post: operations["post_enrolment_tokens"];
         delete?: never;
@@ -501,14 +521,14 @@ export interface paths {
         };
         /**
          * One token, to wait for its node
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` over the whole fleet.
          */
         get: operations["get_enrolment_tokens_token"];
         put?: never;
         post?: never;
         /**
          * Withdraw an enrolment token
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` over the whole fleet.
          */
         delete: operations["delete_enrolment_tokens_token"];
         options?: never;
@@ -525,7 +545,7 @@ export interface paths {
         };
         /**
          * Events as they are committed (SSE)
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_events"];
         put?: never;
@@ -545,7 +565,7 @@ export interface paths {
         };
         /**
          * Objects as a manifest
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_export"];
         put?: never;
@@ -565,7 +585,7 @@ export interface paths {
         };
         /**
          * Every node's name, grouped by how it stands
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_fleet_map"];
         put?: never;
@@ -585,13 +605,13 @@ export interface paths {
         };
         /**
          * Freezes that stand or are to come
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_freezes"];
         put?: never;
         /**
          * Freeze a scope
-         * @description Needs the permission `freeze`.
+         * @description Needs the permission `freeze` over all that is selected.
          */
         post: operations["post_freezes"];
         delete?: never;
@@ -611,10 +631,54 @@ export interface paths {
         put?: never;
         /**
          * End a freeze before its time
-         * @description Needs the permission `freeze`.
+         * @description Needs the permission `freeze` over all that is selected.
          */
         post: operations["post_freezes_freeze_end"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/grants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Grants to users and groups, newest first
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_grants"];
+        put?: never;
+        /**
+         * Let a user or a group do something in a scope
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        post: operations["post_grants"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/grants/{grant}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a grant away
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        delete: operations["delete_grants_grant"];
         options?: never;
         head?: never;
         patch?: never;
@@ -629,7 +693,7 @@ export interface paths {
         };
         /**
          * What became of the objects between two moments
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_history"];
         put?: never;
@@ -649,7 +713,7 @@ export interface paths {
         };
         /**
          * Nodes, by name
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_nodes"];
         put?: never;
@@ -669,21 +733,21 @@ export interface paths {
         };
         /**
          * One node, by id or name; its revision is the ETag
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` on the node.
          */
         get: operations["get_nodes_node"];
         put?: never;
         post?: never;
         /**
          * Take a node out of the fleet
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` on the node.
          */
         delete: operations["delete_nodes_node"];
         options?: never;
         head?: never;
         /**
          * Change a node's name, roles, labels or address
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` on the node.
          */
         patch: operations["patch_nodes_node"];
         trace?: never;
@@ -697,11 +761,31 @@ export interface paths {
         };
         /**
          * What happened on a node, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` on the node.
          */
         get: operations["get_nodes_node_activity"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a node's tools look at a script, without running it
+         * @description Needs the permission `run` on the node.
+         */
+        post: operations["post_nodes_node_check"];
         delete?: never;
         options?: never;
         head?: never;
@@ -719,7 +803,7 @@ export interface paths {
         put?: never;
         /**
          * Leave plain files on a node and take it out of the fleet
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` on the node.
          */
         post: operations["post_nodes_node_eject"];
         delete?: never;
@@ -737,7 +821,7 @@ export interface paths {
         };
         /**
          * What stands on a node that nobody manages, as it is now
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` on the node.
          */
         get: operations["get_nodes_node_foreign"];
         put?: never;
@@ -759,7 +843,7 @@ export interface paths {
         put?: never;
         /**
          * Make a planned change of what stands on a node
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` on the node.
          */
         post: operations["post_nodes_node_import"];
         delete?: never;
@@ -777,13 +861,13 @@ export interface paths {
         };
         /**
          * What taking a node over would do, as it says itself
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` on the node.
          */
         get: operations["get_nodes_node_manage"];
         put?: never;
         /**
          * Take a node over: it observes no more
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` on the node.
          */
         post: operations["post_nodes_node_manage"];
         delete?: never;
@@ -821,7 +905,7 @@ export interface paths {
         };
         /**
          * What is in force on a node
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` on the node.
          */
         get: operations["get_nodes_node_resources"];
         put?: never;
@@ -843,7 +927,7 @@ export interface paths {
         put?: never;
         /**
          * Try again what failed or is quarantined
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` on the node.
          */
         post: operations["post_nodes_node_retry"];
         delete?: never;
@@ -863,7 +947,7 @@ export interface paths {
         put?: never;
         /**
          * Revoke a node's certificate
-         * @description Needs the permission `manage_nodes`.
+         * @description Needs the permission `manage_nodes` on the node.
          */
         post: operations["post_nodes_node_revoke"];
         delete?: never;
@@ -881,7 +965,7 @@ export interface paths {
         };
         /**
          * Objects, by name
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects"];
         put?: never;
@@ -901,7 +985,7 @@ export interface paths {
         };
         /**
          * One object; its revision is the ETag
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects_object"];
         put?: never;
@@ -921,7 +1005,7 @@ export interface paths {
         };
         /**
          * The difference of two revisions
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects_object_diff"];
         put?: never;
@@ -941,7 +1025,7 @@ export interface paths {
         };
         /**
          * An object's revisions, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects_object_revisions"];
         put?: never;
@@ -961,7 +1045,7 @@ export interface paths {
         };
         /**
          * One revision with what it says
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects_object_revisions_revision"];
         put?: never;
@@ -983,9 +1067,49 @@ export interface paths {
         put?: never;
         /**
          * Make the change that puts an object back to a revision
-         * @description Needs the permission `change`.
+         * @description Needs the permission `change` over the scope of each object and on each node that moves.
          */
         post: operations["post_objects_object_revisions_revision_restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/script-uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who uses a script
+         * @description Needs the permission `view` over the whole fleet.
+         */
+        get: operations["get_objects_object_script_uses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/uses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which objects use a variable or a secret, and where
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_objects_object_uses"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1021,13 +1145,13 @@ export interface paths {
         };
         /**
          * Operations, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_operations"];
         put?: never;
         /**
          * Run a command or a script on a selection
-         * @description Needs the permission `run`.
+         * @description Needs the permission `run` over all that is selected.
          */
         post: operations["post_operations"];
         delete?: never;
@@ -1047,7 +1171,7 @@ export interface paths {
         put?: never;
         /**
          * What an operation would run on
-         * @description Needs the permission `run`.
+         * @description Needs the permission `run` over all that is selected.
          */
         post: operations["post_operations_preview"];
         delete?: never;
@@ -1065,7 +1189,7 @@ export interface paths {
         };
         /**
          * One operation
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_operations_operation"];
         put?: never;
@@ -1087,7 +1211,7 @@ export interface paths {
         put?: never;
         /**
          * Run the same again where it did not succeed
-         * @description Needs the permission `run`.
+         * @description Needs the permission `run` over all that is selected.
          */
         post: operations["post_operations_operation_again"];
         delete?: never;
@@ -1107,7 +1231,7 @@ export interface paths {
         put?: never;
         /**
          * End an operation
-         * @description Needs the permission `run`.
+         * @description Needs the permission `run` over all that is selected.
          */
         post: operations["post_operations_operation_cancel"];
         delete?: never;
@@ -1125,7 +1249,7 @@ export interface paths {
         };
         /**
          * Runs that ended alike and wrote the same
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_operations_operation_groups"];
         put?: never;
@@ -1145,7 +1269,7 @@ export interface paths {
         };
         /**
          * The runs of an operation
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_operations_operation_nodes"];
         put?: never;
@@ -1165,7 +1289,7 @@ export interface paths {
         };
         /**
          * What its runs write, as it comes
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_operations_operation_output"];
         put?: never;
@@ -1185,7 +1309,7 @@ export interface paths {
         };
         /**
          * What needs attention, in one request
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_overview"];
         put?: never;
@@ -1216,6 +1340,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What nodes' own policies allow, by node
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_policies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/protections": {
         parameters: {
             query?: never;
@@ -1225,13 +1369,13 @@ export interface paths {
         };
         /**
          * Scopes in which a change needs an approval
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_protections"];
         put?: never;
         /**
          * Protect a scope
-         * @description Needs the permission `protect`.
+         * @description Needs the permission `protect` over all that is selected.
          */
         post: operations["post_protections"];
         delete?: never;
@@ -1252,7 +1396,7 @@ export interface paths {
         post?: never;
         /**
          * Take a protection away
-         * @description Needs the permission `protect`.
+         * @description Needs the permission `protect` over all that is selected.
          */
         delete: operations["delete_protections_protection"];
         options?: never;
@@ -1269,7 +1413,7 @@ export interface paths {
         };
         /**
          * Roles, by name
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_roles"];
         put?: never;
@@ -1289,7 +1433,7 @@ export interface paths {
         };
         /**
          * One role
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_roles_role"];
         put?: never;
@@ -1309,7 +1453,7 @@ export interface paths {
         };
         /**
          * What stands unmanaged on the nodes of a role, folded
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` on the whole role.
          */
         get: operations["get_roles_role_compare"];
         put?: never;
@@ -1329,7 +1473,7 @@ export interface paths {
         };
         /**
          * Runs of cron jobs, newest first
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_runs"];
         put?: never;
@@ -1349,11 +1493,31 @@ export interface paths {
         };
         /**
          * One run with its output
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_runs_run"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give a secret a new value; the answer is its change
+         * @description Needs the permission `write_secret` over the scope of each object and on each node that moves.
+         */
+        post: operations["post_secrets"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1569,14 +1733,58 @@ export interface paths {
         };
         /**
          * What the fleet asks at sign-in
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         get: operations["get_sign_in_rules"];
         /**
          * Say what the fleet asks at sign-in
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         put: operations["put_sign_in_rules"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signatures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Signatures over root code, newest first
+         * @description Needs the permission `view` over the whole fleet.
+         */
+        get: operations["get_signatures"];
+        put?: never;
+        /**
+         * Give a signature over root code
+         * @description Needs the permission `change` over the whole fleet.
+         */
+        post: operations["post_signatures"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/signing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What needs an operator's signature: of a planned change, or of a node
+         * @description Needs the permission `read_content` over the whole fleet.
+         */
+        get: operations["get_signing"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -1628,6 +1836,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/user-groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Groups of users, by name
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_user_groups"];
+        put?: never;
+        /**
+         * Make a group of users
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        post: operations["post_user_groups"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/user-groups/{group}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One group, by id or name
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_user_groups_group"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a group with its grants
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        delete: operations["delete_user_groups_group"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a group's name, note or members
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        patch: operations["patch_user_groups_group"];
+        trace?: never;
+    };
     "/api/v1/users": {
         parameters: {
             query?: never;
@@ -1637,13 +1897,13 @@ export interface paths {
         };
         /**
          * All users, by name
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         get: operations["get_users"];
         put?: never;
         /**
          * Make a user
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         post: operations["post_users"];
         delete?: never;
@@ -1661,23 +1921,63 @@ export interface paths {
         };
         /**
          * One user, by id or name
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         get: operations["get_users_user"];
         put?: never;
         post?: never;
         /**
          * Remove a user
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         delete: operations["delete_users_user"];
         options?: never;
         head?: never;
         /**
          * Change a user
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         patch: operations["patch_users_user"];
+        trace?: never;
+    };
+    "/api/v1/users/{user}/may": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whether a user may do something somewhere, and why
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_users_user_may"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/rights": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a user may, and by what
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_users_user_rights"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/users/{user}/second-factor": {
@@ -1692,7 +1992,7 @@ export interface paths {
         post?: never;
         /**
          * Take the second factor off a user who lost it
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         delete: operations["delete_users_user_second_factor"];
         options?: never;
@@ -1712,7 +2012,7 @@ export interface paths {
         post?: never;
         /**
          * End all sessions of a user
-         * @description Needs the permission `manage_users`.
+         * @description Needs the permission `manage_users` over the whole fleet.
          */
         delete: operations["delete_users_user_sessions"];
         options?: never;
@@ -1749,7 +2049,7 @@ export interface paths {
         };
         /**
          * Figures for Prometheus
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view` over the whole fleet.
          */
         get: operations["get_metrics"];
         put?: never;
@@ -1804,6 +2104,8 @@ export interface components {
             /** @description What would be done. */
             verb: components["schemas"]["Verb"];
         };
+        /** @example view,run */
+        Actions: string;
         /** @description One line of what happened: `GET /api/v1/nodes/{id}/activity`, `GET /api/v1/activity`. */
         Activity: {
             /** @description When. */
@@ -1867,6 +2169,7 @@ export interface components {
             permissions?: components["schemas"]["Permission"][] | null;
             /** @description At most what this preset grants, and never more than the owner may. */
             preset: components["schemas"]["Preset"];
+            scope?: components["schemas"]["Scope"] | null;
         };
         /** @description `POST /api/v1/tokens`. */
         ApiTokenCreate: {
@@ -1880,6 +2183,7 @@ export interface components {
             permissions?: components["schemas"]["Permission"][] | null;
             /** @description The bound; at most the owner's preset. */
             preset: components["schemas"]["Preset"];
+            scope?: components["schemas"]["Scope"] | null;
             /**
              * Format: int64
              * @description Its life in seconds, 60 to 31,536,000 (a year).
@@ -1990,6 +2294,45 @@ export interface components {
              */
             seq: number;
         };
+        /**
+         * @description A line of `GET /api/v1/audit/heads`: a head of the chain that a node saw and signed. With the chain's export it shows
+         *     whether the chain is still the one that the node saw.
+         */
+        AuditHead: {
+            /**
+             * Format: int64
+             * @description When, by the node's clock, in milliseconds since 1970.
+             */
+            at_ms: number;
+            /** @description Its hash. */
+            contradicts_hash?: string | null;
+            /**
+             * Format: int64
+             * @description The entry of an earlier head that the node was shown and that this one contradicts.
+             */
+            contradicts_seq?: number | null;
+            /**
+             * Format: int64
+             * @description The epoch of generations: a restored backup opens a new one, with an older chain.
+             */
+            epoch: number;
+            fleet?: components["schemas"]["FleetId"] | null;
+            /** @description Its hash. */
+            hash: string;
+            /** @description Its name; empty when it is gone. */
+            name: string;
+            /** @description The node. */
+            node: components["schemas"]["NodeId"];
+            /** @description The public key of the node's certificate, an uncompressed point, in base64. */
+            public_key: string;
+            /**
+             * Format: int64
+             * @description The number of the entry.
+             */
+            seq: number;
+            /** @description The signature (ECDSA P-256, SHA-256, ASN.1), in base64. */
+            signature: string;
+        };
         /** @description `GET /api/v1/audit/verification`: the chain, checked from its beginning. */
         AuditVerification: {
             /**
@@ -2001,12 +2344,21 @@ export interface components {
             broken_how?: string | null;
             /**
              * Format: int64
+             * @description How many heads that nodes signed the chain holds.
+             */
+            countersigned?: number;
+            /**
+             * Format: int64
              * @description How many entries were checked.
              */
             entries: number;
             /** @description The head's hash. */
             head: string;
+            /** @description Heads that nodes signed and that the chain does not hold, in words: it was rewritten after they saw it. */
+            rewritten?: string[];
         };
+        /** @description A line of an `authorized_keys` file, as in sshd(8): options if any, the sort, the key, a comment. */
+        AuthorizedKey: string;
         /** @description What becomes of nodes that are not connected when their turn comes. */
         Away: {
             /** @enum {string} */
@@ -2019,6 +2371,9 @@ export interface components {
             away: "queue";
             /** @description When to give up; at most seven days ahead. */
             until: components["schemas"]["UnixMs"];
+        };
+        BTreeMap: {
+            [key: string]: string;
         };
         /** @description What an object says, by kind. */
         Body: (components["schemas"]["HostsEntry"] & {
@@ -2045,6 +2400,24 @@ export interface components {
         }) | (components["schemas"]["Sysctl"] & {
             /** @enum {string} */
             kind: "sysctl";
+        }) | (components["schemas"]["Service"] & {
+            /** @enum {string} */
+            kind: "service";
+        }) | (components["schemas"]["Var"] & {
+            /** @enum {string} */
+            kind: "var";
+        }) | (components["schemas"]["Secret"] & {
+            /** @enum {string} */
+            kind: "secret";
+        }) | (components["schemas"]["OsUser"] & {
+            /** @enum {string} */
+            kind: "user";
+        }) | (components["schemas"]["OsGroup"] & {
+            /** @enum {string} */
+            kind: "group";
+        }) | (components["schemas"]["Package"] & {
+            /** @enum {string} */
+            kind: "package";
         });
         /** @description `GET /api/v1/changes/{id or number}`. */
         Change: components["schemas"]["ChangeSummary"] & {
@@ -2134,6 +2507,15 @@ export interface components {
             /** @description One line on what it does: `cron hello (role:app)`, `3 objects`. */
             title: string;
         };
+        /** @description What a node's tools said. */
+        Checked: {
+            /** @description What they found, in the order of lines. */
+            findings: components["schemas"]["ToolFinding"][];
+            /** @description What could not be done, in words: a tool that the node lacks. */
+            notes: string[];
+            /** @description The tools that ran, by name. */
+            tools: string[];
+        };
         /** @description One thing that stands on some nodes. */
         ComparedItem: {
             /**
@@ -2199,6 +2581,8 @@ export interface components {
             schedule: components["schemas"]["Schedule"];
             /** @description Which of cron's files it goes to; a system file by default. */
             table?: components["schemas"]["CronTable"];
+            /** @description Whether names in the values of its environment stand for values: `{{var.NAME}}`, `{{secret.NAME}}`, `{{fact.hostname}}`. */
+            template?: boolean;
             time_zone?: components["schemas"]["TimeZoneName"] | null;
             /**
              * Format: int32
@@ -2414,6 +2798,11 @@ export interface components {
             /** @description Its name. */
             name: string;
         };
+        /**
+         * @description Whether an account, or a group of accounts, shall be on the node.
+         * @enum {string}
+         */
+        Ensure: "present" | "absent";
         /** @description One fact. The schema is the same in SSE, webhooks and alerts. */
         Event: {
             /** @description When, by the controller's clock. */
@@ -2435,6 +2824,8 @@ export interface components {
         };
         /** @enum {string} */
         EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "change.schedule.moved" | "change.protection.changed" | "change.freeze.changed" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.session.opened" | "access.session.refused";
+        /** @description When an account expires: a day (`2027-01-31`), or `never`. */
+        Expiry: string;
         /** @description `GET /api/v1/export?scope&kind`: manifests that `apply` reads. */
         Export: {
             /** @description The TOML text. */
@@ -2482,6 +2873,13 @@ export interface components {
             /** @description `error` (can't be saved) or `warning`. */
             severity: components["schemas"]["Severity"];
         };
+        /**
+         * @description How much a finding matters.
+         * @enum {string}
+         */
+        FindingLevel: "error" | "warning" | "info" | "style";
+        /** @description Names one fleet for ever; made at the controller's first start. */
+        FleetId: string;
         /**
          * @description `GET /api/v1/fleet-map`: the whole fleet in one answer, nodes that look alike together. A name is all that the map
          *     needs of a node, so that 5,000 of them are some 60 KiB of JSON and a few KiB compressed.
@@ -2608,8 +3006,61 @@ export interface components {
         };
         /** @example 1.118 */
         Generation: string;
+        /** @description A grant: `GET /api/v1/grants`. It adds to what its subject may; nothing takes away but its end. */
+        Grant: {
+            /** @description What: a preset, or permissions joined with commas. */
+            actions: components["schemas"]["Actions"];
+            /** @description Who made it. */
+            author: string;
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            expires_at?: components["schemas"]["UnixMs"] | null;
+            /** @description The grant. */
+            id: components["schemas"]["GrantId"];
+            /**
+             * Format: int32
+             * @description How many nodes are in the scope.
+             */
+            nodes: number;
+            /** @description The permissions that these are. */
+            permissions: components["schemas"]["Permission"][];
+            /** @description Why, in its maker's words. */
+            reason: string;
+            /** @description Where. */
+            scope: components["schemas"]["Scope"];
+            /** @description Who: `user:eve`, `group:web-team`. */
+            subject: components["schemas"]["Subject"];
+        };
+        /** @description `POST /api/v1/grants`: nobody grants what he hasn't himself. */
+        GrantCreate: {
+            /** @description What: `viewer`, `operator`, `administrator`, or permissions joined with commas: `view,run`. */
+            actions: components["schemas"]["Actions"];
+            /** @description Why. */
+            reason?: string;
+            /** @description Where: `fleet`, `role:app`, `node:web-1`, `label:env=prod`. */
+            scope: components["schemas"]["Scope"];
+            /** @description Who: `user:eve`, `group:web-team`. */
+            subject: components["schemas"]["Subject"];
+            /**
+             * Format: int64
+             * @description Its life in seconds, 60 to 315,360,000 (ten years); left out: until somebody takes it away.
+             */
+            ttl_secs?: number | null;
+        };
+        /** @description Names a grant. */
+        GrantId: string;
         /** @description A group's name, as in group(5): at most 32 characters. */
         GroupName: string;
+        /** @description Permissions over what is in all of some scopes, and where they come from. */
+        HeldRight: {
+            grant?: components["schemas"]["GrantId"] | null;
+            /** @description What. */
+            permissions: components["schemas"]["Permission"][];
+            /** @description Where: in each of these scopes; `fleet` alone is everywhere. */
+            scopes: components["schemas"]["Scope"][];
+            /** @description Where it comes from: `preset operator`, `grant`, `group web-team`. */
+            via: string;
+        };
         /** @description `GET /api/v1/history`: what became of the objects between two moments. */
         History: {
             /** @description From this moment. */
@@ -2713,7 +3164,7 @@ export interface components {
          * @description The kinds of objects; also the names of the tables in a manifest.
          * @enum {string}
          */
-        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "sysctl" | "unsupported";
+        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "sysctl" | "service" | "var" | "secret" | "user" | "group" | "package" | "unsupported";
         /** @description Something that did not become an object. */
         LeftItem: {
             /** @description What. */
@@ -2739,6 +3190,8 @@ export interface components {
         };
         /** @description A symbolic link. */
         Link: {
+            /** @description The units that are reloaded or restarted when it changed, in this order; none by default. */
+            on_change?: components["schemas"]["Reaction"][];
             /** @description Where the link stands on the node. */
             path: components["schemas"]["ManagedPath"];
             /** @description What it points to: absolute or relative, 1 to 1,024 bytes in one line. It need not exist. */
@@ -2763,10 +3216,14 @@ export interface components {
             group?: components["schemas"]["GroupName"];
             /** @description The mode; `0644` by default. */
             mode?: components["schemas"]["FileMode"];
+            /** @description The units that are reloaded or restarted when it changed, in this order; none by default. */
+            on_change?: components["schemas"]["Reaction"][];
             /** @description The owner; `root` by default. */
             owner?: components["schemas"]["UserName"];
             /** @description Where it stands on the node. */
             path: components["schemas"]["ManagedPath"];
+            /** @description Whether names in the content stand for values: `{{var.NAME}}`, `{{secret.NAME}}`, `{{fact.hostname}}`. */
+            template?: boolean;
             validate?: components["schemas"]["Validator"] | null;
         };
         /**
@@ -2797,6 +3254,15 @@ export interface components {
             manifest: string;
             /** @description What it is called in messages. */
             name?: string;
+        };
+        /** @description `GET /api/v1/users/{user}/may`: whether a user may do something somewhere, and why. */
+        MayAnswer: {
+            /** @description The rights that allow it; of who may not, those that allow it elsewhere. */
+            because: components["schemas"]["HeldRight"][];
+            /** @description Whether the user may, over all of the scope. */
+            may: boolean;
+            /** @description The same in a sentence. */
+            text: string;
         };
         /** @description A run to come. */
         NextRun: {
@@ -2852,6 +3318,7 @@ export interface components {
             memory_bytes: number;
             /** @description `PRETTY_NAME` of os-release. */
             os: string;
+            policy?: components["schemas"]["NodePolicy"] | null;
             /** @description `--root` of the agent, `/` by default. */
             root: string;
             /** @description The IANA name of the node's time zone, `UTC` when unknown. */
@@ -2861,6 +3328,23 @@ export interface components {
         NodeId: string;
         /** @description A node's name: a host name in lower case, unique in the fleet; may change. */
         NodeName: string;
+        /** @description What a node's own policy allows, as its agent goes by it. */
+        NodePolicy: {
+            /** @description Paths that are not touched, with what is below them; the first sixteen. */
+            deny_paths: string[];
+            /** @description Whether there is a file; without one everything is allowed. */
+            has_file: boolean;
+            /** @description Why it can't be followed: then no root code comes or goes. */
+            malformed?: string;
+            /** @description Whether its owner forbids every write. */
+            observe: boolean;
+            /** @description Whether root code needs an operator's signature. */
+            require_signature: boolean;
+            /** @description Whether content that root executes is allowed. */
+            root_code: boolean;
+            /** @description Whose signatures the node takes: the principals of its `allowed_signers`; the first sixteen. */
+            signers: string[];
+        };
         /** @description A node by id and name. */
         NodeRef: {
             /** @description The node. */
@@ -3194,6 +3678,56 @@ export interface components {
             /** @description As whom. */
             user: string;
         };
+        /** @description A group. The object's name is the group's. */
+        OsGroup: {
+            /** @description Whether the group shall be there; `present` by default. `absent` removes it whoever made it. */
+            ensure?: components["schemas"]["Ensure"];
+            /**
+             * Format: int32
+             * @description The number; the next free one when left out. A group that has another is not renumbered.
+             */
+            gid?: number | null;
+            /** @description All its members, beside those whose primary group it is; left alone when left out. */
+            members?: components["schemas"]["UserName"][] | null;
+            /** @description Whether a new group gets a number of the system's (below 1000); `false` by default. */
+            system?: boolean;
+        };
+        /**
+         * @description An account. The object's name is the user's. Passwords are no part of it: a new account has none, and one that is
+         *     there keeps its own. What is left out is left as it is on the node, and as Debian's useradd(8) has it in a new account.
+         */
+        OsUser: {
+            /** @description The keys that the user may sign in with; the file is left alone when left out. */
+            authorized_keys?: components["schemas"]["AuthorizedKey"][] | null;
+            /** @description Who it is, in words (GECOS). */
+            comment?: string | null;
+            /** @description Whether a new account gets its home directory made; by default unless it is a system account. */
+            create_home?: boolean | null;
+            /** @description Whether the account shall be there; `present` by default. `absent` removes it whoever made it. */
+            ensure?: components["schemas"]["Ensure"];
+            /** @description Whether these keys are the only ones: `false` keeps those that others put there; `false` by default. */
+            exclusive_keys?: boolean;
+            expires?: components["schemas"]["Expiry"] | null;
+            group?: components["schemas"]["GroupName"] | null;
+            /** @description All supplementary groups, but for those whose members an object of kind `group` lists; left alone when left out. */
+            groups?: components["schemas"]["GroupName"][] | null;
+            home?: components["schemas"]["ManagedPath"] | null;
+            /**
+             * @description Whether nobody can sign in: the password is locked and the account expired, so that keys don't work either; left
+             *     alone when left out.
+             */
+            locked?: boolean | null;
+            /** @description With `ensure = "absent"`: whether the home directory goes too, for good; `false` by default. */
+            remove_home?: boolean;
+            shell?: components["schemas"]["ManagedPath"] | null;
+            /** @description Whether a new account gets a number of the system's (below 1000); `false` by default. */
+            system?: boolean;
+            /**
+             * Format: int32
+             * @description The number; the next free one when left out. An account that has another is not renumbered.
+             */
+            uid?: number | null;
+        };
         /** @description An element of `GET /api/v1/operations/{operation}/groups`: runs that ended alike and wrote the same. */
         OutputGroup: {
             /** @description What there is to say beyond that. */
@@ -3330,6 +3864,28 @@ export interface components {
              */
             stale: number;
         };
+        /** @description A package. Unlike files, packages can't be undone: what an installation changed besides stays changed. */
+        Package: {
+            /** @description Whether other packages may go for it; `false` by default, and essential ones never may. */
+            allow_removals?: boolean;
+            /** @description What shall be there of it; `present` by default. */
+            ensure?: components["schemas"]["PackageEnsure"];
+            /** @description Whether it is held, so that upgrades pass it over; left alone when left out. */
+            held?: boolean | null;
+            package?: components["schemas"]["PackageName"] | null;
+            /** @description Whether recommended packages come along, as is apt's way; `true` by default. */
+            recommends?: boolean;
+            version?: components["schemas"]["PackageVersion"] | null;
+        };
+        /**
+         * @description What of a package shall be on the node.
+         * @enum {string}
+         */
+        PackageEnsure: "present" | "absent" | "purged";
+        /** @description The name of a package (Debian policy, section 5.6.1): `nginx`, `g++`, or with an architecture, `libc6:i386`. */
+        PackageName: string;
+        /** @description A version, as in deb-version(7), or `latest`. */
+        PackageVersion: string;
         /** @description One page of a list, in its order. */
         Page_Activity: {
             /** @description The rows. */
@@ -3406,6 +3962,18 @@ export interface components {
         Page_EnrolToken: {
             /** @description The rows. */
             items: components["schemas"]["EnrolToken"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_Grant: {
+            /** @description The rows. */
+            items: components["schemas"]["Grant"][];
             /** @description What to give as `after` for the next page; absent on the last. */
             next?: string | null;
             /**
@@ -3526,6 +4094,18 @@ export interface components {
         Page_User: {
             /** @description The rows. */
             items: components["schemas"]["User"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_UserGroup: {
+            /** @description The rows. */
+            items: components["schemas"]["UserGroup"][];
             /** @description What to give as `after` for the next page; absent on the last. */
             next?: string | null;
             /**
@@ -3661,9 +4241,7 @@ export interface components {
             /** @description The generation that it had reported; empty for none. */
             generation: string;
             /** @description Its labels. */
-            labels: {
-                [key: string]: string;
-            };
+            labels: components["schemas"]["BTreeMap"];
             /** @description Its name. */
             name: components["schemas"]["NodeName"];
             /** @description Whether it only observed. */
@@ -3683,7 +4261,7 @@ export interface components {
          * @description What a call needs. A closed list: the table of calls names one for each call.
          * @enum {string}
          */
-        Permission: "view" | "read_content" | "change" | "run" | "manage_nodes" | "approve" | "freeze" | "protect" | "manage_users" | "view_audit" | "own_account";
+        Permission: "view" | "read_content" | "change" | "write_secret" | "run" | "manage_nodes" | "approve" | "freeze" | "protect" | "manage_users" | "view_audit" | "own_account";
         /**
          * @description Which kind of place a file stands in.
          * @enum {string}
@@ -3710,6 +4288,11 @@ export interface components {
             unchanged: number;
             /** @description Affected nodes that could not be asked, with the reason. */
             unplanned: components["schemas"]["Unplanned"][];
+            /**
+             * Format: int32
+             * @description On how many nodes something needs an operator's signature first.
+             */
+            unsigned?: number;
         };
         /** @description Nodes with equal actions. */
         PlanGroup: {
@@ -3737,11 +4320,21 @@ export interface components {
             /** @description Which, by name; the first 20. */
             nodes: components["schemas"]["NodeRef"][];
         };
+        /** @description A line of `GET /api/v1/policies`. */
+        PolicyOfNode: {
+            /** @description Whether it differs from what most nodes say. */
+            differs: boolean;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            policy?: components["schemas"]["NodePolicy"] | null;
+            /** @description Whether it is heard. */
+            state: components["schemas"]["NodeState"];
+        };
         /**
-         * @description A preset of permissions.
+         * @description A preset of permissions; a user's own holds over the whole fleet.
          * @enum {string}
          */
-        Preset: "viewer" | "operator" | "administrator";
+        Preset: "none" | "viewer" | "operator" | "administrator";
         /** @description A node of a preview. */
         PreviewNode: {
             /** @description Whether it is connected. */
@@ -3848,6 +4441,8 @@ export interface components {
         };
         /** @description Names a scope's protection. */
         ProtectionId: string;
+        /** @example reload nginx.service */
+        Reaction: string;
         /** @description Why something is done, for calls that take nothing else. */
         Reason: {
             /** @description In the principal's words, up to 500 characters. */
@@ -4210,11 +4805,42 @@ export interface components {
             group?: components["schemas"]["GroupName"];
             /** @description The mode; `0755` by default. */
             mode?: components["schemas"]["FileMode"];
+            /** @description The units that are reloaded or restarted when it changed, in this order; none by default. */
+            on_change?: components["schemas"]["Reaction"][];
             /** @description The owner; `root` by default. */
             owner?: components["schemas"]["UserName"];
             /** @description What whoever runs it as an operation may or must say; none by default. Not part of what stands on a node. */
             parameters?: components["schemas"]["Parameter"][];
             path?: components["schemas"]["ManagedPath"] | null;
+            /** @description Whether names in the text stand for values: `{{var.NAME}}`, `{{secret.NAME}}`, `{{fact.hostname}}`. */
+            template?: boolean;
+        };
+        /** @description What a node is asked to look at. The language stands in the first line. */
+        ScriptDraft: {
+            /** @description The text, UTF-8, beginning with a `#!` line. */
+            content: string;
+        };
+        /** @description A cron job that names a script. */
+        ScriptJob: {
+            /** @description Its command. */
+            command: string;
+            /** @description Its name. */
+            name: string;
+            /** @description The job. */
+            object: components["schemas"]["ObjectId"];
+            /** @description Its scope. */
+            scope: string;
+        };
+        /** @description `GET /api/v1/objects/{object}/uses`: who uses a script. */
+        ScriptUses: {
+            /** @description The cron jobs whose command names its path, or its name where that is enough. */
+            jobs: components["schemas"]["ScriptJob"][];
+            /** @description The nodes that have it, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description The last operations that ran it, newest first. */
+            operations: components["schemas"]["OperationSummary"][];
+            /** @description Where it stands. */
+            path: string;
         };
         /** @description `GET /api/v1/session/second-factor`: one's own second factor. */
         SecondFactor: {
@@ -4244,6 +4870,59 @@ export interface components {
             /** @description The same for a QR code: `otpauth://totp/…` (SHA-1, 6 digits, 30 s). */
             uri: string;
         };
+        /** @description A secret, without its value. */
+        Secret: {
+            /** @description What it is for; one line. */
+            description?: string;
+            value?: components["schemas"]["SecretValueId"] | null;
+        };
+        /**
+         * @description `POST /api/v1/secrets`: a secret's new value. The answer is the planned change, which lists who uses it; no call ever
+         *     gives the value back.
+         */
+        SecretSet: {
+            /** @description Whether to apply although some affected nodes could not be asked. */
+            allow_unplanned?: boolean;
+            /** @description Whether to apply at once. */
+            apply?: boolean;
+            /** @description What it is for; what stands, when left out. */
+            description?: string | null;
+            /** @description The name: `[a-z][a-z0-9_.-]*`. */
+            name: components["schemas"]["ObjectName"];
+            /** @description Why, for the audit. */
+            reason?: string;
+            /** @description In which waves; all nodes at once by default. */
+            rollout?: components["schemas"]["RolloutStrategy"];
+            /** @description The nodes that it is for. */
+            scope: components["schemas"]["Scope"];
+            /** @description The value: text of at most 32 KiB. */
+            value: components["schemas"]["SecretText"];
+        };
+        /** Format: password */
+        SecretText: string;
+        /** @description Names one value of a secret; drawn at random, it says nothing of the value. */
+        SecretValueId: string;
+        /** @description A unit of systemd: whether it starts with the node, whether it runs, whether it may, and what is changed about it. */
+        Service: {
+            /** @description Whether it starts with the node; left as it is when left out. */
+            enabled?: boolean | null;
+            /** @description Whether it is masked, so that nothing starts it; left as it is when left out. */
+            masked?: boolean | null;
+            /** @description What is reloaded or restarted when `unit` or `override` changed, in this order; nothing by default. */
+            on_change?: components["schemas"]["Reaction"][];
+            /** @description What is changed about it: `/etc/systemd/system/NAME.d/lampas.conf`. */
+            override?: string | null;
+            /** @description Whether it runs; left as it is by default. */
+            state?: components["schemas"]["ServiceState"];
+            /** @description The whole unit, where it is the fleet's own: `/etc/systemd/system/NAME`. */
+            unit?: string | null;
+            unit_name?: components["schemas"]["UnitName"] | null;
+        };
+        /**
+         * @description Whether a unit runs.
+         * @enum {string}
+         */
+        ServiceState: "unmanaged" | "running" | "stopped";
         /** @description `GET /api/v1/session` (401 when not signed in) and the answer to signing in. */
         Session: {
             /** @description The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries. */
@@ -4254,14 +4933,18 @@ export interface components {
             fleet_name: string;
             /** @description Whether a code is asked for at sign-in. */
             has_second_factor: boolean;
+            /** @description The preset that includes all that may be done somewhere: what a token can be made for at most. */
+            level: components["schemas"]["Preset"];
             /** @description The user's name. */
             login: components["schemas"]["Login"];
             /** @description Whether a second factor must be set up before anything else is answered. */
             must_enrol: boolean;
-            /** @description What the user may do. */
+            /** @description What may be done somewhere. */
             permissions: components["schemas"]["Permission"][];
-            /** @description The preset. */
+            /** @description The user's own preset, which holds over the whole fleet. */
             preset: components["schemas"]["Preset"];
+            /** @description What may be done where. */
+            rights: components["schemas"]["HeldRight"][];
             /** @description The user. */
             user: components["schemas"]["UserId"];
             /** @description The controller's version. */
@@ -4317,6 +5000,77 @@ export interface components {
             /** @description Presets whose users need a second factor: who has none sets it up at the next sign-in, before anything else. */
             second_factor_for: components["schemas"]["Preset"][];
         };
+        /** @description A stored signature. */
+        Signature: {
+            /** @description When. */
+            at: components["schemas"]["UnixMs"];
+            /** @description Who uploaded it. */
+            author: string;
+            /** @description What stands in the way of the change that it was made for, after planning it anew; empty when nothing does. */
+            blockers: string[];
+            /** @description When it ends. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description The nodes that it names. */
+            nodes: components["schemas"]["NodeId"][];
+            /** @description What it is for. */
+            purpose: string;
+            /**
+             * Format: int64
+             * @description Its serial.
+             */
+            serial: number;
+            /** @description The text that was signed. */
+            text: string;
+        };
+        /** @description `POST /api/v1/signatures`: a statement with the signature over it. */
+        SignatureCreate: {
+            /** @description The change that it was made for; planned anew afterwards. */
+            change?: string | null;
+            /** @description The text and the signature. */
+            signed: components["schemas"]["Signed"];
+        };
+        /** @description A text with the signature over it, as `ssh-keygen -Y sign` wrote it. */
+        Signed: {
+            /** @description In armour: `-----BEGIN SSH SIGNATURE-----` … */
+            signature: string;
+            /** @description [`Statement::to_text`]. */
+            text: string;
+        };
+        /**
+         * @description `GET /api/v1/signing?change=N` or `?node=NAME`: what needs an operator's signature. The client builds the statement
+         *     itself, from what it was shown.
+         */
+        Signing: {
+            /** @description The fleet. */
+            fleet: components["schemas"]["FleetId"];
+            /**
+             * Format: int64
+             * @description The greatest serial of any statement that is known here; the next one is greater. 0 before the first.
+             */
+            last_serial: number;
+            /** @description Nodes with what they want signed; empty when nothing needs a signature. */
+            parts: components["schemas"]["SigningPart"][];
+            /** @description What it is for: `change 12`. */
+            purpose: string;
+            /** @description The resources that the parts name, whole: [`lampas_shared::desired::Resource`] as JSON, with its content. */
+            resources: string[];
+        };
+        /** @description Nodes that want the same signed. */
+        SigningPart: {
+            /** @description The nodes, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description Places in [`Signing::resources`] of what comes. */
+            put: number[];
+            /** @description What goes. */
+            remove: components["schemas"]["SigningRemoval"][];
+        };
+        /** @description Root code that goes. */
+        SigningRemoval: {
+            /** @description The kind of its object. */
+            kind: components["schemas"]["Kind"];
+            /** @description Where it stands. */
+            path: string;
+        };
         /** @description `POST /api/v1/check/spec`: checks a spec without saving it; always 200. */
         SpecCheck: {
             /** @description For a cron job: the next five runs. Empty for `@reboot`. */
@@ -4353,6 +5107,8 @@ export interface components {
              */
             then_percent: number;
         };
+        /** @example group:web-team */
+        Subject: string;
         /**
          * @description A file of `/etc/sudoers.d` by the object's name, owned by root with mode 0440. On the node it is checked together with
          *     everything that sudo reads besides it, and refused when nobody but root would keep full rights.
@@ -4409,6 +5165,39 @@ export interface components {
         TimeZoneName: string;
         /** @description Names a session, an enrolment token or an API token; never the secret itself. */
         TokenId: string;
+        /** @description One thing that a tool found. */
+        ToolFinding: {
+            /** @description The tool's number for it: `SC2086`; empty when it has none. */
+            code: string;
+            /**
+             * Format: int32
+             * @description The column, from 1; 0 when the tool names none.
+             */
+            column: number;
+            /**
+             * Format: int32
+             * @description The column before which it ends; 0 when the tool names none.
+             */
+            end_column: number;
+            /**
+             * Format: int32
+             * @description The line at which it ends.
+             */
+            end_line: number;
+            /** @description How much it matters. */
+            level: components["schemas"]["FindingLevel"];
+            /**
+             * Format: int32
+             * @description The line, from 1.
+             */
+            line: number;
+            /** @description What it is. */
+            message: string;
+            /** @description The tool. */
+            tool: string;
+        };
+        /** @description The name of a unit, as systemd has it: `nginx.service`, `backup.timer`, `getty@tty1.service`. */
+        UnitName: string;
         /** @example 2026-01-31T09:31:07.250Z */
         UnixMs: string;
         /** @description A node that could not be asked. */
@@ -4438,6 +5227,13 @@ export interface components {
         User: {
             /** @description When the user was made. */
             created_at: components["schemas"]["UnixMs"];
+            /**
+             * Format: int32
+             * @description How many grants add to the preset, through groups too.
+             */
+            grants: number;
+            /** @description The groups that the user is in. */
+            groups: components["schemas"]["UserGroupName"][];
             /** @description Whether a code is asked for at sign-in. */
             has_second_factor: boolean;
             /** @description The user. */
@@ -4447,7 +5243,7 @@ export interface components {
             last_sign_in_at?: components["schemas"]["UnixMs"] | null;
             /** @description The name to sign in with. */
             login: components["schemas"]["Login"];
-            /** @description The preset. */
+            /** @description The preset, which holds over the whole fleet. */
             preset: components["schemas"]["Preset"];
         };
         /** @description `POST /api/v1/users`. */
@@ -4459,10 +5255,60 @@ export interface components {
             /** @description The preset. */
             preset: components["schemas"]["Preset"];
         };
+        /** @description A group of users: `GET /api/v1/user-groups`. What is granted to it, all its members have. */
+        UserGroup: {
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /**
+             * Format: int32
+             * @description How many grants it has.
+             */
+            grants: number;
+            /** @description The group. */
+            id: components["schemas"]["UserGroupId"];
+            /** @description Its members, by name. */
+            members: components["schemas"]["Login"][];
+            /** @description Its name. */
+            name: components["schemas"]["UserGroupName"];
+            /** @description What it is for. */
+            note: string;
+        };
+        /** @description `POST /api/v1/user-groups`. */
+        UserGroupCreate: {
+            /** @description Its first members. */
+            members?: components["schemas"]["Login"][];
+            /** @description Its name. */
+            name: components["schemas"]["UserGroupName"];
+            /** @description What it is for, up to 200 characters. */
+            note?: string;
+        };
+        /** @description Names a group of users. */
+        UserGroupId: string;
+        /** @description The name of a group of users: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter. */
+        UserGroupName: string;
+        /** @description `PATCH /api/v1/user-groups/{group}`: what is left out stays. */
+        UserGroupUpdate: {
+            /** @description Who joins; who is in it stays. */
+            add?: components["schemas"]["Login"][];
+            name?: components["schemas"]["UserGroupName"] | null;
+            /** @description What it is for. */
+            note?: string | null;
+            /** @description Who leaves. */
+            remove?: components["schemas"]["Login"][];
+        };
         /** @description Names a user. */
         UserId: string;
         /** @description A user's name, as in passwd(5): at most 32 characters. Whether the user exists is the node's to say. */
         UserName: string;
+        /** @description `GET /api/v1/users/{user}/rights`: what a user may, all together. */
+        UserRights: {
+            /** @description Whether sign-in is barred, and nothing of this counts. */
+            is_disabled: boolean;
+            /** @description The user's name. */
+            login: components["schemas"]["Login"];
+            /** @description The rights, which add up. */
+            rights: components["schemas"]["HeldRight"][];
+        };
         /** @description `PATCH /api/v1/users/{id}`: what is left out stays. The last administrator can't be removed, disabled or demoted. */
         UserUpdate: {
             /** @description Whether sign-in is barred; barring ends the sessions. */
@@ -4471,11 +5317,21 @@ export interface components {
             password?: string | null;
             preset?: components["schemas"]["Preset"] | null;
         };
-        /**
-         * @description A check that a file must pass on the node before it lands. A closed list: a check is never a command line.
-         * @enum {string}
-         */
-        Validator: "script" | "json" | "toml" | "sudoers";
+        Validator: ("script" | "json" | "toml" | "sudoers") | string[];
+        /** @description A row of `GET /api/v1/objects/{object}/uses`: an object that uses a variable or a secret, by name. */
+        ValueUse: {
+            /** @description The nodes on which it does, by name. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description The object. */
+            user: components["schemas"]["ObjectSummary"];
+        };
+        /** @description A variable. */
+        Var: {
+            /** @description What it is for; one line. */
+            description?: string;
+            /** @description The value: text of at most 16 KiB. */
+            value: string;
+        };
         /**
          * @description What a step does.
          * @enum {string}
@@ -4533,6 +5389,19 @@ export interface components {
             parameters?: {
                 [key: string]: string;
             };
+        } | {
+            /** @description Arguments as they are. */
+            arguments?: string[];
+            /** @description The text. */
+            draft: components["schemas"]["ScriptDraft"];
+            /** @enum {string} */
+            kind: "draft";
+            /** @description What it is called, or will be. */
+            name: components["schemas"]["ObjectName"];
+            /** @description Values that it reads as `PARAM_NAME`. */
+            parameters?: {
+                [key: string]: string;
+            };
         };
     };
     responses: never;
@@ -4542,6 +5411,7 @@ export interface components {
     pathItems: never;
 }
 export type Action = components['schemas']['Action'];
+export type Actions = components['schemas']['Actions'];
 export type Activity = components['schemas']['Activity'];
 export type AdoptRequest = components['schemas']['AdoptRequest'];
 export type Adopted = components['schemas']['Adopted'];
@@ -4555,8 +5425,11 @@ export type ApprovalWanted = components['schemas']['ApprovalWanted'];
 export type ApproveRequest = components['schemas']['ApproveRequest'];
 export type Attention = components['schemas']['Attention'];
 export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditHead = components['schemas']['AuditHead'];
 export type AuditVerification = components['schemas']['AuditVerification'];
+export type AuthorizedKey = components['schemas']['AuthorizedKey'];
 export type Away = components['schemas']['Away'];
+export type BTreeMap = components['schemas']['BTreeMap'];
 export type Body = components['schemas']['Body'];
 export type Change = components['schemas']['Change'];
 export type ChangeCreate = components['schemas']['ChangeCreate'];
@@ -4565,6 +5438,7 @@ export type ChangeNode = components['schemas']['ChangeNode'];
 export type ChangeNodeState = components['schemas']['ChangeNodeState'];
 export type ChangeState = components['schemas']['ChangeState'];
 export type ChangeSummary = components['schemas']['ChangeSummary'];
+export type Checked = components['schemas']['Checked'];
 export type ComparedItem = components['schemas']['ComparedItem'];
 export type ComparedVersion = components['schemas']['ComparedVersion'];
 export type Control = components['schemas']['Control'];
@@ -4587,13 +5461,17 @@ export type EnrolToken = components['schemas']['EnrolToken'];
 export type EnrolTokenCreate = components['schemas']['EnrolTokenCreate'];
 export type EnrolTokenCreated = components['schemas']['EnrolTokenCreated'];
 export type EnrolledNode = components['schemas']['EnrolledNode'];
+export type Ensure = components['schemas']['Ensure'];
 export type Event = components['schemas']['Event'];
 export type EventKind = components['schemas']['EventKind'];
+export type Expiry = components['schemas']['Expiry'];
 export type Export = components['schemas']['Export'];
 export type Fault = components['schemas']['Fault'];
 export type FieldProblem = components['schemas']['FieldProblem'];
 export type FileMode = components['schemas']['FileMode'];
 export type Finding = components['schemas']['Finding'];
+export type FindingLevel = components['schemas']['FindingLevel'];
+export type FleetId = components['schemas']['FleetId'];
 export type FleetMapGroup = components['schemas']['FleetMapGroup'];
 export type Foreign = components['schemas']['Foreign'];
 export type ForeignItem = components['schemas']['ForeignItem'];
@@ -4605,7 +5483,11 @@ export type FreezeState = components['schemas']['FreezeState'];
 export type FrozenScope = components['schemas']['FrozenScope'];
 export type Gate = components['schemas']['Gate'];
 export type Generation = components['schemas']['Generation'];
+export type Grant = components['schemas']['Grant'];
+export type GrantCreate = components['schemas']['GrantCreate'];
+export type GrantId = components['schemas']['GrantId'];
 export type GroupName = components['schemas']['GroupName'];
+export type HeldRight = components['schemas']['HeldRight'];
 export type History = components['schemas']['History'];
 export type HistoryItem = components['schemas']['HistoryItem'];
 export type HostName = components['schemas']['HostName'];
@@ -4624,11 +5506,13 @@ export type ManagedPath = components['schemas']['ManagedPath'];
 export type ManifestCheck = components['schemas']['ManifestCheck'];
 export type ManifestObject = components['schemas']['ManifestObject'];
 export type ManifestText = components['schemas']['ManifestText'];
+export type MayAnswer = components['schemas']['MayAnswer'];
 export type NextRun = components['schemas']['NextRun'];
 export type Node = components['schemas']['Node'];
 export type NodeFacts = components['schemas']['NodeFacts'];
 export type NodeId = components['schemas']['NodeId'];
 export type NodeName = components['schemas']['NodeName'];
+export type NodePolicy = components['schemas']['NodePolicy'];
 export type NodeRef = components['schemas']['NodeRef'];
 export type NodeRefusal = components['schemas']['NodeRefusal'];
 export type NodeResource = components['schemas']['NodeResource'];
@@ -4651,6 +5535,8 @@ export type OperationPreview = components['schemas']['OperationPreview'];
 export type OperationSpec = components['schemas']['OperationSpec'];
 export type OperationState = components['schemas']['OperationState'];
 export type OperationSummary = components['schemas']['OperationSummary'];
+export type OsGroup = components['schemas']['OsGroup'];
+export type OsUser = components['schemas']['OsUser'];
 export type OutputGroup = components['schemas']['OutputGroup'];
 export type OutputPiece = components['schemas']['OutputPiece'];
 export type OutputStream = components['schemas']['OutputStream'];
@@ -4658,6 +5544,10 @@ export type Overridden = components['schemas']['Overridden'];
 export type OverrideView = components['schemas']['OverrideView'];
 export type Overview = components['schemas']['Overview'];
 export type OverviewCounts = components['schemas']['OverviewCounts'];
+export type Package = components['schemas']['Package'];
+export type PackageEnsure = components['schemas']['PackageEnsure'];
+export type PackageName = components['schemas']['PackageName'];
+export type PackageVersion = components['schemas']['PackageVersion'];
 export type PageActivity = components['schemas']['Page_Activity'];
 export type PageApiToken = components['schemas']['Page_ApiToken'];
 export type PageAuditEntry = components['schemas']['Page_AuditEntry'];
@@ -4665,6 +5555,7 @@ export type PageChangeNode = components['schemas']['Page_ChangeNode'];
 export type PageChangeSummary = components['schemas']['Page_ChangeSummary'];
 export type PageDrift = components['schemas']['Page_Drift'];
 export type PageEnrolToken = components['schemas']['Page_EnrolToken'];
+export type PageGrant = components['schemas']['Page_Grant'];
 export type PageNodeResource = components['schemas']['Page_NodeResource'];
 export type PageNodeSummary = components['schemas']['Page_NodeSummary'];
 export type PageObjectSummary = components['schemas']['Page_ObjectSummary'];
@@ -4675,6 +5566,7 @@ export type PageRevision = components['schemas']['Page_Revision'];
 export type PageRole = components['schemas']['Page_Role'];
 export type PageRun = components['schemas']['Page_Run'];
 export type PageUser = components['schemas']['Page_User'];
+export type PageUserGroup = components['schemas']['Page_UserGroup'];
 export type Parameter = components['schemas']['Parameter'];
 export type ParameterKind = components['schemas']['ParameterKind'];
 export type ParameterName = components['schemas']['ParameterName'];
@@ -4691,6 +5583,7 @@ export type Plan = components['schemas']['Plan'];
 export type PlanGroup = components['schemas']['PlanGroup'];
 export type PlannedRuns = components['schemas']['PlannedRuns'];
 export type PlannedWave = components['schemas']['PlannedWave'];
+export type PolicyOfNode = components['schemas']['PolicyOfNode'];
 export type Preset = components['schemas']['Preset'];
 export type PreviewNode = components['schemas']['PreviewNode'];
 export type Problem = components['schemas']['Problem'];
@@ -4700,6 +5593,7 @@ export type ProtectedScope = components['schemas']['ProtectedScope'];
 export type Protection = components['schemas']['Protection'];
 export type ProtectionCreate = components['schemas']['ProtectionCreate'];
 export type ProtectionId = components['schemas']['ProtectionId'];
+export type Reaction = components['schemas']['Reaction'];
 export type Reason = components['schemas']['Reason'];
 export type RecoveryCodes = components['schemas']['RecoveryCodes'];
 export type ResourceState = components['schemas']['ResourceState'];
@@ -4726,10 +5620,19 @@ export type ScheduleState = components['schemas']['ScheduleState'];
 export type ScheduleView = components['schemas']['ScheduleView'];
 export type Scope = components['schemas']['Scope'];
 export type Script = components['schemas']['Script'];
+export type ScriptDraft = components['schemas']['ScriptDraft'];
+export type ScriptJob = components['schemas']['ScriptJob'];
+export type ScriptUses = components['schemas']['ScriptUses'];
 export type SecondFactor = components['schemas']['SecondFactor'];
 export type SecondFactorBegin = components['schemas']['SecondFactorBegin'];
 export type SecondFactorConfirm = components['schemas']['SecondFactorConfirm'];
 export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
+export type Secret = components['schemas']['Secret'];
+export type SecretSet = components['schemas']['SecretSet'];
+export type SecretText = components['schemas']['SecretText'];
+export type SecretValueId = components['schemas']['SecretValueId'];
+export type Service = components['schemas']['Service'];
+export type ServiceState = components['schemas']['ServiceState'];
 export type Session = components['schemas']['Session'];
 export type SessionProof = components['schemas']['SessionProof'];
 export type SetupRequest = components['schemas']['SetupRequest'];
@@ -4737,8 +5640,15 @@ export type SetupState = components['schemas']['SetupState'];
 export type Severity = components['schemas']['Severity'];
 export type SignInRequest = components['schemas']['SignInRequest'];
 export type SignInRules = components['schemas']['SignInRules'];
+export type Signature = components['schemas']['Signature'];
+export type SignatureCreate = components['schemas']['SignatureCreate'];
+export type Signed = components['schemas']['Signed'];
+export type Signing = components['schemas']['Signing'];
+export type SigningPart = components['schemas']['SigningPart'];
+export type SigningRemoval = components['schemas']['SigningRemoval'];
 export type SpecCheck = components['schemas']['SpecCheck'];
 export type Strategy = components['schemas']['Strategy'];
+export type Subject = components['schemas']['Subject'];
 export type Sudoers = components['schemas']['Sudoers'];
 export type Sysctl = components['schemas']['Sysctl'];
 export type SysctlKey = components['schemas']['SysctlKey'];
@@ -4747,15 +5657,25 @@ export type TakenItem = components['schemas']['TakenItem'];
 export type Target = components['schemas']['Target'];
 export type TimeZoneName = components['schemas']['TimeZoneName'];
 export type TokenId = components['schemas']['TokenId'];
+export type ToolFinding = components['schemas']['ToolFinding'];
+export type UnitName = components['schemas']['UnitName'];
 export type UnixMs = components['schemas']['UnixMs'];
 export type Unplanned = components['schemas']['Unplanned'];
 export type UpcomingRun = components['schemas']['UpcomingRun'];
 export type User = components['schemas']['User'];
 export type UserCreate = components['schemas']['UserCreate'];
+export type UserGroup = components['schemas']['UserGroup'];
+export type UserGroupCreate = components['schemas']['UserGroupCreate'];
+export type UserGroupId = components['schemas']['UserGroupId'];
+export type UserGroupName = components['schemas']['UserGroupName'];
+export type UserGroupUpdate = components['schemas']['UserGroupUpdate'];
 export type UserId = components['schemas']['UserId'];
 export type UserName = components['schemas']['UserName'];
+export type UserRights = components['schemas']['UserRights'];
 export type UserUpdate = components['schemas']['UserUpdate'];
 export type Validator = components['schemas']['Validator'];
+export type ValueUse = components['schemas']['ValueUse'];
+export type Var = components['schemas']['Var'];
 export type Verb = components['schemas']['Verb'];
 export type Verdict = components['schemas']['Verdict'];
 export type Wave = components['schemas']['Wave'];
@@ -4910,6 +5830,35 @@ export interface operations {
                 content: {
                     "application/jsonl": string;
                     "text/csv": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit_heads: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditHead"][];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -5935,6 +6884,104 @@ export interface operations {
             };
         };
     };
+    get_grants: {
+        parameters: {
+            query?: {
+                /** @description To this subject: `user:eve`, `group:web-team`. */
+                subject?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Grant"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_grants: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GrantCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Grant"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_grants_grant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                grant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_history: {
         parameters: {
             query: {
@@ -6139,6 +7186,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Activity"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_nodes_node_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScriptDraft"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Checked"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -6662,6 +7744,68 @@ export interface operations {
             };
         };
     };
+    get_objects_object_script_uses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScriptUses"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_object_uses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ValueUse"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_openapi_json: {
         parameters: {
             query?: never;
@@ -7056,6 +8200,35 @@ export interface operations {
             };
         };
     };
+    get_policies: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PolicyOfNode"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_protections: {
         parameters: {
             query?: never;
@@ -7298,6 +8471,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_secrets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecretSet"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Change"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -7812,6 +9018,105 @@ export interface operations {
             };
         };
     };
+    get_signatures: {
+        parameters: {
+            query?: {
+                /** @description Made for this change. */
+                change?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Signature"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_signatures: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignatureCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Signature"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_signing: {
+        parameters: {
+            query?: {
+                /** @description A change that is planned. */
+                change?: string | null;
+                /** @description A node: what it shall be already. */
+                node?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Signing"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_tokens: {
         parameters: {
             query?: {
@@ -7898,6 +9203,168 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_user_groups: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserGroup"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_user_groups: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserGroupCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserGroup"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_user_groups_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserGroup"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_user_groups_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patch_user_groups_group: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                group: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserGroupUpdate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserGroup"];
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -8059,6 +9526,73 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["User"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_users_user_may: {
+        parameters: {
+            query: {
+                /** @description A permission: `change`. */
+                action: string;
+                /** @description A scope: `role:app`. */
+                scope: string;
+            };
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MayAnswer"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_users_user_rights: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserRights"];
                 };
             };
             /** @description A problem (RFC 9457) */
