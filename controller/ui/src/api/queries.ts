@@ -49,6 +49,13 @@ export const nodesQuery = (filter: NodeFilter) =>
 export const nodeQuery = (node: string) =>
   queryOptions({ queryKey: ['nodes', 'one', node], queryFn: () => take(api.GET('/api/v1/nodes/{node}', { params: { path: { node } } })) });
 
+/** What the nodes' own policies allow. */
+export const policiesQuery = queryOptions({ queryKey: ['nodes', 'policies'], queryFn: () => take(api.GET('/api/v1/policies')) });
+
+/** Who uses a script. */
+export const scriptUsesQuery = (object: string) =>
+  queryOptions({ queryKey: ['objects', 'uses', object], queryFn: () => take(api.GET('/api/v1/objects/{object}/script-uses', { params: { path: { object } } })) });
+
 export const nodeResourcesQuery = (node: string) =>
   queryOptions({ queryKey: ['nodes', 'resources', node], queryFn: () => allPages((after) => take(api.GET('/api/v1/nodes/{node}/resources', { params: { path: { node }, query: defined({ after, limit: MOST }) } }))) });
 
@@ -84,6 +91,9 @@ export const objectsQuery = (filter: ObjectFilter) =>
 
 export const objectQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
+
+export const usesQuery = (id: string) =>
+  queryOptions({ queryKey: ['objects', 'uses', id], queryFn: () => take(api.GET('/api/v1/objects/{object}/uses', { params: { path: { object: id } } })) });
 
 export const historyQuery = (filter: { from: string; to?: string | undefined; scope?: string | undefined }) =>
   queryOptions({ queryKey: ['objects', 'history', filter], queryFn: () => take(api.GET('/api/v1/history', { params: { query: { ...defined({ to: filter.to, scope: filter.scope }), from: filter.from } } })) });
@@ -181,6 +191,17 @@ export const enrolTokenQuery = (id: string) =>
 
 export const usersQuery = (after: string | undefined) =>
   queryOptions({ queryKey: ['users', 'list', after], queryFn: () => take(api.GET('/api/v1/users', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
+
+export const userGroupsQuery = (after: string | undefined) =>
+  queryOptions({ queryKey: ['users', 'groups', after], queryFn: () => take(api.GET('/api/v1/user-groups', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
+
+export const grantsQuery = (after: string | undefined) =>
+  queryOptions({ queryKey: ['users', 'grants', after], queryFn: () => take(api.GET('/api/v1/grants', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
+
+export const userRightsQuery = (user: string) => queryOptions({ queryKey: ['users', 'rights', user], queryFn: () => take(api.GET('/api/v1/users/{user}/rights', { params: { path: { user } } })) });
+
+export const mayQuery = (user: string, action: string, scope: string) =>
+  queryOptions({ queryKey: ['users', 'may', user, action, scope], queryFn: () => take(api.GET('/api/v1/users/{user}/may', { params: { path: { user }, query: { action, scope } } })) });
 
 export const apiTokensQuery = (all: boolean, after: string | undefined) =>
   queryOptions({ queryKey: ['tokens', all, after], queryFn: () => take(api.GET('/api/v1/tokens', { params: { query: { all, ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });

@@ -27,6 +27,7 @@ const words: Record<Permission, string> = {
   view: 'see the fleet',
   read_content: 'read contents',
   change: 'change configuration',
+  write_secret: 'set secrets',
   run: 'run scripts and commands',
   manage_nodes: 'manage nodes',
   approve: 'approve changes',
@@ -37,9 +38,21 @@ const words: Record<Permission, string> = {
   own_account: 'change your account',
 };
 
-/** Returns why the user may not do it, for a disabled button; undefined when they may. */
-export function useRefusal(permission: Permission): string | undefined {
+/** Whether something may be done: somewhere, or over a scope. What only the controller can tell, such as which nodes a label has, counts as allowed. */
+export function mayOn(session: Session, permission: Permission, scope?: string): boolean {
+  if (!session.permissions.includes(permission)) return false;
+  if (scope !== 'fleet' && scope?.startsWith('role:') !== true) return true;
+  return session.rights.some((right) => right.permissions.includes(permission) && right.scopes.every((within) => within === 'fleet' || within === scope));
+}
+
+/** Returns why the user may not do it, for a disabled button; undefined when they may. With a scope: why not all over it. */
+export function useRefusal(permission: Permission, scope?: string): string | undefined {
   const session = useSession();
-  if (session.permissions.includes(permission)) return undefined;
+  if (mayOn(session, permission, scope)) return undefined;
+  if (session.permissions.includes(permission)) {
+    const where = session.rights.filter((right) => right.permissions.includes(permission)).map((right) => right.scopes.join(' and '));
+    return `You may ${words[permission]} on ${where.join(', ')}, not on all of ${scope ?? 'it'}.`;
+  }
+  if (session.preset === 'none') return `Nothing that was granted to you lets you ${words[permission]}.`;
   return `You are signed in as ${session.preset}, who may not ${words[permission]}.`;
 }

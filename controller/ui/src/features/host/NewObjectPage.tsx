@@ -5,6 +5,7 @@ import { KIND_NOUNS, KINDS_OF_OBJECTS, NEW_TITLES } from '@/components/kinds';
 import { PageHead } from '@/ui/PageHead';
 import { blank } from './draft';
 import { ObjectEditor } from './ObjectEditor';
+import { SecretEditor } from './SecretEditor';
 
 const route = getRouteApi('/app/config/new');
 
@@ -19,7 +20,7 @@ export default function NewObjectPage() {
         title={NEW_TITLES[kind]}
         facts={<>or a new {others.map((each, index) => <span key={each}>{index > 0 && ', '}<Link to="/config/new" search={{ kind: each, scope }}>{KIND_NOUNS[each]}</Link></span>)}</>}
       />
-      <ObjectEditor key={kind} draftKey={`new-${kind}`} original={original} />
+      {kind === 'secret' ? <SecretEditor key={scope} original={original} /> : <ObjectEditor key={kind} draftKey={`new-${kind}`} original={original} />}
     </>
   );
 }

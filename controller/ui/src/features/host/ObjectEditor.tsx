@@ -14,9 +14,12 @@ import { Time } from '@/ui/Time';
 import { CheckCard } from './CheckCard';
 import { useDraft } from './draft';
 import { ServiceForm } from './ServiceForm';
+import { GroupForm, PackageForm, UserForm } from './accounts';
 import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm, SudoersForm, SysctlForm } from './forms';
 import type { FormProps } from './fields';
+import { VarForm } from './values';
 import { Compare } from './Compare';
+import { TryCard } from './TryCard';
 import { useCheck, type Check } from './useCheck';
 
 interface Props {
@@ -36,8 +39,13 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   const client = useQueryClient();
   const [reason, setReason] = useState('');
   const [isComparing, setComparing] = useState(false);
-  const refusal = useRefusal('change');
-  const check = useCheck(spec, spec.name !== '');
+  const refusal = useRefusal('change', spec.scope === '' ? undefined : spec.scope);
+  const asked = useCheck(spec, spec.name !== '');
+  // What a node's tools said of the script; their marks go with the text that they were about.
+  const [found, setFound] = useState<{ about: string; findings: readonly Finding[] }>();
+  const script = spec.body.kind === 'script' ? spec.body.content : undefined;
+  const marks = found !== undefined && found.about === script ? found.findings : [];
+  const check: Check = marks.length === 0 ? asked : { ...asked, of: (field) => (field === 'content' ? [...asked.of(field), ...marks] : asked.of(field)) };
   const isReadOnly = refusal !== undefined || isMasked;
   const plan = useMutation({
     mutationFn: () => take(api.POST('/api/v1/changes', { body: { drafts: [draftOf(spec, original, draft.base, isNew)], reason } })),
@@ -69,15 +77,16 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
               <ScopeInput value={spec.scope} isReadOnly={isReadOnly} onChange={(scope) => { draft.set({ ...spec, scope }); }} error={check.text('scope')} />
             </div>
             <KindForm spec={spec} check={check} isReadOnly={isReadOnly} onSave={draft.keep} set={(body) => { draft.set({ ...spec, body }); }} />
-            <div className="fields">
+            {spec.body.kind !== 'var' && <div className="fields">
               <Select label="When somebody changes it by hand" data={[{ value: 'hold', label: 'Hold: keep the edit until somebody decides' }, { value: 'report', label: 'Report: show it, overwrite with the next change' }, { value: 'repair', label: 'Repair: put it back at once' }]} value={spec.drift ?? 'hold'} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { draft.set({ ...spec, drift: (next ?? 'hold') }); }} />
-            </div>
+            </div>}
           </div>
         </section>
         {isComparing && <Compare before={original} after={spec} onClose={() => { setComparing(false); }} />}
       </div>
       <aside className="editor-side" aria-label="Check and plan">
         <CheckCard check={check} kind={spec.body.kind} isNamed={spec.name !== ''} />
+        {script !== undefined && !isMasked && <TryCard name={spec.name} content={script} onFound={(findings) => { setFound({ about: script, findings }); }} />}
         <section className="card">
           <div className="card-body stack">
             <Textarea label="Why" description="Stands in the history, the audit, and in lampas-agent why" autosize minRows={2} value={reason} maxLength={500} onChange={(event) => { setReason(event.currentTarget.value); }} />
@@ -138,7 +147,18 @@ function KindForm({ spec, check, isReadOnly, onSave, set }: KindFormProps) {
       return <SudoersForm {...common(body)} />;
     case 'sysctl':
       return <SysctlForm {...common(body)} />;
+    case 'var':
+      return <VarForm {...common(body)} />;
+    case 'secret':
+      // It has an editor of its own, which keeps no drafts.
+      return null;
     case 'service':
       return <ServiceForm {...common(body)} />;
+    case 'user':
+      return <UserForm {...common(body)} />;
+    case 'group':
+      return <GroupForm {...common(body)} />;
+    case 'package':
+      return <PackageForm {...common(body)} />;
   }
 }

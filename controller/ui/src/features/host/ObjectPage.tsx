@@ -24,6 +24,9 @@ import { History } from './History';
 import { ManifestView } from './ManifestView';
 import { ObjectEditor } from './ObjectEditor';
 import { ObjectNodes } from './ObjectNodes';
+import { ScriptUsesCard } from './ScriptUsesCard';
+import { SecretEditor } from './SecretEditor';
+import { UsesCard } from './values';
 
 const route = getRouteApi('/app/config/$object');
 
@@ -33,7 +36,7 @@ export default function ObjectPage() {
   const object = useQuery(objectQuery(id));
   const drifts = useQuery(driftsQuery({ object: id, standing: true })).data?.items ?? [];
   const [isDeleting, setDeleting] = useState(false);
-  const refusal = useRefusal('change');
+  const refusal = useRefusal('change', object.data?.spec.scope);
   if (object.data === undefined) {
     return (
       <>
@@ -61,15 +64,21 @@ export default function ObjectPage() {
         tabs={[
           { id: 'edit', title: it.is_deleted ? 'Last revision' : 'Edit', to: to('edit') },
           { id: 'nodes', title: 'Nodes', count: it.effective_on.length, to: to('nodes') },
+          ...(it.kind === 'var' || it.kind === 'secret' ? [{ id: 'uses', title: 'Used by', to: to('uses') }] : []),
           { id: 'manifest', title: 'As TOML', to: to('manifest') },
           { id: 'history', title: 'History', count: it.revision, to: to('history') },
+          ...(it.kind === 'script' ? [{ id: 'uses', title: 'Uses', to: to('uses') }] : []),
           ...(it.kind === 'cron' ? [{ id: 'runs', title: 'Runs', to: to('runs') }] : []),
         ]}
       />
-      {tab === 'edit' && <ObjectEditor key={it.id} draftKey={it.id} original={it.spec} revision={it.revision} isMasked={it.is_masked} />}
+      {tab === 'edit' && it.kind === 'secret' && !it.is_deleted && <SecretEditor key={`${it.id}/${it.revision}`} original={it.spec} revision={it.revision} />}
+      {tab === 'edit' && it.kind === 'secret' && it.is_deleted && <Notice>Its values are kept sealed. The history brings it back with the one that stood last.</Notice>}
+      {tab === 'edit' && it.kind !== 'secret' && <ObjectEditor key={it.id} draftKey={it.id} original={it.spec} revision={it.revision} isMasked={it.is_masked} />}
       {tab === 'nodes' && <ObjectNodes object={it} />}
+      {tab === 'uses' && it.kind !== 'script' && <UsesCard object={it} />}
       {tab === 'manifest' && <ManifestView object={it} />}
       {tab === 'history' && <History object={it} />}
+      {tab === 'uses' && it.kind === 'script' && <ScriptUsesCard object={it} />}
       {tab === 'runs' && <Runs object={id} />}
       {isDeleting && <Delete object={it} onClose={() => { setDeleting(false); }} />}
     </>

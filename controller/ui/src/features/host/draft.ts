@@ -93,6 +93,14 @@ function blankBody(kind: Kind): Body {
       return { kind, content: '' };
     case 'sysctl':
       return { kind, key: '', value: '' };
+    case 'user':
+    case 'group':
+    case 'package':
+      return { kind };
+    case 'var':
+      return { kind, value: '' };
+    case 'secret':
+      return { kind, description: '' };
     case 'service':
       return { kind, enabled: true, state: 'running' };
   }

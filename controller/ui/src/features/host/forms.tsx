@@ -4,6 +4,7 @@ import type { Body } from '@/api/schema';
 import { Code } from './Code';
 import { languageOf } from './language';
 import { useShell } from './useShell';
+import { TemplateField } from './values';
 import { OwnerFields, PathField, ReactionsField, ValidatorField, type FormProps } from './fields';
 
 export type BodyOf<K extends Body['kind']> = Extract<Body, { kind: K }>;
@@ -23,6 +24,7 @@ export function CronForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'cro
       <Select label="Table" description="Which of cron's files it goes to" data={[{ value: 'system', label: 'System file in /etc/cron.d' }, { value: 'user', label: "The user's own crontab" }]} value={body.table ?? 'system'} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { set({ table: next === 'user' ? 'user' : 'system' }); }} />
       <TagsInput className="wide" label="Environment" description="NAME=value, then Enter; PATH is the system's unless set here" value={environment} readOnly={isReadOnly} onChange={(next) => { set({ environment: pairs(next) }); }} error={check.text('environment')} />
       <Switch label="Enabled" description="Off: the job leaves cron's file and keeps its history" checked={body.enabled ?? true} disabled={isReadOnly} onChange={(event) => { set({ enabled: event.currentTarget.checked }); }} />
+      <TemplateField value={body.template} onChange={(template) => { set({ template }); }} of="its environment" isReadOnly={isReadOnly} />
     </div>
   );
 }
@@ -62,6 +64,7 @@ export function ScriptForm({ body, set, check, onSave, name, isReadOnly }: FormP
       <div className="fields">
         <PathField path={body.path ?? ''} onChange={(path) => { set({ path: orNothing(path) }); }} check={check} description={`Empty: /usr/local/bin/${name === '' ? 'NAME' : name}`} isReadOnly={isReadOnly} />
         <OwnerFields body={body} set={set} check={check} isReadOnly={isReadOnly} />
+        <TemplateField value={body.template} onChange={(template) => { set({ template }); }} of="the script" isReadOnly={isReadOnly} />
         <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} />
       </div>
     </div>
@@ -79,6 +82,7 @@ export function FileForm({ body, set, check, onSave, isReadOnly }: FormProps<Bod
       <div className="fields">
         <OwnerFields body={body} set={set} check={check} isReadOnly={isReadOnly} />
         <ValidatorField value={body.validate} onChange={(validate) => { set({ validate }); }} check={check} isReadOnly={isReadOnly} />
+        {!isBinary && <TemplateField value={body.template} onChange={(template) => { set({ template }); }} of="the content" isReadOnly={isReadOnly} />}
         <Switch label="Binary content" description="The text above is base64" checked={isBinary} disabled={isReadOnly} onChange={(event) => { set({ encoding: event.currentTarget.checked ? 'base64' : 'utf8' }); }} />
         <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} />
       </div>
