@@ -102,6 +102,6 @@ function blankBody(kind: Kind): Body {
     case 'secret':
       return { kind, description: '' };
     case 'service':
-      return { kind, enabled: true, state: 'running' };
+      return { kind, enabled: true, running: true };
   }
 }
