@@ -127,6 +127,59 @@ test('a viewer sees everything and is told why nothing can be changed', async ({
   }
 });
 
+test('who gets one role sees and changes that, and is told why nothing else', async ({ api, browser, page, name }) => {
+  await api.send('POST', 'users', { login: name, preset: 'none', password: 'a good long sentence' });
+  const context = await browser.newContext({ storageState: signedOut });
+  const theirs = await context.newPage();
+  try {
+    await page.goto('users?show=groups');
+    await page.getByRole('button', { name: 'New group' }).click();
+    const group = page.getByRole('dialog', { name: 'New group of users' });
+    await group.getByLabel('Name').fill(`${name}-team`);
+    await group.getByRole('combobox', { name: 'Members' }).fill(name);
+    await page.getByRole('option', { name }).click();
+    await group.getByRole('button', { name: 'Save the group' }).click();
+    await expect(page.getByRole('table', { name: 'Groups of users' }).getByRole('row').filter({ hasText: `${name}-team` })).toContainText(name);
+
+    await page.goto('users?show=grants');
+    await page.getByRole('button', { name: 'New grant' }).click();
+    const grant = page.getByRole('dialog', { name: 'New grant' });
+    await grant.getByRole('combobox', { name: 'Who' }).fill(`${name}-team`);
+    await page.getByRole('option', { name: `group:${name}-team` }).click();
+    await grant.getByRole('combobox', { name: 'May' }).fill('operator');
+    await page.getByRole('option', { name: 'operator' }).click();
+    await grant.getByRole('combobox', { name: 'Scope' }).fill('role:app');
+    await grant.getByRole('textbox', { name: 'Why' }).fill('their servers');
+    await grant.getByRole('button', { name: 'Grant it' }).click();
+    await expect(page.getByRole('table', { name: 'Grants' }).getByRole('row').filter({ hasText: `group:${name}-team` })).toContainText('role:app');
+
+    await page.goto('users');
+    await page.getByRole('button', { name: `What ${name} may` }).first().click();
+    const rights = page.getByRole('dialog', { name: `What ${name} may` });
+    await expect(rights.getByRole('list', { name: 'Rights' })).toContainText('role:app');
+    await rights.getByRole('combobox', { name: 'Scope' }).fill('fleet');
+    await rights.getByRole('button', { name: 'Ask' }).click();
+    await expect(rights.getByText(`${name} may not change on all of fleet`)).toBeVisible();
+
+    await theirs.goto('nodes');
+    await theirs.getByLabel('User name').fill(name);
+    await theirs.getByRole('textbox', { name: 'Password' }).fill('a good long sentence');
+    await theirs.getByRole('button', { name: 'Sign in' }).click();
+    await expect(theirs.getByRole('table', { name: 'Nodes' }).getByRole('link', { name: 'web-1' })).toBeVisible();
+    await expect(theirs.getByRole('table', { name: 'Nodes' }).getByRole('link', { name: 'db-1' })).toBeHidden();
+    for (const place of ['Enrol a node', 'Users', 'Audit']) await expect(theirs.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: place })).toBeHidden();
+    await theirs.goto('config');
+    await theirs.getByRole('table', { name: 'Objects' }).getByRole('link', { name: 'app-heartbeat' }).click();
+    await expect(theirs.getByLabel('Schedule')).not.toHaveAttribute('readonly', '');
+    await theirs.goto('nodes/db-1');
+    await expect(theirs.getByRole('alert')).toContainText('There is no such thing');
+  } finally {
+    await context.close();
+    await api.send('DELETE', `user-groups/${name}-team`);
+    await api.send('DELETE', `users/${name}`);
+  }
+});
+
 test('the audit lists the acts of the administrator, and its chain is whole', async ({ page, name }) => {
   await page.goto('tokens');
   await page.getByRole('button', { name: 'New token' }).click();

@@ -2372,9 +2372,6 @@ export interface components {
             /** @description When to give up; at most seven days ahead. */
             until: components["schemas"]["UnixMs"];
         };
-        BTreeMap: {
-            [key: string]: string;
-        };
         /** @description What an object says, by kind. */
         Body: (components["schemas"]["HostsEntry"] & {
             /** @enum {string} */
@@ -4241,7 +4238,9 @@ export interface components {
             /** @description The generation that it had reported; empty for none. */
             generation: string;
             /** @description Its labels. */
-            labels: components["schemas"]["BTreeMap"];
+            labels: {
+                [key: string]: string;
+            };
             /** @description Its name. */
             name: components["schemas"]["NodeName"];
             /** @description Whether it only observed. */
@@ -5429,7 +5428,6 @@ export type AuditHead = components['schemas']['AuditHead'];
 export type AuditVerification = components['schemas']['AuditVerification'];
 export type AuthorizedKey = components['schemas']['AuthorizedKey'];
 export type Away = components['schemas']['Away'];
-export type BTreeMap = components['schemas']['BTreeMap'];
 export type Body = components['schemas']['Body'];
 export type Change = components['schemas']['Change'];
 export type ChangeCreate = components['schemas']['ChangeCreate'];

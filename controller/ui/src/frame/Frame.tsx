@@ -3,7 +3,7 @@ import { lazy, Suspense, useEffect, useState } from 'react';
 import { Drawer } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
 import { Outlet, useNavigate } from '@tanstack/react-router';
-import { useSession } from '@/api/session';
+import { mayOn, useSession } from '@/api/session';
 import { ProveDialog } from '@/features/access/ProveDialog';
 import { useKeys } from '@/keys/keys';
 import { places } from '@/keys/places';
@@ -29,7 +29,7 @@ export function Frame() {
   const close = (): void => { setOpen(undefined); };
   useEffect(() => follow(client), [client]);
   const goTo = places
-    .filter((place) => session.permissions.includes(place.permission))
+    .filter((place) => mayOn(session, place.permission, place.over))
     .map((place) => [`g ${place.key}`, () => void navigate({ to: place.to })] as const);
   useKeys({
     ...Object.fromEntries(goTo),

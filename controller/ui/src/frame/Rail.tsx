@@ -3,7 +3,7 @@ import { Link } from '@tanstack/react-router';
 import { useQuery } from '@tanstack/react-query';
 import { overviewQuery } from '@/api/queries';
 import { approvalsQuery } from '@/features/approval/queries';
-import { useSession } from '@/api/session';
+import { mayOn, useSession } from '@/api/session';
 import { places, type Place } from '@/keys/places';
 import { Icon } from '@/ui/Icon';
 import { Mark } from '@/ui/Mark';
@@ -13,7 +13,7 @@ export function Rail({ inDrawer = false, onGo }: { inDrawer?: boolean; onGo?: ()
   const session = useSession();
   const { isRailFolded } = usePrefs();
   const folded = isRailFolded && !inDrawer;
-  const mine = places.filter((place) => place.isInRail && session.permissions.includes(place.permission));
+  const mine = places.filter((place) => place.isInRail && mayOn(session, place.permission, place.over));
   const counts = useQuery(overviewQuery).data?.counts;
   const approvals = useQuery(approvalsQuery).data?.filter((row) => row.may_approve).length;
   const badge = (place: Place): number | undefined => (place.to === '/drift' ? counts?.drifted : place.to === '/approvals' ? approvals : undefined);

@@ -5,7 +5,7 @@ import { useDebouncedValue } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { nodesQuery, objectsQuery, rolesQuery } from '@/api/queries';
-import { useSession } from '@/api/session';
+import { mayOn, useSession } from '@/api/session';
 import { StateBadge } from '@/components/StateBadge';
 import { KIND_ICONS, KINDS_OF_OBJECTS, NEW_TITLES } from '@/components/kinds';
 import { nodeState } from '@/components/nodeState';
@@ -88,7 +88,7 @@ function useItems(text: string, onClose: () => void): Item[] {
   };
   const fits = (title: string): boolean => wanted === '' || title.toLowerCase().includes(wanted);
   const items: Item[] = places
-    .filter((place) => fits(place.title) && session.permissions.includes(place.permission))
+    .filter((place) => fits(place.title) && mayOn(session, place.permission, place.over))
     .map((place) => ({ id: place.to, icon: place.icon, title: place.title, aside: `g ${place.key}`, run: go(() => navigate({ to: place.to })) }));
   if (session.permissions.includes('change')) {
     items.push(...KINDS_OF_OBJECTS.filter((kind) => fits(NEW_TITLES[kind])).map((kind): Item => ({ id: `new-${kind}`, icon: 'plus', title: NEW_TITLES[kind], aside: 'Create', run: go(() => navigate({ to: '/config/new', search: { kind } })) })));

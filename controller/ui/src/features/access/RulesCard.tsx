@@ -27,8 +27,8 @@ export function RulesCard() {
       <Failure error={rules.error} />
       {rules.data === undefined ? rules.error === null && <RowSkeletons rows={3} /> : (
         <div className="card-body stack">
-          <p className="dim">Who has none sets it up at the next sign-in, before anything else. Open sessions and API tokens go on.</p>
-          {PRESETS.map(({ value, label }) => (
+          <p className="dim">Grants count too: who may somewhere what an operator may is meant with the operators. Who has none sets it up at the next sign-in, before anything else. Open sessions and API tokens go on.</p>
+          {PRESETS.filter((preset) => preset.value !== 'none').map(({ value, label }) => (
             <Checkbox key={value} label={label} checked={chosen.includes(value)} disabled={set.isPending} onChange={(event) => { set.mutate(event.currentTarget.checked ? [...chosen, value] : chosen.filter((preset) => preset !== value)); }} />
           ))}
         </div>

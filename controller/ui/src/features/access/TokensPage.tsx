@@ -40,7 +40,7 @@ export default function TokensPage() {
   const columns: readonly Column<ApiToken>[] = [
     { id: 'name', head: 'What it is for', cell: (token) => <span className="strong">{token.name}</span> },
     ...(isAll ? [{ id: 'owner', head: 'Owner', cell: (token: ApiToken) => token.owner }] : []),
-    { id: 'preset', head: 'May at most', from: 'sm', grow: true, cell: (token) => <>{token.permissions == null ? token.preset : token.permissions.map((permission) => permission.replaceAll('_', ' ')).join(', ')}{token.is_grave && <> <span className="chip">grave</span></>}</> },
+    { id: 'preset', head: 'May at most', from: 'sm', grow: true, cell: (token) => <>{token.permissions == null ? token.preset : token.permissions.map((permission) => permission.replaceAll('_', ' ')).join(', ')}{token.scope != null && <> on <span className="mono">{token.scope}</span></>}{token.is_grave && <> <span className="chip">grave</span></>}</> },
     { id: 'cidr', head: 'From', from: 'md', cell: (token) => <span className="mono">{token.cidr ?? 'anywhere'}</span> },
     { id: 'used', head: 'Last used', from: 'sm', right: true, cell: (token) => <Time at={token.last_used_at} /> },
     { id: 'expires', head: 'Ends', right: true, cell: (token) => <Time at={token.expires_at} /> },
@@ -103,10 +103,11 @@ function NewToken({ onClose, onMade }: { onClose: () => void; onMade: (made: Api
   const [preset, setPreset] = useState<Preset>('viewer');
   const [ttl, setTtl] = useState('2592000');
   const [cidr, setCidr] = useState('');
+  const [scope, setScope] = useState('');
   const [only, setOnly] = useState<string[]>([]);
   const [isGrave, setGrave] = useState(false);
   const create = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/tokens', { body: { name, preset, ttl_secs: Number(ttl), is_grave: isGrave, ...(cidr === '' ? {} : { cidr }), ...(only.length === 0 ? {} : { permissions: session.permissions.filter((each) => only.includes(each)) }) } })),
+    mutationFn: () => take(api.POST('/api/v1/tokens', { body: { name, preset, ttl_secs: Number(ttl), is_grave: isGrave, ...(cidr === '' ? {} : { cidr }), ...(scope === '' ? {} : { scope }), ...(only.length === 0 ? {} : { permissions: session.permissions.filter((each) => only.includes(each)) }) } })),
     onSuccess: async (made) => {
       onMade(made);
       await client.invalidateQueries({ queryKey: ['tokens'] });
@@ -122,8 +123,9 @@ function NewToken({ onClose, onMade }: { onClose: () => void; onMade: (made: Api
         }}
       >
         <TextInput label="What it is for" value={name} maxLength={64} onChange={(event) => { setName(event.currentTarget.value); }} required error={fieldProblem(create.error, 'name')} data-autofocus />
-        <Select label="May at most" data={presetsUpTo(session.preset)} value={preset} onChange={(next) => { setPreset(presetOf(next)); }} allowDeselect={false} />
+        <Select label="May at most" data={presetsUpTo(session.level)} value={preset} onChange={(next) => { setPreset(presetOf(next)); }} allowDeselect={false} />
         <MultiSelect label="Only these permissions" description="Of the preset; none chosen: all of them" data={session.permissions.map((each) => ({ value: each, label: each.replaceAll('_', ' ') }))} value={only} onChange={setOnly} error={fieldProblem(create.error, 'permissions')} />
+        <TextInput label="Only in this scope" description="role:NAME, label:KEY=VALUE or node:NAME; empty: wherever you may" value={scope} onChange={(event) => { setScope(event.currentTarget.value.trim()); }} error={fieldProblem(create.error, 'scope')} />
         <Select label="Lives" data={LIVES} value={ttl} onChange={(next) => { setTtl(next ?? '2592000'); }} allowDeselect={false} />
         <TextInput label="Only from this network" description="CIDR; empty: any" value={cidr} onChange={(event) => { setCidr(event.currentTarget.value.trim()); }} error={fieldProblem(create.error, 'cidr')} />
         {preset === 'administrator' && <Checkbox label="May do what is grave: users, tokens of others" description="Nobody is asked for a password then" checked={isGrave} onChange={(event) => { setGrave(event.currentTarget.checked); }} />}
