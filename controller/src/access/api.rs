@@ -146,7 +146,7 @@ async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
         user: identity.user,
         login: identity.login.clone(),
         preset: identity.preset,
-        level: identity.rights.level(),
+        level: identity.level,
         permissions: identity.rights.effective().into_iter().collect(),
         rights: identity.rights.0.iter().map(grant::held).collect(),
         csrf_token,

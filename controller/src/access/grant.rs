@@ -3,6 +3,8 @@
 
 pub(crate) mod api;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 
 use lampas_api::{Grant, GrantCreate, HeldRight, MayAnswer, UserRights};
 use lampas_runtime::{clock, random};

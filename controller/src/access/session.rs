@@ -315,6 +315,7 @@ fn identity(row: &SessionRow, rights: Rights) -> Identity {
         user: row.user,
         login: row.login.clone(),
         preset: row.preset,
+        level: rights.level(),
         rights: rights.into(),
         by: Credential::Session {
             id: row.id,

@@ -45,7 +45,7 @@ impl Access {
             .db
             .read(|mut tx: Tx| async move {
                 let Some(row) = store::token_by_hash(&mut tx, hash).await? else { return Ok(tx.done(None)) };
-                let rights = row.bound(super::rights(&mut tx, row.user, row.owner_preset, now).await?);
+                let rights = super::rights(&mut tx, row.user, row.owner_preset, now).await?;
                 Ok::<_, DbError>(tx.done(Some((row, rights))))
             })
             .await?;
@@ -64,10 +64,13 @@ impl Access {
                 .await;
             super::pass_over(touched);
         }
+        let level = row.preset.min(rights.level());
+        let rights = row.bound(rights);
         Ok(Identity {
             user: row.user,
             login: row.owner,
             preset: rights.highest(row.preset),
+            level,
             rights: rights.into(),
             by: Credential::Token { id: row.id, name: row.name, is_grave: row.is_grave },
         })
@@ -104,7 +107,7 @@ impl Access {
     /// Makes a token for the caller.
     pub async fn create_token(&self, caller: &Caller, wanted: &ApiTokenCreate) -> Answer<ApiTokenCreated> {
         let identity = caller.identity()?;
-        let level = identity.rights.level();
+        let level = identity.level;
         if wanted.preset > level {
             let why = format!("you may no more than {}, a token can't be more", level.as_str());
             return Err(Refusal::field("/preset", why));

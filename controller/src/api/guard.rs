@@ -53,6 +53,8 @@ pub struct Identity {
     pub preset: Preset,
     /// What may be done, and where.
     pub rights: Arc<Rights>,
+    /// The most that a token of this one can be made for.
+    pub level: Preset,
     /// By what.
     pub by: Credential,
 }

@@ -400,14 +400,15 @@ pub(crate) async fn shown(app: &App, caller: &Caller, row: &ChangeRow) -> Answer
 /// be told is taken out too.
 fn veil(view: &View, eyes: &Eyes, change: &mut Change) {
     let is_public = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| mask::is_public(&o.spec));
-    let is_read = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| eyes.reads.has_scope(&o.spec.scope));
     for draft in change.drafts.iter_mut().filter(|d| !eyes.reads.has_scope(&d.key.scope)) {
         if !draft.object.as_ref().is_some_and(is_public) || draft.verb != DraftVerb::Delete {
             draft.diff = veiled(&draft.diff);
         }
     }
-    let actions = change.plan.iter_mut().flat_map(|p| &mut p.groups).flat_map(|g| &mut g.actions);
-    for action in actions.filter(|a| !is_public(&a.object) && !is_read(&a.object)) {
+    // What happens where contents may be read may be read, also of an object that doesn't stand yet.
+    let groups = change.plan.iter_mut().flat_map(|p| &mut p.groups);
+    let hidden = groups.filter(|group| !group.nodes.iter().any(|n| eyes.reads.has_node(n.id)));
+    for action in hidden.flat_map(|g| &mut g.actions).filter(|a| !is_public(&a.object)) {
         action.diff = veiled(&action.diff);
     }
 }
@@ -423,6 +424,8 @@ fn narrow(reach: &Reach, change: &mut Change) {
             plan.blockers = vec!["nodes say that they can't do it; who sees all of them reads why".to_owned()];
         }
     }
+    change.control.protections.retain(|p| reach.has_scope(&p.scope));
+    change.control.freezes.retain(|f| reach.has_scope(&f.scope));
     let waves = change.rollout.iter_mut().flat_map(|r| &mut r.waves);
     waves.for_each(|wave| wave.nodes.retain(|n| reach.has_node(n.id)));
 }

@@ -52,7 +52,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<DiffQuery>()
             .gives::<RevisionDiff>()
             .scoped(Scoped::Filtered),
-        get("/api/v1/objects/{object}/uses", VIEW, "Who uses a script", super::uses::uses).gives::<ScriptUses>(),
+        get("/api/v1/objects/{object}/script-uses", VIEW, "Who uses a script", super::uses::uses).gives::<ScriptUses>(),
         get("/api/v1/export", VIEW, "Objects as a manifest", export)
             .query::<ExportQuery>()
             .gives::<Export>()
