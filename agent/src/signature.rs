@@ -100,6 +100,21 @@ pub fn allowed_signers(paths: &Paths) -> PathBuf {
     paths.below("/etc/lampas/allowed_signers")
 }
 
+impl Ledger {
+    /// Adds what stands on the disk without a signature as what the agent may go back to, and as nothing else.
+    pub fn remember(&mut self, standing: &BTreeSet<(Target, ContentHash)>, at: UnixMs) {
+        for (target, hash) in standing {
+            if self.admitted.len() < MAX_ADMITTED
+                && !self.admitted.iter().any(|a| (&a.target, &a.hash) == (target, hash))
+            {
+                let by = "stood before".to_owned();
+                let (target, hash) = (target.clone(), *hash);
+                self.admitted.push(Admitted { target, hash, serial: 0, by, at, is_past: true });
+            }
+        }
+    }
+}
+
 impl Consent {
     /// Judges what the ledger holds, if the policy wants signatures. Blocking: each new signature is checked once.
     pub fn read(
@@ -210,13 +225,15 @@ impl Consent {
 
     /// Returns under which statement a resource may come; nothing when it is in force under an earlier one.
     fn of_resource(&self, resource: &Resource) -> Result<Option<(u64, String)>, String> {
-        let hash = resource.compute_hash();
-        if self.hashes.get(&resource.target).is_some_and(|wanted| *wanted != hash) {
-            return Err("it holds values of secrets, which no signature covers".to_owned());
-        }
+        let own = resource.compute_hash();
+        let hash = self.hashes.get(&resource.target).copied().unwrap_or(own);
         let known = |a: &&Admitted| a.target == resource.target && a.hash == hash;
-        if self.ledger.admitted.iter().filter(known).any(|a| !a.is_past || self.judge.goes_back) {
+        let mut admitted = self.ledger.admitted.iter().filter(known);
+        if admitted.any(|a| self.judge.goes_back || (!a.is_past && own == hash)) {
             return Ok(None);
+        }
+        if own != hash {
+            return Err("it holds values of secrets, which no signature covers".to_owned());
         }
         let wanted = Grant::of(resource);
         self.live_grant(

@@ -63,7 +63,7 @@ pub enum FindingLevel {
 /// One thing that a tool found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Finding {
+pub struct ToolFinding {
     /// The line, from 1.
     pub line: u32,
     /// The column, from 1; 0 when the tool names none.
@@ -91,5 +91,5 @@ pub struct Checked {
     /// What could not be done, in words: a tool that the node lacks.
     pub notes: Vec<String>,
     /// What they found, in the order of lines.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ToolFinding>,
 }

@@ -3,7 +3,7 @@
 //! Only when somebody asks: `perl -c` executes `BEGIN` blocks. All of them run in the sandbox.
 
 use lampas_shared::{
-    check::{Checked, Finding, FindingLevel, MAX_FINDINGS, ScriptDraft},
+    check::{Checked, ToolFinding, FindingLevel, MAX_FINDINGS, ScriptDraft},
     error::{Chain, Fault},
 };
 use serde::Deserialize;
@@ -91,9 +91,9 @@ struct Comment {
     message: String,
 }
 
-fn shellcheck(json: &[u8]) -> Option<Vec<Finding>> {
+fn shellcheck(json: &[u8]) -> Option<Vec<ToolFinding>> {
     let found: Json1 = serde_json::from_slice(json).ok()?;
-    let finding = |c: Comment| Finding {
+    let finding = |c: Comment| ToolFinding {
         line: c.line.max(1),
         column: c.column,
         end_line: c.end_line.max(c.line.max(1)),
@@ -112,8 +112,8 @@ fn shellcheck(json: &[u8]) -> Option<Vec<Finding>> {
 }
 
 /// Finds the places in what an interpreter says of text that it can't read; without one the first line stands for all.
-fn syntax(tool: &str, said: &str) -> Vec<Finding> {
-    let mut found: Vec<Finding> = said.lines().filter_map(|line| place(tool, line, FindingLevel::Error)).collect();
+fn syntax(tool: &str, said: &str) -> Vec<ToolFinding> {
+    let mut found: Vec<ToolFinding> = said.lines().filter_map(|line| place(tool, line, FindingLevel::Error)).collect();
     if found.is_empty() {
         let message = said.lines().find(|l| !l.trim().is_empty()).unwrap_or("it can't be read");
         found.push(finding(tool, 1, FindingLevel::Error, message));
@@ -122,12 +122,12 @@ fn syntax(tool: &str, said: &str) -> Vec<Finding> {
 }
 
 /// What perl warns of although the syntax is right.
-fn warnings(said: &str) -> Vec<Finding> {
+fn warnings(said: &str) -> Vec<ToolFinding> {
     said.lines().filter_map(|line| place("perl", line, FindingLevel::Warning)).collect()
 }
 
 /// `sh: 3: Syntax error: …`, `bash: line 3: syntax error …`, `… at - line 3, near …`.
-fn place(tool: &str, line: &str, level: FindingLevel) -> Option<Finding> {
+fn place(tool: &str, line: &str, level: FindingLevel) -> Option<ToolFinding> {
     if tool == "perl" {
         let (_, rest) = line.rsplit_once(" at - line ")?;
         let number = rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()?;
@@ -139,10 +139,10 @@ fn place(tool: &str, line: &str, level: FindingLevel) -> Option<Finding> {
     Some(finding(tool, number, level, message))
 }
 
-fn finding(tool: &str, line: u32, level: FindingLevel, message: &str) -> Finding {
+fn finding(tool: &str, line: u32, level: FindingLevel, message: &str) -> ToolFinding {
     let line = line.max(1);
     let code = String::new();
-    Finding {
+    ToolFinding {
         line,
         column: 0,
         end_line: line,

@@ -12,7 +12,7 @@ use std::{
 
 use lampas_runtime::clock;
 use lampas_shared::{
-    desired::{ContentHash, Generation, Resource},
+    desired::{ContentHash, Generation, NodeDesired, Resource},
     error::Fault,
     id::SecretValueId,
     object::{DriftPolicy, Target},
@@ -248,19 +248,35 @@ impl Pass<'_> {
         if !ruling.wants_signatures() {
             return Ok(());
         }
-        let book = self.bench.book();
-        let back = [book.journal.good()?, book.journal.previous()?];
+        let journal = self.bench.book().journal.clone();
+        let back = [journal.good()?, journal.previous()?];
         let kept = back.iter().flatten().flat_map(|state| state.resources());
         let kept = kept.map(|r| (r.target.clone(), r.compute_hash())).collect();
-        if let Some(ledger) = consent.admit(ruling, &goal.state, &kept) {
-            info!(desired.generation = %goal.state.generation, serial = ledger.high, "root code is signed for");
-            let mut transaction = Transaction::new();
-            // Statements may have come meanwhile.
-            let statements = book.journal.signed()?.statements;
-            transaction.signed(&Ledger { statements, ..ledger });
-            book.journal.commit(transaction)?;
+        let Some(mut ledger) = consent.admit(ruling, &goal.state, &kept) else { return Ok(()) };
+        if let [Some(good), _] = &back {
+            ledger.remember(&self.standing(good), clock::now());
         }
+        info!(desired.generation = %goal.state.generation, serial = ledger.high, "root code is signed for");
+        let mut transaction = Transaction::new();
+        // Statements may have come meanwhile.
+        let book = self.bench.book();
+        let statements = book.journal.signed()?.statements;
+        transaction.signed(&Ledger { statements, ..ledger });
+        book.journal.commit(transaction)?;
         Ok(())
+    }
+
+    /// Returns what of a state stands on the disk as it says: from before the policy wanted signatures, too, the way back
+    /// must stay open.
+    fn standing(&self, state: &NodeDesired) -> BTreeSet<(Target, ContentHash)> {
+        let plan = self.bench.with_inputs(state, |inputs| {
+            let inputs = Inputs { judge: &|_| None, judge_removal: &|_| None, ..*inputs };
+            host::plan(&self.bench.root, &inputs)
+        });
+        let stands = |target: &Target| {
+            plan.item(target).is_some_and(|i| i.verb.is_none() && i.fault.is_none() && !i.is_drifted)
+        };
+        state.resources().filter(|r| stands(&r.target)).map(|r| (r.target.clone(), r.compute_hash())).collect()
     }
 
     /// Returns the targets that are left as they are.

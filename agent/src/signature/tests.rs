@@ -101,6 +101,7 @@ fn resource(content: &str) -> Resource {
         name: ObjectName::parse("ops").expect("a name"),
         scope: Scope::Fleet,
         drift: DriftPolicy::Hold,
+        on_change: Vec::new(),
         provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
         spec: Spec::File {
             path: ManagedPath::parse("/etc/sudoers.d/ops").expect("a path"),
@@ -195,6 +196,22 @@ fn what_was_admitted_stays_and_what_it_replaced_needs_a_signature_again() {
     // What went may not come back by itself either, and nothing is kept for ever.
     let gone = bench.consent(&ledger).admit(&bench.ruling, &state(vec![]), &BTreeSet::new()).expect("changes");
     assert_eq!(gone.admitted, []);
+}
+
+#[test]
+fn the_way_back_to_what_stood_before_signatures_were_wanted_stays_open() {
+    let mut bench = Bench::new();
+    let (one, two) = (resource("one"), resource("two"));
+    let signed = bench.sign("ann", NAMESPACE, &statement(5, [Grant::of(&two)]).to_text());
+    let kept = BTreeSet::from([(one.target.clone(), one.compute_hash())]);
+    let ledger = Ledger { statements: vec![signed], ..Ledger::default() };
+    let mut ledger = bench.consent(&ledger).admit(&bench.ruling, &state(vec![two.clone()]), &kept).expect("changes");
+    bench.judge.goes_back = true;
+    bench.check(&ledger, &one, Some("over something else"));
+    ledger.remember(&kept, NOW);
+    bench.check(&ledger, &one, None);
+    bench.judge.goes_back = false;
+    bench.check(&ledger, &one, Some("over something else"));
 }
 
 #[test]

@@ -222,9 +222,13 @@ impl Changes {
         let mut blockers = Vec::new();
         if let Some(row) = change.filter(|row| row.state.is_open()) {
             // The statement and the question go different ways to a node: until it has the one, it says so.
-            for attempt in 0..20_u64 {
-                blockers = self.plan(row.id, by).await?.blockers;
-                if blockers.is_empty() || attempt == 19 {
+            for attempt in 0..10_u64 {
+                let plan = self.plan(row.id, by).await?;
+                blockers = plan.blockers;
+                // Who answered when it was made and doesn't now is still checking the signature, or is gone.
+                let silent = plan.unplanned.iter().filter(|u| nodes.contains(&u.node.id));
+                blockers.extend(silent.map(|u| format!("{}: {}", u.node.name, u.reason)));
+                if blockers.is_empty() || attempt == 9 {
                     break;
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(50 + 25 * attempt)).await;

@@ -267,7 +267,7 @@ async fn session(state: &Arc<State>, connection: Connection, tasks: &Tasks) {
                     return connection.close(reason.code().into(), b"");
                 }
                 Command::Fault(fault) => lock(&state.faults).push(fault),
-                Command::Silent(_) => {}
+                Command::Silent(_) | Command::Facts(_) | Command::Countersigned(_) => {}
             }
         }
         let due = machine.poll_timeout().map_or(start + Duration::from_secs(600), |t| start + t);

@@ -295,6 +295,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ),
         ("secret_reply", Message::SecretReply(Ok(b"sealed".to_vec()))),
         ("desired_secrets", Message::Desired(Box::new(with_secrets()))),
+        ("desired_accounts", Message::Desired(Box::new(accounts_and_packages()))),
     ]
 }
 
@@ -529,6 +530,60 @@ fn kernel_setting() -> NodeDesired {
     let generation = Generation { epoch: 1, counter: 120 };
     let resources = vec![file, resource(target, ObjectKind::Sysctl, value)];
     NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), generation, resources)
+}
+
+/// A user with keys, a group with members, and a package.
+fn accounts_and_packages() -> NodeDesired {
+    use lampas_shared::host::{AuthorizedKey, Ensure, Expiry, Package, PackageName, PackageVersion, User};
+    let ann = UserName::parse("ann").unwrap();
+    let ops = GroupName::parse("ops").unwrap();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGrpNzIH4o8yMYp2yuhPq0w5vPDJzbKpWEHSyMjRvAhQ ann@desk";
+    let want = User {
+        uid: Some(1500),
+        groups: Some(vec![GroupName::parse("adm").unwrap()]),
+        home: Some(ManagedPath::parse("/srv/ann").unwrap()),
+        comment: Some("Ann".into()),
+        locked: Some(false),
+        expires: Some(Expiry::parse("2027-01-31").unwrap()),
+        ..User::default()
+    };
+    let home = want.home.clone();
+    let keys = vec![AuthorizedKey::parse(key).unwrap()];
+    let name = PackageName::parse("hello").unwrap();
+    let version = Some(PackageVersion::parse("1.0-1").unwrap());
+    let package = Package { package: Some(name.clone()), version, held: Some(true), ..Package::default() };
+    let members = Spec::Members { group: ops.clone(), users: vec![ann.clone()] };
+    let named = |mut resource: Resource, name: &str| {
+        resource.name = ObjectName::parse(name).unwrap();
+        resource
+    };
+    let resources = vec![
+        named(resource(Target::user(&ann), ObjectKind::User, Spec::User { name: ann.clone(), want }), "ann"),
+        named(resource(Target::keys(&ann), ObjectKind::User, Spec::Keys { user: ann, home, keys, exclusive: true }), "ann"),
+        named(resource(Target::members(&ops), ObjectKind::Group, members), "ops"),
+        named(
+            resource(
+                Target::group(&ops),
+                ObjectKind::Group,
+                Spec::Group { name: ops, ensure: Ensure::Present, gid: Some(1600), system: false },
+            ),
+            "ops",
+        ),
+        resource(Target::package(&name), ObjectKind::Package, Spec::Package { name, want: package }),
+    ];
+    NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), Generation { epoch: 1, counter: 122 }, resources)
+}
+
+/// Packages are a group of their own on a node, and of one hash with the rest: an agent that knows no groups has the same.
+#[test]
+fn which_group_a_resource_is_in_is_no_part_of_the_state_s_hash() {
+    let state = accounts_and_packages();
+    assert_eq!(state.groups.iter().map(|g| g.resources.len()).collect::<Vec<_>>(), [4, 1]);
+    let mut flat = state.clone();
+    let all: Vec<Resource> = state.resources().cloned().collect();
+    flat.groups.truncate(1);
+    flat.groups[0].resources = all;
+    assert_eq!(flat.compute_hash(), state.compute_hash());
 }
 
 /// Kinds that came after the layout of states.

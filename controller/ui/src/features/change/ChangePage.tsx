@@ -100,7 +100,7 @@ export default function ChangePage() {
       <ControlCard change={it} />
       {isOpen && <ApplyCard change={it} />}
       {isApplied && (it.rollout == null ? <LandingCard change={it} nodes={nodes.data} error={nodes.error} /> : <RolloutCard change={it} rollout={it.rollout} nodes={nodes.data} isWhole={!isMany} error={nodes.error} />)}
-      {it.plan != null && <PlanCard plan={it.plan} isApplied={isApplied} />}
+      {it.plan != null && <PlanCard plan={it.plan} change={it.number} isApplied={isApplied} />}
       <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />
     </>
   );

@@ -11,7 +11,7 @@ import { useNow } from '@/ui/useNow';
 
 const signs = { create: '+', update: '~', remove: '−' } as const;
 
-export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }) {
+export function PlanCard({ plan, change, isApplied }: { plan: Plan; change: number; isApplied: boolean }) {
   const groups = plan.groups.filter((group) => group.actions.length > 0);
   const open = smallOnes(groups);
   return (
@@ -20,6 +20,7 @@ export function PlanCard({ plan, isApplied }: { plan: Plan; isApplied: boolean }
         <h2 id="plan">{isApplied ? 'What the nodes were asked to do' : 'What the nodes would do'}</h2>
         <span className="dim small">computed by each node against its own disk; equal ones are folded</span>
       </div>
+      {!isApplied && (plan.unsigned ?? 0) > 0 && <Notice tone="warn" title={`Needs an operator’s signature on ${plural(plan.unsigned ?? 0, 'node')}`}>Their own policies take root code only when somebody whose key they know signed it: <code>lampasctl change sign {change}</code></Notice>}
       {groups.length === 0 && <p className="card-none">No node has anything to do.</p>}
       {groups.map((group, index) => <Group key={group.nodes[0]?.id ?? index} group={group} isOpen={open.has(index)} />)}
       {!isApplied && plan.next_runs.map((runs) => (

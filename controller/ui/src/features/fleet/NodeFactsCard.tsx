@@ -4,6 +4,7 @@ import { LabelChips } from '@/components/RoleChips';
 import { FactList } from '@/ui/Facts';
 import { bytes } from '@/ui/plural';
 import { Time } from '@/ui/Time';
+import { PolicyCard } from './PolicyCard';
 
 export function NodeFactsCard({ node }: { node: Node }) {
   const { facts } = node;
@@ -43,6 +44,7 @@ export function NodeFactsCard({ node }: { node: Node }) {
           />
         </div>
       </section>
+      <PolicyCard policy={facts.policy} />
     </div>
   );
 }
