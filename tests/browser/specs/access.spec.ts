@@ -138,6 +138,8 @@ test('who gets one role sees and changes that, and is told why nothing else', as
     await group.getByLabel('Name').fill(`${name}-team`);
     await group.getByRole('combobox', { name: 'Members' }).fill(name);
     await page.getByRole('option', { name }).click();
+    // The list stays open for the next one.
+    await page.keyboard.press('Tab');
     await group.getByRole('button', { name: 'Save the group' }).click();
     await expect(page.getByRole('table', { name: 'Groups of users' }).getByRole('row').filter({ hasText: `${name}-team` })).toContainText(name);
 
@@ -148,6 +150,7 @@ test('who gets one role sees and changes that, and is told why nothing else', as
     await page.getByRole('option', { name: `group:${name}-team` }).click();
     await grant.getByRole('combobox', { name: 'May' }).fill('operator');
     await page.getByRole('option', { name: 'operator' }).click();
+    await page.keyboard.press('Tab');
     await grant.getByRole('combobox', { name: 'Scope' }).fill('role:app');
     await grant.getByRole('textbox', { name: 'Why' }).fill('their servers');
     await grant.getByRole('button', { name: 'Grant it' }).click();
