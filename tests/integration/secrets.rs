@@ -252,7 +252,7 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     // An edit by hand is shown without it, and can't be taken into the object.
     web.write("/etc/app.conf", &format!("password={}\n# by hand\n", DB[0]))?;
     let drift = wait_for("the drift", || {
-        let list = controller.json(&["drift", "list", "--output", "json"]).map_err(|e| format!("{e:#}"))?;
+        let list = controller.json(&["drift", "list"]).map_err(|e| format!("{e:#}"))?;
         list["items"].get(0).cloned().ok_or_else(|| list.to_string())
     });
     told.push(("the drift".to_owned(), drift.to_string().into_bytes()));

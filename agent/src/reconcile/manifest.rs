@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     host::{
-        Aspect, Directory, Encoding, EnvName, Group, HostsEntry, Link, ManagedFile, Script, Service, ServiceState, Sudoers, Sysctl, SysctlKey, UnitName, User,
+        Aspect, Directory, Encoding, EnvName, Group, HostsEntry, Link, ManagedFile, Script, Service, Sudoers, Sysctl, SysctlKey, UnitName, User,
     },
     object::{Body, Kind, ObjectSpec},
     template::{Sealed, Template},
@@ -63,9 +63,7 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
             match aspect {
                 Aspect::Masked => service.masked = Some(*is_so),
                 Aspect::Enabled => service.enabled = Some(*is_so),
-                Aspect::Running => {
-                    service.state = if *is_so { ServiceState::Running } else { ServiceState::Stopped };
-                }
+                Aspect::Running => service.running = Some(*is_so),
             }
             Body::Service(service)
         }
@@ -131,9 +129,7 @@ fn merge(first: &mut Body, more: Body) {
 fn merge_service(first: &mut Service, more: Service) {
     first.enabled = first.enabled.or(more.enabled);
     first.masked = first.masked.or(more.masked);
-    if first.state == ServiceState::Unmanaged {
-        first.state = more.state;
-    }
+    first.running = first.running.or(more.running);
     first.unit = first.unit.take().or(more.unit);
     first.drop_in = first.drop_in.take().or(more.drop_in);
     if first.on_change.is_empty() {

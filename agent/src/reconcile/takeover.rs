@@ -123,8 +123,13 @@ fn eject(bench: &Bench) -> Result<Ejected, Fault> {
         (book.ownership.clone(), book.goal()?.map(|goal| goal.state), book.journal.clone())
     };
     let resources: Vec<Resource> = state.iter().flat_map(|s| s.resources().cloned()).collect();
+    // A job's secrets go with its own file: cron's is for everybody to read. The manifest says which they were.
     let job = |r: &Resource| match &r.spec {
         Spec::Cron(job) => Some((r.object, (r.name.clone(), job.clone()))),
+        Spec::Sealed(sealed) => match &*sealed.base {
+            Spec::Cron(job) => Some((r.object, (r.name.clone(), job.clone()))),
+            _ => None,
+        },
         _ => None,
     };
     let jobs = resources.iter().filter_map(job).collect();

@@ -1,7 +1,10 @@
 //! Plans as they are shown, the same for `apply`, `diff`, `change show` and `drift adopt`.
 
 use lampas_api::{Change, DraftVerb, Plan};
-use lampas_shared::report::{Action, Verb};
+use lampas_shared::{
+    object::Kind,
+    report::{Action, Verb},
+};
 
 use crate::output::{self, count};
 
@@ -10,16 +13,14 @@ const DIFF_LINES: usize = 60;
 
 /// Prints what a change would do.
 pub(super) fn print(change: &Change) {
+    // A value stands where others use it: these are named below.
+    let is_value = |kind: Kind| matches!(kind, Kind::Var | Kind::Secret);
+    let has_values = change.drafts.iter().any(|d| is_value(d.key.kind) && d.verb != DraftVerb::None);
     for draft in change.drafts.iter().filter(|d| d.verb != DraftVerb::None) {
         let nodes = change.plan.as_ref().map(|p| affected(p, draft.key.name.as_str())).unwrap_or_default();
-        output::line(format!(
-            "  {} {} {}   {}   {}",
-            sign(draft.verb.as_str()),
-            draft.key.kind,
-            draft.key.name,
-            draft.key.scope,
-            count(nodes, "node")
-        ));
+        let nodes = if is_value(draft.key.kind) { "where it is used".to_owned() } else { count(nodes, "node") };
+        let (kind, name, scope) = (draft.key.kind, &draft.key.name, &draft.key.scope);
+        output::line(format!("  {} {kind} {name}   {scope}   {nodes}", sign(draft.verb.as_str())));
     }
     let Some(plan) = &change.plan else {
         output::note("  not planned yet");
@@ -33,7 +34,7 @@ pub(super) fn print(change: &Change) {
             names.join(", ")
         };
         output::line(format!("    {shown}{}", if names.len() > 1 { " (identical)" } else { "" }));
-        group.actions.iter().for_each(action);
+        group.actions.iter().for_each(|a| action(a, has_values));
         if group.actions.is_empty() {
             output::line("      nothing is written: it stands there as desired");
         }
@@ -85,7 +86,7 @@ pub(super) fn has_work(change: &Change) -> bool {
 
 /// Prints what one node would do.
 pub(super) fn actions(actions: &[Action]) {
-    actions.iter().for_each(action);
+    actions.iter().for_each(|a| action(a, false));
 }
 
 fn affected(plan: &Plan, name: &str) -> u64 {
@@ -93,13 +94,14 @@ fn affected(plan: &Plan, name: &str) -> u64 {
     concerned.map(|g| g.nodes.len() as u64).sum()
 }
 
-fn action(action: &Action) {
+fn action(action: &Action, with_object: bool) {
     let verb = match action.verb {
         Verb::Create => "+",
         Verb::Update => "~",
         Verb::Remove => "-",
     };
-    output::line(format!("      {verb} {}", action.path));
+    let object = if with_object { format!("   {} {}", action.kind, action.name) } else { String::new() };
+    output::line(format!("      {verb} {}{object}", action.path));
     let changed: Vec<&str> = action.diff.lines().filter(|l| !l.starts_with("---") && !l.starts_with("+++")).collect();
     output::diff(&changed.iter().take(DIFF_LINES).copied().collect::<Vec<_>>().join("\n"), "        ");
     if changed.len() > DIFF_LINES {
