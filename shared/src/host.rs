@@ -27,7 +27,7 @@ pub use path::ManagedPath;
 pub use reaction::{Reaction, ReactionVerb};
 pub use schedule::{Field, FieldSet, Schedule};
 pub use script::Script;
-pub use service::{Aspect, Service, ServiceState, UnitName};
+pub use service::{Aspect, Service, UnitName};
 pub use sudoers::Sudoers;
 pub use sysctl::{Sysctl, SysctlKey};
 pub use user::{AuthorizedKey, Expiry, User};

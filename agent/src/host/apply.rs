@@ -199,7 +199,9 @@ pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Op
         (Ok(()), Put::Gone) => match retire(root, path).and_then(|()| root.remove(path, owner)) {
             Err(error) if path == super::hosts::PATH && is_mounted(&error) => root.write_in_place(path, &[]),
             Ok(()) if path.starts_with(crate::job::JOBS_DIRECTORY) => crate::job::remove_slot(root, path),
-            removed => removed,
+            // The directory goes with the last file in it.
+            Ok(()) => service::directory_of(path).map_or(Ok(()), |d| root.remove_directory(d, 0).map(drop)),
+            refused => refused,
         },
         (Ok(()), Put::GoneDirectory) => root.remove_directory(path, owner).map(drop),
         (written, _) => written,
@@ -215,6 +217,9 @@ fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> R
     match put {
         Put::Keep | Put::Gone | Put::GoneDirectory | Put::Account { .. } | Put::GoneWithHome => Ok(()),
         Put::File { bytes, uid, gid, mode, xattrs, modified } => {
+            if let Some(directory) = service::directory_of(path) {
+                root.make_directories(directory, 0o755)?;
+            }
             if crontab_of.is_some() {
                 root.make_directories(cron::SPOOL, 0o755)?;
             } else if path.starts_with(crate::job::JOBS_DIRECTORY) {

@@ -140,8 +140,7 @@ fn unknown(unit: &UnitName) -> Fault {
 /// A program that does its work and ends is never found running.
 fn wont_stay(unit: &UnitName, found: &Unit) -> Option<Fault> {
     (found.is_passing()).then(|| {
-        let text =
-            format!("{unit} does its work and ends (Type=oneshot); leave its state out, and start it by a timer");
+        let text = format!("{unit} does its work and ends (Type=oneshot); leave running out, and start it by a timer");
         Fault::lasting("service.oneshot", text)
     })
 }
@@ -369,6 +368,12 @@ fn bare(unit: &UnitName) -> Option<Vec<u8>> {
 pub(super) fn unit_of(path: &str) -> Option<UnitName> {
     let rest = path.strip_prefix(DIRECTORIES[0])?.strip_prefix('/')?;
     UnitName::parse(rest.split_once(".d/").map_or(rest, |(unit, _)| unit)).ok()
+}
+
+/// Returns the directory of what is changed about a unit, which comes and goes with that.
+pub(super) fn directory_of(path: &str) -> Option<&str> {
+    let (directory, name) = path.rsplit_once('/')?;
+    (name == "lampas.conf" && directory.ends_with(".d") && unit_of(path).is_some()).then_some(directory)
 }
 
 /// Returns the unit's own file, as the node has it.

@@ -5,7 +5,7 @@ mod account;
 use lampas_render::{crontab, hosts, schedule::Zone};
 use lampas_shared::{
     error::Chain,
-    host::{Aspect, GroupName, HostsSource, ManagedFile, Service, ServiceState, UserName},
+    host::{Aspect, GroupName, HostsSource, ManagedFile, Service, UserName},
     id::ObjectId,
     object::{Body, ObjectSpec, Target},
     report::ObservedFile,
@@ -162,7 +162,7 @@ fn adopt_unit(service: &mut Service, target: &Target, text: &str) -> Result<(), 
     match aspect {
         Aspect::Masked => service.masked = Some(is_so),
         Aspect::Enabled => service.enabled = Some(is_so),
-        Aspect::Running => service.state = if is_so { ServiceState::Running } else { ServiceState::Stopped },
+        Aspect::Running => service.running = Some(is_so),
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use lampas_shared::{
     host::{
-        CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, Reaction, Service, ServiceState, UserName, Validator,
+        CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, Reaction, Service, UserName, Validator,
     },
     object::{Body, DriftPolicy, ObjectSpec},
     operation::{Parameter, ParameterKind},
@@ -193,15 +193,11 @@ fn write_service(out: &mut String, service: &Service) {
     if let Some(unit) = &service.unit_name {
         text(out, "unit_name", unit.as_str());
     }
-    for (field, value) in [("enabled", service.enabled), ("masked", service.masked)] {
+    let flags = [("enabled", service.enabled), ("running", service.running), ("masked", service.masked)];
+    for (field, value) in flags {
         if let Some(value) = value {
             out.push_str(&format!("{field} = {value}\n"));
         }
-    }
-    match service.state {
-        ServiceState::Unmanaged => {}
-        ServiceState::Running => text(out, "state", "running"),
-        ServiceState::Stopped => text(out, "state", "stopped"),
     }
     write_reactions(out, &service.on_change);
     for (field, value) in [("unit", &service.unit), ("override", &service.drop_in)] {

@@ -103,20 +103,6 @@ impl UnitName {
     }
 }
 
-/// Whether a unit runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceState {
-    /// Nobody's business.
-    #[default]
-    Unmanaged,
-    /// It runs: a timer waits for its next time.
-    Running,
-    /// It does not.
-    Stopped,
-}
-
 /// A unit of systemd: whether it starts with the node, whether it runs, whether it may, and what is changed about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -128,9 +114,9 @@ pub struct Service {
     /// Whether it starts with the node; left as it is when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Whether it runs; left as it is by default.
-    #[serde(default, skip_serializing_if = "is_unmanaged")]
-    pub state: ServiceState,
+    /// Whether it runs; left as it is when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
     /// Whether it is masked, so that nothing starts it; left as it is when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked: Option<bool>,
@@ -143,11 +129,6 @@ pub struct Service {
     /// What is reloaded or restarted when `unit` or `override` changed, in this order; nothing by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_change: Vec<Reaction>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
-fn is_unmanaged(state: &ServiceState) -> bool {
-    *state == ServiceState::Unmanaged
 }
 
 /// One thing that is true of a unit or not. Each is a resource of its own: it drifts, is kept and comes back by itself.
@@ -207,12 +188,7 @@ impl Service {
 
     /// Returns what is managed of it, with what it shall be.
     pub fn aspects(&self) -> Vec<(Aspect, bool)> {
-        let state = match self.state {
-            ServiceState::Unmanaged => None,
-            ServiceState::Running => Some(true),
-            ServiceState::Stopped => Some(false),
-        };
-        let all = [(Aspect::Masked, self.masked), (Aspect::Enabled, self.enabled), (Aspect::Running, state)];
+        let all = [(Aspect::Masked, self.masked), (Aspect::Enabled, self.enabled), (Aspect::Running, self.running)];
         all.into_iter().filter_map(|(aspect, wanted)| Some((aspect, wanted?))).collect()
     }
 
@@ -225,17 +201,21 @@ impl Service {
         let wrong = |what: &'static str, value: &str, reason: &str| Err(TextError::new(what, value, reason));
         let aspects = self.aspects();
         if aspects.is_empty() && self.unit.is_none() && self.drop_in.is_none() {
-            let reason = "says nothing; give enabled, state, masked, override or unit";
+            let reason = "says nothing; give enabled, running, masked, override or unit";
             return wrong("service", unit.as_str(), reason);
         }
         if unit.is_template() && !aspects.is_empty() {
-            return wrong("unit", unit.as_str(), "is a template: give enabled, state and masked for an instance of it");
+            return wrong(
+                "unit",
+                unit.as_str(),
+                "is a template: give enabled, running and masked for an instance of it",
+            );
         }
         if self.masked == Some(true) {
             if self.unit.is_some() {
                 return wrong("masked", "true", "does not go with unit: the mask stands where the unit's file would");
             }
-            if self.enabled == Some(true) || self.state == ServiceState::Running {
+            if self.enabled == Some(true) || self.running == Some(true) {
                 return wrong("masked", "true", "does not go with enabled or running: nothing can start a masked unit");
             }
         }
@@ -243,10 +223,10 @@ impl Service {
             let reason = "LAMPAS runs as it; stop, disable, mask or replace it on the node itself";
             return wrong("service", unit.as_str(), reason);
         }
-        if self.state == ServiceState::Running
+        if self.running == Some(true)
             && let Some(reason) = unit.ends_the_node()
         {
-            return wrong("state", "running", reason);
+            return wrong("running", "true", reason);
         }
         for (what, text) in [("unit", &self.unit), ("override", &self.drop_in)] {
             if let Some(text) = text {
@@ -319,17 +299,17 @@ mod tests {
             }
         };
         use serde_json::json;
-        check("nginx", json!({"enabled": true, "state": "running", "masked": false}), None);
+        check("nginx", json!({"enabled": true, "running": true, "masked": false}), None);
         check("nginx", json!({"override": "[Service]\nRestart=always\n", "on_change": ["restart nginx"]}), None);
         check("backup.timer", json!({"unit": "# ours\n[Timer]\nOnCalendar=daily\n", "enabled": true}), None);
         check("nginx", json!({}), Some("says nothing"));
-        check("nginx", json!({"masked": true, "state": "running"}), Some("masked"));
+        check("nginx", json!({"masked": true, "running": true}), Some("masked"));
         check("nginx", json!({"masked": true, "unit": "[Service]\n"}), Some("where the unit's file"));
         check("app@.service", json!({"enabled": true}), Some("template"));
-        check("lampas-agent", json!({"state": "stopped"}), Some("LAMPAS runs as it"));
+        check("lampas-agent", json!({"running": false}), Some("LAMPAS runs as it"));
         check("lampas-agent", json!({"masked": true}), Some("LAMPAS runs as it"));
         check("lampas-agent", json!({"enabled": true, "override": "[Service]\nNice=5\n"}), None);
-        check("systemd-poweroff", json!({"state": "running"}), Some("ends what the node does"));
+        check("systemd-poweroff", json!({"running": true}), Some("ends what the node does"));
         check("nginx", json!({"override": "Restart=always\n"}), Some("outside of a section"));
         check("nginx", json!({"override": "\n"}), Some("is empty"));
         check("nginx", json!({"enabled": true, "on_change": ["reload nginx"]}), Some("goes with"));

@@ -186,7 +186,7 @@ impl Manager {
     pub(in crate::host) fn did_not_stay(&self, unit: &UnitName, found: &Unit) -> Fault {
         let how = match (found.result.as_str(), found.active.as_str()) {
             _ if found.is_passing() && found.active == "inactive" => {
-                "it did its work and ended (Type=oneshot); leave its state out".to_owned()
+                "it did its work and ended (Type=oneshot); leave running out".to_owned()
             }
             ("" | "success", active) => format!("it is {active}"),
             (result, active) => format!("it is {active} ({result})"),

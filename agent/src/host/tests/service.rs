@@ -53,8 +53,10 @@ fn below_a_root_units_are_enabled_and_masked_and_go_back() {
         unit("junk", Aspect::Masked, true),
         unit_file("own.service", UNIT),
         unit("own", Aspect::Enabled, true),
+        unit_file("app.service.d/lampas.conf", "[Service]\nRestart=always\n"),
     ];
     host.apply(&wanted);
+    assert!(host.text("etc/systemd/system/app.service.d/lampas.conf").is_some(), "its directory came with it");
     assert!(is_enabled(&host, "app.service") && is_enabled(&host, "own.service"));
     let mask = std::fs::read_link(host.path("etc/systemd/system/junk.service")).expect("a link");
     assert_eq!(mask.as_os_str(), "/dev/null");

@@ -6,7 +6,7 @@ use lampas_render::Zone;
 use lampas_shared::{
     TextError,
     host::{
-        CheckCommand, Service, ServiceState,
+        CheckCommand, Service,
         CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script, Sudoers,
         Sysctl, TimeZoneName, UserName, Validator,
     },
@@ -41,7 +41,7 @@ pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
         Kind::Link => &["path", "target", "on_change"],
         Kind::Sudoers => &["content", "source"],
         Kind::Sysctl => &["key", "value"],
-        Kind::Service => &["unit_name", "enabled", "state", "masked", "unit", "override", "on_change"],
+        Kind::Service => &["unit_name", "enabled", "running", "masked", "unit", "override", "on_change"],
         Kind::Var => &["value", "description"],
         Kind::Secret => &["value", "description"],
         Kind::User => &account::USER,
@@ -106,15 +106,10 @@ pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sourc
 }
 
 fn service(reader: &mut TableReader<'_>) -> Service {
-    let states = [
-        ("running", ServiceState::Running),
-        ("stopped", ServiceState::Stopped),
-        ("unmanaged", ServiceState::Unmanaged),
-    ];
     Service {
         unit_name: reader.optional("unit_name"),
         enabled: reader.boolean("enabled"),
-        state: reader.choice("state", &states).unwrap_or_default(),
+        running: reader.boolean("running"),
         masked: reader.boolean("masked"),
         unit: reader.text("unit"),
         drop_in: reader.text("override"),
