@@ -82,6 +82,12 @@ pub fn scan(means: &Means<'_>, ask: &ScanRequest) -> Result<Scan, Fault> {
             Ok(packages) => looker.scan.packages = packages,
             Err(why) => looker.note(why),
         }
+        let owned = &means.owned.places;
+        let before = looker.scan.users.len() + looker.scan.packages.len();
+        looker.scan.users.retain(|u| !owned.contains_key(&format!("user:{}", u.name)));
+        looker.scan.packages.retain(|p| !owned.contains_key(&format!("package:{}", p.name)));
+        let left = looker.scan.users.len() + looker.scan.packages.len();
+        looker.scan.managed += u32::try_from(before - left).unwrap_or(u32::MAX);
     } else {
         for path in &ask.paths {
             let path = ManagedPath::parse(path.as_str())
@@ -260,12 +266,16 @@ fn place_of(path: &str) -> Place {
     listed.or_else(within).or_else(crontab).unwrap_or(Place::File)
 }
 
-/// The users that people sign in as: uid 1000 and above, but nobody.
+/// The users that people sign in as: uid 1000 and above, but nobody; and whoever may become root by sudo's group.
 fn users(accounts: &Accounts) -> Vec<HumanUser> {
     let is_plain = |text: &str| deceptive_char(text).is_none() && text.len() <= 256;
     let mut found: Vec<HumanUser> = accounts
         .users()
-        .filter(|(name, account)| account.uid >= 1000 && account.uid < 65_534 && is_plain(name))
+        .filter(|(name, account)| {
+            let is_person = account.uid >= 1000 && account.uid < 65_534;
+            let is_admin = account.uid != 0 && accounts.groups_of(name, account.gid).iter().any(|g| g == "sudo");
+            (is_person || is_admin) && is_plain(name)
+        })
         .map(|(name, account)| HumanUser {
             name: name.to_owned(),
             uid: account.uid,

@@ -35,7 +35,7 @@ pub struct Scan {
     pub files: Vec<ForeignFile>,
     /// The packages that somebody asked for (not those that came along with others), by name.
     pub packages: Vec<ForeignPackage>,
-    /// The users that people sign in as (uid 1000 and above), by name.
+    /// The users that people sign in as (uid 1000 and above, and members of the group sudo), by name.
     pub users: Vec<HumanUser>,
     /// How many places were left out because LAMPAS manages them.
     pub managed: u32,

@@ -14,7 +14,7 @@ mod change;
 mod keys;
 mod plan;
 
-use lampas_render::account::{Defaults, Files, group_text, members_text};
+use lampas_render::account::{Account, Defaults, Files, group_text, members_text};
 use lampas_shared::error::Fault;
 
 pub(super) use change::put;
@@ -107,6 +107,22 @@ fn see(databases: &Databases, place: Place<'_>) -> Seen {
         Place::Members(name) => files.members(name).map(|m| members_text(m.iter().map(String::as_str))),
     };
     text.map_or(Seen::Absent, |text| state::seen(&text))
+}
+
+/// Returns whether two looks differ only by what the same apply does before: a group that was just made has no members,
+/// and who is in which group changed with the groups' own steps.
+pub(super) fn is_same(path: &str, looked: &Seen, seen: &Seen) -> bool {
+    match (of_place(path), looked, seen) {
+        (Some(Place::Members(_)), Seen::File { bytes, .. }, Seen::Absent) => bytes.is_empty(),
+        (Some(Place::User(_)), Seen::File { bytes: looked, .. }, Seen::File { bytes: seen, .. }) => {
+            let rest = |bytes: &[u8]| {
+                let account = Account::parse(&String::from_utf8_lossy(bytes))?;
+                Some(Account { groups: Vec::new(), ..account })
+            };
+            rest(looked).is_some() && rest(looked) == rest(seen)
+        }
+        _ => false,
+    }
 }
 
 /// Orders the steps of accounts among those of an apply: groups, users, members, before the directories and files that

@@ -7,6 +7,7 @@ mod disk;
 mod drift;
 pub(crate) mod fixture;
 mod looks;
+mod package;
 mod property;
 mod round;
 mod service;

@@ -11,10 +11,12 @@ use lampas_render::{crontab, hosts};
 use lampas_shared::{
     deceptive_char,
     fleet::Scope,
-    host::{GroupName, HostName, HostsEntry, ManagedFile, ManagedPath, Script, UserName, Validator},
+    host::{
+        GroupName, HostName, HostsEntry, ManagedFile, ManagedPath, Package, PackageName, Script, User, UserName, Validator,
+    },
     object::{Body, DriftPolicy, Kind, ObjectKey, ObjectName, ObjectSpec, Target},
     report::ObservedFile,
-    scan::{ForeignFile, Place, Scan},
+    scan::{ForeignFile, ForeignPackage, HumanUser, Place, Scan},
 };
 
 use super::read::{refusal, show_line, table};
@@ -64,11 +66,12 @@ pub(super) fn import(scan: &Scan, wanted: &Wanted<'_>) -> Import {
             maker.some_hosts(file);
         }
     }
-    for (kind, word, count) in [("package", "packages", scan.packages.len()), ("user", "users", scan.users.len())] {
-        let is_named = wanted.items.iter().any(|i| is_about(i, kind, word));
-        if is_named || (wanted.items.is_empty() && count > 0) {
-            maker.leave(word, &format!("{count} on the node; {word} are not imported yet"));
-        }
+    // Packages and users are taken when they are named: hundreds of packages came with the system, and nobody chose them.
+    for package in scan.packages.iter().filter(|p| is_named(wanted.items, "package", "packages", &p.name)) {
+        maker.package(package);
+    }
+    for user in scan.users.iter().filter(|u| is_named(wanted.items, "user", "users", &u.name)) {
+        maker.user(user);
     }
     for item in wanted.items.iter().filter(|i| !is_met(scan, i)) {
         maker.leave(item, "nothing unmanaged on the node is called that");
@@ -76,8 +79,10 @@ pub(super) fn import(scan: &Scan, wanted: &Wanted<'_>) -> Import {
     maker.out
 }
 
-fn is_about(item: &str, kind: &str, word: &str) -> bool {
-    item == word || item.strip_prefix(kind).is_some_and(|rest| rest.starts_with(':'))
+/// Whether an item names a thing: `packages` all of them, `package:nginx` one.
+fn is_named(items: &[String], kind: &str, word: &str, name: &str) -> bool {
+    let is_it = |item: &String| item == word || item.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':')) == Some(name);
+    items.iter().any(is_it)
 }
 
 /// Whether the scan holds what an item names.
@@ -90,7 +95,12 @@ fn is_met(scan: &Scan, item: &str) -> bool {
             || f.place.as_str() == item
             || (f.place == Place::Hosts && item.strip_prefix("hosts:").is_some_and(has_line))
     };
-    is_about(item, "package", "packages") || is_about(item, "user", "users") || scan.files.iter().any(by_file)
+    let one = [item.to_owned()];
+    item == "packages"
+        || item == "users"
+        || scan.packages.iter().any(|p| is_named(&one, "package", "packages", &p.name))
+        || scan.users.iter().any(|u| is_named(&one, "user", "users", &u.name))
+        || scan.files.iter().any(by_file)
 }
 
 struct Maker<'a> {
@@ -215,6 +225,52 @@ impl Maker<'_> {
                 None => self.take(&item, spec, false),
             }
         }
+    }
+
+    /// A package as it is installed, of this version or any: nodes of a role rarely have the very same.
+    fn package(&mut self, package: &ForeignPackage) {
+        let item = format!("package:{}", package.name);
+        let name = match PackageName::parse(package.name.as_str()) {
+            Ok(name) => name,
+            Err(error) => return self.leave(&item, &error.to_string()),
+        };
+        if let Some(other) = self.claimant(&Target::package(&name)) {
+            return self.leave(&item, &format!("{other} manages it already"));
+        }
+        let hint = clean(name.as_str());
+        let spec = self.spec(&hint, Body::Package(Package { package: Some(name.clone()), ..Package::default() }));
+        let is_own_name = spec.name.as_str() == name.as_str();
+        let package = Package { package: (!is_own_name).then_some(name), ..Package::default() };
+        self.take(&item, ObjectSpec { body: Body::Package(package), ..spec }, true);
+    }
+
+    /// A user with its number, its groups and its home; keys and passwords stay the node's own.
+    fn user(&mut self, user: &HumanUser) {
+        let item = format!("user:{}", user.name);
+        let parsed = (UserName::parse(user.name.as_str()), ObjectName::parse(user.name.as_str()));
+        let (Ok(name), Ok(object)) = parsed else { return self.leave(&item, "its name can't be an object's") };
+        if let Some(other) = self.claimant(&Target::user(&name)) {
+            return self.leave(&item, &format!("{other} manages it already"));
+        }
+        let mut groups = user.groups.iter().filter_map(|g| GroupName::parse(g.as_str()).ok());
+        let group = groups.next();
+        let body = Body::User(User {
+            uid: Some(user.uid),
+            group,
+            groups: Some(groups.collect()),
+            home: ManagedPath::parse(user.home.as_str()).ok(),
+            ..User::default()
+        });
+        let scope = self.wanted.scope.clone();
+        self.take(&item, ObjectSpec { name: object, scope, drift: DriftPolicy::default(), body }, true);
+    }
+
+    /// The object of this scope that claims a target.
+    fn claimant(&self, target: &Target) -> Option<String> {
+        let claims = |(key, targets): (&ObjectKey, &Vec<Target>)| {
+            (key.scope == *self.wanted.scope && targets.contains(target)).then(|| key.to_string())
+        };
+        self.wanted.standing.iter().find_map(claims)
     }
 
     fn take(&mut self, item: &str, spec: ObjectSpec, is_same: bool) {
@@ -356,9 +412,38 @@ mod tests {
         let some = run(vec![hosts.clone(), tool.clone()], &["hosts:db-2", "nonsense"], false);
         assert_eq!(names(&some), ["hosts db-2"]);
         assert_eq!(some.left.iter().map(|l| l.item.as_str()).collect::<Vec<_>>(), ["nonsense"]);
-        let kinds = run(vec![hosts, tool], &["hosts", "users"], false);
+        let kinds = run(vec![hosts, tool], &["hosts", "user:nobody-has-it"], false);
         assert_eq!(names(&kinds), ["hosts db-1", "hosts db-2"]);
-        assert!(kinds.left[0].reason.contains("not imported yet"));
+        assert!(kinds.left[0].reason.contains("nothing unmanaged"), "{:?}", kinds.left);
+    }
+
+    #[test]
+    fn packages_and_users_are_taken_by_name_as_they_are() {
+        let package = |name: &str| ForeignPackage { name: name.to_owned(), version: "1.0".to_owned() };
+        let groups = ["ann", "sudo"].map(str::to_owned).to_vec();
+        let scan = Scan {
+            packages: vec![package("g++"), package("nginx"), package("vim")],
+            users: vec![HumanUser { name: "ann".into(), uid: 1000, groups, home: "/home/ann".into() }],
+            ..Scan::default()
+        };
+        let scope: Scope = "role:app".parse().expect("a scope");
+        let key = ObjectKey { kind: Kind::Package, scope: scope.clone(), name: ObjectName::parse("web").expect("a name") };
+        let nginx = Target::package(&PackageName::parse("nginx").expect("a name"));
+        let standing = BTreeMap::from([(key, vec![nginx])]);
+        let take = |items: &[&str]| {
+            let items: Vec<String> = items.iter().map(|i| (*i).to_owned()).collect();
+            import(&scan, &Wanted { items: &items, scope: &scope, as_jobs: false, standing: &standing })
+        };
+        assert_eq!(names(&take(&[])), [""; 0], "without a name none of them is taken");
+        let some = take(&["package:g++", "package:nginx", "users"]);
+        assert_eq!(names(&some), ["package g--", "user ann"]);
+        assert!(some.left[0].reason.contains("package web (role:app) manages it already"), "{:?}", some.left);
+        let Body::Package(package) = &some.taken[0].spec.body else { panic!("a package") };
+        assert_eq!(package.package.as_ref().map(|p| p.as_str()), Some("g++"));
+        let Body::User(user) = &some.taken[1].spec.body else { panic!("a user") };
+        assert_eq!((user.uid, user.group.as_ref().map(|g| g.as_str())), (Some(1000), Some("ann")));
+        assert_eq!(user.groups.as_deref().map(<[_]>::len), Some(1));
+        assert_eq!(names(&take(&["packages"])), ["package g--", "package vim"]);
     }
 
     #[test]

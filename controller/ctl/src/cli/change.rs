@@ -164,7 +164,7 @@ pub(crate) struct ExportArgs {
     /// Only this scope: fleet, role:app, node:web-1
     #[arg(long)]
     pub(crate) scope: Option<String>,
-    /// Only this kind: cron, hosts, script, file, directory, link
+    /// Only this kind: cron, hosts, script, file, directory, link, sudoers, sysctl, service, user, group, package, var, secret
     #[arg(long)]
     pub(crate) kind: Option<String>,
     /// As it stood at this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
@@ -183,7 +183,7 @@ pub(crate) struct HistoryArgs {
     /// Only this scope: fleet, role:app, node:web-1
     #[arg(long)]
     pub(crate) scope: Option<String>,
-    /// Only this kind: cron, hosts, script, file, directory, link
+    /// Only this kind: cron, hosts, script, file, directory, link, sudoers, sysctl, service, user, group, package, var, secret
     #[arg(long)]
     pub(crate) kind: Option<String>,
 }
@@ -261,7 +261,7 @@ pub(crate) enum ChangeCommand {
         /// Only those that edit this scope: fleet, role:app, node:web-1
         #[arg(long)]
         scope: Option<String>,
-        /// Only those that edit this kind: cron, hosts, script, file, directory, link
+        /// Only those that edit this kind: cron, hosts, script, file, directory, link, sudoers, sysctl, service, user, group, package, var, secret
         #[arg(long)]
         kind: Option<String>,
         /// Only those of this user
