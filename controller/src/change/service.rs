@@ -1,23 +1,27 @@
 //! The service behind changes: what handlers call.
 
+mod node;
+mod show;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, Draft, DraftAct, Node, NodeUpdate, Page};
+use lampas_api::{Draft, DraftAct};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
     access::Permission,
     change::ChangeState,
     event::EventKind,
-    fleet::Scope,
     id::{ChangeId, NodeId, ObjectId, SecretValueId},
     object::{Body, Kind, ObjectKey},
     rollout::Strategy,
     secret::Secret,
     time::UnixMs,
 };
+
+pub use show::Listing;
 
 use super::{
     ChangeError, ChangeRow, Desired, approval, assign, desired,
@@ -27,9 +31,7 @@ use super::{
     progress, rollout, schedule, store,
 };
 use crate::{
-    access,
     audit::{Entry, Principal},
-    compile::NodeInput,
     db::{Db, Tx, row::draw},
     event::NewEvent,
     fleet,
@@ -84,23 +86,6 @@ pub struct Apply {
     pub over_freeze: Option<String>,
     /// Whether it is applied without asking for either: what a rollout puts back, and what leaves with its node.
     pub(crate) is_own: bool,
-}
-
-/// Which changes are wanted, newest first.
-#[derive(Debug, Clone, Default)]
-pub struct Listing {
-    /// In this state.
-    pub state: Option<ChangeState>,
-    /// With a draft for this scope.
-    pub scope: Option<Scope>,
-    /// With a draft of this kind.
-    pub kind: Option<Kind>,
-    /// By this user.
-    pub author: Option<String>,
-    /// Only those before this number.
-    pub before: Option<u64>,
-    /// How many at most.
-    pub limit: u32,
 }
 
 impl std::fmt::Debug for Changes {
@@ -244,217 +229,6 @@ impl Changes {
             .await
     }
 
-    /// Finds a change by id, number, or a prefix of its plan's id.
-    pub async fn find(&self, text: &str) -> Result<ChangeRow, ChangeError> {
-        self.db()
-            .read(|mut tx| async move {
-                let row = store::find(&mut tx, text).await?;
-                Ok::<_, ChangeError>(tx.done(row))
-            })
-            .await
-    }
-
-    /// Returns a change with its drafts, its plan and how it stands.
-    pub async fn show(&self, id: ChangeId) -> Result<Change, ChangeError> {
-        self.db()
-            .read(|mut tx| async move {
-                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
-                let all = &desired::standing(&mut tx).await?.all;
-                let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
-                let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
-                let drafts = views(&mut tx, &row, all).await?;
-                let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
-                let control = approval::control(&mut tx, &row, false).await?;
-                let reverts = match row.reverts {
-                    Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
-                    None => None,
-                };
-                let rollout = rollout::view(&mut tx, id).await?;
-                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
-                let reverted_by = store::reverted_by(&mut tx, id).await?;
-                let change = Change { summary, drafts, plan, reverts, reverted_by, rollout, control };
-                Ok::<_, ChangeError>(tx.done(change))
-            })
-            .await
-    }
-
-    /// Returns a change with how it stands, without its drafts and its plan: those hold the names of a whole fleet, and
-    /// whoever follows a change asks many times.
-    pub async fn brief(&self, id: ChangeId) -> Result<Change, ChangeError> {
-        self.db()
-            .read(|mut tx| async move {
-                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
-                let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
-                let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
-                let reverts = match row.reverts {
-                    Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
-                    None => None,
-                };
-                let rollout = rollout::view(&mut tx, id).await?;
-                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
-                let reverted_by = store::reverted_by(&mut tx, id).await?;
-                let control = approval::control(&mut tx, &row, true).await?;
-                let change = Change { summary, drafts: Vec::new(), plan: None, reverts, reverted_by, rollout, control };
-                Ok::<_, ChangeError>(tx.done(change))
-            })
-            .await
-    }
-
-    /// Returns changes, newest first.
-    pub async fn list(&self, listing: &Listing) -> Result<Page<ChangeSummary>, ChangeError> {
-        self.db()
-            .read(|mut tx| async move {
-                let scope = match &listing.scope {
-                    // A node that isn't there: no draft has its name as a scope.
-                    Some(scope) => Some(host::stored_scope(&mut tx, scope).await?.unwrap_or_else(|| scope.to_string())),
-                    None => None,
-                };
-                let filter =
-                    store::Filter { state: listing.state, scope, kind: listing.kind, author: listing.author.clone() };
-                let mut rows = store::list(&mut tx, &filter, listing.before, listing.limit + 1).await?;
-                let has_more = rows.len() > listing.limit as usize;
-                rows.truncate(listing.limit as usize);
-                let ids: Vec<_> = rows.iter().map(|r| r.id).collect();
-                let mut titles = store::titles(&mut tx, &ids).await?;
-                let mut standing = progress::progress(&mut tx, &ids).await?;
-                let mut stages = rollout::stages(&mut tx, &ids).await?;
-                let total = Some(store::count(&mut tx, &filter).await?);
-                let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
-                let mut summary = |r: &ChangeRow| {
-                    let title = titles.remove(&r.id).unwrap_or_default();
-                    r.summary(title, standing.remove(&r.id).unwrap_or_default(), stages.remove(&r.id))
-                };
-                let items = rows.iter().map(&mut summary).collect();
-                Ok::<_, ChangeError>(tx.done(Page { items, next, total }))
-            })
-            .await
-    }
-
-    /// Returns the scopes that changes are about.
-    pub(crate) async fn scopes(&self, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, BTreeSet<Scope>>, ChangeError> {
-        self.db()
-            .read(|mut tx| async move {
-                let found = store::scopes(&mut tx, ids).await?;
-                Ok::<_, ChangeError>(tx.done(found))
-            })
-            .await
-    }
-
-    /// Returns a page of a change's nodes by name: all, or those in one of these states.
-    pub async fn nodes(
-        &self,
-        id: ChangeId,
-        states: Option<&[ChangeNodeState]>,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Page<ChangeNode>, ChangeError> {
-        self.db()
-            .read(|mut tx| async move {
-                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
-                let page = progress::nodes(&mut tx, id, row.applied_at, states, after, limit).await?;
-                Ok::<_, ChangeError>(tx.done(page))
-            })
-            .await
-    }
-
-    /// Changes a node's name, roles, labels or address, and gives the nodes that this moves their next generation.
-    ///
-    /// # Errors
-    /// When the roles or labels would make two objects of one level claim the same target.
-    pub async fn update_node(
-        &self,
-        id: NodeId,
-        update: &NodeUpdate,
-        expected: Option<u64>,
-        may_override: bool,
-        by: &Principal,
-    ) -> Result<Node, ChangeError> {
-        let (node, moved) = self
-            .db()
-            .write(|mut tx| async move {
-                let before = fleet::members(&mut tx).await?;
-                fleet::update(&mut tx, id, update, expected, by).await?;
-                let moved = recompile(&mut tx, Some(id)).await?;
-                let now = fleet::members(&mut tx).await?;
-                by.must_on_nodes(Permission::ManageNodes, moved.iter().copied(), &before)?;
-                access::grant::must_not_widen(&mut tx, by, (&before, &now)).await??;
-                if !may_override {
-                    // As it was and as it is: nobody leads a node out of a scope that is guarded, or into one.
-                    for members in [&before, &now] {
-                        unguarded(&mut tx, members, &moved).await?;
-                    }
-                }
-                let node = fleet::find(&mut tx, &id.to_string()).await?;
-                Ok::<_, ChangeError>(tx.done((node, moved)))
-            })
-            .await?;
-        self.gate.wake(&moved);
-        Ok(node)
-    }
-
-    /// Revokes a node: its connection ends at once, and it can't come back without a new token.
-    pub async fn revoke_node(&self, id: NodeId, reason: &str, by: &Principal) -> Result<(), ChangeError> {
-        let moved = self
-            .db()
-            .write(|mut tx| async move {
-                fleet::revoke(&mut tx, id, by, reason).await?;
-                let moved = recompile(&mut tx, None).await?;
-                Ok::<_, ChangeError>(tx.done(moved))
-            })
-            .await?;
-        self.gate.close(id, "revoked");
-        self.gate.wake(&moved);
-        Ok(())
-    }
-
-    /// Takes a node out of the fleet, with the objects that are for it alone.
-    pub async fn remove_node(&self, id: NodeId, reason: &str, by: &Principal) -> Result<(), ChangeError> {
-        let moved = self
-            .db()
-            .write(|mut tx| async move {
-                let own = host::of_node(&mut tx, id).await?;
-                drop_objects(&mut tx, own, by).await?;
-                fleet::remove(&mut tx, id, by, reason).await?;
-                let moved = recompile(&mut tx, None).await?;
-                Ok::<_, ChangeError>(tx.done(moved))
-            })
-            .await?;
-        self.gate.close(id, "removed");
-        self.gate.wake(&moved);
-        Ok(())
-    }
-}
-
-/// Compiles what stands in the transaction and assigns it; refuses ties on the node that was changed.
-async fn recompile(tx: &mut Tx, changed: Option<NodeId>) -> Result<Vec<NodeId>, ChangeError> {
-    let members = fleet::members(tx).await?;
-    let all = host::all(tx).await?;
-    let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
-    let holds = rollout::store::holds(tx, &BTreeSet::new()).await?;
-    let compiled = crate::compile::compile_held(&members, &inputs, &holds);
-    if let Some(node) = changed.and_then(|id| members.iter().find(|m| m.id == id)) {
-        // Compiled by itself, so that a tie is told for this node and not for another that has it too.
-        let alone = crate::compile::compile(std::slice::from_ref(node), &inputs);
-        if let Some(tie) = alone.ties.into_iter().find(|t| t.node.is_some()) {
-            return Err(ChangeError::Tie(Box::new(tie)));
-        }
-    }
-    Ok(assign::assign(tx, &compiled, None).await?.1)
-}
-
-async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Result<(), ChangeError> {
-    if objects.is_empty() {
-        return Ok(());
-    }
-    let drafts: Vec<_> = objects
-        .iter()
-        .map(|o| Draft { act: DraftAct::Delete(o.spec.key()), base: Some(o.revision), previous_name: None })
-        .collect();
-    let new = NewChange { drafts, reason: "its node was removed".to_owned(), ..NewChange::default() };
-    // What is for a node alone goes with it: who may take the node away needs no right to change objects.
-    let by = &by.unbound();
-    let row = create(tx, &new, by).await?;
-    apply(tx, row.id, &Apply { is_own: true, ..Apply::default() }, by).await.map(drop)
 }
 
 async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRow, ChangeError> {
@@ -600,18 +374,6 @@ async fn admit(
     }
 }
 
-/// Refuses to move nodes outside of a change where a change would need an approval, or the end of a freeze.
-async fn unguarded(tx: &mut Tx, members: &[NodeInput], moved: &[NodeId]) -> Result<(), ChangeError> {
-    let nodes: BTreeSet<NodeId> = moved.iter().copied().collect();
-    let frozen = freeze::over(tx, members, &nodes, clock::now()).await?;
-    if !frozen.is_empty() {
-        return Err(ChangeError::Guarded(freeze::told(&frozen)));
-    }
-    let protected = approval::protection::touched(tx, members, &nodes).await?;
-    let scopes: Vec<String> = protected.iter().map(|p| p.scope.to_string()).collect();
-    if scopes.is_empty() { Ok(()) } else { Err(ChangeError::Guarded(format!("{} is protected", scopes.join(", ")))) }
-}
-
 /// Settles which of its values a secret's draft names: that which stands when it names none, one of the secret's own
 /// earlier ones, or one that comes with the change.
 async fn settle_value(
@@ -735,49 +497,6 @@ async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Res
     }
     let reason = if reason.is_empty() { format!("revert change {}", row.number) } else { reason.to_owned() };
     create(tx, &NewChange { drafts, reason, reverts: Some(id), ..NewChange::default() }, by).await
-}
-
-/// The drafts of an open change beside what stands; of an applied one beside what stood before it.
-async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lampas_api::DraftView>, ChangeError> {
-    if row.state.is_open() || row.state == ChangeState::Abandoned {
-        let drafts = store::drafts(tx, row.id, all).await?;
-        return Ok(match draft::bind(&drafts, all) {
-            Ok(edits) => edits.iter().map(draft::Edit::view).collect(),
-            // Overtaken: shown as they are, without a difference that would mislead.
-            Err(_) => drafts
-                .iter()
-                .map(|d| lampas_api::DraftView {
-                    key: draft::key_of(&d.draft),
-                    object: d.object,
-                    verb: lampas_api::DraftVerb::Conflict,
-                    base: Some(d.base),
-                    diff: String::new(),
-                })
-                .collect(),
-        });
-    }
-    let mut views = Vec::new();
-    for made in host::by_change(tx, row.id).await? {
-        let before = match made.revision {
-            0 | 1 => None,
-            n => host::revision(tx, made.object, n - 1).await?.filter(|r| !r.is_deletion),
-        };
-        let after = (!made.is_deletion).then_some(&made.spec);
-        let verb = match &before {
-            _ if made.is_deletion => Verb::Delete,
-            None => Verb::Create,
-            Some(b) if b.spec.name != made.spec.name => Verb::Rename,
-            Some(_) => Verb::Update,
-        };
-        views.push(lampas_api::DraftView {
-            key: made.spec.key(),
-            object: Some(made.object),
-            verb: verb.shown(),
-            base: before.as_ref().map(|b| b.revision),
-            diff: host::diff(before.as_ref().map(|b| &b.spec), after),
-        });
-    }
-    Ok(views)
 }
 
 fn keys(prospect: &Prospect) -> Vec<String> {

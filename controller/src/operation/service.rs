@@ -1,25 +1,20 @@
 //! The service behind operations: what handlers call.
 
+mod select;
+mod show;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
-use base64::Engine as _;
-use lampas_api::{
-    NodeRef, Operation, OperationNode, OperationOutput, OperationPreview, OperationSummary, OutputGroup, OutputPiece,
-    Page, PreviewNode,
-};
+use lampas_api::{NodeRef, OperationPreview, PreviewNode};
 use lampas_runtime::{Tasks, clock, random};
 use lampas_shared::{
     access::Permission,
-    desired::Spec,
     event::EventKind,
-    fleet::Scope,
-    id::{NodeId, OperationId, RunId},
-    object::{Body, Kind, ObjectName},
-    operation::{OperationSpec, OperationState, Parameter, RunState, Work, fill},
+    id::{NodeId, OperationId},
+    operation::{OperationSpec, OperationState, RunState},
     time::UnixMs,
 };
 use tokio::sync::{Notify, mpsc, watch};
@@ -28,29 +23,18 @@ use super::{
     OperationError,
     collect::{self, Note},
     drive::{self, Busy},
-    output,
-    store::{self, Filter, NewRun, OperationRow, ScriptAt},
+    store::{self, OperationRow},
 };
 use crate::{
     audit::{Entry, Principal},
     change::Desired,
-    compile::NodeInput,
     db::{Db, DbError},
     event::NewEvent,
-    fleet,
     link::NodeGate,
 };
 
 /// How many notes wait: with the largest pieces 4 MiB. Who has one more to give waits, and with it the node's stream.
 const NOTES: usize = 128;
-/// About how many bytes of output one answer holds.
-const ANSWER_BYTES: usize = 1 << 20;
-/// How much text of a group is shown.
-const GROUP_BYTES: usize = 256 << 10;
-/// The most groups that are shown with their text.
-const GROUPS: usize = 200;
-/// The longest that a listener may wait for news.
-const MAX_WAIT: Duration = Duration::from_secs(25);
 
 /// The service. Clones share it.
 #[derive(Debug, Clone)]
@@ -83,15 +67,6 @@ pub(crate) struct Starting {
     pub by: Principal,
     /// The client's idempotency key, with who it belongs to.
     pub request_key: Option<String>,
-}
-
-/// The selection, resolved.
-struct Selected {
-    members: Vec<NodeInput>,
-    runs: Vec<NewRun>,
-    connected: Vec<bool>,
-    parameters: Vec<Parameter>,
-    problems: Vec<String>,
 }
 
 impl Operations {
@@ -288,115 +263,6 @@ impl Operations {
         })
     }
 
-    /// Resolves a selection: connected nodes first, then by name.
-    async fn select(&self, spec: &OperationSpec, only: Option<&[NodeId]>) -> Result<Selected, OperationError> {
-        let members = self
-            .db()
-            .read(|mut tx| async move {
-                let members = fleet::members(&mut tx).await?;
-                Ok::<_, DbError>(tx.done(members))
-            })
-            .await?;
-        for scope in &spec.on {
-            if let Scope::Node(name) = scope
-                && members.iter().all(|m| m.name != *name)
-            {
-                return Err(OperationError::Refused(format!("there is no node {name}")));
-            }
-        }
-        let is_wanted = |node: &&NodeInput| match only {
-            Some(only) => only.contains(&node.id),
-            None => spec.on.iter().any(|scope| scope.contains(&node.name, &node.roles, &node.labels)),
-        };
-        let mut nodes: Vec<(bool, &NodeInput)> =
-            members.iter().filter(is_wanted).map(|n| (!self.gate().connected(n.id), n)).collect();
-        nodes.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
-        let mut selected = Selected {
-            members: Vec::new(),
-            runs: Vec::new(),
-            connected: Vec::new(),
-            parameters: Vec::new(),
-            problems: Vec::new(),
-        };
-        let scripts = match &spec.work {
-            Work::Command { .. } | Work::Draft { .. } => None,
-            Work::Script { name, .. } => Some((name, self.scripts(spec, name, &nodes, &mut selected).await?)),
-        };
-        for (is_away, node) in nodes {
-            let script = scripts.as_ref().map(|(_, found)| found.get(&node.id).cloned());
-            let refused = match (&script, &scripts) {
-                (Some(None), Some((name, _))) => Some(format!("there is no script {name} on this node")),
-                _ => None,
-            };
-            selected.connected.push(!is_away);
-            selected.runs.push(NewRun {
-                run: random::new_id(),
-                node: node.id,
-                name: node.name.to_string(),
-                script: script.flatten(),
-                refused,
-            });
-        }
-        selected.members = members;
-        Ok(selected)
-    }
-
-    /// Finds the script of this name that is in force on each node, and checks the parameters against each of them.
-    async fn scripts(
-        &self,
-        spec: &OperationSpec,
-        name: &ObjectName,
-        nodes: &[(bool, &NodeInput)],
-        selected: &mut Selected,
-    ) -> Result<BTreeMap<NodeId, ScriptAt>, OperationError> {
-        let Work::Script { parameters, .. } = &spec.work else { return Ok(BTreeMap::new()) };
-        let view = self.0.desired.view().await?;
-        let mut filled = BTreeMap::new();
-        let mut found = BTreeMap::new();
-        for (_, node) in nodes {
-            let Some(class) = view.compiled.class(node.id) else { continue };
-            let Some(resource) = class.resources.iter().find(|r| r.kind == Kind::Script && r.name == *name) else {
-                continue;
-            };
-            if let Spec::Sealed(sealed) = &resource.spec
-                && let Spec::File { path, .. } = &*sealed.base
-            {
-                // What stands there has a digest that only its node knows: whether it is this script can't be told.
-                let why = format!(
-                    "script {name} holds secrets, so that its version can't be checked; run {path} as a command"
-                );
-                selected.problems.push(why);
-                filled.insert(resource.object, None);
-                continue;
-            }
-            let Spec::File { path, content, .. } = &resource.spec else { continue };
-            let environment = filled.entry(resource.object).or_insert_with(|| {
-                let object = view.all.objects.get(&resource.object)?;
-                let Body::Script(script) = &object.spec.body else { return None };
-                if selected.parameters.is_empty() {
-                    selected.parameters.clone_from(&script.parameters);
-                }
-                match fill(&script.parameters, parameters) {
-                    Ok(environment) => Some(environment),
-                    // Nothing starts while there is a problem; where it would run is shown all the same.
-                    Err(error) => {
-                        selected.problems.push(error.to_string());
-                        Some(Default::default())
-                    }
-                }
-            });
-            if let Some(environment) = environment {
-                let script = ScriptAt { path: path.to_string(), hash: content.hash, environment: environment.clone() };
-                found.insert(node.id, script);
-            }
-        }
-        if filled.is_empty() && !nodes.is_empty() {
-            selected.problems.push(format!("there is no script {name} on any of these nodes"));
-        }
-        selected.problems.dedup();
-        Ok(found)
-    }
-
     async fn by_request(&self, key: &str) -> Result<Option<OperationRow>, OperationError> {
         self.db()
             .read(|mut tx| async move {
@@ -424,79 +290,6 @@ impl Operations {
         found.ok_or_else(|| OperationError::NotFound(which.chars().take(40).collect()))
     }
 
-    /// Returns an operation as it is shown.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub(crate) async fn shown(&self, row: &OperationRow, may_read_output: bool) -> Result<Operation, OperationError> {
-        let id = row.id;
-        let counts = self
-            .db()
-            .read(|mut tx| async move {
-                let counts = store::counts(&mut tx, &[id]).await?;
-                Ok::<_, DbError>(tx.done(counts))
-            })
-            .await?;
-        Ok(Operation {
-            summary: row.summary(counts.get(&id).copied().unwrap_or_default()),
-            spec: row.spec.clone(),
-            cancelled_by: row.cancelled.as_ref().map(|(_, by)| by.clone()),
-            cancelled_at: row.cancelled.as_ref().map(|(at, _)| *at),
-            may_read_output,
-        })
-    }
-
-    /// Returns operations, newest first.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub(crate) async fn list(
-        &self,
-        filter: &Filter,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Page<OperationSummary>, OperationError> {
-        self.db()
-            .read(|mut tx| async move {
-                let mut rows = store::list(&mut tx, filter, before, limit + 1).await?;
-                let has_more = rows.len() > limit as usize;
-                rows.truncate(limit as usize);
-                let ids: Vec<OperationId> = rows.iter().map(|r| r.id).collect();
-                let counts = store::counts(&mut tx, &ids).await?;
-                let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
-                let items = rows.iter().map(|r| r.summary(counts.get(&r.id).copied().unwrap_or_default())).collect();
-                Ok::<_, OperationError>(tx.done(Page { items, next, total: None }))
-            })
-            .await
-    }
-
-    /// Returns the runs of an operation, in the order in which they are taken.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub(crate) async fn nodes(
-        &self,
-        id: OperationId,
-        after: Option<i64>,
-        limit: u32,
-    ) -> Result<Page<OperationNode>, OperationError> {
-        let mut rows = self
-            .db()
-            .read(|mut tx| async move {
-                let rows = store::nodes(&mut tx, id, after, limit + 1).await?;
-                Ok::<_, DbError>(tx.done(rows))
-            })
-            .await?;
-        let has_more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let next = rows.last().filter(|_| has_more).map(|(place, ..)| place.to_string());
-        let items = rows
-            .into_iter()
-            .map(|(_, node, _)| OperationNode { is_connected: self.gate().connected(node.node.id), ..node })
-            .collect();
-        Ok(Page { items, next, total: None })
-    }
-
     /// Returns which operations run on some of these nodes.
     pub(super) async fn on_any(
         &self,
@@ -508,103 +301,6 @@ impl Operations {
                 let mut found = store::nodes_of(&mut tx, ids).await?;
                 found.retain(|(_, node)| nodes.contains(node));
                 Ok::<_, OperationError>(tx.done(found.into_iter().map(|(id, _)| id).collect()))
-            })
-            .await
-    }
-
-    pub(super) async fn all_nodes(&self, id: OperationId) -> Result<Vec<OperationNode>, OperationError> {
-        self.db()
-            .read(|mut tx| async move {
-                let rows = store::nodes(&mut tx, id, None, u32::MAX).await?;
-                Ok::<_, OperationError>(tx.done(rows.into_iter().map(|(_, node, _)| node).collect()))
-            })
-            .await
-    }
-
-    /// Returns output after a place. When nothing moved since `seen`, waits for it.
-    ///
-    /// # Errors
-    /// Those of the store.
-    ///
-    /// # Cancellation
-    /// Nothing is lost.
-    pub(crate) async fn output(
-        &self,
-        row: &OperationRow,
-        run: Option<RunId>,
-        after: u64,
-        seen: Option<u64>,
-        wait: Duration,
-    ) -> Result<OperationOutput, OperationError> {
-        let mut moved = self.0.seen.subscribe();
-        let id = row.id;
-        let until = tokio::time::Instant::now() + wait.min(MAX_WAIT);
-        loop {
-            let now_seen = *moved.borrow_and_update();
-            let (pieces, nodes, state) = self
-                .db()
-                .read(|mut tx| async move {
-                    let pieces = store::pieces(&mut tx, id, run, after, ANSWER_BYTES).await?;
-                    let state = store::find(&mut tx, &id.to_string()).await?.map(|r| r.state);
-                    let nodes = match (&pieces[..], state) {
-                        // Only when nothing is left to tell is it asked whether more may come.
-                        ([], Some(OperationState::Running) | None) => None,
-                        ([], _) => Some(store::nodes(&mut tx, id, None, u32::MAX).await?),
-                        _ => None,
-                    };
-                    Ok::<_, DbError>(tx.done((pieces, nodes, state)))
-                })
-                .await?;
-            let is_of = |n: &OperationNode| run.is_none_or(|r| r == n.run);
-            let is_complete = state.is_none()
-                || nodes.is_some_and(|n| n.iter().filter(|(_, n, _)| is_of(n)).all(|(_, n, _)| n.is_output_complete));
-            // Who waits is told of pieces, of the end, and of whatever else moved since the answer before.
-            if !pieces.is_empty() || is_complete || seen != Some(now_seen) || tokio::time::Instant::now() >= until {
-                let next = pieces.last().map_or(after, |p| p.seq);
-                let pieces = pieces.into_iter().map(shown).collect();
-                return Ok(OperationOutput { pieces, next, is_complete, seen: now_seen });
-            }
-            match tokio::time::timeout_at(until, moved.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => {
-                    return Ok(OperationOutput { pieces: Vec::new(), next: after, is_complete: false, seen: now_seen });
-                }
-            }
-        }
-    }
-
-    /// Returns the runs that are over, those together that ended alike and wrote the same: the largest group first.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub(crate) async fn groups(&self, id: OperationId, with_text: bool) -> Result<Vec<OutputGroup>, OperationError> {
-        self.db()
-            .read(|mut tx| async move {
-                let mut groups: BTreeMap<(RunState, String, String), Vec<OperationNode>> = BTreeMap::new();
-                for (_, node, hash) in store::nodes(&mut tx, id, None, u32::MAX).await? {
-                    if node.state.is_final() {
-                        let key = (node.state, node.detail.clone(), hash.unwrap_or_default());
-                        groups.entry(key).or_default().push(node);
-                    }
-                }
-                let mut groups: Vec<_> = groups.into_iter().collect();
-                groups.sort_by(|a, b| (b.1.len(), &a.1[0].node.name).cmp(&(a.1.len(), &b.1[0].node.name)));
-                let mut found = Vec::new();
-                for (number, ((state, detail, hash), mut nodes)) in groups.into_iter().enumerate() {
-                    nodes.sort_by(|a, b| a.node.name.cmp(&b.node.name));
-                    // Of equal ones any will do; one whose output is here says most.
-                    let first = nodes.iter().find(|n| n.is_output_complete).unwrap_or(&nodes[0]);
-                    let (run, output_bytes) = (first.run, first.output_bytes);
-                    let text = if with_text && number < GROUPS && !hash.is_empty() {
-                        let pieces = store::pieces_of(&mut tx, run, GROUP_BYTES).await?;
-                        Some(output::text(pieces.iter().map(|p| &p.chunk), output_bytes, GROUP_BYTES))
-                    } else {
-                        with_text.then(String::new)
-                    };
-                    let nodes = nodes.into_iter().map(|n| n.node).collect();
-                    found.push(OutputGroup { nodes, state, detail, output_bytes, run, text });
-                }
-                Ok::<_, OperationError>(tx.done(found))
             })
             .await
     }
@@ -643,16 +339,5 @@ impl Operations {
         }
         self.wake();
         Ok(())
-    }
-}
-
-fn shown(piece: store::Piece) -> OutputPiece {
-    OutputPiece {
-        seq: piece.seq,
-        run: piece.run,
-        start: piece.chunk.offset,
-        stream: piece.chunk.stream,
-        after_ms: piece.chunk.after_ms,
-        data: base64::engine::general_purpose::STANDARD.encode(&piece.chunk.bytes),
     }
 }

@@ -1,4 +1,6 @@
-//! The tables of operations, their runs and what those wrote.
+//! The tables of operations and their runs.
+
+mod output;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +10,7 @@ use lampas_shared::{
     event::EventKind,
     host::EnvName,
     id::{NodeId, OperationId, RunId},
-    operation::{OperationRun, OperationSpec, OperationState, OutputChunk, RunEnd, RunState},
+    operation::{OperationRun, OperationSpec, OperationState, RunEnd, RunState},
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,10 @@ use crate::{
         row::{Reader, draw, id_chunks, insert_many, push_ids, to_json},
     },
     event::NewEvent,
+};
+
+pub(crate) use output::{
+    Piece, grown, output_is, pending_output, pieces, pieces_of, put_output, stored_to, trim_output,
 };
 
 const COLUMNS: &str = "o.id, o.number, o.state, o.spec, o.author, o.principal, o.created_ms, o.ended_ms, o.cancelled_ms, \
@@ -238,35 +244,6 @@ pub(crate) async fn under_way(tx: &mut Tx) -> Result<Vec<(OperationRow, Vec<RunR
     Ok(all)
 }
 
-/// Returns runs whose output is still to come, or to be let go: the run, its node, whether it has a result, whether the
-/// output is stored, and how much of it is.
-pub(crate) async fn pending_output(tx: &mut Tx) -> Result<Vec<(RunRow, bool, bool, u64)>, DbError> {
-    let rows = sqlx::query(
-        "SELECT r.run, r.operation, r.node, r.state, r.work, r.told_ms, r.has_begun, r.has_result, r.output_state, \
-         r.output_bytes FROM operation_run r WHERE r.output_state IN ('pending', 'stored') AND r.has_begun = 1",
-    )
-    .fetch_all(tx.conn())
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let r = Reader::new("operation_run", row);
-            Ok((run_row(row)?, r.flag("has_result")?, r.text("output_state")? == "stored", r.count("output_bytes")?))
-        })
-        .collect()
-}
-
-/// Returns up to where the output of a run is stored.
-pub(crate) async fn stored_to(tx: &mut Tx, run: RunId) -> Result<u64, DbError> {
-    let row =
-        sqlx::query("SELECT p.start, p.bytes FROM operation_output p WHERE p.run = ? ORDER BY p.start DESC LIMIT 1")
-            .bind(run.to_string())
-            .fetch_optional(tx.conn())
-            .await?;
-    let Some(row) = row else { return Ok(0) };
-    let r = Reader::new("operation_output", &row);
-    Ok(r.count("start")? + r.maybe_bytes("bytes")?.map_or(0, |b| b.len() as u64))
-}
-
 /// Stores that runs were told to start.
 pub(crate) async fn start(tx: &mut Tx, runs: &[RunId], now: UnixMs) -> Result<(), DbError> {
     for chunk in id_chunks(runs) {
@@ -308,16 +285,6 @@ pub(crate) async fn begun(tx: &mut Tx, run: RunId) -> Result<u64, DbError> {
     .execute(tx.conn())
     .await?;
     Ok(done.rows_affected())
-}
-
-/// Stores where the output of a run is: `stored`, `done`.
-pub(crate) async fn output_is(tx: &mut Tx, run: RunId, state: &'static str) -> Result<(), DbError> {
-    sqlx::query("UPDATE operation_run SET output_state = ? WHERE run = ?")
-        .bind(state)
-        .bind(run.to_string())
-        .execute(tx.conn())
-        .await?;
-    Ok(())
 }
 
 /// Ends an operation whose runs are all over, or says again how a late result leaves it. Returns its state.
@@ -407,65 +374,6 @@ pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], no
     Ok(())
 }
 
-/// Stores pieces of one operation's output, numbered in their order; what is there already is left out.
-pub(crate) async fn put_output(
-    tx: &mut Tx,
-    operation: OperationId,
-    pieces: &[(RunId, OutputChunk)],
-) -> Result<(), DbError> {
-    sqlx::query("UPDATE operation SET output_seq = output_seq + ? WHERE id = ?")
-        .bind(pieces.len() as i64)
-        .bind(operation.to_string())
-        .execute(tx.conn())
-        .await?;
-    let row = sqlx::query("SELECT o.output_seq FROM operation o WHERE o.id = ?")
-        .bind(operation.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
-    let Some(row) = row else { return Ok(()) };
-    let last = Reader::new("operation", &row).int("output_seq")?;
-    let rows: Vec<_> = (last - pieces.len() as i64 + 1..).zip(pieces).collect();
-    let after = tx.dialect().on_conflict(&["run", "start"], &[]);
-    let columns = ["operation", "seq", "run", "start", "stream", "after_ms", "bytes"];
-    for rows in crate::db::row::by_weight(&rows, |(_, (_, chunk))| chunk.bytes.len()) {
-        insert_many(tx, "operation_output", &columns, &after, rows, |b, (seq, (run, chunk))| {
-            b.push_bind(operation.to_string())
-                .push_bind(*seq)
-                .push_bind(run.to_string())
-                .push_bind(chunk.offset.min(i64::MAX as u64) as i64)
-                .push_bind(super::output::stream_word(chunk.stream))
-                .push_bind(chunk.after_ms.min(i64::MAX as u64) as i64)
-                .push_bind(chunk.bytes.clone());
-        })
-        .await?;
-    }
-    Ok(())
-}
-
-/// Takes the middle out of a run's output, so that its beginning and its end stay.
-pub(crate) async fn trim_output(tx: &mut Tx, run: RunId, head: u64, tail_from: u64) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM operation_output WHERE run = ? AND start >= ? AND start < ?")
-        .bind(run.to_string())
-        .bind(head as i64)
-        .bind(tail_from.min(i64::MAX as u64) as i64)
-        .execute(tx.conn())
-        .await?;
-    // Shown while the run goes on; the result says it for good.
-    Ok(())
-}
-
-/// Notes how much a run has written as far as is known.
-pub(crate) async fn grown(tx: &mut Tx, run: RunId, bytes: u64) -> Result<(), DbError> {
-    sqlx::query("UPDATE operation_run SET output_bytes = ? WHERE run = ? AND has_result = 0 AND output_bytes < ?")
-        .bind(bytes.min(i64::MAX as u64) as i64)
-        .bind(run.to_string())
-        .bind(bytes.min(i64::MAX as u64) as i64)
-        .execute(tx.conn())
-        .await?;
-    Ok(())
-}
-
-/// Returns the runs of an operation as they are shown, without whether they are connected.
 /// Returns the nodes of operations.
 pub(crate) async fn nodes_of(tx: &mut Tx, ids: &[OperationId]) -> Result<Vec<(OperationId, NodeId)>, DbError> {
     if ids.is_empty() {
@@ -481,6 +389,7 @@ pub(crate) async fn nodes_of(tx: &mut Tx, ids: &[OperationId]) -> Result<Vec<(Op
     rows.iter().map(read).collect()
 }
 
+/// Returns the runs of an operation as they are shown, without whether they are connected.
 pub(crate) async fn nodes(
     tx: &mut Tx,
     operation: OperationId,
@@ -517,65 +426,6 @@ pub(crate) async fn nodes(
             Ok((r.int("place")?, node, r.maybe_text("output_hash")?))
         })
         .collect()
-}
-
-/// A stored piece.
-#[derive(Debug, Clone)]
-pub(crate) struct Piece {
-    pub(crate) seq: u64,
-    pub(crate) run: RunId,
-    pub(crate) chunk: OutputChunk,
-}
-
-/// Returns pieces after a place among those of the operation, at most about `most` bytes of them.
-pub(crate) async fn pieces(
-    tx: &mut Tx,
-    operation: OperationId,
-    run: Option<RunId>,
-    after: u64,
-    most: usize,
-) -> Result<Vec<Piece>, DbError> {
-    // A piece has at most 32 KiB; a listener that is behind comes again.
-    let mut query = QueryBuilder::<Any>::new(
-        "SELECT p.seq, p.run, p.start, p.stream, p.after_ms, p.bytes FROM operation_output p WHERE p.operation = ",
-    );
-    query.push_bind(operation.to_string()).push(" AND p.seq > ").push_bind(after.min(i64::MAX as u64) as i64);
-    if let Some(run) = run {
-        query.push(" AND p.run = ").push_bind(run.to_string());
-    }
-    query.push(" ORDER BY p.seq LIMIT ").push_bind(400_i64);
-    let mut found = Vec::new();
-    let mut held = 0;
-    for row in &query.build().fetch_all(tx.conn()).await? {
-        let piece = piece(row)?;
-        held += piece.chunk.bytes.len();
-        found.push(piece);
-        if held >= most {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-/// Returns the pieces of one run by their offsets, at most about `most` bytes of them.
-pub(crate) async fn pieces_of(tx: &mut Tx, run: RunId, most: usize) -> Result<Vec<Piece>, DbError> {
-    let rows = sqlx::query(
-        "SELECT p.seq, p.run, p.start, p.stream, p.after_ms, p.bytes FROM operation_output p WHERE p.run = ? ORDER BY p.start",
-    )
-    .bind(run.to_string())
-    .fetch_all(tx.conn())
-    .await?;
-    let mut found = Vec::new();
-    let mut held = 0;
-    for row in &rows {
-        let piece = piece(row)?;
-        held += piece.chunk.bytes.len();
-        found.push(piece);
-        if held >= most {
-            break;
-        }
-    }
-    Ok(found)
 }
 
 /// Gives up output that its node did not bring within this time, and drops operations that ended before another. Returns
@@ -633,19 +483,5 @@ fn run_row(row: &AnyRow) -> Result<RunRow, DbError> {
         script: if work.is_empty() { None } else { Some(r.json("work")?) },
         told_at: r.maybe_time("told_ms")?,
         has_begun: r.flag("has_begun")?,
-    })
-}
-
-fn piece(row: &AnyRow) -> Result<Piece, DbError> {
-    let r = Reader::new("operation_output", row);
-    Ok(Piece {
-        seq: r.count("seq")?,
-        run: r.parse("run")?,
-        chunk: OutputChunk {
-            offset: r.count("start")?,
-            stream: super::output::stream_of(&r.text("stream")?).ok_or_else(|| r.wrong("stream", "is not known"))?,
-            after_ms: r.count("after_ms")?,
-            bytes: r.maybe_bytes("bytes")?.unwrap_or_default(),
-        },
     })
 }

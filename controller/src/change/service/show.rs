@@ -1,0 +1,192 @@
+//! What changes look like: the list, one with its drafts and its plan, its nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, Page};
+use lampas_shared::{change::ChangeState, fleet::Scope, id::ChangeId, object::Kind};
+
+use super::Changes;
+use crate::{
+    change::{
+        ChangeError, ChangeRow, approval, desired,
+        draft::{self, Verb},
+        progress, rollout, store,
+    },
+    db::Tx,
+    host,
+};
+
+/// Which changes are wanted, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// In this state.
+    pub state: Option<ChangeState>,
+    /// With a draft for this scope.
+    pub scope: Option<Scope>,
+    /// With a draft of this kind.
+    pub kind: Option<Kind>,
+    /// By this user.
+    pub author: Option<String>,
+    /// Only those before this number.
+    pub before: Option<u64>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl Changes {
+    /// Finds a change by id, number, or a prefix of its plan's id.
+    pub async fn find(&self, text: &str) -> Result<ChangeRow, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::find(&mut tx, text).await?;
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await
+    }
+
+    /// Returns a change with its drafts, its plan and how it stands.
+    pub async fn show(&self, id: ChangeId) -> Result<Change, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let all = &desired::standing(&mut tx).await?.all;
+                let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let drafts = views(&mut tx, &row, all).await?;
+                let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
+                let control = approval::control(&mut tx, &row, false).await?;
+                let reverts = match row.reverts {
+                    Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
+                    None => None,
+                };
+                let rollout = rollout::view(&mut tx, id).await?;
+                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
+                let reverted_by = store::reverted_by(&mut tx, id).await?;
+                let change = Change { summary, drafts, plan, reverts, reverted_by, rollout, control };
+                Ok::<_, ChangeError>(tx.done(change))
+            })
+            .await
+    }
+
+    /// Returns a change with how it stands, without its drafts and its plan: those hold the names of a whole fleet, and
+    /// whoever follows a change asks many times.
+    pub async fn brief(&self, id: ChangeId) -> Result<Change, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
+                let reverts = match row.reverts {
+                    Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
+                    None => None,
+                };
+                let rollout = rollout::view(&mut tx, id).await?;
+                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
+                let reverted_by = store::reverted_by(&mut tx, id).await?;
+                let control = approval::control(&mut tx, &row, true).await?;
+                let change = Change { summary, drafts: Vec::new(), plan: None, reverts, reverted_by, rollout, control };
+                Ok::<_, ChangeError>(tx.done(change))
+            })
+            .await
+    }
+
+    /// Returns changes, newest first.
+    pub async fn list(&self, listing: &Listing) -> Result<Page<ChangeSummary>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let scope = match &listing.scope {
+                    // A node that isn't there: no draft has its name as a scope.
+                    Some(scope) => Some(host::stored_scope(&mut tx, scope).await?.unwrap_or_else(|| scope.to_string())),
+                    None => None,
+                };
+                let filter =
+                    store::Filter { state: listing.state, scope, kind: listing.kind, author: listing.author.clone() };
+                let mut rows = store::list(&mut tx, &filter, listing.before, listing.limit + 1).await?;
+                let has_more = rows.len() > listing.limit as usize;
+                rows.truncate(listing.limit as usize);
+                let ids: Vec<_> = rows.iter().map(|r| r.id).collect();
+                let mut titles = store::titles(&mut tx, &ids).await?;
+                let mut standing = progress::progress(&mut tx, &ids).await?;
+                let mut stages = rollout::stages(&mut tx, &ids).await?;
+                let total = Some(store::count(&mut tx, &filter).await?);
+                let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
+                let mut summary = |r: &ChangeRow| {
+                    let title = titles.remove(&r.id).unwrap_or_default();
+                    r.summary(title, standing.remove(&r.id).unwrap_or_default(), stages.remove(&r.id))
+                };
+                let items = rows.iter().map(&mut summary).collect();
+                Ok::<_, ChangeError>(tx.done(Page { items, next, total }))
+            })
+            .await
+    }
+
+    /// Returns the scopes that changes are about.
+    pub(crate) async fn scopes(&self, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, BTreeSet<Scope>>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let found = store::scopes(&mut tx, ids).await?;
+                Ok::<_, ChangeError>(tx.done(found))
+            })
+            .await
+    }
+
+    /// Returns a page of a change's nodes by name: all, or those in one of these states.
+    pub async fn nodes(
+        &self,
+        id: ChangeId,
+        states: Option<&[ChangeNodeState]>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<ChangeNode>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let row = store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                let page = progress::nodes(&mut tx, id, row.applied_at, states, after, limit).await?;
+                Ok::<_, ChangeError>(tx.done(page))
+            })
+            .await
+    }
+}
+
+/// The drafts of an open change beside what stands; of an applied one beside what stood before it.
+async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lampas_api::DraftView>, ChangeError> {
+    if row.state.is_open() || row.state == ChangeState::Abandoned {
+        let drafts = store::drafts(tx, row.id, all).await?;
+        return Ok(match draft::bind(&drafts, all) {
+            Ok(edits) => edits.iter().map(draft::Edit::view).collect(),
+            // Overtaken: shown as they are, without a difference that would mislead.
+            Err(_) => drafts
+                .iter()
+                .map(|d| lampas_api::DraftView {
+                    key: draft::key_of(&d.draft),
+                    object: d.object,
+                    verb: lampas_api::DraftVerb::Conflict,
+                    base: Some(d.base),
+                    diff: String::new(),
+                })
+                .collect(),
+        });
+    }
+    let mut views = Vec::new();
+    for made in host::by_change(tx, row.id).await? {
+        let before = match made.revision {
+            0 | 1 => None,
+            n => host::revision(tx, made.object, n - 1).await?.filter(|r| !r.is_deletion),
+        };
+        let after = (!made.is_deletion).then_some(&made.spec);
+        let verb = match &before {
+            _ if made.is_deletion => Verb::Delete,
+            None => Verb::Create,
+            Some(b) if b.spec.name != made.spec.name => Verb::Rename,
+            Some(_) => Verb::Update,
+        };
+        views.push(lampas_api::DraftView {
+            key: made.spec.key(),
+            object: Some(made.object),
+            verb: verb.shown(),
+            base: before.as_ref().map(|b| b.revision),
+            diff: host::diff(before.as_ref().map(|b| &b.spec), after),
+        });
+    }
+    Ok(views)
+}
