@@ -86,7 +86,6 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
       </div>
       <aside className="editor-side" aria-label="Check and plan">
         <CheckCard check={check} kind={spec.body.kind} isNamed={spec.name !== ''} />
-        {script !== undefined && !isMasked && <TryCard name={spec.name} content={script} onFound={(findings) => { setFound({ about: script, findings }); }} />}
         <section className="card">
           <div className="card-body stack">
             <Textarea label="Why" description="Stands in the history, the audit, and in lampas-agent why" autosize minRows={2} value={reason} maxLength={500} onChange={(event) => { setReason(event.currentTarget.value); }} />
@@ -100,6 +99,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
             </div>
           </div>
         </section>
+        {script !== undefined && !isMasked && <TryCard name={spec.name} content={script} onFound={(findings) => { setFound({ about: script, findings }); }} />}
       </aside>
     </div>
   );
