@@ -125,13 +125,16 @@ pub(crate) async fn until(
 fn told(view: &View, event: &Event) -> Activity {
     let node_name =
         event.node.map(|n| view.all.names.get(&n).map_or_else(|| detail(event, "name"), ToString::to_string));
+    // Of a node that was removed only some events hold the name.
+    let node_name = node_name.filter(|name| !name.is_empty());
+    let named = node_name.as_deref().or(event.node.map(|_| "a node that was removed")).unwrap_or_default();
     let object = event.object.and_then(|o| view.all.objects.get(&o)).map(|o| o.spec.key().to_string());
     let number = event.details.get("number").and_then(|n| n.parse().ok());
     Activity {
         seq: event.seq,
         at: event.at,
         kind: event.kind.as_str().to_owned(),
-        text: sentence(event, node_name.as_deref().unwrap_or_default(), object.as_deref()),
+        text: sentence(event, named, object.as_deref()),
         node: event.node,
         node_name: node_name.clone(),
         change: number,
@@ -177,7 +180,8 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
             format!("{} was {}d", first(&detail("object"), &object), first(&detail("verb"), "change"))
         }
         EventKind::ChangeMoved => {
-            format!("change {} is {}{}", detail("number"), detail("state"), because(detail("why")))
+            let state = if detail("state") == "draft" { "a draft".to_owned() } else { detail("state") };
+            format!("change {} is {state}{}", detail("number"), because(detail("why")))
         }
         EventKind::RolloutMoved if !detail("reverts").is_empty() => {
             format!("a change that reverts change {} was applied", detail("reverts"))
