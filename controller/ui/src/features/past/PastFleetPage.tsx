@@ -32,7 +32,7 @@ export default function PastFleetPage() {
       <PageHead
         above={<Link to="/">Overview</Link>}
         title="The fleet as it stood"
-        facts={it === undefined ? 'Overview as of any moment in the past' : <Facts items={[<Time key="at" at={it.at} absolute />, plural(it.counts.nodes, 'node'), `${number(it.counts.online)} online`, it.counts.offline > 0 && `${number(it.counts.offline)} offline`, it.counts.drifted > 0 && `${number(it.counts.drifted)} drifted`, it.counts.failed > 0 && `${number(it.counts.failed)} failed`, plural(it.counts.objects, 'object')]} />}
+        facts={it === undefined ? 'Overview as of any moment in the past' : <Facts items={[<Time key="at" at={it.at} absolute />, isKept(it) && plural(it.counts.nodes, 'node'), isKept(it) && `${number(it.counts.online)} online`, it.counts.offline > 0 && `${number(it.counts.offline)} offline`, it.counts.drifted > 0 && `${number(it.counts.drifted)} drifted`, it.counts.failed > 0 && `${number(it.counts.failed)} failed`, plural(it.counts.objects, 'object')]} />}
         actions={at !== undefined && <Button variant="default" leftSection={<Icon name="history" />} renderRoot={(props) => <Link to="/config/history" search={{ from: at }} {...props} />}>What changed since</Button>}
       />
       <Moment at={at} onGo={(next) => void navigate({ search: next === undefined ? {} : { at: next }, replace: true })} />
@@ -44,11 +44,16 @@ export default function PastFleetPage() {
   );
 }
 
+/** Whether anything is known of how nodes stood. */
+function isKept({ at, kept_since: since }: PastFleet): boolean {
+  return since != null && Date.parse(since) <= Date.parse(at);
+}
+
 function Stood({ it, onLook }: { it: PastFleet; onLook: (node: string) => void }) {
   return (
     <div className="stack">
       <KeptNotice at={it.at} since={it.kept_since} />
-      <section className="card overview-map" aria-label="Fleet map">
+      <section className="card" aria-label="Fleet map">
         <div className="card-head"><h2>Fleet</h2><span className="dim small">nodes are looked at every ten seconds</span></div>
         <div className="card-body">{it.map.length === 0 ? <p className="dim">No node is known to have been there.</p> : <FleetMap tiles={tilesOf(it.map)} selected={NOBODY} onSelect={() => undefined} onLook={onLook} />}</div>
       </section>
