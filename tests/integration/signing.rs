@@ -5,11 +5,11 @@ use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 use anyhow::{Result, ensure};
 use lampas_tests::{Controller, Node, wait_for};
 
-const PROFILE: &str = "/etc/profile.d/site.sh";
+const PLACE: &str = "/etc/cron.d/site";
 
 fn manifest(text: &str) -> String {
     format!(
-        "[[file]]\nname = \"site\"\nscope = \"fleet\"\npath = \"{PROFILE}\"\ncontent = \"{text}\\n\"\ndrift = \"repair\"\n"
+        "[[file]]\nname = \"site\"\nscope = \"fleet\"\npath = \"{PLACE}\"\ncontent = \"{text}\\n\"\ndrift = \"repair\"\n"
     )
 }
 
@@ -55,7 +55,7 @@ fn root_code_lands_with_a_signature_and_stays_without() -> Result<()> {
     wants_signatures(&node, &ann)?;
     let (ann, eve) = (ann.display().to_string(), eve.display().to_string());
     let first = refused(&controller, "one")?;
-    assert!(!node.exists(PROFILE));
+    assert!(!node.exists(PLACE));
 
     // Whoever is not on the node's list may sign as much as he likes.
     let foreign = controller.ctl(&["change", "sign", &first, "--key", &eve, "--yes"])?;
@@ -65,21 +65,21 @@ fn root_code_lands_with_a_signature_and_stays_without() -> Result<()> {
     assert_eq!(signed.code, 0, "{signed:#?}");
     assert!(signed.out.contains("| one"), "what is signed is shown: {signed:#?}");
     controller.ctl_ok(&["change", "apply", &first, "--wait"])?;
-    assert_eq!(node.read(PROFILE)?, "one\n");
+    assert_eq!(node.read(PLACE)?, "one\n");
 
     // Repairs and restarts need nobody.
-    node.write(PROFILE, "by hand\n")?;
-    wait_for("the repair", || if node.read(PROFILE)? == "one\n" { Ok(()) } else { Err(anyhow::anyhow!("not yet")) });
+    node.write(PLACE, "by hand\n")?;
+    wait_for("the repair", || if node.read(PLACE)? == "one\n" { Ok(()) } else { Err(anyhow::anyhow!("not yet")) });
     node.kill();
-    node.write(PROFILE, "by hand again\n")?;
+    node.write(PLACE, "by hand again\n")?;
     node.resume()?;
-    wait_for("the repair", || if node.read(PROFILE)? == "one\n" { Ok(()) } else { Err(anyhow::anyhow!("not yet")) });
+    wait_for("the repair", || if node.read(PLACE)? == "one\n" { Ok(()) } else { Err(anyhow::anyhow!("not yet")) });
 
     // Another content needs another signature, also the way back.
     let second = refused(&controller, "two")?;
     controller.ctl_ok(&["change", "sign", &second, "--key", &ann, "--yes"])?;
     controller.ctl_ok(&["change", "apply", &second, "--wait"])?;
-    assert_eq!(node.read(PROFILE)?, "two\n");
+    assert_eq!(node.read(PLACE)?, "two\n");
     let back = refused(&controller, "one")?;
 
     // Signed elsewhere: the text goes out, the signature comes back.
@@ -96,7 +96,7 @@ fn root_code_lands_with_a_signature_and_stays_without() -> Result<()> {
     let again = controller.ctl(&["change", "sign", &back, "--text", &text_file, "--signature", &signature])?;
     assert!(again.code != 0 && again.err.contains("was used"), "{again:#?}");
     controller.ctl_ok(&["change", "apply", &back, "--wait"])?;
-    assert_eq!(node.read(PROFILE)?, "one\n");
+    assert_eq!(node.read(PLACE)?, "one\n");
 
     // What goes is signed as well, and other things go on without.
     let harmless = "[[file]]\nname = \"motd\"\nscope = \"fleet\"\npath = \"/etc/motd\"\ncontent = \"hello\"\n";
