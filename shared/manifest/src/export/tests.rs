@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use lampas_shared::{
     fleet::Scope,
-    host::{
-        CronJob, Directory, EnvName, HostName, Link, ManagedFile, ManagedPath, Schedule, Script, Sudoers, Sysctl,
-        SysctlKey, TimeZoneName,
-    },
+    host::{AuthorizedKey, CheckCommand, CronJob, Directory, Ensure, EnvName, Expiry, Group, HostName, Link, ManagedFile, ManagedPath, Package, PackageEnsure, PackageName, PackageVersion, Reaction, Schedule, Script, Service, Sudoers, Sysctl, SysctlKey, TimeZoneName, UnitName, User},
     object::ObjectName,
     operation::ParameterName,
     secret::{Secret, Var},
@@ -151,8 +148,10 @@ fn any_body() -> impl Strategy<Value = Body> {
     )
         .prop_map(|(path, bytes, (owner, group, mode), has_check)| {
             let (content, encoding) = ManagedFile::encode(&bytes);
-            let validate = has_check.then_some(Validator::Json);
-            Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change: Vec::new() })
+            let program = || ["/usr/sbin/check", "a \"b\"", "--file=%s"].map(str::to_owned).to_vec();
+            let command = || Validator::Command(CheckCommand::new(program()).expect("a command"));
+            let validate = has_check.then(|| if mode.bits() % 2 == 0 { Validator::Json } else { command() });
+            Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change: any_reactions(has_check) })
         });
     let directory = (any_path(), any_access())
         .prop_map(|(path, (owner, group, mode))| Body::Directory(Directory { path, owner, group, mode }));
@@ -163,7 +162,83 @@ fn any_body() -> impl Strategy<Value = Body> {
     let link = (any_path(), "[!-~ü]{1,20}").prop_map(|(path, target)| Body::Link(Link { path, target, on_change: Vec::new() }));
     let var = (any_content(), "[ -~]{0,9}").prop_map(|(value, description)| Body::Var(Var { value, description }));
     let secret = "[ -~]{0,9}".prop_map(|description| Body::Secret(Secret { description, value: None }));
-    prop_oneof![any_cron(), hosts, nodes, script, file, directory, link, sudoers, sysctl, var, secret]
+    prop_oneof![any_cron(), hosts, nodes, script, file, directory, link, sudoers, sysctl, var, secret, any_account(), any_service()]
+}
+
+fn any_reactions(has_some: bool) -> Vec<Reaction> {
+    let some = ["reload nginx", "restart app@1.service"].map(|r| r.parse().expect("a reaction"));
+    some.into_iter().filter(|_| has_some).collect()
+}
+
+/// Units of systemd; what of them contradicts itself is left out by whoever checks.
+fn any_service() -> impl Strategy<Value = Body> {
+    let flag = || prop::option::of(any::<bool>());
+    let text = || prop::option::of(any_content().prop_map(|text| format!("[Unit]\n{}", text.replace('\0', ""))));
+    (flag(), flag(), flag(), text(), text(), any::<bool>()).prop_map(
+        |(enabled, running, masked, unit, drop_in, has_more)| {
+            let has_text = unit.is_some() || drop_in.is_some();
+            Body::Service(Service {
+                unit_name: Some(UnitName::of(if has_more { "app@1" } else { "tick.timer" }).expect("a unit")),
+                enabled,
+                running,
+                masked,
+                unit,
+                drop_in,
+                on_change: any_reactions(has_more && has_text),
+            })
+        },
+    )
+}
+
+/// Users, groups and packages; what of them contradicts itself is left out by whoever checks.
+fn any_account() -> impl Strategy<Value = Body> {
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGrpNzIH4o8yMYp2yuhPq0w5vPDJzbKpWEHSyMjRvAhQ";
+    let name = |text: &str| GroupName::parse(text).expect("a name");
+    let names = prop::option::of(prop::collection::btree_set("[a-z]{1,6}", 0..3));
+    let keys = prop::option::of(prop::collection::btree_set("[a-z@\"\\\\]{1,8}", 0..3));
+    let switches = (prop::option::of(any::<bool>()), prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
+    let user = (prop::option::of(1_u32..99_999), names.clone(), prop::option::of("[A-Za-zé\"']{0,9}"), keys, switches, any::<bool>());
+    let user = user.prop_map(move |(uid, groups, comment, keys, (create_home, locked, system, exclusive), goes)| {
+        if goes {
+            return Body::User(User { ensure: Ensure::Absent, remove_home: system, ..User::default() });
+        }
+        let exclusive_keys = exclusive && keys.is_some();
+        Body::User(User {
+            uid,
+            groups: groups.map(|g| g.iter().map(|g| name(g)).collect()),
+            shell: exclusive.then(|| ManagedPath::parse("/bin/zsh").expect("a path")),
+            comment,
+            create_home,
+            locked,
+            expires: (locked != Some(true) && system).then(|| Expiry::parse("2027-01-31").expect("a day")),
+            system,
+            authorized_keys: keys
+                .map(|k| k.iter().map(|c| AuthorizedKey::parse(format!("{KEY} {c}")).expect("a key")).collect()),
+            exclusive_keys,
+            ..User::default()
+        })
+    });
+    let group = (prop::option::of(1_u32..99_999), names, any::<bool>()).prop_map(|(gid, members, system)| {
+        let members = members.map(|m| m.iter().map(|m| UserName::parse(m.as_str()).expect("a name")).collect());
+        Body::Group(Group { gid, members, system, ..Group::default() })
+    });
+    let ensure =
+        prop::sample::select(vec![PackageEnsure::Present, PackageEnsure::Absent, PackageEnsure::Purged]);
+    let version = prop::option::of(prop::sample::select(vec!["latest", "1:2.0~rc1+deb12u1-1"]));
+    let package = (ensure, version, prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
+    let package = package.prop_map(|(ensure, version, held, recommends, allow_removals)| {
+        let is_there = ensure == PackageEnsure::Present;
+        let version = version.filter(|_| is_there).map(|v| PackageVersion::parse(v).expect("a version"));
+        Body::Package(Package {
+            package: Some(PackageName::parse("g++").expect("a name")),
+            ensure,
+            version,
+            held: held.filter(|_| is_there),
+            recommends: recommends || !is_there,
+            allow_removals,
+        })
+    });
+    prop_oneof![user, group, package]
 }
 
 fn any_object() -> impl Strategy<Value = ObjectSpec> {

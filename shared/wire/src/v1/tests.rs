@@ -628,6 +628,52 @@ fn a_kind_that_is_not_known_leaves_the_rest_of_the_state_as_it_was() {
     );
 }
 
+/// Units of systemd, and what is reloaded after a change: an agent that knows neither must not write the file without.
+#[test]
+fn units_and_reactions_travel_and_are_unknown_to_older_agents() {
+    use lampas_shared::host::{Aspect, CheckCommand, Reaction, UnitName};
+    let unit = UnitName::parse("app.service").unwrap();
+    let reactions: Vec<Reaction> = vec!["reload app".parse().unwrap(), "restart other.service".parse().unwrap()];
+    let file = |path: &ManagedPath, validate| Spec::File {
+        path: path.clone(),
+        content: Content::of(b"[Service]\nNice=5\n"),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode: FileMode::new(0o644).unwrap(),
+        validate,
+    };
+    let at = |path: &ManagedPath, kind, validate| {
+        let on_change = reactions.clone();
+        Resource { on_change, ..resource(Target::path(path.as_str()), kind, file(path, validate)) }
+    };
+    let command = CheckCommand::new(vec!["/usr/sbin/app".into(), "-t".into(), "%s".into()]).unwrap();
+    let conf = ManagedPath::parse("/etc/app.conf").unwrap();
+    let mut resources = vec![
+        at(&unit.file_path().unwrap(), ObjectKind::Service, None),
+        at(&unit.override_path().unwrap(), ObjectKind::Service, None),
+        at(&conf, ObjectKind::File, Some(Validator::Command(command))),
+    ];
+    for (aspect, is_so) in [(Aspect::Masked, false), (Aspect::Enabled, true), (Aspect::Running, true)] {
+        let spec = Spec::Unit { unit: unit.clone(), aspect, is_so };
+        resources.push(resource(Target::unit(&unit, aspect), ObjectKind::Service, spec));
+    }
+    let generation = Generation { epoch: 1, counter: 121 };
+    let state = NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), generation, resources);
+    let sent = frame(&encode(&Message::Desired(Box::new(state.clone()))).unwrap());
+    assert_eq!(decode(&sent).unwrap(), Message::Desired(Box::new(state.clone())));
+
+    // To an older agent the words mean nothing.
+    let mut body = sent.body.clone();
+    for (word, other) in [(&b"\x07service"[..], &b"\x07servicf"[..]), (b"file with on_change", b"filf with on_change")] {
+        while let Some(found) = body.windows(word.len()).position(|w| w == word) {
+            body[found..found + word.len()].copy_from_slice(other);
+        }
+    }
+    let Message::Desired(read) = decode(&Frame { body, ..sent }).unwrap() else { panic!("a state") };
+    assert_eq!(read.compute_hash(), state.hash);
+    assert!(read.resources().all(|r| r.kind == ObjectKind::Unsupported && r.on_change.is_empty()));
+}
+
 fn sample_file() -> ObservedFile {
     ObservedFile {
         content: Some(b"hello\xff".to_vec()),
