@@ -161,8 +161,17 @@ fn remove_user(root: &Root, databases: &Databases, name: &str, with_home: bool) 
     let files = databases.files();
     let password = files.shadow_password(name).unwrap_or_default();
     kept::keep_note(root, &format!("password-{name}"), password.as_bytes()).map_err(|e| e.to_fault())?;
+    let gid = files.account(name).map(|a| a.gid);
     let arguments: &[&str] = if with_home { &["-r", name] } else { &[name] };
-    call(root, "/usr/sbin/userdel", arguments)
+    call(root, "/usr/sbin/userdel", arguments)?;
+    // The user's own group goes along, as userdel(8) has it where login.defs(5) says so.
+    let after = Databases::read(root)?;
+    let files = after.files();
+    let is_own = files.gid(name).is_some_and(|own| Some(own) == gid && files.with_primary(own).is_empty());
+    if is_own && files.members(name).is_some_and(|m| m.is_empty()) {
+        return call(root, "/usr/sbin/groupdel", &[name]);
+    }
+    Ok(())
 }
 
 /// Gives an account that comes back the password that it had when it went.
