@@ -258,12 +258,12 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     told.push(("the drift".to_owned(), drift.to_string().into_bytes()));
     assert!(drift["adopt_refusal"].as_str().is_some_and(|why| why.contains("secrets are in it")), "{drift}");
 
+    told.push(("agent.log".to_owned(), web.process().log_tail().into_bytes()));
     controller.process().stop()?;
     web.kill();
     db.kill();
     let own = contents(&[controller.data(), web.root().join("var/lib/lampas"), db.root().join("var/lib/lampas")])?;
     told.push(("controller.log".to_owned(), fs::read(controller.path("controller.log"))?));
-    told.push(("agent.log".to_owned(), web.process().log_tail().into_bytes()));
     told.extend(own);
     for secret in [DB[0], DB[1], KEY, OTHER_NODE] {
         // A job's own file is what it runs with; copies for undoing lie beside what they are of, for root alone.

@@ -222,7 +222,7 @@ async fn delete(context: &Context, kind: Kind, args: ValueDeleteArgs) -> Result<
     let found = find(context, kind, &args.name).await?;
     let uses: Vec<ValueUse> = context.client.get(&format!("/objects/{}/uses", found.about.id), &[]).await?;
     if !uses.is_empty() && !context.is_json() {
-        output::note(format!("{} use it", count(uses.len() as u64, "object")));
+        output::note(format!("it is used by {}", count(uses.len() as u64, "object")));
     }
     let object = found.about.id.to_string();
     let command = ObjectCommand::Delete { object, reason: args.reason, sure: args.sure, wait: args.wait };
