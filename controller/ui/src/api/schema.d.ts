@@ -4911,17 +4911,12 @@ export interface components {
             on_change?: components["schemas"]["Reaction"][];
             /** @description What is changed about it: `/etc/systemd/system/NAME.d/lampas.conf`. */
             override?: string | null;
-            /** @description Whether it runs; left as it is by default. */
-            state?: components["schemas"]["ServiceState"];
+            /** @description Whether it runs; left as it is when left out. */
+            running?: boolean | null;
             /** @description The whole unit, where it is the fleet's own: `/etc/systemd/system/NAME`. */
             unit?: string | null;
             unit_name?: components["schemas"]["UnitName"] | null;
         };
-        /**
-         * @description Whether a unit runs.
-         * @enum {string}
-         */
-        ServiceState: "unmanaged" | "running" | "stopped";
         /** @description `GET /api/v1/session` (401 when not signed in) and the answer to signing in. */
         Session: {
             /** @description The value of the header `X-CSRF-Token` that every writing request with the session's cookie carries. */
@@ -5630,7 +5625,6 @@ export type SecretSet = components['schemas']['SecretSet'];
 export type SecretText = components['schemas']['SecretText'];
 export type SecretValueId = components['schemas']['SecretValueId'];
 export type Service = components['schemas']['Service'];
-export type ServiceState = components['schemas']['ServiceState'];
 export type Session = components['schemas']['Session'];
 export type SessionProof = components['schemas']['SessionProof'];
 export type SetupRequest = components['schemas']['SetupRequest'];
