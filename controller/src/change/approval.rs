@@ -9,12 +9,12 @@ pub(crate) mod api;
 pub(super) mod protection;
 pub(crate) mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_api::{ApprovalView, ApprovalWanted, Control, ProtectedScope};
 use lampas_runtime::clock;
 use lampas_shared::{
-    access::Permission,
+    access::{Login, Permission, Rights},
     change::{ChangeState, Verdict},
     error::Chain,
     event::EventKind,
@@ -150,11 +150,16 @@ impl Changes {
                 let mut found = Vec::with_capacity(rows.len());
                 let members = fleet::members(&mut tx).await?;
                 let scopes = changes::scopes(&mut tx, &ids).await?;
+                let people = access::everybody(&mut tx, clock::now()).await?;
+                // A plan names every node of the fleet: it is read only where somebody may approve on some of them.
+                let is_part = |r: &Rights| r.is_anywhere(Permission::Approve) && !r.is_fleet(Permission::Approve);
+                let has_parts = people.values().chain(by.rights.as_deref()).any(is_part);
                 for approval in rows {
                     let Some(row) = changes::get(&mut tx, approval.change, false).await? else { continue };
                     let authors = authors(&row);
                     let title = titles.remove(&row.id).unwrap_or_default();
-                    let nodes = changes::plan(&mut tx, row.id).await?.map(|(_, p)| nodes_of(&p)).unwrap_or_default();
+                    let plan = if has_parts { changes::plan(&mut tx, row.id).await? } else { None };
+                    let nodes = plan.map(|(_, p)| nodes_of(&p)).unwrap_or_default();
                     let over = scopes.get(&row.id).cloned().unwrap_or_default();
                     let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), &members);
                     found.push(ApprovalWanted {
@@ -164,7 +169,7 @@ impl Changes {
                         since: approval.at,
                         is_mine: authors.contains(login),
                         may_approve: may(by) && !authors.contains(login),
-                        approvers: approvers(&mut tx, &authors, &may).await?,
+                        approvers: approvers(&people, &authors, &may),
                     });
                 }
                 Ok::<_, ChangeError>(tx.done(found))
@@ -243,22 +248,23 @@ pub(super) async fn check(
     }
     let over = changes::scopes(tx, &[row.id]).await?.remove(&row.id).unwrap_or_default();
     let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), members);
-    let may = approvers(tx, &authors(row), &may).await?;
+    let people = access::everybody(tx, clock::now()).await?;
+    let may = approvers(&people, &authors(row), &may);
     Err(ChangeError::ApprovalNeeded { number: row.number, needs, may })
 }
 
 /// Returns who may approve what these did not make, by name.
-async fn approvers(
-    tx: &mut Tx,
+fn approvers(
+    people: &BTreeMap<Login, Rights>,
     authors: &BTreeSet<String>,
-    may: &(dyn Fn(&Principal) -> bool + Sync),
-) -> Result<Vec<String>, DbError> {
-    let all = access::everybody(tx, clock::now()).await?;
-    let others = all.into_iter().filter(|(login, _)| !authors.contains(login.as_str()));
+    may: &dyn Fn(&Principal) -> bool,
+) -> Vec<String> {
+    let others = people.iter().filter(|(login, _)| !authors.contains(login.as_str()));
     let able = others.filter(|(login, rights)| {
-        rights.is_anywhere(Permission::Approve) && may(&Principal::new(login.as_str(), "").with_rights(rights.clone()))
+        let somebody = || Principal::new(login.as_str(), "").with_rights((*rights).clone());
+        rights.is_anywhere(Permission::Approve) && may(&somebody())
     });
-    Ok(able.map(|(login, _)| login.to_string()).take(NAMED).collect())
+    able.map(|(login, _)| login.to_string()).take(NAMED).collect()
 }
 
 /// Notes on the change and in the audit that it was applied over something.
@@ -371,7 +377,8 @@ pub(super) async fn control(tx: &mut Tx, row: &ChangeRow, is_brief: bool) -> Res
             let over = changes::scopes(tx, &[row.id]).await?.remove(&row.id).unwrap_or_default();
             let nodes = changes::plan(tx, row.id).await?.map(|(_, p)| nodes_of(&p)).unwrap_or_default();
             let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), &members);
-            control.approvers = approvers(tx, &authors(row), &may).await?;
+            let people = access::everybody(tx, clock::now()).await?;
+            control.approvers = approvers(&people, &authors(row), &may);
         }
         if !is_brief {
             control.freezes = freeze::ahead(tx, row.id).await?;

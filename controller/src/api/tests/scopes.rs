@@ -165,7 +165,7 @@ async fn of_app<'c>(controller: &'c Controller, admin: &Browser<'_>) -> Browser<
 impl World {
     /// Fills the parameters of a path with what lies elsewhere, and gives a body that is about that.
     fn elsewhere(&self, rule: Rule) -> (String, Value) {
-        let number = if rule.path.ends_with("/rollout") || rule.path.ends_with("/revert") {
+        let number = if ["/rollout", "/revert", "/nodes"].iter().any(|p| rule.path.ends_with(p)) {
             &self.applied
         } else {
             &self.planned
@@ -291,7 +291,8 @@ async fn who_has_one_role_works_there_as_usual() {
     let (status, problem) = eve.send("POST", "/api/v1/operations", command(&["role:app", "role:db"])).await;
     assert_eq!((status, &problem["code"]), (403, &json!("forbidden")));
     assert!(text(&problem["detail"]).contains("db-1") && !text(&problem["detail"]).contains("web-1"), "{problem}");
-    let (status, _) = eve.send("POST", &format!("/api/v1/operations/{}/cancel", operation["summary"]["number"]), json!({})).await;
+    let (status, _) =
+        eve.send("POST", &format!("/api/v1/operations/{}/cancel", operation["summary"]["number"]), json!({})).await;
     assert_eq!(status, 202);
     for scope in ["fleet", "role:db", "node:db-1", "label:env=prod"] {
         let (status, problem) = eve.send("POST", "/api/v1/changes", change(&[job("x", scope, "date")], true)).await;
