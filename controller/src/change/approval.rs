@@ -60,6 +60,7 @@ impl Changes {
             let why = "is no whole digest of a plan; an approval binds to all of it";
             return Err(protection::rule("/plan", "plan", plan, why));
         }
+        self.must(id, Permission::Approve, by).await?;
         self.look_again(id).await?;
         self.db()
             .write(|mut tx| async move {

@@ -69,6 +69,7 @@ impl Changes {
             ahead if ahead > AHEAD_MS => return wrong("is more than a year away"),
             _ => {}
         }
+        self.must(id, Permission::Change, &who.by).await?;
         self.look_again(id).await?;
         let outcome = self
             .db()

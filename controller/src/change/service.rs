@@ -132,6 +132,7 @@ impl Changes {
     /// When the plan holds no more, nodes are in the way, or the change was applied or abandoned before.
     pub async fn apply(&self, id: ChangeId, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
         how.rollout.check().map_err(ChangeError::Strategy)?;
+        self.must(id, Permission::Change, by).await?;
         match self.apply_once(id, how, by).await {
             Ok((row, moved)) => {
                 self.gate.wake(&moved);
@@ -142,6 +143,25 @@ impl Changes {
                 Err(error)
             }
         }
+    }
+
+    /// Wants a permission over a change as it was planned, before anything is said of its plan. What it would move as
+    /// things stand is asked for once more where that is known.
+    pub(super) async fn must(
+        &self,
+        id: ChangeId,
+        permission: Permission,
+        by: &Principal,
+    ) -> Result<(), ChangeError> {
+        if by.rights.is_none() {
+            return Ok(());
+        }
+        self.db()
+            .read(|mut tx| async move {
+                within(&mut tx, id, permission, by).await?;
+                Ok::<_, ChangeError>(tx.done(()))
+            })
+            .await
     }
 
     async fn apply_once(
