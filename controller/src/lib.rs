@@ -26,3 +26,4 @@ pub mod serve;
 pub mod setup;
 pub mod signer;
 pub mod takeover;
+pub mod vault;

@@ -10,4 +10,4 @@ pub(crate) mod api;
 pub(crate) mod store;
 mod vault;
 
-pub use vault::{Vault, VaultError};
+pub use vault::Vault;

@@ -1,12 +1,11 @@
 //! The second factor: setting it up, asking for it, taking it off, and proving once more who sits there.
 //!
 //! A factor has three states: none; begun, with a secret that no code has confirmed (sign-in doesn't ask for it); on. The
-//! secret stands sealed in the store, its key in a file beside (`vault`). A code counts once: its step is written by the
+//! secret stands sealed in the store, its key in a file beside ([`Vault`]). A code counts once: its step is written by the
 //! statement that checks that no later one was used, so that two sign-ins at once can't share a code.
 
 mod store;
 mod totp;
-mod vault;
 
 use std::path::Path;
 
@@ -24,6 +23,7 @@ use crate::{
     audit::{Entry, Principal},
     db::{DbError, Tx},
     event::NewEvent,
+    vault::Vault,
 };
 
 pub(super) use store::remove;
@@ -32,11 +32,11 @@ pub(crate) use totp::code_at;
 
 /// Keeps the secrets of second factors.
 #[derive(Debug)]
-pub(super) struct Factors(vault::Vault);
+pub(super) struct Factors(Vault);
 
 impl Factors {
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self(vault::Vault::new(data_dir))
+        Self(Vault::new(data_dir, "second-factor-key", "second-factor/1"))
     }
 }
 
@@ -73,7 +73,7 @@ impl Access {
         };
         let Some(code) = code.map(str::trim).filter(|c| !c.is_empty()) else { return Ok(Second::Missing) };
         let is_right = if totp::looks_timed(code) {
-            let secret = self.factors.0.open(id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
+            let secret = self.factors.0.open(&id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
             match totp::step_of(&secret, code, clock::now()) {
                 Some(step) => self.use_step(id, step).await?,
                 None => false,
@@ -134,7 +134,7 @@ impl Access {
         in_session(caller)?;
         let user = self.own(caller, password).await?;
         let secret = totp::make();
-        let sealed = &self.factors.0.seal(user.id, secret.as_slice()).map_err(|e| Refusal::internal(&e))?;
+        let sealed = &self.factors.0.seal(&user.id, secret.as_slice()).map_err(|e| Refusal::internal(&e))?;
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
         let fleet = self
             .db
@@ -172,7 +172,7 @@ impl Access {
         let Some(row) = row.filter(|r| r.confirmed_at.is_none()) else {
             return Err(Refusal::new("conflict", "no second factor waits for its first code; begin anew"));
         };
-        let secret = self.factors.0.open(id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
+        let secret = self.factors.0.open(&id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
         let step = totp::step_of(&secret, code.trim(), clock::now());
         let step = step.ok_or_else(|| wrong_code("; is the clock of the device right?"))?;
         let codes = totp::recovery_codes();
