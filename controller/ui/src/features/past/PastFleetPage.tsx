@@ -53,7 +53,7 @@ function Stood({ it, onLook }: { it: PastFleet; onLook: (node: string) => void }
   return (
     <div className="stack">
       <KeptNotice at={it.at} since={it.kept_since} />
-      <section className="card" aria-label="Fleet map">
+      <section className="card" aria-label="Fleet map" style={{ overflow: 'clip' }}>
         <div className="card-head"><h2>Fleet</h2><span className="dim small">nodes are looked at every ten seconds</span></div>
         <div className="card-body">{it.map.length === 0 ? <p className="dim">No node is known to have been there.</p> : <FleetMap tiles={tilesOf(it.map)} selected={NOBODY} onSelect={() => undefined} onLook={onLook} />}</div>
       </section>
