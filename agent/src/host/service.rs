@@ -373,7 +373,7 @@ pub(super) fn unit_of(path: &str) -> Option<UnitName> {
 /// Returns the directory of what is changed about a unit, which comes and goes with that.
 pub(super) fn directory_of(path: &str) -> Option<&str> {
     let (directory, name) = path.rsplit_once('/')?;
-    (name == "lampas.conf" && directory.ends_with(".d") && unit_of(path).is_some()).then_some(directory)
+    (name == "lampas.conf" && directory.strip_suffix(".d").is_some() && unit_of(path).is_some()).then_some(directory)
 }
 
 /// Returns the unit's own file, as the node has it.

@@ -25,11 +25,13 @@ use crate::{
     journal::{JournalError, Owed, Transaction},
 };
 
+type Told = (Generation, BTreeMap<Target, Vec<String>>);
+
 /// What is remembered of reactions, in memory alone.
 #[derive(Debug, Default)]
 pub(super) struct Follow {
     /// What was done for the generation, in words, by resource: it stays in its reports.
-    told: Mutex<Option<(Generation, BTreeMap<Target, Vec<String>>)>>,
+    told: Mutex<Option<Told>>,
     spurned: Mutex<Option<Spurned>>,
 }
 
