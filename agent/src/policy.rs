@@ -286,7 +286,9 @@ pub fn root_code(resource: &Resource) -> Option<String> {
         }),
         Spec::Directory { path, .. } | Spec::Link { path, .. } => at(path),
         Spec::Sealed(sealed) => root_code(&Resource { spec: Spec::clone(&sealed.base), ..resource.clone() }),
-        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => account::root_code(&resource.spec),
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => {
+            account::root_code(&resource.spec)
+        }
         Spec::Package { .. } => Some(account::PACKAGE.to_owned()),
         Spec::Hosts { .. } | Spec::Unsupported { .. } => None,
         Spec::Cron(job) => (job.user == UserName::root()).then(|| "a cron job of root".to_owned()),

@@ -482,7 +482,8 @@ impl link::Reconciler for Handle {
 
     fn keep_head(&self, head: Head) -> BoxFuture<'static, Result<Option<Head>, Fault>> {
         let handle = self.clone();
-        Box::pin(async move { handle
+        Box::pin(async move {
+            handle
                 .blocking(move |bench| {
                     let contradicts = heads::keep(&bench.book().journal, head)?;
                     snapshot::write(bench);

@@ -34,10 +34,10 @@ use crate::{
 
 #[cfg(test)]
 pub(crate) use factor::code_at;
-pub use password::Passwords;
-pub use session::Opened;
 pub(crate) use grant::store::{everybody, rights};
+pub use password::Passwords;
 pub(crate) use reach::{Outside, Reach};
+pub use session::Opened;
 pub(crate) use store::{insert_user, permitted};
 pub use throttle::Throttle;
 

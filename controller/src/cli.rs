@@ -298,15 +298,8 @@ async fn token(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Api { common, user, name, preset, ttl_secs, grave } => {
             let config = common.load()?;
             let access = Access::new(open(&config).await?, &config);
-            let wanted = ApiTokenCreate {
-                name,
-                preset,
-                ttl_secs,
-                cidr: None,
-                permissions: None,
-                scope: None,
-                is_grave: grave,
-            };
+            let wanted =
+                ApiTokenCreate { name, preset, ttl_secs, cidr: None, permissions: None, scope: None, is_grave: grave };
             let user = access.user(&user).await.map_err(|r| anyhow::Error::msg(r.detail))?;
             let made = access.make_token(user.id, Principal::system(), &wanted).await;
             say(&made.map_err(|r| anyhow::Error::msg(r.detail))?.secret)

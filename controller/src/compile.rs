@@ -299,9 +299,8 @@ impl Compiled {
 
     /// Returns the nodes on which an object is in force with at least one target.
     pub fn effective_on(&self, object: ObjectId) -> Vec<NodeId> {
-        let has = |c: &&Class| {
-            c.resources.iter().any(|r| r.object == object) || c.uses.iter().any(|u| u.value == object)
-        };
+        let has =
+            |c: &&Class| c.resources.iter().any(|r| r.object == object) || c.uses.iter().any(|u| u.value == object);
         self.classes.iter().filter(has).flat_map(|c| c.nodes.iter().copied()).collect()
     }
 

@@ -12,10 +12,10 @@ mod show;
 mod store;
 mod uses;
 
+pub(crate) use history::as_of;
 pub use show::{diff, summary, text};
 pub use store::{
     All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, find, former, get, list, of_node, revision,
     revisions,
 };
-pub(crate) use history::as_of;
 pub(crate) use store::{drift_word, id_of, map_key, map_nodes, put, spec, stored_scope, unmap_key, weight};

@@ -95,7 +95,9 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let keep = &config.retention;
     let keep = Keep { events_days: keep.events_days, runs_days: keep.runs_days, drift_days: keep.drift_days };
     background::start(db.clone(), controller, keep, tasks).await?;
-    let members = Arc::new(Members::new(desired.clone(), ingest, controller).with_vault(crate::secret::Vault::new(dir), Arc::clone(&door)));
+    let members = Arc::new(
+        Members::new(desired.clone(), ingest, controller).with_vault(crate::secret::Vault::new(dir), Arc::clone(&door)),
+    );
     let parts = Parts { source: members.clone(), members, admission: Arc::new(enrolments.clone()) };
     let link = LinkConfig {
         listen: address,

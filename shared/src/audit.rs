@@ -32,7 +32,9 @@ impl Head {
     /// Returns what a node signs: that it saw this head.
     pub fn to_signed_text(&self, fleet: crate::id::FleetId, node: crate::id::NodeId, at_ms: i64) -> String {
         let Self { epoch, seq, hash } = self;
-        format!("LAMPAS audit head, version 1\nfleet {fleet}\nnode {node}\nepoch {epoch}\nseq {seq}\nhash {hash}\nat {at_ms}\n")
+        format!(
+            "LAMPAS audit head, version 1\nfleet {fleet}\nnode {node}\nepoch {epoch}\nseq {seq}\nhash {hash}\nat {at_ms}\n"
+        )
     }
 
     /// Returns whether a chain that had this head can't have the other one later: the number went back, or the same entry

@@ -15,8 +15,8 @@ use crate::{
     TextError,
     fleet::Scope,
     host::{
-        Aspect, AuthorizedKey, CronJob, Ensure, FileMode, GroupName, HostName, ManagedPath, Package, PackageName, Reaction,
-        SysctlKey, UnitName, User, UserName, Validator,
+        Aspect, AuthorizedKey, CronJob, Ensure, FileMode, GroupName, HostName, ManagedPath, Package, PackageName,
+        Reaction, SysctlKey, UnitName, User, UserName, Validator,
     },
     id::{NodeId, ObjectId},
     object::{DriftPolicy, Kind, ObjectName, Target},

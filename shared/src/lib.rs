@@ -40,8 +40,8 @@ pub mod rollout;
 pub mod scan;
 pub mod secret;
 pub mod signature;
-mod text;
 pub mod template;
+mod text;
 pub mod time;
 
 pub use text::{TextError, check_line, deceptive_char};

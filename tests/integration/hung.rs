@@ -82,7 +82,11 @@ fn slow_a_stopped_controller_is_left_and_found_again() -> Result<()> {
         let log = node.process().log_tail();
         // What it said before it left the silent controller is no sign of its return.
         let since = log.rfind(SILENT).map_or("", |at| &log[at..]);
-        if since.lines().any(|line| line.contains("connected") && !line.contains("not connected")) { Ok(()) } else { Err(log) }
+        if since.lines().any(|line| line.contains("connected") && !line.contains("not connected")) {
+            Ok(())
+        } else {
+            Err(log)
+        }
     });
     controller.apply(FILE)?;
     assert_eq!(node.read("/etc/motd")?, "here\n");

@@ -47,7 +47,8 @@ pub(super) enum Place<'a> {
 /// Reads the path of such a place; `None` for others.
 pub(super) fn of_place(path: &str) -> Option<Place<'_>> {
     let user = path.strip_prefix(USER).map(Place::User);
-    user.or_else(|| path.strip_prefix(GROUP).map(Place::Group)).or_else(|| path.strip_prefix(MEMBERS).map(Place::Members))
+    user.or_else(|| path.strip_prefix(GROUP).map(Place::Group))
+        .or_else(|| path.strip_prefix(MEMBERS).map(Place::Members))
 }
 
 /// The files that say what follows from such places: what to watch for changes by hand.

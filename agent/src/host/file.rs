@@ -88,7 +88,9 @@ fn wanted(planner: &mut Planner<'_>, resource: &Resource) -> Result<Option<Wante
     let put = match &resource.spec {
         Spec::File { path, content, mode, .. } => {
             if planner.fills(path.as_str()) && mode.bits() & 0o007 != 0 {
-                notes.push(format!("secrets are in it, and mode {mode} lets everybody have them; write 0640 or stricter"));
+                notes.push(format!(
+                    "secrets are in it, and mode {mode} lets everybody have them; write 0640 or stricter"
+                ));
             }
             let leaves = file_print(planner.root, &content.hash, uid, gid, mode.bits());
             let path = path.as_str();

@@ -209,7 +209,8 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>, apt: &Apt) -> Option<PackagePlan> 
         }
     }
     let planner = Planner::new(root, Inputs { owned: &owned, looks: None, ..*inputs });
-    let mut planning = Planning { planner, installed: &installed, apt, wanted: BTreeMap::new(), unknown: BTreeSet::new() };
+    let mut planning =
+        Planning { planner, installed: &installed, apt, wanted: BTreeMap::new(), unknown: BTreeSet::new() };
     planning.plan(&resources);
     let Planning { planner, wanted, unknown, .. } = planning;
     let mut plan = planner.finish();

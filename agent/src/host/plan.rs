@@ -197,7 +197,11 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
             // Whoever plans has put it together.
             Spec::Sealed(_) => planner.leave_unsupported(resource, "sealed"),
             // Planned before, so that files can be theirs; packages are a group of their own.
-            Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } | Spec::Package { .. } => {}
+            Spec::User { .. }
+            | Spec::Keys { .. }
+            | Spec::Group { .. }
+            | Spec::Members { .. }
+            | Spec::Package { .. } => {}
             Spec::Unsupported { kind, .. } => planner.leave_unsupported(resource, kind),
         }
     }

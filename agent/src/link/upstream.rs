@@ -8,7 +8,9 @@ use lampas_shared::{
     error::{Chain, Fault},
     id::SecretValueId,
 };
-use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, SecretRequest, WIRE_VERSION, encode, feature};
+use lampas_wire::{
+    BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, SecretRequest, WIRE_VERSION, encode, feature,
+};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Credentials, DialError, Dialled, Dialler, ExchangeError, LinkStatus, exchange, exchange::read_message};

@@ -3,7 +3,7 @@
 //! Only when somebody asks: `perl -c` executes `BEGIN` blocks. All of them run in the sandbox.
 
 use lampas_shared::{
-    check::{Checked, ToolFinding, FindingLevel, MAX_FINDINGS, ScriptDraft},
+    check::{Checked, FindingLevel, MAX_FINDINGS, ScriptDraft, ToolFinding},
     error::{Chain, Fault},
 };
 use serde::Deserialize;

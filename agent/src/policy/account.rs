@@ -10,7 +10,19 @@ pub(super) const PACKAGE: &str = "a package, whose scripts run as root";
 
 /// Groups whose members become root, or read and write what leads there (Debian's base-passwd, users-and-groups).
 const GROUPS: [&str; 13] = [
-    "root", "adm", "daemon", "disk", "docker", "kmem", "libvirt", "lxd", "shadow", "staff", "sudo", "wheel", "incus-admin",
+    "root",
+    "adm",
+    "daemon",
+    "disk",
+    "docker",
+    "kmem",
+    "libvirt",
+    "lxd",
+    "shadow",
+    "staff",
+    "sudo",
+    "wheel",
+    "incus-admin",
 ];
 
 fn is_roots(group: &GroupName) -> bool {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     host::{
-        Aspect, Directory, Encoding, EnvName, Group, HostsEntry, Link, ManagedFile, Script, Service, Sudoers, Sysctl, SysctlKey, UnitName, User,
+        Aspect, Directory, Encoding, EnvName, Group, HostsEntry, Link, ManagedFile, Script, Service, Sudoers, Sysctl,
+        SysctlKey, UnitName, User,
     },
     object::{Body, Kind, ObjectSpec},
     template::{Sealed, Template},
@@ -82,7 +83,7 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
         Spec::Link { path, to } => {
             let on_change = resource.on_change.clone();
             Body::Link(Link { path: path.clone(), target: to.clone(), on_change })
-        },
+        }
         Spec::File { path, content: described, owner, group, mode, validate } => {
             let bytes = described.inline.clone().or_else(|| content(&described.hash))?;
             let (path, owner, group, mode) = (path.clone(), owner.clone(), group.clone(), *mode);
@@ -102,11 +103,30 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
             } else if resource.kind == Kind::Script {
                 let path = Some(path).filter(|p| p.as_str() != format!("/usr/local/bin/{}", resource.name));
                 let content = String::from_utf8(bytes).ok()?;
-                Body::Script(Script { path, content, template: false, owner, group, mode, parameters: Vec::new(), on_change })
+                Body::Script(Script {
+                    path,
+                    content,
+                    template: false,
+                    owner,
+                    group,
+                    mode,
+                    parameters: Vec::new(),
+                    on_change,
+                })
             } else {
                 let (content, encoding) = ManagedFile::encode(&bytes);
                 let validate = validate.clone();
-                Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change })
+                Body::File(ManagedFile {
+                    path,
+                    content,
+                    encoding,
+                    template: false,
+                    owner,
+                    group,
+                    mode,
+                    validate,
+                    on_change,
+                })
             }
         }
     })

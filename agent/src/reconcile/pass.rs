@@ -210,11 +210,8 @@ impl Pass<'_> {
     ) -> bool {
         let Some(packages) = &plan.packages else { return false };
         let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
-        let (standing, begins) = if may_write {
-            self.bench.apt.standing(packages, is_thorough)
-        } else {
-            (Standing::Paused, false)
-        };
+        let (standing, begins) =
+            if may_write { self.bench.apt.standing(packages, is_thorough) } else { (Standing::Paused, false) };
         reports.extend(packages.reports(&resources, &standing));
         // What is undone is undone without packages.
         begins && self.snapshot.goal.is_current
@@ -273,9 +270,8 @@ impl Pass<'_> {
             let inputs = Inputs { judge: &|_| None, judge_removal: &|_| None, ..*inputs };
             host::plan(&self.bench.root, &inputs)
         });
-        let stands = |target: &Target| {
-            plan.item(target).is_some_and(|i| i.verb.is_none() && i.fault.is_none() && !i.is_drifted)
-        };
+        let stands =
+            |target: &Target| plan.item(target).is_some_and(|i| i.verb.is_none() && i.fault.is_none() && !i.is_drifted);
         state.resources().filter(|r| stands(&r.target)).map(|r| (r.target.clone(), r.compute_hash())).collect()
     }
 
@@ -581,7 +577,8 @@ impl Pass<'_> {
         // Repairs by policy and on request are told once they stand.
         let mut ended = BTreeSet::new();
         if is_done {
-            let repaired = |t: &Target| plan.host.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
+            let repaired =
+                |t: &Target| plan.host.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
             for drift in found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)) {
                 if let Some(item) = plan.item(&drift.target) {
                     info!(target = %drift.target, path = drift.path, "repaired a change by hand");
@@ -679,8 +676,7 @@ impl Pass<'_> {
             ruling: self.snapshot.ruling.clone(),
             consent: self.snapshot.consent.clone(),
         };
-        let again =
-            Pass { bench: self.bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
+        let again = Pass { bench: self.bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
         let resources: BTreeMap<&Target, &Resource> =
             again.snapshot.goal.state.resources().map(|r| (&r.target, r)).collect();
         let plan = again.plan(&again.held(&resources));

@@ -147,12 +147,7 @@ impl Changes {
 
     /// Wants a permission over a change as it was planned, before anything is said of its plan. What it would move as
     /// things stand is asked for once more where that is known.
-    pub(super) async fn must(
-        &self,
-        id: ChangeId,
-        permission: Permission,
-        by: &Principal,
-    ) -> Result<(), ChangeError> {
+    pub(super) async fn must(&self, id: ChangeId, permission: Permission, by: &Principal) -> Result<(), ChangeError> {
         if by.rights.is_none() {
             return Ok(());
         }
@@ -248,7 +243,6 @@ impl Changes {
             })
             .await
     }
-
 }
 
 async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRow, ChangeError> {

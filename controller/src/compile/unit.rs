@@ -9,8 +9,8 @@ use lampas_shared::{
     desired::{Content, ContentHash, Resource, Spec},
     fleet::Level,
     host::{
-        FileMode, Group, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Reaction, Script, Service,
-        Sudoers, Sysctl, User, UserName,
+        FileMode, Group, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Reaction, Script, Service, Sudoers,
+        Sysctl, User, UserName,
     },
     object::{Body, Target},
     template::Fact,
@@ -108,10 +108,9 @@ fn parts(
         Body::Service(service) => return service_parts(service, object, blobs),
         Body::User(user) => return user_parts(user, object),
         Body::Group(group) => return group_parts(group, object),
-        Body::Package(package) => package
-            .name_of(object.spec.name.as_str())
-            .ok()
-            .map(|name| Spec::Package { name, want: package.clone() }),
+        Body::Package(package) => {
+            package.name_of(object.spec.name.as_str()).ok().map(|name| Spec::Package { name, want: package.clone() })
+        }
         Body::Sudoers(sudoers) => sudoers_spec(sudoers, object.spec.name.as_str(), blobs),
     };
     let targets = object.spec.targets().unwrap_or_default();

@@ -66,7 +66,9 @@ pub(crate) fn adopt(
             sysctl.value = text.split_once('=').map_or(text.as_str(), |(_, value)| value).trim().to_owned();
         }
         Body::Service(service) => adopt_unit(service, target, &text(content)?)?,
-        Body::User(_) | Body::Group(_) | Body::Package(_) => account::adopt(&mut adopted.body, target, &text(content)?)?,
+        Body::User(_) | Body::Group(_) | Body::Package(_) => {
+            account::adopt(&mut adopted.body, target, &text(content)?)?
+        }
         Body::Sudoers(sudoers) => sudoers.content = text(content)?,
         Body::File(file) => {
             (file.content, file.encoding) = ManagedFile::encode(bytes(content)?);
@@ -186,7 +188,9 @@ fn templated(body: &Body) -> Option<&'static str> {
 fn is_trusted(body: &Body) -> bool {
     match body {
         Body::Var(_) | Body::Secret(_) => false,
-        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) | Body::Sysctl(_) | Body::Service(_) => true,
+        Body::Script(_) | Body::Cron(_) | Body::Hosts(_) | Body::Sudoers(_) | Body::Sysctl(_) | Body::Service(_) => {
+            true
+        }
         Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
         Body::Directory(directory) => directory.owner == UserName::root(),
         Body::Link(_) | Body::User(_) | Body::Group(_) | Body::Package(_) => true,

@@ -195,7 +195,14 @@ async fn spec_of(tx: &mut Tx, object: ObjectId) -> Result<Option<ObjectSpec>, Db
 }
 
 fn read(found: &Found, spec: &ObjectSpec) -> Result<Adoption, String> {
-    adopt::adopt(found.row.object, spec, &found.row.target, found.row.observed.as_ref(), found.content.as_deref(), &found.zone)
+    adopt::adopt(
+        found.row.object,
+        spec,
+        &found.row.target,
+        found.row.observed.as_ref(),
+        found.content.as_deref(),
+        &found.zone,
+    )
 }
 
 fn must_stand(row: &DriftRow) -> Result<(), DriftError> {

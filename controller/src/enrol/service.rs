@@ -307,8 +307,14 @@ impl Enrolments {
                 if !is_anew {
                     let desired = self.inner.desired.clone();
                     let (roles, labels) = (reserved.grant.roles.iter().cloned(), reserved.grant.labels.clone());
-                    let joined =
-                        NodeInput { id: node, name: name.clone(), roles: roles.collect(), labels, address: None, facts: StableFacts::default() };
+                    let joined = NodeInput {
+                        id: node,
+                        name: name.clone(),
+                        roles: roles.collect(),
+                        labels,
+                        address: None,
+                        facts: StableFacts::default(),
+                    };
                     tx.after_commit(move || desired.joined(state, joined));
                 }
                 let by = Principal::new(format!("node:{name}"), from.to_string());

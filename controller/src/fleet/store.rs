@@ -295,9 +295,11 @@ fn read_stable(text: &str) -> StableFacts {
 
 /// Returns whether any object has a template with facts of nodes in it.
 pub async fn uses_facts(tx: &mut Tx) -> Result<bool, DbError> {
-    let found = sqlx::query("SELECT o.id FROM object o WHERE o.body LIKE '%\"template\":true%' AND o.body LIKE '%fact.%' LIMIT 1")
-        .fetch_optional(tx.conn())
-        .await?;
+    let found = sqlx::query(
+        "SELECT o.id FROM object o WHERE o.body LIKE '%\"template\":true%' AND o.body LIKE '%fact.%' LIMIT 1",
+    )
+    .fetch_optional(tx.conn())
+    .await?;
     Ok(found.is_some())
 }
 
@@ -397,9 +399,11 @@ pub async fn size(tx: &mut Tx) -> Result<usize, DbError> {
 
 /// Returns the nodes as the compiler wants them: all that are not revoked.
 pub async fn members(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
-    let rows = sqlx::query("SELECT n.id, n.name, n.address, n.stable_facts FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id")
-        .fetch_all(tx.conn())
-        .await?;
+    let rows = sqlx::query(
+        "SELECT n.id, n.name, n.address, n.stable_facts FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id",
+    )
+    .fetch_all(tx.conn())
+    .await?;
     let mut nodes = BTreeMap::new();
     for row in &rows {
         let r = Reader::new("node", row);

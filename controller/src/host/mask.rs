@@ -17,7 +17,13 @@ pub(crate) fn is_public(spec: &ObjectSpec) -> bool {
         // 0440 on the node.
         Body::Sudoers(_) => false,
         // Units are 0644 on the node.
-        Body::Var(_) | Body::Secret(_) | Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) | Body::Service(_) => true,
+        Body::Var(_)
+        | Body::Secret(_)
+        | Body::Hosts(_)
+        | Body::Directory(_)
+        | Body::Link(_)
+        | Body::Sysctl(_)
+        | Body::Service(_) => true,
         // passwd, group and dpkg's records can be read by everybody; of keys only their public halves are here.
         Body::User(_) | Body::Group(_) | Body::Package(_) => true,
     }
@@ -39,7 +45,13 @@ pub(crate) fn mask(spec: &mut ObjectSpec, with_hash: bool) {
             hide(&mut job.command);
             job.environment.clear();
         }
-        Body::Var(_) | Body::Secret(_) | Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) | Body::Service(_) => {}
+        Body::Var(_)
+        | Body::Secret(_)
+        | Body::Hosts(_)
+        | Body::Directory(_)
+        | Body::Link(_)
+        | Body::Sysctl(_)
+        | Body::Service(_) => {}
         Body::User(_) | Body::Group(_) | Body::Package(_) => {}
     }
 }

@@ -20,7 +20,8 @@ use lampas_shared::{
     signature::Signed,
 };
 use lampas_wire::{
-    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, SecretRequest, Welcome, feature,
+    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, SecretRequest, Welcome,
+    feature,
     link::{
         CloseReason, Stream,
         controller::{Command, ControllerLink},
@@ -323,7 +324,12 @@ impl Driver {
                 "a node was shown another audit before: entries were taken away or replaced"
             );
         }
-        self.shared.board.add(Presence::Countersigned { node: self.node, signed: Box::new(signed), key, at: clock::now() });
+        self.shared.board.add(Presence::Countersigned {
+            node: self.node,
+            signed: Box::new(signed),
+            key,
+            at: clock::now(),
+        });
     }
 
     fn start_work(&mut self) {

@@ -71,12 +71,7 @@ async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSe
         body: Body::Secret(Secret { description, value: Some(id) }),
     };
     let draft = Draft { act: DraftAct::Put(spec), base: None, previous_name: None };
-    let new = NewChange {
-        drafts: vec![draft],
-        reason,
-        values: vec![NewValue { id, sealed }],
-        ..NewChange::default()
-    };
+    let new = NewChange { drafts: vec![draft], reason, values: vec![NewValue { id, sealed }], ..NewChange::default() };
     let row = if wanted.apply {
         let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
         app.changes.save(&new, &how, &by).await?

@@ -12,7 +12,8 @@ use lampas_shared::{
     deceptive_char,
     fleet::Scope,
     host::{
-        GroupName, HostName, HostsEntry, ManagedFile, ManagedPath, Package, PackageName, Script, User, UserName, Validator,
+        GroupName, HostName, HostsEntry, ManagedFile, ManagedPath, Package, PackageName, Script, User, UserName,
+        Validator,
     },
     object::{Body, DriftPolicy, Kind, ObjectKey, ObjectName, ObjectSpec, Target},
     report::ObservedFile,
@@ -81,7 +82,8 @@ pub(super) fn import(scan: &Scan, wanted: &Wanted<'_>) -> Import {
 
 /// Whether an item names a thing: `packages` all of them, `package:nginx` one.
 fn is_named(items: &[String], kind: &str, word: &str, name: &str) -> bool {
-    let is_it = |item: &String| item == word || item.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':')) == Some(name);
+    let is_it =
+        |item: &String| item == word || item.strip_prefix(kind).and_then(|rest| rest.strip_prefix(':')) == Some(name);
     items.iter().any(is_it)
 }
 
@@ -163,7 +165,8 @@ impl Maker<'_> {
             let (content, encoding) = ManagedFile::encode(bytes);
             let validate = (file.place == Place::Sudoers).then_some(Validator::Sudoers);
             let (mode, on_change) = (found.mode, Vec::new());
-            let file = ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change };
+            let file =
+                ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change };
             self.spec(&hint, Body::File(file))
         });
         self.take(item, spec, is_same);
@@ -427,7 +430,8 @@ mod tests {
             ..Scan::default()
         };
         let scope: Scope = "role:app".parse().expect("a scope");
-        let key = ObjectKey { kind: Kind::Package, scope: scope.clone(), name: ObjectName::parse("web").expect("a name") };
+        let key =
+            ObjectKey { kind: Kind::Package, scope: scope.clone(), name: ObjectName::parse("web").expect("a name") };
         let nginx = Target::package(&PackageName::parse("nginx").expect("a name"));
         let standing = BTreeMap::from([(key, vec![nginx])]);
         let take = |items: &[&str]| {

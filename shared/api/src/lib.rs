@@ -20,8 +20,8 @@ mod past;
 mod problem;
 mod query;
 mod role;
-mod secret;
 mod script;
+mod secret;
 mod signature;
 mod takeover;
 
@@ -41,7 +41,7 @@ pub use past::*;
 pub use problem::*;
 pub use query::*;
 pub use role::*;
-pub use secret::*;
 pub use script::*;
+pub use secret::*;
 pub use signature::*;
 pub use takeover::*;

@@ -5,9 +5,7 @@ mod account;
 use std::fmt::Write;
 
 use lampas_shared::{
-    host::{
-        CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, Reaction, Service, UserName, Validator,
-    },
+    host::{CronJob, CronTable, Encoding, FileMode, GroupName, HostsEntry, Reaction, Service, UserName, Validator},
     object::{Body, DriftPolicy, ObjectSpec},
     operation::{Parameter, ParameterKind},
 };

@@ -65,7 +65,8 @@ impl Account {
     /// Reads a text back; `None` when it is none of an account.
     pub fn parse(text: &str) -> Option<Self> {
         let field = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').or(Some("").filter(|_| line == name)))
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').or(Some("").filter(|_| line == name)))
         };
         let (group, gid) = field("group")?.rsplit_once(' ')?;
         Some(Self {
@@ -246,9 +247,8 @@ impl Defaults {
             };
             login_defs.lines().find_map(value).unwrap_or(default)
         };
-        let range = |sort: &str, from: u32, to: u32| {
-            (number(&format!("{sort}_MIN"), from), number(&format!("{sort}_MAX"), to))
-        };
+        let range =
+            |sort: &str, from: u32, to: u32| (number(&format!("{sort}_MIN"), from), number(&format!("{sort}_MAX"), to));
         Self {
             uids: range("UID", 1000, 60_000),
             system_uids: range("SYS_UID", 100, 999),

@@ -188,7 +188,8 @@ mod tests {
                     Package: gone\nStatus: purge ok not-installed\nArchitecture: amd64\n";
         assert_eq!(native_architecture(text), Some("amd64"));
         let found = status(text, "amd64");
-        let shown: Vec<String> = found.iter().map(|(n, p)| format!("{n}: {}", p.to_text().replace('\n', ";"))).collect();
+        let shown: Vec<String> =
+            found.iter().map(|(n, p)| format!("{n}: {}", p.to_text().replace('\n', ";"))).collect();
         assert_eq!(
             shown,
             [
@@ -229,7 +230,8 @@ mod tests {
 
     #[test]
     fn what_came_along_is_told_from_what_was_asked_for() {
-        let found = automatic("Package: libc6\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: vim\nAuto-Installed: 0\n");
+        let found =
+            automatic("Package: libc6\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: vim\nAuto-Installed: 0\n");
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["libc6"]);
     }
 

@@ -105,9 +105,8 @@ impl utoipa::PartialSchema for Validator {
             ObjectBuilder,
             schema::{ArrayBuilder, OneOfBuilder, Type},
         };
-        let word = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(["script", "json", "toml", "sudoers"]));
+        let word =
+            ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["script", "json", "toml", "sudoers"]));
         let list = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String));
         OneOfBuilder::new().item(word).item(list).into()
     }

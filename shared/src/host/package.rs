@@ -143,7 +143,8 @@ mod tests {
         for good in ["nginx", "g++", "libstdc++6", "0ad", "libc6:i386", "python3.11", "linux-image-6.1.0-13-amd64"] {
             check(good, true);
         }
-        for bad in ["nginx-", "-nginx", "+x", "x", "", "Nginx", "nginx=1", "nginx/stable", "nginx^", "a*b", "a b", "./x"]
+        for bad in
+            ["nginx-", "-nginx", "+x", "x", "", "Nginx", "nginx=1", "nginx/stable", "nginx^", "a*b", "a b", "./x"]
         {
             check(bad, false);
         }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ParameterName;
-use crate::{TextError, check::ScriptDraft, check_line, fleet::Scope, host::UserName, object::ObjectName, time::UnixMs};
+use crate::{
+    TextError, check::ScriptDraft, check_line, fleet::Scope, host::UserName, object::ObjectName, time::UnixMs,
+};
 
 /// The most arguments of a command.
 const MAX_ARGUMENTS: usize = 256;

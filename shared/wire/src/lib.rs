@@ -14,6 +14,6 @@ mod v1;
 
 pub use codec::{DecodeError, EncodeError, decode, encode};
 pub use message::{
-    BlobRequest, EnrolReply, EnrolRequest, Enrolled, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewReply, SecretRequest,
-    RenewRequest, Renewed, Reply, Report, Request, Role, Trust, WIRE_VERSION, Welcome, feature,
+    BlobRequest, EnrolReply, EnrolRequest, Enrolled, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewReply,
+    RenewRequest, Renewed, Reply, Report, Request, Role, SecretRequest, Trust, WIRE_VERSION, Welcome, feature,
 };

@@ -86,9 +86,7 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::Goodbye => Message::Goodbye(Goodbye::try_from(from_body::<control::Goodbye>(kind, body)?).map_err(bad)?),
         Kind::Fault => Message::Fault(from_body::<Fault>(kind, body)?.try_into().map_err(bad)?),
         Kind::Signatures => Message::Signatures(proof::signatures_from_wire(from_body(kind, body)?).map_err(bad)?),
-        Kind::Facts => {
-            Message::Facts(Box::new(hello::decode_facts(&from_body::<Bytes>(kind, body)?.0).map_err(bad)?))
-        }
+        Kind::Facts => Message::Facts(Box::new(hello::decode_facts(&from_body::<Bytes>(kind, body)?.0).map_err(bad)?)),
         Kind::AuditHead => Message::AuditHead(from_body::<proof::Head>(kind, body)?.into()),
         Kind::Countersigned => {
             Message::Countersigned(Box::new(from_body::<proof::Countersigned>(kind, body)?.try_into().map_err(bad)?))
@@ -135,9 +133,12 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
         Kind::RunReply | Kind::OutputReply => Message::Reply(Box::new(run::decode(kind, body)?)),
-        Kind::TryRequest | Kind::RunRequest | Kind::RunQuery | Kind::CancelRequest | Kind::OutputRequest | Kind::ForgetRequest => {
-            Message::Request(Box::new(run::decode_request(kind, body)?))
-        }
+        Kind::TryRequest
+        | Kind::RunRequest
+        | Kind::RunQuery
+        | Kind::CancelRequest
+        | Kind::OutputRequest
+        | Kind::ForgetRequest => Message::Request(Box::new(run::decode_request(kind, body)?)),
         Kind::BlobRequest => {
             let hash: [u8; 32] = from_body(kind, body)?;
             Message::BlobRequest(BlobRequest { hash: lampas_shared::desired::ContentHash::from_bytes(hash) })

@@ -60,7 +60,9 @@ pub(in crate::host) fn put(root: &Root, place: Place<'_>, put: &Put) -> Result<(
             kept::keep_note(root, &format!("members-{name}"), members.as_bytes()).map_err(|e| e.to_fault())?;
             call(root, "/usr/sbin/groupdel", &[name])
         }
-        (Place::Members(name), Put::File { bytes, .. }) => put_members(root, &databases, name, parse_members(&text(bytes))),
+        (Place::Members(name), Put::File { bytes, .. }) => {
+            put_members(root, &databases, name, parse_members(&text(bytes)))
+        }
         (Place::Members(name), Put::Gone) => put_members(root, &databases, name, Vec::new()),
         _ => Err(unread()),
     }
@@ -75,13 +77,7 @@ pub(super) fn renumbered(sort: &str, name: &str, standing: u32, wanted: u32) -> 
     Fault::lasting("account.renumbered", text)
 }
 
-fn put_user(
-    root: &Root,
-    databases: &Databases,
-    name: &str,
-    wanted: &Account,
-    makes_home: bool,
-) -> Result<(), Fault> {
+fn put_user(root: &Root, databases: &Databases, name: &str, wanted: &Account, makes_home: bool) -> Result<(), Fault> {
     match databases.files().account(name) {
         None => create(root, databases, name, wanted, makes_home),
         Some(standing) if standing.uid != wanted.uid => Err(renumbered("user", name, standing.uid, wanted.uid)),
@@ -110,17 +106,13 @@ fn create(root: &Root, databases: &Databases, name: &str, wanted: &Account, make
     let made = Databases::read(root)?;
     match made.files().account(name) {
         Some(standing) => modify(root, &made, name, &standing, wanted),
-        None => Err(Fault::passing("account.not_made", format!("useradd said that it made {name}, and it is not there"))),
+        None => {
+            Err(Fault::passing("account.not_made", format!("useradd said that it made {name}, and it is not there")))
+        }
     }
 }
 
-fn modify(
-    root: &Root,
-    databases: &Databases,
-    name: &str,
-    standing: &Account,
-    wanted: &Account,
-) -> Result<(), Fault> {
+fn modify(root: &Root, databases: &Databases, name: &str, standing: &Account, wanted: &Account) -> Result<(), Fault> {
     let mut arguments: Vec<String> = Vec::new();
     let mut change = |flag: &str, from: &str, to: &str| {
         if from != to {

@@ -103,14 +103,7 @@ fn plan_directory(planner: &mut Planner<'_>, resource: &Resource, path: &str, ui
 }
 
 /// Says why these keys can't stand there.
-fn fault(
-    planner: &Planner<'_>,
-    want: &Keys<'_>,
-    path: &str,
-    home: &str,
-    uid: u32,
-    coming: &Coming,
-) -> Option<Fault> {
+fn fault(planner: &Planner<'_>, want: &Keys<'_>, path: &str, home: &str, uid: u32, coming: &Coming) -> Option<Fault> {
     if ManagedPath::parse(path).is_err() {
         return Some(Fault::lasting("keys.home", format!("{home} is no home that keys could stand in")));
     }

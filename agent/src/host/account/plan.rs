@@ -42,8 +42,9 @@ type Refused<'a> = &'a dyn Fn(&Resource) -> Option<Fault>;
 
 /// Plans all accounts: groups, then users, then who is in which group, then keys. Later resources of the plan see them.
 pub(in crate::host) fn plan(planner: &mut Planner<'_>, resources: &[Resource], refused: Refused<'_>) {
-    let is_account =
-        |r: &&Resource| matches!(r.spec, Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. });
+    let is_account = |r: &&Resource| {
+        matches!(r.spec, Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. })
+    };
     let resources: Vec<&Resource> = resources.iter().filter(is_account).collect();
     if !resources.is_empty() {
         match Databases::read(planner.root) {
@@ -90,7 +91,14 @@ fn plan_all(planner: &mut Planner<'_>, resources: &[&Resource], databases: &Data
 }
 
 fn text_put(text: String) -> Put {
-    Put::File { bytes: text.into_bytes(), uid: 0, gid: 0, mode: 0o644, xattrs: BTreeMap::new(), modified: Modified::Now }
+    Put::File {
+        bytes: text.into_bytes(),
+        uid: 0,
+        gid: 0,
+        mode: 0o644,
+        xattrs: BTreeMap::new(),
+        modified: Modified::Now,
+    }
 }
 
 /// Plans such a place; what goes by an object's own word doesn't come back with the object's end.
@@ -142,7 +150,9 @@ fn plan_group(
                 Some(other) => Err(taken("gid", wanted, other)),
                 None => Ok(Some(wanted)),
             },
-            (None, None) => files.free_gid(&databases.defaults, system, &coming.numbers).map(Some).ok_or_else(no_number),
+            (None, None) => {
+                files.free_gid(&databases.defaults, system, &coming.numbers).map(Some).ok_or_else(no_number)
+            }
         }
     });
     match decided {
@@ -234,7 +244,8 @@ fn wanted_account(
         (None, None) => files.free_uid(&databases.defaults, want.system, &coming.numbers).ok_or_else(no_number)?,
     };
     if standing.is_none() && want.authorized_keys.is_none() && want.locked != Some(true) {
-        notes.push("a new account has no password: its user signs in with a key, or root sets one by passwd".to_owned());
+        notes
+            .push("a new account has no password: its user signs in with a key, or root sets one by passwd".to_owned());
     }
     let (group, gid) = primary_group(planner, name, want, standing, databases, coming, uid)?;
     let groups = supplementary(planner, name, want, standing, coming, &group)?;
@@ -312,7 +323,8 @@ fn supplementary(
     let mut groups: BTreeSet<String> = current.into_iter().filter(|g| coming.listed.contains(g)).collect();
     for group in wanted.iter().map(GroupName::as_str) {
         if coming.listed.contains(group) {
-            let text = format!("the members of {group} are listed by its own object; name {name} there, and not {group} here");
+            let text =
+                format!("the members of {group} are listed by its own object; name {name} there, and not {group} here");
             return Err(Fault::lasting("user.group_listed", text));
         }
         if planner.accounts.group(group).is_none() {
@@ -362,7 +374,10 @@ fn plan_members(
 }
 
 fn no_group(group: &str) -> Fault {
-    Fault::lasting("account.group_unknown", format!("there is no group {group} on this node; create it, or name another"))
+    Fault::lasting(
+        "account.group_unknown",
+        format!("there is no group {group} on this node; create it, or name another"),
+    )
 }
 
 fn no_number() -> Fault {

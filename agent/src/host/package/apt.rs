@@ -106,13 +106,17 @@ pub(super) fn simulate(root: &Root, work: &Work) -> Result<String, Fault> {
 
 /// Ends what an installation left half done.
 pub(super) fn configure(root: &Root) -> Result<String, Fault> {
-    answer("dpkg --configure", run(&program(root, DPKG, LIMIT).args(["--force-confdef", "--force-confold", "--configure", "-a"])))
+    answer(
+        "dpkg --configure",
+        run(&program(root, DPKG, LIMIT).args(["--force-confdef", "--force-confold", "--configure", "-a"])),
+    )
 }
 
 /// Fetches the lists.
 pub(super) fn update(root: &Root) -> Result<String, Fault> {
     let lock = format!("DPkg::Lock::Timeout={LOCK_SECS}");
-    let command = program(root, APT_GET, UPDATE_LIMIT).args(["--quiet", "-o", &lock, "-o", "Acquire::Retries=2", "update"]);
+    let command =
+        program(root, APT_GET, UPDATE_LIMIT).args(["--quiet", "-o", &lock, "-o", "Acquire::Retries=2", "update"]);
     answer("apt-get update", run(&command))
 }
 
@@ -149,7 +153,9 @@ fn answer(what: &str, result: Result<Output, crate::system::run::RunError>) -> R
     }
     let all = format!("{stdout}\n{stderr}");
     let (code, hint) = match output.status {
-        None => ("package.timed_out", "it took too long and was ended; what it left half done is mended first next time"),
+        None => {
+            ("package.timed_out", "it took too long and was ended; what it left half done is mended first next time")
+        }
         Some(_) => classify(&all),
     };
     Err(Fault::passing(code, format!("{what}: {hint}: {}", tail(&all))))
@@ -164,7 +170,13 @@ fn classify(output: &str) -> (&'static str, &'static str) {
         ("package.disk_full", "the disk is full")
     } else if says(&["error processing package", "dpkg returned an error code", "dpkg was interrupted"]) {
         ("package.broken", "a package's own script or files failed; the next version, or its removal, mends it")
-    } else if says(&["Could not resolve", "Temporary failure resolving", "Failed to fetch", "Unable to fetch", "Could not connect"]) {
+    } else if says(&[
+        "Could not resolve",
+        "Temporary failure resolving",
+        "Failed to fetch",
+        "Unable to fetch",
+        "Could not connect",
+    ]) {
         ("package.no_network", "a mirror can't be reached")
     } else if says(&["Unable to locate package", "has no installation candidate", "was not found"]) {
         ("package.unknown", "no list of packages knows it")
@@ -177,7 +189,8 @@ fn classify(output: &str) -> (&'static str, &'static str) {
 
 /// Returns the last lines of an output, bounded.
 pub(super) fn tail(output: &str) -> String {
-    let is_plain = |line: &&str| !line.trim().is_empty() && !line.starts_with("WARNING: apt does not have a stable CLI");
+    let is_plain =
+        |line: &&str| !line.trim().is_empty() && !line.starts_with("WARNING: apt does not have a stable CLI");
     let lines: Vec<&str> = output.lines().filter(is_plain).collect();
     let last: Vec<String> = lines[lines.len().saturating_sub(TAIL_LINES)..]
         .iter()

@@ -154,7 +154,9 @@ fn work_of(
         }
         let exact = want.version.as_ref().and_then(|v| v.exact());
         let is_met = standing.is_some_and(|p| {
-            p.stage == Stage::Installed && exact.is_none_or(|e| e == p.version) && want.version.as_ref().is_none_or(|v| v.exact().is_some())
+            p.stage == Stage::Installed
+                && exact.is_none_or(|e| e == p.version)
+                && want.version.as_ref().is_none_or(|v| v.exact().is_some())
         });
         if !is_met {
             work.installs.insert(exact.map_or_else(|| name.clone(), |version| format!("{name}={version}")));
@@ -200,7 +202,9 @@ fn forbidden(others: &BTreeSet<String>, installed: &Installed, may_remove: bool,
 fn tell(plan: &mut HostPlan, names: &[String], found: &Rehearsal, others: &BTreeSet<String>) {
     let plain = |name: &String| name.split(':').next().unwrap_or(name).to_owned();
     let (mut comes, mut changes) = (BTreeSet::new(), BTreeSet::new());
-    for (name, (before, after)) in found.installs.iter().filter(|(n, _)| !names.contains(n) && !names.contains(&plain(n))) {
+    for (name, (before, after)) in
+        found.installs.iter().filter(|(n, _)| !names.contains(n) && !names.contains(&plain(n)))
+    {
         match before {
             None => comes.insert(format!("{name} {after}")),
             Some(before) => changes.insert(format!("{name} {before} → {after}")),

@@ -187,7 +187,10 @@ fn stamp(root: &Root) -> Vec<(i64, i64, u64, u64)> {
 /// Carries a transaction out, under the shield.
 fn carry_out(root: &Root, work: &Work) -> Result<(), Fault> {
     let shielded = |error: std::io::Error| {
-        Fault::passing("package.no_shield", format!("policy-rc.d, which keeps new services from starting, can't be written: {error}"))
+        Fault::passing(
+            "package.no_shield",
+            format!("policy-rc.d, which keeps new services from starting, can't be written: {error}"),
+        )
     };
     shield::raise(root.path()).map_err(shielded)?;
     let result = transact(root, work);

@@ -150,7 +150,8 @@ impl<'a> Planner<'a> {
             item.drift_diff = masked_diff(&item.path, &item.drift_diff);
             for note in item.notes.iter_mut().filter(|n| n.contains("a copy of that is kept")) {
                 // The name of the copy has digits of its hash.
-                *note = "it was changed by hand; a copy of that is kept below /var/lib/lampas/agent/kept/by-hand".to_owned();
+                *note = "it was changed by hand; a copy of that is kept below /var/lib/lampas/agent/kept/by-hand"
+                    .to_owned();
             }
             if let Some(observed) = &mut item.observed {
                 observed.content = None;

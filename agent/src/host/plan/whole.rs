@@ -200,10 +200,11 @@ impl Planner<'_> {
                 _ => u32::MAX,
             };
             let given = self.given.get(path).cloned();
-            let seen = given.map_or_else(|| state::look(self.root, path, owner), Ok).or_else(|e| match self.owner_of(path) {
-                Some(uid) => state::look(self.root, path, uid),
-                None => Err(e),
-            });
+            let seen =
+                given.map_or_else(|| state::look(self.root, path, owner), Ok).or_else(|e| match self.owner_of(path) {
+                    Some(uid) => state::look(self.root, path, uid),
+                    None => Err(e),
+                });
             let seen = match seen {
                 Ok(seen) => seen,
                 Err(fault) => {
@@ -249,8 +250,8 @@ impl Planner<'_> {
                     }
                 },
             };
-            let instead =
-                account::keep_instead(self.root, path, &put, &seen).or_else(|| package::keep_instead(path, &put, &seen));
+            let instead = account::keep_instead(self.root, path, &put, &seen)
+                .or_else(|| package::keep_instead(path, &put, &seen));
             let put = match instead {
                 None => put,
                 Some(account::Instead::LetGo(why)) => {

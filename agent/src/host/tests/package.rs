@@ -211,7 +211,10 @@ fn real_a_package_comes_changes_is_held_and_goes() {
     let wanted = [package("hello", r#"{"version": "1.0"}"#)];
     assert!(packages.note(&wanted, "lists on this node don't know it"), "{:?}", packages.plan(&wanted));
     packages.apply(&wanted).expect("installs");
-    assert_eq!((packages.version("hello").as_deref(), packages.version("friend").as_deref()), (Some("1.0"), Some("1.0")));
+    assert_eq!(
+        (packages.version("hello").as_deref(), packages.version("friend").as_deref()),
+        (Some("1.0"), Some("1.0"))
+    );
     assert_eq!(packages.states(&wanted), [ResourceState::Converged]);
     assert!(!packages.host.path("usr/sbin/policy-rc.d").exists(), "the shield is down");
 
@@ -295,7 +298,10 @@ fn real_a_package_that_breaks_dpkg_is_told_and_mended_by_its_next_version() {
     packages.update();
     let mended = [package("broken", r#"{"version": "2.0"}"#), package("sound", "{}")];
     packages.apply(&mended).expect("the next version mends it");
-    assert_eq!((packages.version("broken").as_deref(), packages.version("sound").as_deref()), (Some("2.0"), Some("1.0")));
+    assert_eq!(
+        (packages.version("broken").as_deref(), packages.version("sound").as_deref()),
+        (Some("2.0"), Some("1.0"))
+    );
     assert_eq!(packages.states(&mended), [ResourceState::Converged, ResourceState::Converged]);
 }
 

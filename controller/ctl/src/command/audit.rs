@@ -121,8 +121,7 @@ async fn signed_heads(context: &Context) -> Result<Vec<AuditHead>, CommandError>
 
 fn write_heads(heads: &[AuditHead], path: &Path) -> Result<(), CommandError> {
     let failed = |e| CommandError::Io(format!("write {}", path.display()), e);
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     for head in heads {
         let line = serde_json::to_string(head).expect("a head is JSON");
         writeln!(file, "{line}").map_err(failed)?;
@@ -135,7 +134,10 @@ async fn heads(context: &Context, to: Option<&Path>) -> Result<u8, CommandError>
     let heads = signed_heads(context).await?;
     if let Some(path) = to {
         write_heads(&heads, path)?;
-        output::note(format!("{}; compare an export with them: lampasctl audit verify EXPORT --heads {0}", path.display()));
+        output::note(format!(
+            "{}; compare an export with them: lampasctl audit verify EXPORT --heads {0}",
+            path.display()
+        ));
         return Ok(0);
     }
     if context.is_json() {

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, str::FromStr as _};
 
-use lampas_api::{Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, OverviewCounts, PolicyOfNode, Role};
+use lampas_api::{
+    Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, OverviewCounts, PolicyOfNode, Role,
+};
 use lampas_shared::{
     fleet::{LabelKey, LabelValue, NodeState, RoleName},
     report::ResourceState,

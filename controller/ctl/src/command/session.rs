@@ -83,15 +83,8 @@ async fn store(
     let client = context.client.with_session(cookie, &session.csrf_token);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name: String = format!("lampasctl on {}", host.trim()).chars().take(64).collect();
-    let request = ApiTokenCreate {
-        name,
-        preset: session.level,
-        ttl_secs,
-        cidr: None,
-        permissions: None,
-        scope: None,
-        is_grave,
-    };
+    let request =
+        ApiTokenCreate { name, preset: session.level, ttl_secs, cidr: None, permissions: None, scope: None, is_grave };
     let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
     client.act(Method::DELETE, "/session").await?;
     let stored = Stored {

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use lampas_shared::{
     fleet::Scope,
-    host::{AuthorizedKey, CheckCommand, CronJob, Directory, Ensure, EnvName, Expiry, Group, HostName, Link, ManagedFile, ManagedPath, Package, PackageEnsure, PackageName, PackageVersion, Reaction, Schedule, Script, Service, Sudoers, Sysctl, SysctlKey, TimeZoneName, UnitName, User},
+    host::{
+        AuthorizedKey, CheckCommand, CronJob, Directory, Ensure, EnvName, Expiry, Group, HostName, Link, ManagedFile,
+        ManagedPath, Package, PackageEnsure, PackageName, PackageVersion, Reaction, Schedule, Script, Service, Sudoers,
+        Sysctl, SysctlKey, TimeZoneName, UnitName, User,
+    },
     object::ObjectName,
     operation::ParameterName,
     secret::{Secret, Var},
@@ -151,7 +155,17 @@ fn any_body() -> impl Strategy<Value = Body> {
             let program = || ["/usr/sbin/check", "a \"b\"", "--file=%s"].map(str::to_owned).to_vec();
             let command = || Validator::Command(CheckCommand::new(program()).expect("a command"));
             let validate = has_check.then(|| if mode.bits() % 2 == 0 { Validator::Json } else { command() });
-            Body::File(ManagedFile { path, content, encoding, template: false, owner, group, mode, validate, on_change: any_reactions(has_check) })
+            Body::File(ManagedFile {
+                path,
+                content,
+                encoding,
+                template: false,
+                owner,
+                group,
+                mode,
+                validate,
+                on_change: any_reactions(has_check),
+            })
         });
     let directory = (any_path(), any_access())
         .prop_map(|(path, (owner, group, mode))| Body::Directory(Directory { path, owner, group, mode }));
@@ -159,10 +173,25 @@ fn any_body() -> impl Strategy<Value = Body> {
         .prop_map(|(key, value)| Body::Sysctl(Sysctl { key: SysctlKey::parse(key).expect("a key"), value }));
     let sudoers =
         "[ -\\[\\]-~ä\n]{0,60}x".prop_map(|content| Body::Sudoers(Sudoers { content: content.replace("include", "") }));
-    let link = (any_path(), "[!-~ü]{1,20}").prop_map(|(path, target)| Body::Link(Link { path, target, on_change: Vec::new() }));
+    let link = (any_path(), "[!-~ü]{1,20}")
+        .prop_map(|(path, target)| Body::Link(Link { path, target, on_change: Vec::new() }));
     let var = (any_content(), "[ -~]{0,9}").prop_map(|(value, description)| Body::Var(Var { value, description }));
     let secret = "[ -~]{0,9}".prop_map(|description| Body::Secret(Secret { description, value: None }));
-    prop_oneof![any_cron(), hosts, nodes, script, file, directory, link, sudoers, sysctl, var, secret, any_account(), any_service()]
+    prop_oneof![
+        any_cron(),
+        hosts,
+        nodes,
+        script,
+        file,
+        directory,
+        link,
+        sudoers,
+        sysctl,
+        var,
+        secret,
+        any_account(),
+        any_service()
+    ]
 }
 
 fn any_reactions(has_some: bool) -> Vec<Reaction> {
@@ -197,7 +226,14 @@ fn any_account() -> impl Strategy<Value = Body> {
     let names = prop::option::of(prop::collection::btree_set("[a-z]{1,6}", 0..3));
     let keys = prop::option::of(prop::collection::btree_set("[a-z@\"\\\\]{1,8}", 0..3));
     let switches = (prop::option::of(any::<bool>()), prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
-    let user = (prop::option::of(1_u32..99_999), names.clone(), prop::option::of("[A-Za-zé\"']{0,9}"), keys, switches, any::<bool>());
+    let user = (
+        prop::option::of(1_u32..99_999),
+        names.clone(),
+        prop::option::of("[A-Za-zé\"']{0,9}"),
+        keys,
+        switches,
+        any::<bool>(),
+    );
     let user = user.prop_map(move |(uid, groups, comment, keys, (create_home, locked, system, exclusive), goes)| {
         if goes {
             return Body::User(User { ensure: Ensure::Absent, remove_home: system, ..User::default() });
@@ -222,8 +258,7 @@ fn any_account() -> impl Strategy<Value = Body> {
         let members = members.map(|m| m.iter().map(|m| UserName::parse(m.as_str()).expect("a name")).collect());
         Body::Group(Group { gid, members, system, ..Group::default() })
     });
-    let ensure =
-        prop::sample::select(vec![PackageEnsure::Present, PackageEnsure::Absent, PackageEnsure::Purged]);
+    let ensure = prop::sample::select(vec![PackageEnsure::Present, PackageEnsure::Absent, PackageEnsure::Purged]);
     let version = prop::option::of(prop::sample::select(vec!["latest", "1:2.0~rc1+deb12u1-1"]));
     let package = (ensure, version, prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
     let package = package.prop_map(|(ensure, version, held, recommends, allow_removals)| {

@@ -6,9 +6,8 @@ use lampas_render::Zone;
 use lampas_shared::{
     TextError,
     host::{
-        CheckCommand, Service,
-        CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile, Script, Sudoers,
-        Sysctl, TimeZoneName, UserName, Validator,
+        CheckCommand, CronJob, CronTable, Directory, Encoding, FileMode, GroupName, HostsEntry, Link, ManagedFile,
+        Script, Service, Sudoers, Sysctl, TimeZoneName, UserName, Validator,
     },
     object::{Body, DriftPolicy, Kind},
     operation::Parameter,
@@ -31,12 +30,23 @@ pub(crate) const VALIDATORS: [(&str, Validator); 4] = [
 /// Returns the fields of a kind, in the order in which they are written.
 pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Cron => {
-            &["schedule", "user", "command", "environment", "mailto", "time_zone", "table", "timeout_secs", "enabled", "template"]
-        }
+        Kind::Cron => &[
+            "schedule",
+            "user",
+            "command",
+            "environment",
+            "mailto",
+            "time_zone",
+            "table",
+            "timeout_secs",
+            "enabled",
+            "template",
+        ],
         Kind::Hosts => &["address", "names", "nodes", "domain", "comment"],
         Kind::Script => &["path", "content", "source", "owner", "group", "mode", "parameters", "on_change", "template"],
-        Kind::File => &["path", "content", "source", "encoding", "owner", "group", "mode", "validate", "on_change", "template"],
+        Kind::File => {
+            &["path", "content", "source", "encoding", "owner", "group", "mode", "validate", "on_change", "template"]
+        }
         Kind::Directory => &["path", "owner", "group", "mode"],
         Kind::Link => &["path", "target", "on_change"],
         Kind::Sudoers => &["content", "source"],

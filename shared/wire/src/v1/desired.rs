@@ -414,9 +414,7 @@ impl From<&desired::Spec> for Spec {
             },
             desired::Spec::Cron(job) => Self::Cron(job.into()),
             // With its kind and hash, by `other::to_wire`; this is what it is without them.
-            desired::Spec::Sealed(_) => {
-                Self::Other { kind: "sealed".into(), hash: [0; 32], body: Bytes(Vec::new()) }
-            }
+            desired::Spec::Sealed(_) => Self::Other { kind: "sealed".into(), hash: [0; 32], body: Bytes(Vec::new()) },
             desired::Spec::User { .. }
             | desired::Spec::Keys { .. }
             | desired::Spec::Group { .. }

@@ -20,9 +20,9 @@ use lampas_shared::{
         Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase,
         ResourceReport, ResourceState, RunOutcome, Verb,
     },
-    template::{Escape, Part, Sealed},
     scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
     signature::Signed,
+    template::{Escape, Part, Sealed},
     time::UnixMs,
 };
 use proptest::prelude::*;
@@ -271,10 +271,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ),
         ("desired_younger_kinds", Message::Desired(Box::new(younger_kinds()))),
         ("desired_sysctl", Message::Desired(Box::new(kernel_setting()))),
-        (
-            "signatures",
-            Message::Signatures(vec![Signed { text: "LAMPAS".into(), signature: "-----BEGIN".into() }]),
-        ),
+        ("signatures", Message::Signatures(vec![Signed { text: "LAMPAS".into(), signature: "-----BEGIN".into() }])),
         ("facts", Message::Facts(Box::new(facts_with_policy()))),
         ("audit_head", Message::AuditHead(sample_head(7))),
         (
@@ -288,7 +285,10 @@ fn samples() -> Vec<(&'static str, Message)> {
         ),
         ("check_request", Message::Request(Box::new(Request::Check(sample_draft())))),
         ("check_reply", Message::Reply(Box::new(Reply::Check(Ok(sample_checked()))))),
-        ("try_request", Message::Request(Box::new(Request::Run(RunOrder { program: Some(sample_draft()), ..sample_order() })))),
+        (
+            "try_request",
+            Message::Request(Box::new(Request::Run(RunOrder { program: Some(sample_draft()), ..sample_order() }))),
+        ),
         (
             "secret_request",
             Message::SecretRequest(SecretRequest { value: SecretValueId::from_uuid(Uuid::from_u128(8)), key: [7; 32] }),
@@ -559,7 +559,10 @@ fn accounts_and_packages() -> NodeDesired {
     };
     let resources = vec![
         named(resource(Target::user(&ann), ObjectKind::User, Spec::User { name: ann.clone(), want }), "ann"),
-        named(resource(Target::keys(&ann), ObjectKind::User, Spec::Keys { user: ann, home, keys, exclusive: true }), "ann"),
+        named(
+            resource(Target::keys(&ann), ObjectKind::User, Spec::Keys { user: ann, home, keys, exclusive: true }),
+            "ann",
+        ),
         named(resource(Target::members(&ops), ObjectKind::Group, members), "ops"),
         named(
             resource(
@@ -664,7 +667,8 @@ fn units_and_reactions_travel_and_are_unknown_to_older_agents() {
 
     // To an older agent the words mean nothing.
     let mut body = sent.body.clone();
-    for (word, other) in [(&b"\x07service"[..], &b"\x07servicf"[..]), (b"file with on_change", b"filf with on_change")] {
+    for (word, other) in [(&b"\x07service"[..], &b"\x07servicf"[..]), (b"file with on_change", b"filf with on_change")]
+    {
         while let Some(found) = body.windows(word.len()).position(|w| w == word) {
             body[found..found + word.len()].copy_from_slice(other);
         }

@@ -47,7 +47,11 @@ fn texts<T: AsRef<str>>(list: impl IntoIterator<Item = T>) -> Vec<Text> {
     list.into_iter().map(|item| item.as_ref().into()).collect()
 }
 
-fn parsed<T>(what: &'static str, list: Vec<Text>, parse: fn(String) -> Result<T, TextError>) -> Result<Vec<T>, TextError> {
+fn parsed<T>(
+    what: &'static str,
+    list: Vec<Text>,
+    parse: fn(String) -> Result<T, TextError>,
+) -> Result<Vec<T>, TextError> {
     bounded_list(what, list.len(), MAX_LIST)?;
     list.into_iter().map(|text| parse(text.0)).collect()
 }
