@@ -240,7 +240,7 @@ impl Template {
 
 /// Returns the line of a byte, from 1.
 fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1
+    text[..at].matches('\n').count() + 1
 }
 
 fn parse_use(inner: &str, line: usize) -> Result<Use, String> {

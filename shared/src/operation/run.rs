@@ -55,7 +55,9 @@ impl RunOrder {
             out.extend_from_slice(bytes);
         };
         put(&(argv.len() as u64).to_le_bytes());
-        argv.iter().for_each(|word| put(word.as_bytes()));
+        for word in argv {
+            put(word.as_bytes());
+        }
         put(expect.as_ref().map_or(&[][..], |hash| hash.as_bytes()));
         put(&(environment.len() as u64).to_le_bytes());
         for (name, value) in environment {

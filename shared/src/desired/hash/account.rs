@@ -15,7 +15,9 @@ pub(super) fn encode(out: &mut Encoder, spec: &Spec) {
             out.text(user.as_str());
             out.optional(home.as_ref().map(|p| p.as_str()));
             out.count(keys.len());
-            keys.iter().for_each(|key| out.text(key.as_str()));
+            for key in keys {
+                out.text(key.as_str());
+            }
             out.text(switch(*exclusive));
         }
         Spec::Group { name, ensure, gid, system } => {
@@ -29,7 +31,9 @@ pub(super) fn encode(out: &mut Encoder, spec: &Spec) {
             out.text("members");
             out.text(group.as_str());
             out.count(users.len());
-            users.iter().for_each(|user| out.text(user.as_str()));
+            for user in users {
+                out.text(user.as_str());
+            }
         }
         _ => {}
     }
@@ -59,7 +63,9 @@ fn encode_user(out: &mut Encoder, user: &User) {
     out.count(usize::from(groups.is_some()));
     if let Some(groups) = groups {
         out.count(groups.len());
-        groups.iter().for_each(|group| out.text(group.as_str()));
+        for group in groups {
+            out.text(group.as_str());
+        }
     }
     out.optional(home.as_ref().map(|p| p.as_str()));
     out.optional(create_home.map(switch));
