@@ -148,13 +148,13 @@ impl Consent {
     /// Returns why a resource is refused, if it is: by the policy, or for want of a signature.
     pub fn judge(&self, ruling: &Ruling, resource: &Resource) -> Option<Fault> {
         let fault = ruling.judge(resource)?;
-        self.over(fault, || self.of_resource(resource).map(drop))
+        Self::over(fault, || self.of_resource(resource).map(drop))
     }
 
     /// The same for what goes.
     pub fn judge_removal(&self, ruling: &Ruling, removal: &Removal<'_>) -> Option<Fault> {
         let fault = ruling.judge_removal(removal)?;
-        self.over(fault, || {
+        Self::over(fault, || {
             if self.judge.goes_back {
                 return Ok(());
             }
@@ -215,7 +215,7 @@ impl Consent {
     }
 
     /// Lets a fault stand unless it is about the signature alone and there is one.
-    fn over(&self, fault: Fault, covered: impl FnOnce() -> Result<(), String>) -> Option<Fault> {
+    fn over(fault: Fault, covered: impl FnOnce() -> Result<(), String>) -> Option<Fault> {
         if fault.code != SIGNATURE {
             return Some(fault);
         }

@@ -61,7 +61,7 @@ fn real_accounts_are_made_known_to_the_system_and_go_again() -> Result<()> {
 }
 
 /// Makes a repository of tiny packages and the node's only source of it.
-const REPOSITORY: &str = r##"
+const REPOSITORY: &str = r#"
 set -eu
 rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /var/lib/apt/lists
 mkdir -p /etc/apt/sources.list.d /var/lib/apt/lists/partial /srv/repository
@@ -81,7 +81,7 @@ for deb in *.deb; do
     dpkg-deb -f "$deb"; echo "Filename: ./$deb"; echo "Size: $(stat -c %s "$deb")"
     echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"; echo
 done > Packages
-"##;
+"#;
 
 #[test]
 fn real_a_package_that_breaks_holds_up_no_file_and_its_next_version_mends_it() -> Result<()> {

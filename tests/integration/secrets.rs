@@ -158,7 +158,9 @@ const OTHER_NODE: &str = "canary-of-the-database-alone";
 /// Reads every file below some directories.
 fn contents(below: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = vec![];
-    below.iter().for_each(|dir| files(dir, &mut found));
+    for dir in below {
+        files(dir, &mut found);
+    }
     found.into_iter().map(|path| Ok((path.display().to_string(), fs::read(&path)?))).collect()
 }
 

@@ -1,6 +1,10 @@
 //! Root code under operators' keys: the node alone decides, by keys that no controller can put there.
 
-use std::{os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, ensure};
 use lampas_tests::{Controller, Node, wait_for};
@@ -21,7 +25,7 @@ fn key(controller: &Controller, name: &str) -> Result<PathBuf> {
 }
 
 /// Lets a node take root code only with a signature of this key.
-fn wants_signatures(node: &Node, key: &PathBuf) -> Result<()> {
+fn wants_signatures(node: &Node, key: &Path) -> Result<()> {
     let dir = node.root().join("etc/lampas");
     std::fs::create_dir_all(&dir)?;
     let public = std::fs::read_to_string(key.with_extension("pub"))?;
@@ -207,7 +211,7 @@ fn a_draft_is_checked_and_tried_on_one_node() -> Result<()> {
     std::fs::write(&file, "#!/bin/sh\necho hello $1 from \"$PARAM_PLACE\"\n")?;
     let path = file.display().to_string();
     let checked = controller.ctl(&["script", "check", &path, "--node", "web-1"])?;
-    if std::path::Path::new("/usr/bin/shellcheck").exists() {
+    if Path::new("/usr/bin/shellcheck").exists() {
         assert_eq!(checked.code, 10, "{checked:#?}");
         assert!(checked.out.contains("greet.sh:2:12: info") && checked.out.contains("[SC2086]"), "{checked:#?}");
     } else {

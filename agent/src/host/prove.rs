@@ -66,7 +66,7 @@ fn report(
         Some(Item { fault: Some(fault), .. }) => is(ResourceState::Blocked, Some(fault.clone())),
         Some(Item { is_drifted: true, .. }) => is(ResourceState::Drifted, None),
         Some(item @ Item { verb: Some(_), .. }) => {
-            is(ResourceState::Failed, Some(unlike(effects.root, resource, item)))
+            is(ResourceState::Failed, Some(unlike(effects.root, resource, item)));
         }
         Some(item) => match effect(effects, sudo, resource, item) {
             Ok(notes) => report.notes.extend(notes),

@@ -58,7 +58,7 @@ pub fn check(tools: &Tools, draft: &ScriptDraft) -> Result<Checked, Fault> {
             checked.notes.push("this node has no shellcheck; on Debian: apt install shellcheck".to_owned());
         }
     }
-    checked.findings.sort_by(|a, b| (a.line, a.column, a.level).cmp(&(b.line, b.column, b.level)));
+    checked.findings.sort_by_key(|a| (a.line, a.column, a.level));
     checked.findings.truncate(MAX_FINDINGS);
     Ok(checked)
 }

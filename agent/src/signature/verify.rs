@@ -104,7 +104,7 @@ struct Staged(PathBuf);
 
 impl Staged {
     fn new(signed: &Signed, keys: &str) -> std::io::Result<Self> {
-        let name: String = random::bytes::<16>().iter().map(|b| format!("{b:02x}")).collect();
+        let name = format!("{:032x}", u128::from_le_bytes(random::bytes()));
         let dir = std::env::temp_dir().join(format!("lampas-verify-{name}"));
         // It must not be there: nobody else's directory is used.
         fs::DirBuilder::new().mode(0o755).create(&dir)?;

@@ -203,9 +203,10 @@ pub async fn verify(tx: &mut Tx) -> Result<AuditVerification, DbError> {
                 return Ok(broken(seen, expected, "it does not follow the entry before it, which was replaced"));
             }
             while let Some(head) = heads.next_if(|h| h.seq <= row.seq) {
-                match head.seq == row.seq && head.hash == row.hash {
-                    true => seen.countersigned += 1,
-                    false => seen.rewritten.push(super::head::told(&head)),
+                if head.seq == row.seq && head.hash == row.hash {
+                    seen.countersigned += 1;
+                } else {
+                    seen.rewritten.push(super::head::told(&head));
                 }
             }
             seen.entries = row.seq;

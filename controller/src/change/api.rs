@@ -308,7 +308,9 @@ async fn waves(
 ) -> Answer<axum::Json<Vec<PlannedWave>>> {
     let (row, reach) = seen_by(&app, &caller, &which).await?;
     let mut waves = app.changes.waves(&row, &strategy).await?;
-    waves.iter_mut().for_each(|wave| wave.nodes.retain(|n| reach.has_node(n.id)));
+    for wave in &mut waves {
+        wave.nodes.retain(|n| reach.has_node(n.id));
+    }
     Ok(axum::Json(waves))
 }
 
@@ -416,7 +418,9 @@ fn veil(view: &View, eyes: &Eyes, change: &mut Change) {
 /// Takes out the nodes that may not be seen.
 fn narrow(reach: &Reach, change: &mut Change) {
     if let Some(plan) = &mut change.plan {
-        plan.groups.iter_mut().for_each(|group| group.nodes.retain(|n| reach.has_node(n.id)));
+        for group in &mut plan.groups {
+            group.nodes.retain(|n| reach.has_node(n.id));
+        }
         plan.groups.retain(|group| !group.nodes.is_empty());
         plan.unplanned.retain(|u| reach.has_node(u.node.id));
         // What blocks is told in sentences with names of nodes.

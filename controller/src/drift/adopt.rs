@@ -67,7 +67,7 @@ pub(crate) fn adopt(
         }
         Body::Service(service) => adopt_unit(service, target, &text(content)?)?,
         Body::User(_) | Body::Group(_) | Body::Package(_) => {
-            account::adopt(&mut adopted.body, target, &text(content)?)?
+            account::adopt(&mut adopted.body, target, &text(content)?)?;
         }
         Body::Sudoers(sudoers) => sudoers.content = text(content)?,
         Body::File(file) => {

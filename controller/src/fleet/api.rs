@@ -282,7 +282,9 @@ pub(crate) async fn tiles(app: &App, reach: &Reach) -> Answer<Vec<FleetMapGroup>
         })
         .await?;
     if !reach.is_all() {
-        tiles.iter_mut().for_each(|group| group.nodes.retain(|name| reach.has_name(name.as_str())));
+        for group in &mut tiles {
+            group.nodes.retain(|name| reach.has_name(name.as_str()));
+        }
         tiles.retain(|group| !group.nodes.is_empty());
     }
     Ok(tiles)

@@ -175,7 +175,9 @@ async fn groups(
     let row = app.operations.find(&which).await?;
     let seen = seen(&app, &caller, &row).await?;
     let mut groups = app.operations.groups(row.id, seen.may_read).await?;
-    groups.iter_mut().for_each(|group| group.nodes.retain(|n| seen.sees.has_node(n.id)));
+    for group in &mut groups {
+        group.nodes.retain(|n| seen.sees.has_node(n.id));
+    }
     groups.retain(|group| !group.nodes.is_empty());
     Ok(axum::Json(groups))
 }

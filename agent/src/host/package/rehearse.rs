@@ -61,7 +61,9 @@ pub(super) fn rehearse(
                 Ok(found) => found,
                 // Each can be had, and not all of them together.
                 Err(fault) => {
-                    names.iter().for_each(|n| block(plan, &format!("{PLACE}{n}"), &fault));
+                    for n in &names {
+                        block(plan, &format!("{PLACE}{n}"), &fault);
+                    }
                     return None;
                 }
             }
@@ -70,7 +72,9 @@ pub(super) fn rehearse(
     let others = strangers(&found, &work);
     let may_remove = names.iter().any(|n| wanted.get(n).is_some_and(|w| w.allow_removals));
     if let Some(fault) = forbidden(&others, installed, may_remove, "these packages together") {
-        names.iter().for_each(|n| block(plan, &format!("{PLACE}{n}"), &fault));
+        for n in &names {
+            block(plan, &format!("{PLACE}{n}"), &fault);
+        }
         return None;
     }
     work.may_go.extend(others.iter().cloned());

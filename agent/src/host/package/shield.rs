@@ -74,7 +74,8 @@ fn script(root: &Path) -> String {
             }
         }
     }
-    let known: String = known.into_iter().map(|name| format!(" {name}")).collect();
+    let known: Vec<String> = known.into_iter().map(|name| format!(" {name}")).collect();
+    let known = known.concat();
     format!(
         "#!/bin/sh\n{MARK}\n\
          while [ $# -gt 0 ]; do case \"$1\" in --*) shift ;; *) break ;; esac; done\n\

@@ -207,7 +207,7 @@ fn transact(root: &Root, work: &Work) -> Result<(), Fault> {
     }
     let holds = |word: &str, only: &dyn Fn(bool) -> bool| {
         let chosen = work.holds.iter().filter(|(_, held)| only(**held));
-        chosen.map(|(name, _)| format!("{name} {word}\n")).collect::<String>()
+        chosen.map(|(name, _)| format!("{name} {word}\n")).collect::<Vec<_>>().concat()
     };
     if !work.installs.is_empty() || !work.removals.is_empty() {
         if work.refreshes || has_no_lists(root) {

@@ -22,7 +22,7 @@ pub(crate) enum SecretCommand {
         secret: String,
     },
     /// Give a secret a new value, from standard input or a file; everything that uses it is applied again
-    Set(SecretSetArgs),
+    Set(Box<SecretSetArgs>),
     /// Delete a secret that nothing uses
     Delete(ValueDeleteArgs),
 }
@@ -43,7 +43,7 @@ pub(crate) enum VarCommand {
         var: String,
     },
     /// Give a variable a value; everything that uses it is applied again
-    Set(VarSetArgs),
+    Set(Box<VarSetArgs>),
     /// Delete a variable that nothing uses
     Delete(ValueDeleteArgs),
 }

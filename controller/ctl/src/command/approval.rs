@@ -210,7 +210,7 @@ pub(super) fn lines(change: &Change) {
         let why = if schedule.reason.is_empty() { String::new() } else { format!(": {}", schedule.reason) };
         match schedule.state {
             ScheduleState::Waiting => {
-                output::line(format!("  scheduled for {} by {}{why}", time(schedule.at), schedule.by))
+                output::line(format!("  scheduled for {} by {}{why}", time(schedule.at), schedule.by));
             }
             ScheduleState::Dropped => output::line(format!("  was not applied at {}{why}", time(schedule.at))),
             ScheduleState::Withdrawn if is_open => output::line(format!("  was taken off the schedule{why}")),

@@ -34,7 +34,9 @@ pub(super) fn print(change: &Change) {
             names.join(", ")
         };
         output::line(format!("    {shown}{}", if names.len() > 1 { " (identical)" } else { "" }));
-        group.actions.iter().for_each(|a| action(a, has_values));
+        for a in &group.actions {
+            action(a, has_values);
+        }
         if group.actions.is_empty() {
             output::line("      nothing is written: it stands there as desired");
         }
@@ -86,7 +88,9 @@ pub(super) fn has_work(change: &Change) -> bool {
 
 /// Prints what one node would do.
 pub(super) fn actions(actions: &[Action]) {
-    actions.iter().for_each(|a| action(a, false));
+    for a in actions {
+        action(a, false);
+    }
 }
 
 fn affected(plan: &Plan, name: &str) -> u64 {

@@ -93,7 +93,7 @@ async fn find(context: &Context, name: &str, scope: Option<&str>) -> Result<Obje
         1 => Ok(found.remove(0)),
         0 => Err(CommandError::Usage(format!("there is no script {name}; see: lampasctl object list --kind script"))),
         _ => {
-            let scopes: Vec<String> = found.iter().map(|o| o.scope.to_string()).collect();
+            let scopes: Vec<String> = found.iter().map(|o| o.scope.clone()).collect();
             Err(CommandError::Usage(format!("there are {} of them; give --scope: {}", found.len(), scopes.join(", "))))
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn secret(context: &Context, command: SecretCommand) -> Result<
             show(context, &list, async || values(context, Kind::Secret, scope.as_deref(), list.max).await).await
         }
         SecretCommand::Show { secret } => shown(context, Kind::Secret, &secret).await,
-        SecretCommand::Set(args) => set_secret(context, args).await,
+        SecretCommand::Set(args) => set_secret(context, *args).await,
         SecretCommand::Delete(args) => delete(context, Kind::Secret, args).await,
     }
 }
@@ -40,7 +40,7 @@ pub(super) async fn var(context: &Context, command: VarCommand) -> Result<u8, Co
             show(context, &list, async || values(context, Kind::Var, scope.as_deref(), list.max).await).await
         }
         VarCommand::Show { var } => shown(context, Kind::Var, &var).await,
-        VarCommand::Set(args) => set_var(context, args).await,
+        VarCommand::Set(args) => set_var(context, *args).await,
         VarCommand::Delete(args) => delete(context, Kind::Var, args).await,
     }
 }

@@ -84,7 +84,9 @@ pub(crate) async fn waiting(app: &App, caller: &Caller, reach: &Reach) -> Answer
     if !reach.is_all() {
         let ids: Vec<_> = found.iter().map(|w| w.change.id).collect();
         let scopes = app.changes.scopes(&ids).await?;
-        found.iter_mut().for_each(|w| w.protections.retain(|p| reach.has_scope(&p.scope)));
+        for w in &mut found {
+            w.protections.retain(|p| reach.has_scope(&p.scope));
+        }
         found.retain(|w| scopes.get(&w.change.id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s))));
     }
     Ok(found)
