@@ -27,6 +27,8 @@ const CACHE_BYTES: u64 = 1 << 20;
 /// The first pause after a failure that opening anew did not cure; doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// sled's threads may hold its file for a moment after the last handle went. Nobody else can hold it: [`Store`] has a lock.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// A durable, ordered map of bytes.
 pub(super) struct Store {
@@ -237,10 +239,19 @@ fn open_sled(dir: &Path) -> Result<sled::Db, Trouble> {
         .cache_capacity(CACHE_BYTES)
         .mode(sled::Mode::LowSpace)
         .flush_every_ms(None);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(Trouble::Damaged("opening it ended in a panic".into())),
+    let since = Instant::now();
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Err(error)) if is_held(&error) && since.elapsed() < LET_GO => std::thread::sleep(LET_GO / 400),
+            Ok(result) => return Ok(result?),
+            Err(_) => return Err(Trouble::Damaged("opening it ended in a panic".into())),
+        }
     }
+}
+
+/// Returns whether sled's own lock stands in the way.
+fn is_held(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(e) if e.to_string().contains("could not acquire lock"))
 }
 
 /// Opens and reads everything once, so that damage shows at the start and not in the middle of an apply.

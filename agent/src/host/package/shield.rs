@@ -64,12 +64,15 @@ fn is_ours(shield: &PathBuf) -> bool {
 
 /// The answer to whoever wants to start something: 104 lets it, 101 forbids it.
 fn script(root: &Path) -> String {
-    let mut known = BTreeSet::new();
+    let (mut known, unfinished) = (BTreeSet::new(), unfinished(root));
     for directory in SERVICES {
         for entry in fs::read_dir(root.join(directory)).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let name = name.strip_suffix(".service").unwrap_or(&name).to_owned();
-            if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.@-".contains(c)) {
+            if !name.is_empty()
+                && !unfinished.contains(&name)
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.@-".contains(c))
+            {
                 known.insert(name);
             }
         }
@@ -85,6 +88,29 @@ fn script(root: &Path) -> String {
          case \"$2\" in *start*|*reload*|'') exit 101 ;; esac\n\
          exit 104\n"
     )
+}
+
+/// Returns the services of packages that are unpacked and never were set up: they are as new as those that are to come.
+fn unfinished(root: &Path) -> BTreeSet<String> {
+    let status = fs::read_to_string(root.join("var/lib/dpkg/status")).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for paragraph in status.split("\n\n") {
+        let field = |name: &str| paragraph.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": "));
+        let Some((package, state)) = field("Package").zip(field("Status")) else { continue };
+        if state.ends_with(" installed") || field("Config-Version").is_some() || package.contains('/') {
+            continue;
+        }
+        let lists = [package.to_owned(), format!("{package}:{}", field("Architecture").unwrap_or_default())];
+        for list in lists.map(|l| root.join("var/lib/dpkg/info").join(format!("{l}.list"))) {
+            for path in fs::read_to_string(list).unwrap_or_default().lines() {
+                let Some((directory, name)) = path.trim_start_matches('/').rsplit_once('/') else { continue };
+                if SERVICES.contains(&directory) {
+                    found.insert(name.strip_suffix(".service").unwrap_or(name).to_owned());
+                }
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -117,6 +143,21 @@ mod tests {
         assert_eq!(ask(&["old.service", "start"]), Some(104));
         lower(root.path()).expect("is lowered");
         assert!(!root.path().join(SHIELD).exists());
+
+        // Its files are there since an attempt that failed; it never ran. An upgrade that failed did run before.
+        fs::create_dir_all(root.path().join("var/lib/dpkg/info")).expect("mkdir");
+        let paragraph = |name: &str, more: &str| format!("Package: {name}\nStatus: install ok half-configured\n{more}");
+        let status = [paragraph("half", ""), paragraph("old", "Config-Version: 1\n")].join("\n");
+        fs::write(root.path().join("var/lib/dpkg/status"), status).expect("writes");
+        for name in ["half", "old"] {
+            fs::write(root.path().join("etc/init.d").join(name), "").expect("writes");
+            let list = format!("/etc/init.d\n/etc/init.d/{name}\n");
+            fs::write(root.path().join(format!("var/lib/dpkg/info/{name}.list")), list).expect("writes");
+        }
+        raise(root.path()).expect("is raised");
+        assert_eq!(ask(&["half", "start"]), Some(101));
+        assert_eq!(ask(&["old", "start"]), Some(104));
+        lower(root.path()).expect("is lowered");
     }
 
     #[test]
