@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{TextError, check_line, id::SecretValueId, template::check_value_name};
 
@@ -50,8 +50,15 @@ pub struct Secret {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Which of its values stands; a draft without one keeps that which stands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "value_id")]
     pub value: Option<SecretValueId>,
+}
+
+/// Reads which value stands. Somebody may write the value itself there: what is wrong is not repeated.
+fn value_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretValueId>, D::Error> {
+    let wrong = || D::Error::custom("is not the id of a value; a value comes by itself: lampasctl secret set NAME");
+    let text = Option::<String>::deserialize(deserializer).map_err(|_| wrong())?;
+    text.map(|t| SecretValueId::parse(&t)).transpose().map_err(|_| wrong())
 }
 
 impl Secret {
@@ -130,6 +137,11 @@ mod tests {
         assert!(!format!("{value:?}").contains("hunter2"));
         for wrong in ["\"a\\u0000canary\"", "123456", "[\"canary\"]", "\"\""] {
             let error = serde_json::from_str::<SecretText>(wrong).expect_err(wrong).to_string();
+            assert!(!error.contains("canary") && !error.contains("123456"), "{error}");
+        }
+        for wrong in ["\"canary\"", "123456", "[\"canary\"]"] {
+            let body = format!("{{\"value\":{wrong}}}");
+            let error = serde_json::from_str::<Secret>(&body).expect_err(wrong).to_string();
             assert!(!error.contains("canary") && !error.contains("123456"), "{error}");
         }
     }
