@@ -7,8 +7,10 @@ use anyhow::Result;
 #[test]
 fn every_path_that_the_documents_name_exists() -> Result<()> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand below the top");
-    let entries: Vec<String> =
+    let mut entries: Vec<String> =
         top.read_dir()?.map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned())).collect::<Result<_, _>>()?;
+    // What a build makes is there once it was made.
+    entries.retain(|e| e != "target");
     let mut missing = Vec::new();
     for document in ["ARCHITECTURE.md", "README.md"] {
         let text = std::fs::read_to_string(top.join(document))?;

@@ -217,6 +217,11 @@ fn real_systemd_takes_up_a_change_once_and_after_a_death_at_least_once() -> Resu
         if log.last().is_some_and(|l| l == "reload three") { Ok(()) } else { Err(format!("{log:?}")) }
     });
     lab.systemctl(&["kill", "--signal=KILL", "--kill-whom=main", "lampas-agent.service"])?;
+    // systemd has to see it die first: to start what it holds to be active is nothing.
+    wait_for("systemd to see it die", || {
+        let found = lab.is("lampas-agent.service");
+        if found.starts_with("failed") { Ok(()) } else { Err(found) }
+    });
     lab.machine.run_ok(&["/bin/rm", "/run/hold"], "")?;
     lab.systemctl(&["start", "lampas-agent.service"])?;
     lab.wait_states("app.conf", "converged");
