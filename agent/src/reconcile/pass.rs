@@ -5,6 +5,10 @@
 //! is put back. A resource that can't be done at all (`Blocked`: no cron, an unknown user, the node's policy) stops no
 //! other.
 
+mod drift;
+mod finish;
+mod write;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
@@ -13,22 +17,23 @@ use std::{
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired, Resource},
-    error::Fault,
     id::SecretValueId,
     object::{DriftPolicy, Target},
-    report::{DriftOutcome, DriftReport, Phase, ResourceReport, ResourceState},
+    report::ResourceReport,
 };
-use lampas_wire::Report;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
+pub(super) use self::drift::held;
+use self::{
+    finish::watched,
+    write::{Written, roll_back},
+};
 use super::{Bench, book::Goal, follow};
 use crate::{
-    drift,
-    host::{self, Due, HostPlan, Inputs, Item, Ownership, PackagePlan, Standing, Undo},
-    journal::{Accepted, Drift, Intent, JournalError, Progress, Transaction},
+    host::{self, HostPlan, Inputs, Item, Ownership, PackagePlan, Standing},
+    journal::{Drift, JournalError, Progress, Transaction},
     policy::Ruling,
     signature::{Consent, Ledger},
-    system::Root,
 };
 
 /// What a pass left behind.
@@ -137,16 +142,6 @@ impl Planned {
     fn observed(&self) -> ContentHash {
         host::observed_together(&self.host, self.packages.as_ref())
     }
-}
-
-/// What became of an attempt to write.
-enum Written {
-    /// Nothing was to be written.
-    Nothing,
-    /// All of it stands.
-    All,
-    /// Nothing of it stands, because of this resource (or of no single one).
-    Refused(Vec<(Option<Target>, Fault)>),
 }
 
 impl Pass<'_> {
@@ -328,365 +323,6 @@ impl Pass<'_> {
         found
     }
 
-    /// Returns a change by hand that is not in the journal as it stands there.
-    fn new_drift(&self, item: &Item, resources: &BTreeMap<&Target, &Resource>) -> Option<Drift> {
-        let resource = resources
-            .get(&item.target)
-            .filter(|_| item.is_drifted && !self.snapshot.reverting.contains(&item.target))?;
-        let drift = Drift {
-            target: item.target.clone(),
-            object: item.object,
-            policy: resource.drift,
-            path: item.path.clone(),
-            desired: resource.compute_hash(),
-            fingerprint: drift::fingerprint(item.observed.as_ref()),
-            observed: item.observed.clone().map(|o| lampas_shared::report::ObservedFile { content: None, ..o }),
-            since: clock::now(),
-        };
-        let known = self.snapshot.drifts.get(&item.target);
-        match known {
-            // The next change of the object overwrites what was merely reported.
-            Some(k) if resource.drift == DriftPolicy::Report && k.desired != drift.desired => None,
-            Some(k) if k.fingerprint == drift.fingerprint && k.policy == drift.policy => None,
-            _ => Some(Drift { since: known.map_or(drift.since, |k| k.since), ..drift }),
-        }
-    }
-
-    /// Puts what changed about drifts into the outbox and the journal. Returns the drifts that are over.
-    fn tell_drift(
-        &self,
-        plan: &Planned,
-        found: &[Drift],
-        resources: &BTreeMap<&Target, &Resource>,
-        transaction: &mut Transaction,
-    ) -> BTreeSet<Target> {
-        for drift in found.iter().filter(|d| d.policy != DriftPolicy::Repair) {
-            let Some(item) = plan.item(&drift.target) else { continue };
-            info!(target = %drift.target, path = drift.path, policy = ?drift.policy, "changed by hand");
-            transaction.drift(drift);
-            transaction.report(self.drift_report(drift, DriftOutcome::Standing, item));
-        }
-        let mut ended = BTreeSet::new();
-        for drift in self.snapshot.drifts.values() {
-            let item = plan.item(&drift.target).filter(|_| resources.contains_key(&drift.target));
-            if item.is_some_and(|i| i.is_drifted) {
-                continue;
-            }
-            // What could not be looked at is not over.
-            if item.is_some_and(|i| i.fault.as_ref().is_some_and(|f| f.code.starts_with("file."))) {
-                continue;
-            }
-            info!(target = %drift.target, path = drift.path, "no longer changed by hand");
-            transaction.end_drift(&drift.target);
-            transaction.report(self.ended_report(drift, DriftOutcome::Resolved));
-            ended.insert(drift.target.clone());
-        }
-        ended
-    }
-
-    fn drift_report(&self, drift: &Drift, outcome: DriftOutcome, item: &Item) -> Report {
-        Report::Drift(DriftReport {
-            target: drift.target.clone(),
-            object: drift.object,
-            generation: self.snapshot.goal.state.generation,
-            outcome,
-            path: drift.path.clone(),
-            diff: item.drift_diff.clone(),
-            observed: item.observed.clone(),
-            at: clock::now(),
-        })
-    }
-
-    fn ended_report(&self, drift: &Drift, outcome: DriftOutcome) -> Report {
-        Report::Drift(DriftReport {
-            target: drift.target.clone(),
-            object: drift.object,
-            generation: self.snapshot.goal.state.generation,
-            outcome,
-            path: drift.path.clone(),
-            diff: String::new(),
-            observed: None,
-            at: clock::now(),
-        })
-    }
-
-    /// Checks and writes. Returns what LAMPAS owns afterwards, when that changed.
-    fn write(&self, plan: &HostPlan) -> Result<(Written, Option<Wrote>), JournalError> {
-        if plan.is_empty() {
-            return Ok((Written::Nothing, None));
-        }
-        let generation = self.snapshot.goal.state.generation;
-        if let Some(faults) = self.bench.follow.spurned(generation, plan.observed) {
-            debug!(desired.generation = %generation, "units did not take this generation, and nothing changed since");
-            return Ok((Written::Refused(faults), None));
-        }
-        let faults = host::validate(plan, &self.bench.tools);
-        if !faults.is_empty() {
-            for (target, fault) in &faults {
-                warn!(%target, error = %fault, "the check failed; nothing of this state is written");
-            }
-            return Ok((Written::Refused(faults.into_iter().map(|(t, f)| (Some(t), f)).collect()), None));
-        }
-        let mut during = Ownership::clone(&self.snapshot.ownership);
-        let mut is_copied = false;
-        let result = host::apply(&self.bench.root, plan, &mut |record: &host::Record| {
-            keep_copy(&self.bench.root, &during, &record.ownership, &mut is_copied)?;
-            let mut transaction = Transaction::new();
-            transaction.ownership(&during, &record.ownership);
-            transaction.intent(Some(&Intent { generation, since: clock::now(), undo: record.undo.clone() }));
-            self.bench.book().journal.commit(transaction).map_err(Fault::from)?;
-            during = record.ownership.clone();
-            Ok(())
-        });
-        match result {
-            Ok(record) => {
-                let wrote = Wrote { during, after: record.ownership, undo: record.undo, due: Due::of(plan) };
-                let faults = follow::follow(self.bench, generation, &wrote.due)?;
-                if faults.is_empty() {
-                    return Ok((Written::All, Some(wrote)));
-                }
-                warn!(desired.generation = %generation, "units did not take what was written; putting back what stood before");
-                self.take_back(&wrote, &faults)?;
-                Ok((Written::Refused(faults), None))
-            }
-            Err(error) => {
-                warn!(desired.generation = %generation, error = %error.fault, "the apply failed; putting back what was written");
-                roll_back(self.bench, &during, &error.record.undo);
-                let mut faults: Vec<_> = error.targets.iter().map(|t| (Some(t.clone()), error.fault.clone())).collect();
-                if faults.is_empty() {
-                    faults.push((None, error.fault));
-                }
-                self.bench.follow.spurn(generation, &faults);
-                Ok((Written::Refused(faults), None))
-            }
-        }
-    }
-
-    /// Puts back what stood before an apply that ended, and has units take that up.
-    fn take_back(&self, wrote: &Wrote, faults: &[(Option<Target>, Fault)]) -> Result<(), JournalError> {
-        roll_back(self.bench, &wrote.during, &wrote.undo);
-        self.bench.follow.spurn(self.snapshot.goal.state.generation, faults);
-        follow::follow_back(self.bench, &wrote.due)
-    }
-
-    /// Proves what stands, and takes it back when the proof says that it failed.
-    fn judge(
-        &self,
-        plan: &HostPlan,
-        held: &BTreeSet<Target>,
-        written: Written,
-        wrote: Option<Wrote>,
-        may_write: bool,
-    ) -> Result<(Written, Option<Wrote>, Vec<ResourceReport>), JournalError> {
-        match (written, wrote) {
-            (Written::Refused(faults), _) => {
-                let reports = Self::refused(plan, &faults);
-                Ok((Written::Refused(faults), None, reports))
-            }
-            (written, wrote) => {
-                let owned = wrote.as_ref().map_or(&*self.snapshot.ownership, |w| &w.after);
-                let has_written = !matches!(written, Written::Nothing);
-                let mut reports = self.prove(plan, owned, held, may_write, has_written);
-                if let Some(done) = &wrote {
-                    let failed: Vec<(Option<Target>, Fault)> = reports
-                        .iter()
-                        .filter(|r| r.state == ResourceState::Failed)
-                        .filter_map(|r| Some((Some(r.target.clone()), r.fault.clone()?)))
-                        .collect();
-                    if !failed.is_empty() {
-                        warn!(count = failed.len(), "the proof failed; putting back what stood before");
-                        self.take_back(done, &failed)?;
-                        reports = Self::refused(plan, &failed);
-                        return Ok((Written::Refused(failed), None, reports));
-                    }
-                }
-                Ok((written, wrote, reports))
-            }
-        }
-    }
-
-    fn prove(
-        &self,
-        plan: &HostPlan,
-        owned: &Ownership,
-        held: &BTreeSet<Target>,
-        may_write: bool,
-        has_written: bool,
-    ) -> Vec<ResourceReport> {
-        // What was written is read back, file by file; otherwise the plan is as good as another look.
-        let mut reports = self.with_inputs(owned, held, |inputs| {
-            if has_written {
-                host::prove(&self.bench.root, inputs)
-            } else {
-                host::prove_planned(&self.bench.root, inputs.resources, plan)
-            }
-        });
-        if !may_write {
-            for report in &mut reports {
-                let waits = plan.item(&report.target).is_some_and(|i| i.verb.is_some() && i.fault.is_none());
-                if waits {
-                    report.state = ResourceState::Paused;
-                    report.fault = None;
-                }
-            }
-        }
-        reports
-    }
-
-    /// Reports a group that was not written, naming who is to blame.
-    fn refused(plan: &HostPlan, faults: &[(Option<Target>, Fault)]) -> Vec<ResourceReport> {
-        let culprits: Vec<String> = faults.iter().filter_map(|(t, _)| t.as_ref().map(ToString::to_string)).collect();
-        let by = if culprits.is_empty() { "this group".to_owned() } else { culprits.join(", ") };
-        let any_retry = faults.iter().any(|(_, f)| f.retry);
-        let report = |item: &Item| {
-            let own = faults.iter().find(|(t, _)| t.as_ref() == Some(&item.target)).map(|(_, f)| f.clone());
-            let general = || faults.iter().find(|(t, _)| t.is_none()).map(|(_, f)| f.clone());
-            let (state, fault) = match (own, &item.fault, item.verb) {
-                (Some(fault), ..) => (ResourceState::Failed, Some(fault)),
-                (None, Some(fault), _) => (ResourceState::Blocked, Some(fault.clone())),
-                (None, None, _) if item.is_drifted => (ResourceState::Drifted, None),
-                (None, None, Some(_)) => {
-                    let text = format!("not written, because the group is all or nothing and {by} failed");
-                    let held = Fault { code: "group.held_back".into(), message: text, retry: any_retry };
-                    (ResourceState::Failed, general().or(Some(held)))
-                }
-                (None, None, None) => (ResourceState::Converged, None),
-            };
-            ResourceReport { target: item.target.clone(), object: item.object, state, fault, notes: item.notes.clone() }
-        };
-        plan.items.iter().map(report).collect()
-    }
-
-    /// Commits what came of it, and the report.
-    fn finish(
-        &self,
-        plan: &Planned,
-        found: &[Drift],
-        wrote: Option<Wrote>,
-        mut reports: Vec<ResourceReport>,
-        did_write: bool,
-        is_done: bool,
-    ) -> Result<Outcome, JournalError> {
-        let mut outcome = self.outcome(&reports);
-        let mut transaction = Transaction::new();
-        if let Some(wrote) = &wrote {
-            transaction.ownership(&wrote.during, &wrote.after);
-            transaction.intent(None);
-            transaction.owed(None);
-        }
-        // Repairs by policy and on request are told once they stand.
-        let mut ended = BTreeSet::new();
-        if is_done {
-            let repaired =
-                |t: &Target| plan.host.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
-            for drift in found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)) {
-                if let Some(item) = plan.item(&drift.target) {
-                    info!(target = %drift.target, path = drift.path, "repaired a change by hand");
-                    transaction.report(self.drift_report(drift, DriftOutcome::Repaired, item));
-                }
-            }
-            for drift in self.snapshot.drifts.values().filter(|d| repaired(&d.target)) {
-                transaction.end_drift(&drift.target);
-                if !found.iter().any(|f| f.target == drift.target) {
-                    transaction.report(self.ended_report(drift, DriftOutcome::Repaired));
-                }
-                ended.insert(drift.target.clone());
-            }
-        }
-        self.bench.follow.add_to(self.snapshot.goal.state.generation, &mut reports);
-        reports.sort_by(|a, b| a.target.cmp(&b.target));
-
-        let mut book = self.bench.book();
-        let goal = &self.snapshot.goal;
-        let current = book
-            .current
-            .clone()
-            .filter(|c| goal.is_current && c.state.generation == goal.state.generation && book.follows());
-        let mut next = None;
-        if let Some(current) = current {
-            // How far the generation is goes by the host: packages are on no trial, since they can't be put back.
-            let of_host = |r: &&ResourceReport| plan.packages.as_ref().is_none_or(|p| p.plan.item(&r.target).is_none());
-            let has_failed = reports.iter().filter(of_host).any(|r| r.state == ResourceState::Failed);
-            let waits = reports.iter().any(|r| r.state == ResourceState::Paused);
-            let progress = match current.progress {
-                Progress::Received if has_failed || waits => Progress::Received,
-                Progress::Received if did_write => Progress::Applied,
-                Progress::Received => Progress::Confirmed,
-                later => later,
-            };
-            if progress == Progress::Applied {
-                outcome.to_confirm = Some(current.state.generation);
-            }
-            if progress != current.progress || reports != current.resources {
-                let accepted = Accepted {
-                    progress,
-                    resources: reports,
-                    applied_at: Some(clock::now()),
-                    ..Accepted::clone(&current)
-                };
-                let phase = if progress == Progress::Confirmed { Phase::Confirmed } else { Phase::Applied };
-                if progress == Progress::Confirmed && current.progress != Progress::Confirmed {
-                    book.make_good(&accepted.state, &mut transaction)?;
-                }
-                transaction.current(&accepted);
-                transaction.report(book.report(&accepted, phase));
-                next = Some(accepted);
-            }
-        }
-        if !transaction.is_empty() {
-            book.journal.commit(transaction)?;
-        }
-        if let Some(wrote) = wrote {
-            book.ownership = Arc::new(wrote.after);
-            // The undo record has just left the journal, and with it what only it needed.
-            if let Err(error) = host::sweep(&self.bench.root, &book.ownership, &[]) {
-                debug!(%error, "originals that nobody needs could not be removed");
-            }
-        }
-        if let Some(next) = next {
-            book.current = Some(Arc::new(next));
-        }
-        book.drifts.retain(|target, _| !ended.contains(target));
-        if is_done || plan.is_empty() {
-            for target in &self.snapshot.reverting {
-                book.reverting.remove(target);
-            }
-        }
-        outcome.watched = watched(&book.ownership);
-        self.bench.looks.retain(|path| book.ownership.places.contains_key(path));
-        drop(book);
-        let observed = if did_write { self.look_again() } else { Some(plan.observed()) };
-        self.bench.set_last_observed(observed);
-        super::snapshot::write(self.bench);
-        Ok(outcome)
-    }
-
-    /// Looks once more after writing: what is seen then is what "nothing has changed" means later on.
-    fn look_again(&self) -> Option<ContentHash> {
-        let (ownership, drifts) = {
-            let book = self.bench.book();
-            (book.ownership.clone(), book.drifts.clone())
-        };
-        let snapshot = Snapshot {
-            goal: self.snapshot.goal.clone(),
-            ownership,
-            drifts,
-            reverting: BTreeSet::new(),
-            is_paused: false,
-            ruling: self.snapshot.ruling.clone(),
-            consent: self.snapshot.consent.clone(),
-        };
-        let again = Pass { bench: self.bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
-        let resources: BTreeMap<&Target, &Resource> =
-            again.snapshot.goal.state.resources().map(|r| (&r.target, r)).collect();
-        let plan = again.plan(&again.held(&resources));
-        if !plan.is_empty() {
-            debug!("what was just applied is not as planned any more");
-            return None;
-        }
-        Some(plan.observed())
-    }
-
     fn outcome(&self, reports: &[ResourceReport]) -> Outcome {
         Outcome {
             is_skipped: false,
@@ -697,71 +333,4 @@ impl Pass<'_> {
             watched: watched(&self.snapshot.ownership),
         }
     }
-}
-
-/// The places that are files: what else there is tells nobody when it changes.
-fn watched(ownership: &Ownership) -> BTreeSet<String> {
-    let mut watched: BTreeSet<String> = ownership.places.keys().filter(|path| path.starts_with('/')).cloned().collect();
-    let has = |sorts: &[&str]| ownership.places.keys().any(|path| sorts.iter().any(|sort| path.starts_with(sort)));
-    if has(&["user:", "group:", "members:"]) {
-        watched.extend(host::ACCOUNT_FILES.map(str::to_owned));
-    }
-    if has(&["package:"]) {
-        watched.insert(host::PACKAGE_STATUS.to_owned());
-    }
-    watched
-}
-
-/// Returns the targets that were changed by hand and are left as they are, by the policies of their objects.
-pub(super) fn held(resources: &BTreeMap<&Target, &Resource>, drifts: &BTreeMap<Target, Drift>) -> BTreeSet<Target> {
-    let stands = |drift: &&Drift| {
-        resources.get(&drift.target).is_some_and(|r| match r.drift {
-            DriftPolicy::Hold => true,
-            DriftPolicy::Report => r.compute_hash() == drift.desired,
-            DriftPolicy::Repair => false,
-        })
-    };
-    drifts.values().filter(stands).map(|d| d.target.clone()).collect()
-}
-
-/// Keeps the copy of the ownership that outlives the journal. What is entered before the first write covers what stands
-/// before, during and after it; afterwards the copy matters only when something went, whose original goes with it.
-fn keep_copy(root: &Root, before: &Ownership, after: &Ownership, is_copied: &mut bool) -> Result<(), Fault> {
-    let is_less = before.places.keys().any(|path| !after.places.contains_key(path));
-    if *is_copied && !is_less {
-        return Ok(());
-    }
-    match (host::keep_ownership(root, after), *is_copied) {
-        (Ok(()), _) => *is_copied = true,
-        (Err(error), false) => return Err(error.to_fault()),
-        (Err(error), true) => warn!(%error, "the copy of what LAMPAS owns is older than the journal"),
-    }
-    Ok(())
-}
-
-/// What an apply left in the record.
-struct Wrote {
-    during: Ownership,
-    after: Ownership,
-    undo: Undo,
-    due: Due,
-}
-
-/// Puts back what stood before an apply. When that can't be done in full, the intent stays in the journal for the next pass.
-fn roll_back(bench: &Bench, during: &Ownership, undo: &Undo) -> bool {
-    let result = host::roll_back(&bench.root, undo, &mut |record: &host::Record| {
-        keep_copy(&bench.root, during, &record.ownership, &mut false)?;
-        let mut transaction = Transaction::new();
-        transaction.ownership(during, &record.ownership);
-        transaction.intent(None);
-        let mut book = bench.book();
-        book.journal.commit(transaction).map_err(Fault::from)?;
-        book.ownership = Arc::new(record.ownership.clone());
-        Ok(())
-    });
-    if let Err(fault) = &result {
-        error!(error = %fault, "what was written could not be put back in full; the next pass goes on from there");
-        bench.book().ownership = Arc::new(during.clone());
-    }
-    result.is_ok()
 }
