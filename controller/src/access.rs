@@ -20,6 +20,7 @@ mod tests;
 mod throttle;
 mod token;
 mod user;
+mod webauthn;
 
 use lampas_shared::error::Chain;
 use thiserror::Error;

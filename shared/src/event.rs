@@ -124,4 +124,6 @@ event_kinds! {
     SessionOpened = "access.session.opened",
     /// A sign-in failed.
     SessionRefused = "access.session.refused",
+    /// The counter of a security key went back: somebody may have copied it.
+    KeySuspect = "access.key.suspect",
 }

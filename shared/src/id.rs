@@ -91,6 +91,8 @@ id! {
     UserId = "user id";
     /// Names a group of users.
     UserGroupId = "group id";
+    /// Names a user's security key.
+    SecurityKeyId = "security key id";
     /// Names a grant.
     GrantId = "grant id";
     /// Names a session, an enrolment token or an API token; never the secret itself.

@@ -14,7 +14,7 @@ use lampas_runtime::clock;
 use lampas_shared::{access::Preset, event::EventKind, id::UserId};
 use tokio::time::Instant;
 
-use super::{Access, AccessError, store::UserRow};
+use super::{Access, AccessError, store::UserRow, webauthn};
 use crate::{
     api::{
         guard::{Caller, Credential},
@@ -118,8 +118,10 @@ impl Access {
                 let row = store::get(&mut tx, user).await?;
                 let recovery_codes_left = store::codes_left(&mut tx, user).await?;
                 let rules = store::rules(&mut tx).await?;
+                let security_keys = webauthn::count(&mut tx, user).await?;
                 Ok::<_, DbError>(tx.done(SecondFactor {
                     since: row.and_then(|r| r.confirmed_at),
+                    security_keys,
                     recovery_codes_left,
                     is_required: is_required(&rules, preset),
                 }))

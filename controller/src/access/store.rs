@@ -14,7 +14,9 @@ use crate::db::{
 };
 
 const USER: &str = "u.id, u.login, u.preset, u.password_hash, u.created_ms, u.disabled_ms, u.signed_in_ms, \
-                    (SELECT COUNT(*) FROM second_factor f WHERE f.user_id = u.id AND f.confirmed_ms IS NOT NULL) AS factors";
+                    (SELECT COUNT(*) FROM second_factor f WHERE f.user_id = u.id AND f.confirmed_ms IS NOT NULL) \
+                    + (SELECT COUNT(*) FROM security_key k WHERE k.user_id = u.id) AS factors, \
+                    (SELECT COUNT(*) FROM security_key k WHERE k.user_id = u.id) AS security_keys";
 
 /// A user as it stands.
 #[derive(Debug, Clone)]
@@ -27,6 +29,7 @@ pub(crate) struct UserRow {
     pub(crate) disabled_at: Option<UnixMs>,
     pub(crate) signed_in_at: Option<UnixMs>,
     pub(crate) has_second_factor: bool,
+    pub(crate) security_keys: u32,
 }
 
 fn user(row: &AnyRow) -> Result<UserRow, DbError> {
@@ -40,6 +43,7 @@ fn user(row: &AnyRow) -> Result<UserRow, DbError> {
         disabled_at: r.maybe_time("disabled_ms")?,
         signed_in_at: r.maybe_time("signed_in_ms")?,
         has_second_factor: r.count("factors")? > 0,
+        security_keys: r.count("security_keys")? as u32,
     })
 }
 

@@ -58,6 +58,7 @@ impl Access {
             disabled_at: None,
             signed_in_at: None,
             has_second_factor: false,
+            security_keys: 0,
         })
     }
 
@@ -217,5 +218,6 @@ fn shown(row: &UserRow, held: &Held) -> User {
         created_at: row.created_at,
         last_sign_in_at: row.signed_in_at,
         has_second_factor: row.has_second_factor,
+        security_keys: row.security_keys,
     }
 }

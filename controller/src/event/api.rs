@@ -210,6 +210,9 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::OperationEnded => format!("operation {} is over: {}", detail("number"), detail("state")),
         EventKind::UserChanged => format!("user {} was changed", detail("login")),
         EventKind::SessionOpened => format!("{} signed in from {}", detail("login"), detail("from")),
+        EventKind::KeySuspect => {
+            format!("the security key {} of {} was refused: its counter went back", detail("key"), detail("login"))
+        }
         EventKind::SessionRefused => format!("a sign-in as {} from {} failed", detail("login"), detail("from")),
     };
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -9,6 +9,8 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::KeyAnswer;
+
 /// `GET /api/v1/setup`, open: whether the controller still waits for its first administrator.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SetupState {
@@ -45,6 +47,9 @@ pub struct SignInRequest {
     /// The code that the authenticator shows, or a recovery code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// What a security key answered to `POST /api/v1/session/key-request`, instead of a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyAnswer>,
 }
 
 /// `POST /api/v1/session/proof`: shows once more who sits there. Grave calls want this within the last ten minutes
@@ -52,18 +57,24 @@ pub struct SignInRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionProof {
-    /// The password.
+    /// The password; not needed with a security key that asked for a PIN or a finger itself.
+    #[serde(default)]
     pub password: String,
     /// The code of the second factor, for who has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// What a security key answered to `POST /api/v1/session/proof/key-request`, instead of a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyAnswer>,
 }
 
 /// `GET /api/v1/session/second-factor`: one's own second factor.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SecondFactor {
-    /// Since when it is asked for at sign-in; absent without one.
+    /// Since when an authenticator's code is asked for at sign-in; absent without one.
     pub since: Option<UnixMs>,
+    /// How many security keys there are; each is a second factor by itself.
+    pub security_keys: u32,
     /// How many recovery codes are left.
     pub recovery_codes_left: u32,
     /// Whether the fleet requires one of this preset.
@@ -129,8 +140,12 @@ pub struct Session {
     pub csrf_token: String,
     /// When the session ends at the latest.
     pub expires_at: UnixMs,
-    /// Whether a code is asked for at sign-in.
+    /// Whether a second factor is asked for at sign-in.
     pub has_second_factor: bool,
+    /// Whether it can be the code of an authenticator.
+    pub has_authenticator: bool,
+    /// Whether it can be a security key.
+    pub has_security_key: bool,
     /// Whether a second factor must be set up before anything else is answered.
     pub must_enrol: bool,
     /// What the fleet is called.
@@ -168,8 +183,10 @@ pub struct User {
     pub created_at: UnixMs,
     /// The last sign-in.
     pub last_sign_in_at: Option<UnixMs>,
-    /// Whether a code is asked for at sign-in.
+    /// Whether a second factor is asked for at sign-in.
     pub has_second_factor: bool,
+    /// How many security keys the user has.
+    pub security_keys: u32,
 }
 
 /// `POST /api/v1/users`.

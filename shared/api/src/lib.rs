@@ -22,6 +22,7 @@ mod query;
 mod role;
 mod script;
 mod secret;
+mod security_key;
 mod signature;
 mod takeover;
 
@@ -43,5 +44,6 @@ pub use query::*;
 pub use role::*;
 pub use script::*;
 pub use secret::*;
+pub use security_key::*;
 pub use signature::*;
 pub use takeover::*;

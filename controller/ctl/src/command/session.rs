@@ -29,7 +29,7 @@ pub(super) async fn login(context: &Context, profile: &Profile, args: LoginArgs)
         None => ask("Password: ")?,
     };
     let code = args.code_file.as_deref().map(read_secret).transpose()?;
-    let mut request = SignInRequest { login: args.login, password, code };
+    let mut request = SignInRequest { login: args.login, password, code, key: None };
     let (cookie, session): (String, Session) = match context.client.sign_in("/session", &request).await {
         Err(error) if error.code() == "second_factor.needed" && std::io::stdin().is_terminal() => {
             request.code = Some(ask("Code of your authenticator, or a recovery code: ")?);
@@ -59,7 +59,7 @@ pub(super) async fn proven(
     }
     let held: Session = context.client.get("/session", &[]).await?;
     output::note(format!("this is grave: sign in once more as {}", held.login));
-    let mut request = SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None };
+    let mut request = SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None, key: None };
     if held.has_second_factor {
         request.code = Some(ask("Code of your authenticator, or a recovery code: ")?);
     }

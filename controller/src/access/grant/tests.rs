@@ -47,6 +47,7 @@ impl World {
             disabled_at: None,
             signed_in_at: None,
             has_second_factor: false,
+            security_keys: 0,
         };
         let made = self.db.write(|mut tx: Tx| async move {
             crate::access::insert_user(&mut tx, row).await?;

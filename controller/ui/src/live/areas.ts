@@ -30,6 +30,7 @@ const areas: Record<EventKind, readonly string[]> = {
   'access.user.changed': ['users', 'approvals', 'tokens', 'audit'],
   'access.session.opened': ['users', 'audit'],
   'access.session.refused': ['audit'],
+  'access.key.suspect': ['audit', 'security-keys'],
 };
 
 // These are asked of the nodes themselves, and what was shown is what somebody is about to confirm.
