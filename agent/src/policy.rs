@@ -5,11 +5,17 @@
 //! root_code = true           # false: nothing that root, or everybody's login, would execute
 //! deny_paths = ["/etc/ssh"]  # neither these nor what is below them
 //! require_signature = false  # true: root_code needs an operator's signature
+//! signed_secrets = false     # true: with require_signature, also root code that holds values of secrets
 //! ```
 //!
 //! Without the file everything is allowed that a [`ManagedPath`] can name. It judges
 //! effect, not kind: a plain file below `/etc/cron.d` is root code. A policy that can't be read, or that others than root
 //! could have written, stops root code until it is mended; the rest goes on.
+//!
+//! A signature covers root code with secrets by reference: the text around them, the names of the secrets, and which of
+//! their values. The values come from the controller, and whoever took it could send others. So `signed_secrets = true`
+//! takes only values that can't become code where they stand: letters, digits and `_ . + / = - @`, not beginning with a
+//! dash, or any value that is written `| base64`. Everything else stays refused.
 
 mod account;
 
@@ -43,11 +49,19 @@ pub struct Policy {
     pub deny_paths: Vec<String>,
     /// Whether root code needs an operator's signature. `false` by default.
     pub require_signature: bool,
+    /// Whether a signature also covers root code that holds values of secrets, by reference. `false` by default.
+    pub signed_secrets: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { observe: false, root_code: true, deny_paths: Vec::new(), require_signature: false }
+        Self {
+            observe: false,
+            root_code: true,
+            deny_paths: Vec::new(),
+            require_signature: false,
+            signed_secrets: false,
+        }
     }
 }
 
@@ -118,6 +132,15 @@ impl Ruling {
             Self::Known(policy) => policy.require_signature,
             Self::Malformed(_) => false,
             Self::Observing(inner) => inner.wants_signatures(),
+        }
+    }
+
+    /// Returns whether a signature also covers root code that holds values of secrets.
+    pub fn takes_signed_secrets(&self) -> bool {
+        match self {
+            Self::Known(policy) => policy.signed_secrets,
+            Self::Malformed(_) => false,
+            Self::Observing(inner) => inner.takes_signed_secrets(),
         }
     }
 

@@ -326,6 +326,7 @@ pub fn node_policy(paths: &Paths, ruling: &Ruling) -> NodePolicy {
             observe: policy.observe,
             root_code: policy.root_code,
             require_signature: policy.require_signature,
+            signed_secrets: policy.signed_secrets,
             deny_paths: policy.deny_paths.clone(),
             ..base
         },

@@ -91,6 +91,7 @@ impl Gathered {
             nodes: refs(nodes, names),
             put: wanted.put,
             remove: wanted.remove,
+            run: Vec::new(),
         };
         let mut parts: Vec<SigningPart> = folded.into_iter().map(part).collect();
         parts.sort_by(|a, b| a.nodes[0].name.cmp(&b.nodes[0].name));
@@ -136,7 +137,7 @@ impl Changes {
         let names = prospect.members.iter().map(|m| (m.id, m.name.clone())).collect();
         let parts = gathered.parts(&names);
         let purpose = format!("change {}", row.number);
-        Ok(Signing { fleet, last_serial, purpose, parts, resources: gathered.resources })
+        Ok(Signing { fleet, last_serial, purpose, parts, resources: gathered.resources, runs: Vec::new() })
     }
 
     /// Returns what of a node's state needs a signature: after its policy began to want one, or when it was away while a
@@ -163,7 +164,7 @@ impl Changes {
             .await?;
         let purpose = names.get(&node).map_or_else(String::new, |name| format!("node {name}"));
         let parts = gathered.parts(&names);
-        Ok(Signing { fleet, last_serial, purpose, parts, resources: gathered.resources })
+        Ok(Signing { fleet, last_serial, purpose, parts, resources: gathered.resources, runs: Vec::new() })
     }
 
     /// Stores a signature and tells its nodes. A change that it was made for is planned anew: what the nodes say then

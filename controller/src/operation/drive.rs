@@ -278,6 +278,8 @@ fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
         rehearse: spec.rehearse,
         by: operation.principal.clone(),
         program: if let Work::Draft { draft, .. } = &spec.work { Some(draft.clone()) } else { None },
+        secrets: BTreeMap::new(),
+        signed: None,
     }
 }
 

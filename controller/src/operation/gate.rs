@@ -46,6 +46,8 @@ impl Operations {
             away: lampas_shared::operation::Away::Expire,
             reason: format!("gate of change {}", question.number),
             rehearse: false,
+            secrets: std::collections::BTreeMap::new(),
+            sign: false,
         };
         let who = Starting {
             author: "system".to_owned(),

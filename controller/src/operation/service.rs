@@ -258,6 +258,7 @@ impl Operations {
             total: selected.runs.len() as u32,
             connected: selected.connected.iter().filter(|c| **c).count() as u32,
             nodes: nodes.collect(),
+            want_signature: Vec::new(),
             parameters: selected.parameters,
             problems: selected.problems,
         })

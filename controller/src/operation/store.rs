@@ -63,6 +63,7 @@ impl OperationRow {
             created_at: self.created_at,
             ended_at: self.ended_at,
             runs,
+            signing: None,
         }
     }
 }

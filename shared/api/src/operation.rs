@@ -85,6 +85,20 @@ pub struct OperationSummary {
     pub ended_at: Option<UnixMs>,
     /// Where its runs are.
     pub runs: RunCounts,
+    /// The signature that it needs; nothing when it needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing: Option<OperationSigning>,
+}
+
+/// The signature of an operation.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OperationSigning {
+    /// Until when an operator may sign; nothing starts before.
+    pub until: UnixMs,
+    /// When it was signed; nothing while it waits.
+    pub signed_at: Option<UnixMs>,
+    /// The statement's serial.
+    pub serial: Option<u64>,
 }
 
 /// `GET /api/v1/operations/{operation}`, by id or number; also the answer to starting one.
@@ -138,6 +152,9 @@ pub struct OperationPreview {
     pub connected: u32,
     /// The nodes, in the order in which they would be taken; the first 500.
     pub nodes: Vec<PreviewNode>,
+    /// The nodes among them that are known to want an operator's signature.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub want_signature: Vec<NodeRef>,
     /// For a script: the parameters that it declares.
     pub parameters: Vec<Parameter>,
     /// What is wrong with the parameters that were given; empty when nothing is.

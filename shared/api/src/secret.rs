@@ -1,6 +1,8 @@
 //! Secrets: values on their way in, and who uses variables and secrets.
 
-use lampas_shared::{fleet::Scope, object::ObjectName, rollout::Strategy, secret::SecretText};
+use lampas_shared::{
+    fleet::Scope, id::SecretValueId, object::ObjectName, rollout::Strategy, secret::SecretText, time::UnixMs,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -41,4 +43,45 @@ pub struct ValueUse {
     pub user: ObjectSummary,
     /// The nodes on which it does, by name.
     pub nodes: Vec<NodeRef>,
+}
+
+/// A row of `GET /api/v1/objects/{object}/values`: one of a secret's values, newest first; never the value itself.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecretValue {
+    /// Its id.
+    pub id: SecretValueId,
+    /// When it was set.
+    pub at: UnixMs,
+    /// Who set it.
+    pub author: String,
+    /// Whether it is the one that stands.
+    pub is_current: bool,
+    /// When it was purged; nothing while it is kept.
+    pub purged_at: Option<UnixMs>,
+    /// What still needs it, in words: `node web-1 has not taken the new value yet`. Empty when nothing does.
+    pub uses: Vec<String>,
+}
+
+/// `POST /api/v1/objects/{object}/purge`: earlier values are destroyed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretPurge {
+    /// How many of the earlier values are kept, the newest; none by default. The one that stands always is.
+    #[serde(default)]
+    pub keep: u32,
+    /// Also those that something still needs: it can't be put together then.
+    #[serde(default)]
+    pub force: bool,
+    /// Why, for the audit.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What a purge did.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecretPurged {
+    /// How many values were destroyed.
+    pub purged: u32,
+    /// The values as they stand, newest first.
+    pub values: Vec<SecretValue>,
 }

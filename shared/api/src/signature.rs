@@ -25,6 +25,19 @@ pub struct Signing {
     pub parts: Vec<SigningPart>,
     /// The resources that the parts name, whole: [`lampas_shared::desired::Resource`] as JSON, with its content.
     pub resources: Vec<String>,
+    /// What would be run, of an operation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<SigningRun>,
+}
+
+/// Something that would be run.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SigningRun {
+    /// [`lampas_shared::operation::RunOrder`] as JSON, of no particular run.
+    pub order: String,
+    /// Of a script that stands on the node: its text, whose hash the order names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
 }
 
 /// Nodes that want the same signed.
@@ -36,6 +49,9 @@ pub struct SigningPart {
     pub put: Vec<usize>,
     /// What goes.
     pub remove: Vec<SigningRemoval>,
+    /// Places in [`Signing::runs`] of what would be run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub run: Vec<usize>,
 }
 
 /// Root code that goes.
@@ -55,6 +71,8 @@ pub struct SigningQuery {
     pub change: Option<String>,
     /// A node: what it shall be already.
     pub node: Option<String>,
+    /// An operation that waits for a signature.
+    pub operation: Option<String>,
 }
 
 /// `POST /api/v1/signatures`: a statement with the signature over it.
@@ -66,6 +84,9 @@ pub struct SignatureCreate {
     /// The change that it was made for; planned anew afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
+    /// The operation that it was made for; it starts then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
 }
 
 /// A stored signature.

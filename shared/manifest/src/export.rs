@@ -136,6 +136,7 @@ fn write_parameters(out: &mut String, parameters: &[Parameter]) {
             ParameterKind::Integer => fields.push("type = \"integer\"".into()),
             ParameterKind::Boolean => fields.push("type = \"boolean\"".into()),
             ParameterKind::Choice => fields.push("type = \"choice\"".into()),
+            ParameterKind::Secret => fields.push("type = \"secret\"".into()),
         }
         if !parameter.choices.is_empty() {
             let choices: Vec<_> = parameter.choices.iter().map(|c| basic(c)).collect();

@@ -98,6 +98,9 @@ pub struct NodePolicy {
     pub root_code: bool,
     /// Whether root code needs an operator's signature.
     pub require_signature: bool,
+    /// Whether a signature also covers root code with secrets in it, by reference.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed_secrets: bool,
     /// Paths that are not touched, with what is below them; the first sixteen.
     pub deny_paths: Vec<String>,
     /// Whose signatures the node takes: the principals of its `allowed_signers`; the first sixteen.

@@ -15,6 +15,8 @@ const MAX_VALUE: usize = 32 << 10;
 /// The longest pattern, and the most memory of its compiled form.
 const MAX_PATTERN: usize = 500;
 const MAX_PATTERN_MEMORY: usize = 256 << 10;
+/// What to do about a secret's value that is given as it is.
+const BY_NAME: &str = "is a secret; name the secret that holds it, as in --param-secret NAME=secret/SECRET";
 /// The most parameters of a script, and the most choices of one.
 const MAX_PARAMETERS: usize = 64;
 
@@ -55,6 +57,8 @@ pub enum ParameterKind {
     Boolean,
     /// One of `choices`.
     Choice,
+    /// The value of a secret, given by the secret's name; it stands in no request, no list and no audit.
+    Secret,
 }
 
 /// One parameter as a script declares it.
@@ -107,6 +111,9 @@ impl Parameter {
         if (self.min.is_some() || self.max.is_some()) && self.kind != ParameterKind::Integer {
             return wrong("min and max go with type \"integer\"");
         }
+        if self.kind == ParameterKind::Secret && self.default.is_some() {
+            return wrong("a secret has no default: a value in a script is none");
+        }
         if let (Some(min), Some(max)) = (self.min, self.max)
             && min > max
         {
@@ -151,6 +158,8 @@ impl Parameter {
             },
             ParameterKind::Boolean if matches!(value, "true" | "false") => Ok(()),
             ParameterKind::Boolean => wrong("write true or false".to_owned()),
+            // Whoever gives a value itself may have typed the secret: it is not repeated.
+            ParameterKind::Secret => Err(TextError::new("parameter", "", format!("{}: {BY_NAME}", self.name))),
             ParameterKind::Choice if self.choices.iter().any(|c| c == value) => Ok(()),
             ParameterKind::Choice => wrong(format!("choose one of {}", self.choices.join(", "))),
         }
@@ -183,13 +192,33 @@ pub fn fill(
     declared: &[Parameter],
     given: &BTreeMap<ParameterName, String>,
 ) -> Result<BTreeMap<EnvName, String>, TextError> {
-    if let Some(name) = given.keys().find(|name| declared.iter().all(|p| p.name != **name)) {
+    fill_with(declared, given, &BTreeSet::new())
+}
+
+/// The same, where the values of some parameters are those of secrets.
+///
+/// # Errors
+/// When one is missing, wrong or not declared, or is a secret and should not be, or the other way round.
+pub fn fill_with(
+    declared: &[Parameter],
+    given: &BTreeMap<ParameterName, String>,
+    secrets: &BTreeSet<&ParameterName>,
+) -> Result<BTreeMap<EnvName, String>, TextError> {
+    let names = given.keys().chain(secrets.iter().copied());
+    if let Some(name) = names.into_iter().find(|name| declared.iter().all(|p| p.name != **name)) {
         let names: Vec<&str> = declared.iter().map(|p| p.name.as_str()).collect();
         let has = if names.is_empty() { "it declares none".to_owned() } else { format!("it has {}", names.join(", ")) };
         return Err(TextError::new("parameter", name.as_str(), format!("is unknown to the script; {has}")));
     }
     let mut filled = BTreeMap::new();
     for parameter in declared {
+        if secrets.contains(&parameter.name) {
+            if parameter.kind != ParameterKind::Secret {
+                let why = "is not declared as a secret: type = \"secret\"";
+                return Err(TextError::new("parameter", parameter.name.as_str(), why));
+            }
+            continue;
+        }
         match given.get(&parameter.name).or(parameter.default.as_ref()) {
             Some(value) => {
                 parameter.check_value(value)?;
@@ -261,6 +290,26 @@ mod tests {
         ] {
             assert!(given(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_given_by_its_name_alone() {
+        let all = [
+            declared(r#"{"name":"password","type":"secret","required":true}"#),
+            declared(r#"{"name":"days","type":"integer"}"#),
+        ];
+        assert_eq!(check_declarations(&all), Ok(()));
+        assert!(check_declarations(&[declared(r#"{"name":"a","type":"secret","default":"x"}"#)]).is_err());
+        let name = |text: &str| ParameterName::parse(text).expect("a name");
+        let (password, days, other) = (name("password"), name("days"), name("other"));
+        let none = BTreeMap::new();
+        assert_eq!(fill_with(&all, &none, &[&password].into()), Ok(BTreeMap::new()));
+        assert!(fill(&all, &none).is_err(), "it is required");
+        assert!(fill_with(&all, &none, &[&password, &days].into()).is_err(), "is no secret");
+        assert!(fill_with(&all, &none, &[&password, &other].into()).is_err(), "is not declared");
+        let typed = [(password, "canary".to_owned())].into();
+        let refused = fill(&all, &typed).expect_err("is a secret").to_string();
+        assert!(!refused.contains("canary") && refused.contains("--param-secret"), "{refused}");
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::{
     desired::ContentHash,
     error::Fault,
     host::{EnvName, UserName},
-    id::{OperationId, RunId},
+    id::{OperationId, RunId, SecretValueId},
+    object::ObjectName,
+    signature::Signed,
     time::UnixMs,
 };
 
@@ -41,14 +43,29 @@ pub struct RunOrder {
     /// [`RunOrder::argv`] is its name for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ScriptDraft>,
+    /// Variables that hold values of secrets: the node fetches them sealed, and nothing else of the order has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<EnvName, SecretUse>,
+    /// The operator's statement with the signature over it, where somebody signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+}
+
+/// A value of a secret, by reference.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecretUse {
+    /// The secret.
+    pub name: ObjectName,
+    /// Which of its values.
+    pub value: SecretValueId,
 }
 
 impl RunOrder {
-    /// Returns a hash over what runs, as whom and with what: what an operator's signature is over. Neither the run nor the
-    /// operation is in it, which are drawn later.
+    /// Returns a hash over what runs, as whom, with what and within which limits: what an operator's signature is over.
+    /// Neither the run nor the operation is in it, which are drawn later, nor who asked. Secrets are in it by reference.
     pub fn program_hash(&self) -> ContentHash {
-        let Self { argv, expect, environment, user, rehearse, program, .. } = self;
-        let mut out = b"lampas run/v1".to_vec();
+        let Self { argv, expect, environment, user, timeout_secs, output_bytes, rehearse, program, secrets, .. } = self;
+        let mut out = b"lampas run/v2".to_vec();
         // Each with its length before it, so that no part flows into the next.
         let mut put = |bytes: &[u8]| {
             out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -67,6 +84,14 @@ impl RunOrder {
         put(user.as_str().as_bytes());
         put(&[u8::from(*rehearse)]);
         put(program.as_ref().map_or(&[][..], |draft| draft.content.as_bytes()));
+        put(&timeout_secs.to_le_bytes());
+        put(&output_bytes.to_le_bytes());
+        put(&(secrets.len() as u64).to_le_bytes());
+        for (variable, SecretUse { name, value }) in secrets {
+            put(variable.as_str().as_bytes());
+            put(name.as_str().as_bytes());
+            put(value.as_uuid().as_bytes());
+        }
         ContentHash::of(&out)
     }
 }
@@ -251,5 +276,61 @@ impl RunEnd {
             Self::NotStarted(fault) => fault.message.clone(),
             Self::Lost(why) => why.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn order() -> RunOrder {
+        RunOrder {
+            run: RunId::from_uuid(Uuid::from_u128(1)),
+            operation: OperationId::from_uuid(Uuid::from_u128(2)),
+            argv: vec!["df".into(), "-h".into()],
+            expect: None,
+            environment: BTreeMap::new(),
+            user: UserName::root(),
+            timeout_secs: 600,
+            output_bytes: 1 << 20,
+            rehearse: false,
+            by: "user:ann".into(),
+            program: None,
+            secrets: BTreeMap::new(),
+            signed: None,
+        }
+    }
+
+    #[test]
+    fn what_is_signed_is_all_that_decides_what_happens() {
+        let hash = order().program_hash();
+        let name = |text: &str| EnvName::parse(text).expect("a name");
+        let value = |n| SecretUse {
+            name: ObjectName::parse("db.password").expect("a name"),
+            value: SecretValueId::from_uuid(Uuid::from_u128(n)),
+        };
+        let same = RunOrder { run: RunId::from_uuid(Uuid::from_u128(3)), by: "user:ben".into(), ..order() };
+        assert_eq!(same.program_hash(), hash, "which run it is, and who asked, is drawn later");
+        let others = [
+            RunOrder { argv: vec!["df".into(), "-h ".into()], ..order() },
+            RunOrder { argv: vec!["df-h".into()], ..order() },
+            RunOrder { expect: Some(ContentHash::of(b"x")), ..order() },
+            RunOrder { environment: [(name("PARAM_A"), "1".into())].into(), ..order() },
+            RunOrder { user: UserName::parse("ann").expect("a user"), ..order() },
+            RunOrder { timeout_secs: 601, ..order() },
+            RunOrder { output_bytes: 4096, ..order() },
+            RunOrder { rehearse: true, ..order() },
+            RunOrder { program: Some(ScriptDraft { content: "#!/bin/sh\n".into() }), ..order() },
+            RunOrder { secrets: [(name("PARAM_A"), value(1))].into(), ..order() },
+            RunOrder { secrets: [(name("PARAM_A"), value(2))].into(), ..order() },
+            RunOrder { secrets: [(name("PARAM_B"), value(1))].into(), ..order() },
+        ];
+        let mut hashes: Vec<ContentHash> = others.iter().map(RunOrder::program_hash).collect();
+        hashes.push(hash);
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), others.len() + 1, "each of them is another program");
     }
 }

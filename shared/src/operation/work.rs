@@ -15,6 +15,8 @@ const MAX_ARGUMENTS: usize = 256;
 const MAX_ARGUMENT_BYTES: usize = 64 << 10;
 /// The most scopes of a selection.
 const MAX_SCOPES: usize = 1000;
+/// The most parameters that are secrets.
+const MAX_SECRETS: usize = 16;
 
 /// What runs. Never a shell string: an argument vector, or a script that LAMPAS keeps on the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +223,13 @@ pub struct OperationSpec {
     /// Only try: on each node in a copy of its files and without a network, and say what would change.
     #[serde(default)]
     pub rehearse: bool,
+    /// Parameters whose values are those of secrets, by the secret's name: each node gets that which it is entitled to, and
+    /// the program reads it as `PARAM_NAME`. The values stand nowhere else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<ParameterName, ObjectName>,
+    /// Wait for an operator's signature before anything starts, also where no node is known to want one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sign: bool,
 }
 
 impl OperationSpec {
@@ -260,7 +269,21 @@ impl OperationSpec {
         {
             return Err(TextError::new("until", &until.to_string(), "is not within the next seven days"));
         }
-        check_line("reason", &self.reason, 1000)
+        check_line("reason", &self.reason, 1000)?;
+        if self.secrets.len() > MAX_SECRETS {
+            let reason = format!("at most {MAX_SECRETS} are allowed");
+            return Err(TextError::new("secrets", &self.secrets.len().to_string(), reason));
+        }
+        let twice = match &self.work {
+            Work::Script { parameters, .. } | Work::Draft { parameters, .. } => {
+                self.secrets.keys().find(|name| parameters.contains_key(*name))
+            }
+            Work::Command { .. } => None,
+        };
+        match twice {
+            Some(name) => Err(TextError::new("secrets", name.as_str(), "is given as a plain parameter too")),
+            None => Ok(()),
+        }
     }
 }
 

@@ -156,6 +156,8 @@ kinds! {
     CheckReply = 87, 512 << 10;
     /// As [`Kind::RunRequest`], with the script that is to run.
     TryRequest = 88, 768 << 10;
+    /// As [`Kind::TryRequest`], the script being there or not, with references to secrets and an operator's statement.
+    OrderRequest = 89, 1 << 20;
 }
 
 /// Everything that can be said.
@@ -247,6 +249,7 @@ impl Message {
                 Request::Manage => Kind::ManageRequest,
                 Request::Eject => Kind::EjectRequest,
                 Request::Check(_) => Kind::CheckRequest,
+                Request::Run(ref order) if !order.secrets.is_empty() || order.signed.is_some() => Kind::OrderRequest,
                 Request::Run(ref order) if order.program.is_some() => Kind::TryRequest,
                 Request::Run(_) => Kind::RunRequest,
                 Request::RunStatus(_) => Kind::RunQuery,

@@ -43,6 +43,7 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
             Request::Read(target) | Request::Revert(target) => to_body(kind, &Text::from(target.as_str())),
             Request::Retry | Request::Manage | Request::Eject => to_body(kind, &()),
             Request::Check(draft) => to_body(kind, &draft.content.as_str()),
+            Request::Run(order) if kind == Kind::OrderRequest => to_body(kind, &run::Order::from(order)),
             Request::Run(order) => match &order.program {
                 Some(draft) => to_body(kind, &(run::RunOrder::from(order), draft.content.as_str())),
                 None => to_body(kind, &run::RunOrder::from(order)),
@@ -133,7 +134,8 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
         Kind::RunReply | Kind::OutputReply => Message::Reply(Box::new(run::decode(kind, body)?)),
-        Kind::TryRequest
+        Kind::OrderRequest
+        | Kind::TryRequest
         | Kind::RunRequest
         | Kind::RunQuery
         | Kind::CancelRequest

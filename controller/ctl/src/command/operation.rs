@@ -150,6 +150,8 @@ fn spec(args: StartArgs) -> Result<OperationSpec, CommandError> {
         away,
         reason: args.reason,
         rehearse: args.rehearse,
+        secrets: BTreeMap::new(),
+        sign: false,
     })
 }
 

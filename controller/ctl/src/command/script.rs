@@ -39,6 +39,8 @@ pub(super) async fn run(context: &Context, command: ScriptCommand) -> Result<u8,
                 away: Away::Skip,
                 reason: String::new(),
                 rehearse: !really,
+                secrets: BTreeMap::new(),
+                sign: false,
             };
             operation::begin(context, &spec).await
         }

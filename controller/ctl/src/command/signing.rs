@@ -215,7 +215,7 @@ fn ssh_sign(args: &SignArgs, text: &str) -> Result<String, CommandError> {
 
 async fn give(context: &Context, signed: Signed, change: Option<&str>) -> Result<u8, CommandError> {
     signed.check()?;
-    let body = SignatureCreate { signed, change: change.map(str::to_owned) };
+    let body = SignatureCreate { signed, change: change.map(str::to_owned), operation: None };
     let given: Signature = context.client.send_json(Method::POST, "/signatures", &body).await?;
     if context.is_json() {
         output::json(&given);

@@ -51,7 +51,7 @@ fn any_parameters() -> impl Strategy<Value = Vec<Parameter>> {
         kind,
         help,
         required,
-        default: (kind != ParameterKind::Text).then(|| match kind {
+        default: (!matches!(kind, ParameterKind::Text | ParameterKind::Secret)).then(|| match kind {
             ParameterKind::Integer => "-3".to_owned(),
             ParameterKind::Boolean => "true".to_owned(),
             _ => "a \"b\"".to_owned(),
@@ -65,7 +65,8 @@ fn any_parameters() -> impl Strategy<Value = Vec<Parameter>> {
         Just(ParameterKind::Text),
         Just(ParameterKind::Integer),
         Just(ParameterKind::Boolean),
-        Just(ParameterKind::Choice)
+        Just(ParameterKind::Choice),
+        Just(ParameterKind::Secret)
     ];
     let all = proptest::collection::vec(("[a-z][a-z0-9_]{0,9}", kind, "[ -~]{0,9}", any::<bool>()), 0..3);
     all.prop_map(move |list| {

@@ -30,6 +30,7 @@ const POLICY_FILE: u8 = 1;
 const POLICY_OBSERVE: u8 = 2;
 const POLICY_ROOT_CODE: u8 = 4;
 const POLICY_SIGNATURE: u8 = 8;
+const POLICY_SECRETS: u8 = 16;
 
 pub(super) fn encode(hello: &Hello) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
@@ -120,7 +121,8 @@ pub(super) fn encode_facts(facts: &NodeFacts) -> Vec<u8> {
         let flags = bit(policy.has_file, POLICY_FILE)
             | bit(policy.observe, POLICY_OBSERVE)
             | bit(policy.root_code, POLICY_ROOT_CODE)
-            | bit(policy.require_signature, POLICY_SIGNATURE);
+            | bit(policy.require_signature, POLICY_SIGNATURE)
+            | bit(policy.signed_secrets, POLICY_SECRETS);
         put(13, &[flags]);
         for path in policy.deny_paths.iter().take(MAX_POLICY) {
             put(14, cut(path, MAX_FACT).as_bytes());
@@ -164,6 +166,7 @@ pub(super) fn decode_facts(bytes: &[u8]) -> Result<NodeFacts, TextError> {
                 policy.observe = flags & POLICY_OBSERVE != 0;
                 policy.root_code = flags & POLICY_ROOT_CODE != 0;
                 policy.require_signature = flags & POLICY_SIGNATURE != 0;
+                policy.signed_secrets = flags & POLICY_SECRETS != 0;
             }
             14..=16 => policy_fact(tag, value, facts.policy.get_or_insert_with(NodePolicy::default))?,
             _ => {}

@@ -20,13 +20,14 @@ pub(super) fn signatures_to_wire(held: &[DomainSigned]) -> Vec<(&str, &str)> {
 /// Reads statements; whether they hold is judged where they are used, so that a wrong one can be told.
 pub(super) fn signatures_from_wire(held: Vec<(Text, Text)>) -> Result<Vec<DomainSigned>, TextError> {
     bounded_list("signatures", held.len(), MAX_HELD)?;
-    held.into_iter()
-        .map(|(text, signature)| {
-            bounded("statement", &text.0, MAX_TEXT)?;
-            bounded("signature", &signature.0, MAX_SIGNATURE)?;
-            Ok(DomainSigned { text: text.0, signature: signature.0 })
-        })
-        .collect()
+    held.into_iter().map(signed_from_wire).collect()
+}
+
+/// Reads one of them.
+pub(super) fn signed_from_wire((text, signature): (Text, Text)) -> Result<DomainSigned, TextError> {
+    bounded("statement", &text.0, MAX_TEXT)?;
+    bounded("signature", &signature.0, MAX_SIGNATURE)?;
+    Ok(DomainSigned { text: text.0, signature: signature.0 })
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,7 +7,8 @@ use lampas_shared::{
     desired::ContentHash,
     error,
     host::{EnvName, UserName},
-    id::{OperationId, RunId},
+    id::{OperationId, RunId, SecretValueId},
+    object::ObjectName,
     operation as domain,
     time::UnixMs,
 };
@@ -23,6 +24,8 @@ use crate::{
 /// The most words of a command, and the most bytes of all words and values together.
 const MAX_WORDS: usize = 512;
 const MAX_WORD_BYTES: usize = 200 << 10;
+/// The most references to secrets of one order.
+const MAX_SECRETS: usize = 64;
 /// The longest reason for a lost run, and the longest name of who asked.
 const MAX_TEXT: usize = 1024;
 
@@ -59,6 +62,7 @@ pub(super) fn decode_request(kind: FrameKind, body: &[u8]) -> Result<Request, De
             let program = Some(super::check::draft_from_wire(content).map_err(bad)?);
             Request::Run(domain::RunOrder { program, ..order.try_into().map_err(bad)? })
         }
+        FrameKind::OrderRequest => Request::Run(from_body::<Order>(kind, body)?.try_into().map_err(bad)?),
         FrameKind::OutputRequest => {
             let (bytes, offset): ([u8; 16], u64) = from_body(kind, body)?;
             Request::Output { run: run(bytes), offset }
@@ -137,7 +141,53 @@ impl TryFrom<RunOrder> for domain::RunOrder {
             rehearse: order.rehearse,
             by: order.by.0,
             program: None,
+            secrets: BTreeMap::new(),
+            signed: None,
         })
+    }
+}
+
+/// An order with what is younger than [`RunOrder`]: a script that comes along, references to secrets, and a statement.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    order: RunOrder,
+    program: Option<Text>,
+    /// Variables with the secret's name and its value's id.
+    secrets: Vec<(Text, Text, [u8; 16])>,
+    signed: Option<(Text, Text)>,
+}
+
+impl From<&domain::RunOrder> for Order {
+    fn from(order: &domain::RunOrder) -> Self {
+        let secret = |(variable, used): (&EnvName, &domain::SecretUse)| {
+            (variable.as_str().into(), used.name.as_str().into(), *used.value.as_uuid().as_bytes())
+        };
+        Self {
+            order: order.into(),
+            program: order.program.as_ref().map(|draft| draft.content.as_str().into()),
+            secrets: order.secrets.iter().map(secret).collect(),
+            signed: order.signed.as_ref().map(|s| (s.text.as_str().into(), s.signature.as_str().into())),
+        }
+    }
+}
+
+impl TryFrom<Order> for domain::RunOrder {
+    type Error = TextError;
+    fn try_from(order: Order) -> Result<Self, TextError> {
+        bounded_list("secrets", order.secrets.len(), MAX_SECRETS)?;
+        let program = order.program.map(super::check::draft_from_wire).transpose()?;
+        let plain = Self::try_from(order.order)?;
+        let mut secrets = BTreeMap::new();
+        for (variable, name, value) in order.secrets {
+            let variable = EnvName::parse(variable.0)?;
+            if plain.environment.contains_key(&variable) || secrets.contains_key(&variable) {
+                return Err(TextError::new("variable", variable.as_str(), "is there twice"));
+            }
+            let value = SecretValueId::from_uuid(Uuid::from_bytes(value));
+            secrets.insert(variable, domain::SecretUse { name: ObjectName::parse(name.0)?, value });
+        }
+        let signed = order.signed.map(|signed| super::proof::signed_from_wire(signed)).transpose()?;
+        Ok(Self { program, secrets, signed, ..plain })
     }
 }
 

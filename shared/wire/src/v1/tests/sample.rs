@@ -1,5 +1,7 @@
 //! One sample of each message.
 
+use std::collections::BTreeMap;
+
 use lampas_shared::{
     audit::{Countersigned, Head},
     check::{Checked, FindingLevel, ScriptDraft, ToolFinding},
@@ -9,7 +11,7 @@ use lampas_shared::{
     host::{EnvName, FileMode, UserName},
     id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId, SecretValueId},
     object::{Kind as ObjectKind, ObjectName, Target},
-    operation::{OperationRun, OutputChunk, OutputPart, OutputStream, RunEnd, RunOrder, RunStatus},
+    operation::{OperationRun, OutputChunk, OutputPart, OutputStream, RunEnd, RunOrder, RunStatus, SecretUse},
     report::{
         Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase,
         ResourceReport, ResourceState, RunOutcome, Verb,
@@ -189,6 +191,7 @@ pub(super) fn samples() -> Vec<(&'static str, Message)> {
         ("secret_reply", Message::SecretReply(Ok(b"sealed".to_vec()))),
         ("desired_secrets", Message::Desired(Box::new(with_secrets()))),
         ("desired_accounts", Message::Desired(Box::new(accounts_and_packages()))),
+        ("order_request", Message::Request(Box::new(Request::Run(signed_order())))),
     ]
 }
 
@@ -226,6 +229,7 @@ pub(super) fn facts_with_policy() -> NodeFacts {
         observe: false,
         root_code: true,
         require_signature: true,
+        signed_secrets: false,
         deny_paths: vec!["/etc/ssh".into(), "/srv".into()],
         signers: vec!["ann@example.com".into()],
     };
@@ -344,6 +348,18 @@ pub(super) fn sample_run() -> JobRun {
     }
 }
 
+/// An order with a script, a secret and a statement.
+pub(super) fn signed_order() -> RunOrder {
+    let name = ObjectName::parse("db.password").unwrap();
+    let used = SecretUse { name, value: SecretValueId::from_uuid(Uuid::from_u128(8)) };
+    RunOrder {
+        program: Some(sample_draft()),
+        secrets: [(EnvName::parse("PARAM_PASSWORD").unwrap(), used)].into(),
+        signed: Some(Signed { text: "LAMPAS".into(), signature: "-----BEGIN".into() }),
+        ..sample_order()
+    }
+}
+
 pub(super) fn sample_order() -> RunOrder {
     RunOrder {
         run: RunId::from_uuid(Uuid::from_u128(8)),
@@ -357,6 +373,8 @@ pub(super) fn sample_order() -> RunOrder {
         rehearse: true,
         by: "user:admin".into(),
         program: None,
+        secrets: BTreeMap::new(),
+        signed: None,
     }
 }
 
