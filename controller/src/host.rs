@@ -12,7 +12,7 @@ mod show;
 mod store;
 mod uses;
 
-pub(crate) use history::as_of;
+pub(crate) use history::{as_of, differences};
 pub use show::{diff, summary, text};
 pub use store::{
     All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, find, former, get, list, of_node, revision,

@@ -6,6 +6,7 @@
 //! and went between two looks is not kept.
 
 pub(crate) mod api;
+mod diff;
 mod store;
 
 use std::time::Duration;

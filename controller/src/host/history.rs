@@ -51,40 +51,60 @@ pub(super) async fn between(
     if query.from > to {
         return Err(Refusal::field("/from", "lies after the other moment; swap them"));
     }
-    let (mut then, mut later) = (as_of(&app, query.from).await?, as_of(&app, to).await?);
+    let (then, later) = (as_of(&app, query.from).await?, as_of(&app, to).await?);
     let is_meant = |s: &ObjectSpec| {
         kind.is_none_or(|k| k == s.body.kind()) && scope.as_ref().is_none_or(|wanted| *wanted == s.scope)
     };
     let eyes = Eyes::of(&app, &caller).await?;
-    let (mut items, mut unchanged) = (Vec::new(), 0);
-    let objects: BTreeSet<ObjectId> = then.keys().chain(later.keys()).copied().collect();
-    for object in objects {
-        // What is there at the earlier moment is there at the later one: revisions are for ever.
-        let Some(last) = later.remove(&object) else { continue };
-        let before = then.remove(&object).filter(|r| !r.is_deletion);
-        let is_seen = |s: &ObjectSpec| eyes.sees.has_scope(&s.scope);
-        if !is_seen(&last.spec) || !before.as_ref().is_none_or(|b| is_seen(&b.spec)) {
-            continue;
-        }
-        if !is_meant(&last.spec) && !before.as_ref().is_some_and(|b| is_meant(&b.spec)) {
-            continue;
-        }
-        match (before, last.is_deletion) {
-            (None, true) => {}
-            (Some(before), false) if before.revision == last.revision => unchanged += 1,
-            (before, _) => items.push(item(object, before, last, &eyes)),
-        }
-    }
-    items.sort_by(|a, b| a.key.cmp(&b.key));
+    let (mut items, unchanged) = differences((then, later), (&is_meant, &is_meant), &eyes);
     let has_more = items.len() > MOST;
     items.truncate(MOST);
     Ok(axum::Json(History { from: query.from, to, unchanged, items, has_more }))
 }
 
-fn item(object: ObjectId, before: Option<StoredRevision>, last: StoredRevision, eyes: &Eyes) -> HistoryItem {
+/// What stood at a moment, by object.
+type Stood = BTreeMap<ObjectId, StoredRevision>;
+/// Which objects are meant at a moment.
+type Meant<'m> = &'m dyn Fn(&ObjectSpec) -> bool;
+
+/// Returns what became of objects between two moments, as somebody may see it, by kind, scope and name; and how many
+/// stood at both and are the same. What isn't meant at a moment counts as not there.
+pub(crate) fn differences(
+    (mut then, mut later): (Stood, Stood),
+    (meant_then, meant_later): (Meant<'_>, Meant<'_>),
+    eyes: &Eyes,
+) -> (Vec<HistoryItem>, u32) {
+    let (mut items, mut unchanged) = (Vec::new(), 0);
+    let objects: BTreeSet<ObjectId> = then.keys().chain(later.keys()).copied().collect();
+    for object in objects {
+        // What is there at the earlier moment is there at the later one: revisions are for ever.
+        let Some(last) = later.remove(&object) else { continue };
+        let before = then.remove(&object).filter(|r| !r.is_deletion && meant_then(&r.spec));
+        let is_there = !last.is_deletion && meant_later(&last.spec);
+        let is_seen = |s: &ObjectSpec| eyes.sees.has_scope(&s.scope);
+        if !is_seen(&last.spec) || !before.as_ref().is_none_or(|b| is_seen(&b.spec)) {
+            continue;
+        }
+        match (before, is_there) {
+            (None, false) => {}
+            (Some(before), true) if before.revision == last.revision => unchanged += 1,
+            (before, _) => items.push(item(object, before, is_there, last, eyes)),
+        }
+    }
+    items.sort_by(|a, b| a.key.cmp(&b.key));
+    (items, unchanged)
+}
+
+fn item(
+    object: ObjectId,
+    before: Option<StoredRevision>,
+    is_there: bool,
+    last: StoredRevision,
+    eyes: &Eyes,
+) -> HistoryItem {
     let from = before.as_ref().map(|b| b.revision);
-    let to = (!last.is_deletion).then_some(last.revision);
-    let mut sides = [before.map(|b| b.spec), (!last.is_deletion).then(|| last.spec.clone())];
+    let to = is_there.then_some(last.revision);
+    let mut sides = [before.map(|b| b.spec), is_there.then(|| last.spec.clone())];
     let verb = match &sides {
         [None, _] => DraftVerb::Create,
         [_, None] => DraftVerb::Delete,

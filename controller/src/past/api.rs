@@ -3,22 +3,31 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use lampas_api::{FleetMapGroup, OverviewCounts, PastFleet, PastNode, PastObject, PastQuery, PastStanding};
+use lampas_api::{
+    FleetMapGroup, OverviewCounts, PastChange, PastDiff, PastDiffQuery, PastFleet, PastMoment, PastNode, PastObject,
+    PastQuery, PastRole, PastStanding,
+};
 use lampas_runtime::clock;
-use lampas_shared::{access::Permission, fleet::RoleName, time::UnixMs};
+use lampas_shared::{
+    access::Permission,
+    fleet::{NodeName, RoleName, Scope},
+    id::{ChangeId, ObjectId},
+    time::UnixMs,
+};
 
-use super::store;
+use super::{diff, store};
 use crate::{
     access::Reach,
     api::{
         App,
-        extract::{Path, Query},
+        extract::{Path, Query, param},
         guard::Caller,
         problem::{Answer, Refusal},
         table::{Access, Call, Scoped, get},
     },
     db::{DbError, Tx},
-    event, fleet, host,
+    event, fleet,
+    host::{self, StoredRevision},
 };
 
 const VIEW: Access = Access::Needs(Permission::View);
@@ -36,6 +45,14 @@ pub(crate) fn calls() -> Vec<Call> {
             .query::<PastQuery>()
             .gives::<PastNode>()
             .scoped(Scoped::Node),
+        get("/api/v1/roles/{role}/past", VIEW, "How a role stood at a moment", of_role)
+            .query::<PastQuery>()
+            .gives::<PastRole>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/past/diff", VIEW, "What became of the fleet, a role or a node between two moments", diff::between)
+            .query::<PastDiffQuery>()
+            .gives::<PastDiff>()
+            .scoped(Scoped::Filtered),
     ]
 }
 
@@ -57,7 +74,7 @@ async fn of_fleet(
         .read(|mut tx: Tx| async move {
             let kept = store::kept_since(&mut tx).await?;
             let stood = store::at(&mut tx, at, None).await?;
-            let changes = store::changes(&mut tx, at, CHANGES).await?;
+            let changes = store::changes(&mut tx, at, None, CHANGES).await?;
             Ok::<_, DbError>(tx.done((kept, stood, changes)))
         })
         .await?;
@@ -70,7 +87,8 @@ async fn of_fleet(
     counts.objects = objects.values().filter(|o| !o.is_deletion).count() as u32;
     let reach = Reach::of(&app, &caller, Permission::View).await?;
     let activity = event::api::until(&app, &reach, at, None, HAPPENED).await?;
-    Ok(axum::Json(PastFleet { at, kept_since, counts, map: grouped(stood), changes, activity }))
+    let changes = changes.into_iter().map(|(_, c)| c).collect();
+    Ok(axum::Json(PastFleet { moment: PastMoment { at, kept_since }, counts, map: grouped(stood), changes, activity }))
 }
 
 /// Puts nodes together that stood alike.
@@ -103,16 +121,67 @@ async fn of_node(
     let stood = stood.pop();
     let mut objects = Vec::new();
     if let Some(stood) = &stood {
-        let roles = stood.roles.iter().cloned().collect();
-        for (id, found) in host::as_of(&app, at).await? {
-            if !found.is_deletion && found.spec.scope.contains(&stood.name, &roles, &stood.labels) {
-                let (key, revision) = (found.spec.key(), found.revision);
-                objects.push(PastObject { id, key, revision, author: found.author, at: found.at });
-            }
-        }
+        let view = app.desired.view().await?;
+        let called = view.all.names.get(&node).unwrap_or(&stood.name);
+        let held = host::as_of(&app, at).await?.into_iter().filter(|(_, r)| holds(&r.spec.scope, stood, called));
+        objects = held.filter_map(past_object).collect();
     }
     objects.sort_by(|a, b| a.key.cmp(&b.key));
     let reach = Reach::of(&app, &caller, Permission::View).await?;
     let activity = event::api::until(&app, &reach, at, Some(node), HAPPENED).await?;
-    Ok(axum::Json(PastNode { at, kept_since, stood, objects, drifts, activity }))
+    Ok(axum::Json(PastNode { moment: PastMoment { at, kept_since }, stood, objects, drifts, activity }))
+}
+
+/// Returns whether a scope held a node as it stood. Scopes of the past name nodes as these are called today, or by the id
+/// when they are gone.
+pub(super) fn holds(scope: &Scope, stood: &PastStanding, called: &NodeName) -> bool {
+    match scope {
+        Scope::Node(name) => name == called || name.as_str() == stood.node.to_string(),
+        other => other.contains(&stood.name, &stood.roles.iter().cloned().collect(), &stood.labels),
+    }
+}
+
+fn past_object((id, found): (ObjectId, StoredRevision)) -> Option<PastObject> {
+    let (key, revision) = (found.spec.key(), found.revision);
+    (!found.is_deletion).then_some(PastObject { id, key, revision, author: found.author, at: found.at })
+}
+
+async fn of_role(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    Query(query): Query<PastQuery>,
+) -> Answer<axum::Json<PastRole>> {
+    let at = checked(&query)?;
+    let role: RoleName = param("role", &which)?;
+    let scope = Scope::Role(role.clone());
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    if !reach.has_scope(&scope) {
+        return Err(Refusal::not_found("role", role));
+    }
+    let stored = &scope.to_string();
+    let (kept_since, mut members, changes) = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let kept = store::kept_since(&mut tx).await?;
+            let stood = store::at(&mut tx, at, None).await?;
+            let changes = store::changes(&mut tx, at, Some(stored), CHANGES).await?;
+            Ok::<_, DbError>(tx.done((kept, stood, changes)))
+        })
+        .await?;
+    members.retain(|m| m.roles.contains(&role) && reach.has_node(m.node));
+    let found = host::as_of(&app, at).await?.into_iter().filter(|(_, r)| r.spec.scope == scope);
+    let mut objects: Vec<PastObject> = found.filter_map(past_object).collect();
+    objects.sort_by(|a, b| a.key.cmp(&b.key));
+    let changes = visible(&app, &reach, changes).await?;
+    Ok(axum::Json(PastRole { moment: PastMoment { at, kept_since }, role, members, objects, changes }))
+}
+
+/// Keeps the changes of which all that they are about may be seen.
+async fn visible(app: &App, reach: &Reach, changes: Vec<(ChangeId, PastChange)>) -> Answer<Vec<PastChange>> {
+    let ids: Vec<ChangeId> = changes.iter().map(|(id, _)| *id).collect();
+    let scopes = if reach.is_all() { BTreeMap::new() } else { app.changes.scopes(&ids).await? };
+    let is_seen =
+        |id: &ChangeId| reach.is_all() || scopes.get(id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s)));
+    Ok(changes.into_iter().filter(|(id, _)| is_seen(id)).map(|(_, change)| change).collect())
 }

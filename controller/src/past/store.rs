@@ -176,6 +176,7 @@ fn standing(row: &AnyRow) -> Result<PastStanding, DbError> {
     let r = Reader::new("node_past", row);
     let state = fleet::parse_state(&r.text("state")?).ok_or_else(|| r.wrong("state", "is not a state of a node"))?;
     Ok(PastStanding {
+        node: r.parse("node")?,
         name: r.parse("name")?,
         roles: r.json::<Vec<RoleName>>("roles")?,
         labels: r.json::<Labels>("labels")?,
@@ -190,29 +191,46 @@ fn standing(row: &AnyRow) -> Result<PastStanding, DbError> {
     })
 }
 
-/// Returns the changes that were applied last until a moment.
-pub(super) async fn changes(tx: &mut Tx, at: UnixMs, limit: u32) -> Result<Vec<PastChange>, DbError> {
-    let rows = sqlx::query(
-        "SELECT c.id, c.number, c.author, c.applied_ms, c.done_ms FROM changes c WHERE c.applied_ms <= ? \
-         ORDER BY c.applied_ms DESC, c.number DESC LIMIT ?",
-    )
-    .bind(at.0)
-    .bind(i64::from(limit))
-    .fetch_all(tx.conn())
-    .await?;
+/// Returns the id of the node that had a name last, or that an id is of: also of one that is gone.
+pub(super) async fn node_called(tx: &mut Tx, which: &str) -> Result<Option<NodeId>, DbError> {
+    let column = if NodeId::parse(which).is_ok() { "p.node" } else { "p.name" };
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT p.node FROM node_past p WHERE {column} = "));
+    query.push_bind(which.to_owned()).push(" ORDER BY p.until_ms DESC, p.from_ms DESC LIMIT 1");
+    let row = query.build().fetch_optional(tx.conn()).await?;
+    row.map(|r| Reader::new("node_past", &r).parse("node")).transpose()
+}
+
+/// Returns the changes that were applied last until a moment: all, or those with a draft for a scope as it is stored.
+pub(super) async fn changes(
+    tx: &mut Tx,
+    at: UnixMs,
+    scope: Option<&str>,
+    limit: u32,
+) -> Result<Vec<(ChangeId, PastChange)>, DbError> {
+    let mut query = QueryBuilder::<Any>::new(
+        "SELECT c.id, c.number, c.author, c.applied_ms, c.done_ms FROM changes c WHERE c.applied_ms <= ",
+    );
+    query.push_bind(at.0);
+    if let Some(scope) = scope {
+        query.push(" AND EXISTS (SELECT 1 FROM change_draft d WHERE d.change_id = c.id AND d.scope = ");
+        query.push_bind(scope.to_owned()).push(")");
+    }
+    query.push(" ORDER BY c.applied_ms DESC, c.number DESC LIMIT ").push_bind(i64::from(limit));
+    let rows = query.build().fetch_all(tx.conn()).await?;
     let ids: Vec<ChangeId> = rows.iter().map(|r| Reader::new("changes", r).parse("id")).collect::<Result<_, _>>()?;
     let mut titles = change::titles(tx, &ids).await?;
     rows.iter()
         .zip(ids)
         .map(|(row, id)| {
             let r = Reader::new("changes", row);
-            Ok(PastChange {
+            let change = PastChange {
                 number: r.count("number")?,
                 title: titles.remove(&id).unwrap_or_default(),
                 author: r.text("author")?,
                 applied_at: r.time("applied_ms")?,
                 was_rolling: r.maybe_time("done_ms")?.is_none_or(|done| done > at),
-            })
+            };
+            Ok((id, change))
         })
         .collect()
 }

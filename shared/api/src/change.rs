@@ -12,7 +12,7 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Control, NodeRef};
+use crate::{Control, NodeRef, NodeUpdate};
 
 /// One draft of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,12 +67,29 @@ pub enum DraftAct {
     Delete(ObjectKey),
 }
 
+/// An edit of a node in a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeEdit {
+    /// The node, by id or name.
+    pub node: String,
+    /// What shall be; what is left out stays.
+    pub set: NodeUpdate,
+    /// The node's revision that the edit was made from; refused when there is a newer one. Absent: whatever there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+}
+
 /// `POST /api/v1/changes`: makes a change and plans it. With `Idempotency-Key`, the same key gives the same change.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeCreate {
-    /// The drafts, 1 to 10,000.
+    /// The drafts of objects: with the edits of nodes 1 to 10,000.
+    #[serde(default)]
     pub drafts: Vec<Draft>,
+    /// Edits of nodes, at most one of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub node_edits: Vec<NodeEdit>,
     /// Why, in the author's words, up to 500 characters.
     #[serde(default)]
     pub reason: String,
@@ -259,6 +276,9 @@ pub struct Change {
     pub summary: ChangeSummary,
     /// The drafts, with what they do.
     pub drafts: Vec<DraftView>,
+    /// Its edits of nodes, with what they do.
+    #[serde(default)]
+    pub node_edits: Vec<NodeEditView>,
     /// The current plan; absent for a draft that could not be planned.
     pub plan: Option<Plan>,
     /// The change that this one reverts.
@@ -286,6 +306,19 @@ pub struct DraftView {
     /// The revision that it was made from.
     pub base: Option<u64>,
     /// A unified diff of the object, as manifests.
+    pub diff: String,
+}
+
+/// An edit of a node as it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NodeEditView {
+    /// The node.
+    pub node: NodeRef,
+    /// `update`, `rename`, `none`; `conflict` when the node was edited since, or is gone.
+    pub verb: DraftVerb,
+    /// The node's revision that it was made from.
+    pub base: u64,
+    /// A unified diff of name, roles, labels and address.
     pub diff: String,
 }
 

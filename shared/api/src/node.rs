@@ -90,8 +90,8 @@ pub struct NodeRefusal {
     pub since: UnixMs,
 }
 
-/// `PATCH /api/v1/nodes/{id}`: what is left out stays.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+/// `PATCH /api/v1/nodes/{id}`, and the edits of nodes in a change: what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeUpdate {
     /// A new name.

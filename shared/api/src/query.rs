@@ -4,13 +4,22 @@ use lampas_shared::time::UnixMs;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
+/// Questions that may be left out; after `must` those that stand in each request, or have a value of their own.
 macro_rules! questions {
-    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* })*) => {$(
+    ($(
+        $(#[$meta:meta])*
+        $name:ident $(must { $($(#[$must_meta:meta])* $must:ident: $must_type:ty,)* })?
+        { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }
+    )*) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
         #[serde(deny_unknown_fields)]
         #[into_params(parameter_in = Query)]
         pub struct $name {
+            $($(
+                $(#[$must_meta])*
+                pub $must: $must_type,
+            )*)?
             $(
                 $(#[$field_meta])*
                 #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,41 +183,6 @@ pub enum AuditFormat {
     Csv,
 }
 
-/// `GET /api/v1/audit/export`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AuditExportQuery {
-    /// `jsonl` (the default) or `csv`.
-    #[serde(default)]
-    #[param(inline, required = false)]
-    pub format: AuditFormat,
-    /// By this principal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub principal: Option<String>,
-    /// Of this act, or of this area.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub act: Option<String>,
-    /// On what holds this text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub object: Option<String>,
-    /// Where anything that can be read holds this text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub text: Option<String>,
-    /// Not before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub since: Option<UnixMs>,
-    /// Before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub until: Option<UnixMs>,
-}
-
 /// `GET /api/v1/users/{user}/may`.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -260,25 +234,48 @@ questions! {
         /// Only these areas, joined with commas: `fleet,host,change,job,access`.
         areas: String,
     }
-}
-
-/// `GET /api/v1/history`.
-#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct HistoryQuery {
-    /// From this moment.
-    pub from: UnixMs,
-    /// To this one; now by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub to: Option<UnixMs>,
-    /// Only this scope.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub scope: Option<String>,
-    /// Only this kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(nullable = false)]
-    pub kind: Option<String>,
+    /// `GET /api/v1/audit/export`.
+    AuditExportQuery must {
+        /// `jsonl` (the default) or `csv`.
+        #[serde(default)]
+        #[param(inline, required = false)]
+        format: AuditFormat,
+    } {
+        /// By this principal.
+        principal: String,
+        /// Of this act, or of this area.
+        act: String,
+        /// On what holds this text.
+        object: String,
+        /// Where anything that can be read holds this text.
+        text: String,
+        /// Not before.
+        since: UnixMs,
+        /// Before.
+        until: UnixMs,
+    }
+    /// `GET /api/v1/history`.
+    HistoryQuery must {
+        /// From this moment.
+        from: UnixMs,
+    } {
+        /// To this one; now by default.
+        to: UnixMs,
+        /// Only this scope.
+        scope: String,
+        /// Only this kind.
+        kind: String,
+    }
+    /// `GET /api/v1/past/diff`: of the whole fleet, of a role, or of a node.
+    PastDiffQuery must {
+        /// From this moment.
+        from: UnixMs,
+    } {
+        /// To this one; now by default.
+        to: UnixMs,
+        /// Of this role alone.
+        role: String,
+        /// Of this node alone, by id or name.
+        node: String,
+    }
 }

@@ -111,7 +111,14 @@ async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: Strin
     if drafts.is_empty() {
         return Err(CommandError::Usage("the manifests hold no objects".into()));
     }
-    let request = ChangeCreate { drafts, reason, apply: false, allow_unplanned: false, rollout: Strategy::default() };
+    let request = ChangeCreate {
+        drafts,
+        node_edits: Vec::new(),
+        reason,
+        apply: false,
+        allow_unplanned: false,
+        rollout: Strategy::default(),
+    };
     let key = uuid::Uuid::new_v4().to_string();
     let mut made = context.client.post_once("/changes", &key, &request).await;
     if let Err(CallError::Refused(problem)) = &mut made {

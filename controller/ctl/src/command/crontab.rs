@@ -47,6 +47,7 @@ pub(super) async fn import(context: &Context, args: &ImportArgs) -> Result<u8, C
     let reason = if args.reason.is_empty() { format!("imported from {from}") } else { args.reason.clone() };
     let request = ChangeCreate {
         drafts: specs.into_iter().map(draft).collect(),
+        node_edits: Vec::new(),
         reason,
         apply: false,
         allow_unplanned: false,

@@ -120,8 +120,14 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
 
 /// Saves one draft: a change of one, planned, shown and applied.
 async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) -> Result<u8, CommandError> {
-    let request =
-        ChangeCreate { drafts: vec![draft], reason, apply: false, allow_unplanned: true, rollout: Strategy::default() };
+    let request = ChangeCreate {
+        drafts: vec![draft],
+        node_edits: Vec::new(),
+        reason,
+        apply: false,
+        allow_unplanned: true,
+        rollout: Strategy::default(),
+    };
     let key = uuid::Uuid::new_v4().to_string();
     let change: Change = context.client.post_once("/changes", &key, &request).await?;
     if !context.is_json() {

@@ -1,6 +1,6 @@
 //! The fleet and its nodes as they stood at a moment.
 
-use lampas_api::{PastChange, PastFleet, PastNode, PastObject};
+use lampas_api::{PastChange, PastFleet, PastMoment, PastNode, PastObject};
 use lampas_shared::time::UnixMs;
 
 use super::{CommandError, Context, node};
@@ -17,8 +17,8 @@ pub(super) async fn fleet(context: &Context, at: UnixMs) -> Result<u8, CommandEr
         output::json(&past);
         return Ok(0);
     }
-    output::line(format!("at {}: {}", time(past.at), node::figures(&past.counts)));
-    kept(past.at, past.kept_since);
+    output::line(format!("at {}: {}", time(past.moment.at), node::figures(&past.counts)));
+    kept(past.moment);
     for group in past.map.iter().filter(|g| g.config.as_str() != "converged" || node::heard(g.state) != "online") {
         let names = group.nodes.iter().take(8).map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
         let more = group.nodes.len().saturating_sub(8);
@@ -46,15 +46,15 @@ pub(super) async fn one(context: &Context, which: &str, at: UnixMs) -> Result<u8
         output::json(&past);
         return Ok(0);
     }
-    kept(past.at, past.kept_since);
+    kept(past.moment);
     let Some(stood) = &past.stood else {
-        output::line(format!("at {}: {which} is not known to have been in the fleet", time(past.at)));
+        output::line(format!("at {}: {which} is not known to have been in the fleet", time(past.moment.at)));
         return Ok(0);
     };
     let roles = stood.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
     let until = stood.until.map_or_else(|| "and still".to_owned(), |until| format!("until {}", time(until)));
     let (heard, config) = (state(node::heard(stood.state)), state(stood.config.as_str()));
-    output::line(format!("at {}: {}  {heard}  {config}  {roles}", time(past.at), stood.name));
+    output::line(format!("at {}: {}  {heard}  {config}  {roles}", time(past.moment.at), stood.name));
     output::line(format!(
         "  generation {} · {} of {} in force · so since {}, {until}",
         if stood.generation.is_empty() { "none" } else { &stood.generation },
@@ -78,9 +78,9 @@ pub(super) async fn one(context: &Context, which: &str, at: UnixMs) -> Result<u8
 }
 
 /// Says so when how nodes stood then is not kept.
-fn kept(at: UnixMs, since: Option<UnixMs>) {
-    match since {
-        Some(since) if since <= at => {}
+fn kept(moment: PastMoment) {
+    match moment.kept_since {
+        _ if moment.is_kept() => {}
         Some(since) => output::note(format!("how nodes stood is kept since {}", time(since))),
         None => output::note("how nodes stood is kept from now on"),
     }

@@ -184,8 +184,14 @@ async fn set_var(context: &Context, args: VarSetArgs) -> Result<u8, CommandError
     let spec = ObjectSpec { name, scope, drift: DriftPolicy::default(), body };
     let draft = Draft { act: DraftAct::Put(spec), base: None, previous_name: None };
     let (apply, reason) = (false, args.how.reason.clone());
-    let request =
-        ChangeCreate { drafts: vec![draft], reason, apply, allow_unplanned: false, rollout: Strategy::default() };
+    let request = ChangeCreate {
+        drafts: vec![draft],
+        node_edits: Vec::new(),
+        reason,
+        apply,
+        allow_unplanned: false,
+        rollout: Strategy::default(),
+    };
     let key = uuid::Uuid::new_v4().to_string();
     let made: Change = context.client.post_once("/changes", &key, &request).await?;
     go_on(context, &made, args.how).await

@@ -185,10 +185,13 @@ impl World {
             part => part.to_owned(),
         };
         let mut path = rule.path.split('/').map(fill).collect::<Vec<_>>().join("/");
-        if path.ends_with("/diff") {
+        if path.ends_with("/past") {
+            path.push_str(&format!("?at={}", lampas_runtime::clock::now()));
+        }
+        if path.ends_with("/diff") && !path.ends_with("/past/diff") {
             path.push_str("?from=0&to=1");
         }
-        if path.ends_with("/history") {
+        if path.ends_with("/history") || path.ends_with("/past/diff") {
             path.push_str("?from=2001-01-01T00:00:00Z");
         }
         let until = lampas_runtime::clock::now().plus_ms(3_600_000);

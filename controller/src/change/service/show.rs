@@ -62,7 +62,8 @@ impl Changes {
                 let rollout = rollout::view(&mut tx, id).await?;
                 let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
                 let reverted_by = store::reverted_by(&mut tx, id).await?;
-                let change = Change { summary, drafts, plan, reverts, reverted_by, rollout, control };
+                let change =
+                    Change { summary, drafts, node_edits: Vec::new(), plan, reverts, reverted_by, rollout, control };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
@@ -84,7 +85,16 @@ impl Changes {
                 let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
                 let reverted_by = store::reverted_by(&mut tx, id).await?;
                 let control = approval::control(&mut tx, &row, true).await?;
-                let change = Change { summary, drafts: Vec::new(), plan: None, reverts, reverted_by, rollout, control };
+                let change = Change {
+                    summary,
+                    drafts: Vec::new(),
+                    node_edits: Vec::new(),
+                    plan: None,
+                    reverts,
+                    reverted_by,
+                    rollout,
+                    control,
+                };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
