@@ -108,6 +108,10 @@ event_kinds! {
     ProtectionChanged = "change.protection.changed",
     /// A freeze was made or ended.
     FreezeChanged = "change.freeze.changed",
+    /// A git source was set up, changed or removed.
+    SourceChanged = "change.source.changed",
+    /// A git source was looked at, and stands otherwise than before.
+    SourceMoved = "change.source.moved",
     /// A run of a job was recorded.
     JobRan = "job.run.recorded",
     /// An operation was started.
@@ -120,6 +124,8 @@ event_kinds! {
     OperationMoved = "operation.run.moved",
     /// A user was made, changed or removed.
     UserChanged = "access.user.changed",
+    /// An identity provider was made, changed or removed.
+    ProviderChanged = "access.provider.changed",
     /// Somebody signed in.
     SessionOpened = "access.session.opened",
     /// A sign-in failed.

@@ -93,6 +93,10 @@ id! {
     UserGroupId = "group id";
     /// Names a user's security key.
     SecurityKeyId = "security key id";
+    /// Names an identity provider.
+    ProviderId = "identity provider id";
+    /// Names a user's identity at a provider, or an invitation for one.
+    IdentityId = "identity id";
     /// Names a grant.
     GrantId = "grant id";
     /// Names a session, an enrolment token or an API token; never the secret itself.
@@ -103,6 +107,8 @@ id! {
     OperationId = "operation id";
     /// Names a scope's protection.
     ProtectionId = "protection id";
+    /// Names a git source.
+    SourceId = "source id";
     /// Names a freeze.
     FreezeId = "freeze id";
     /// Names one value of a secret; drawn at random, it says nothing of the value.

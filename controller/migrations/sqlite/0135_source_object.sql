@@ -1,0 +1,17 @@
+-- What a source's manifests say of each object, as they were read last. `wanted`: present, absent, or gone from git.
+CREATE TABLE source_object (
+    source VARCHAR(36) NOT NULL,
+    kind VARCHAR(16) NOT NULL,
+    scope VARCHAR(500) NOT NULL,
+    name VARCHAR(128) NOT NULL,
+    wanted VARCHAR(16) NOT NULL,
+    drift VARCHAR(16) NOT NULL,
+    body TEXT NOT NULL,
+    previous_name VARCHAR(128),
+    path VARCHAR(1000) NOT NULL,
+    line BIGINT NOT NULL,
+    pending BIGINT NOT NULL,
+    brought BIGINT NOT NULL,
+    PRIMARY KEY (source, kind, scope, name)
+);
+CREATE INDEX source_object_by_key ON source_object (kind, scope, name);
