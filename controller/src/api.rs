@@ -77,6 +77,8 @@ pub struct Parts {
     pub enrolments: Enrolments,
     /// What seals the values of secrets.
     pub vault: crate::secret::Vault,
+    /// What fetches things from elsewhere.
+    pub egress: crate::egress::Egress,
     /// Where agents reach this controller, as `HOST:PORT`.
     pub reachable: Vec<String>,
     hosts: Vec<String>,
@@ -114,12 +116,14 @@ impl App {
     pub fn new(config: Config, tasks: Tasks, services: Services) -> Self {
         let Services { db, gate, desired, changes, enrolments, reachable } = services;
         let runs_days = config.retention.runs_days;
+        let port = reachable.first().and_then(|r| r.rsplit_once(':')?.1.parse().ok()).unwrap_or(config.listen.port());
         let operations =
             crate::operation::Operations::start(&tasks, db.clone(), gate.clone(), desired.clone(), runs_days);
         Self(Arc::new(Parts {
             operations,
-            access: Accounts::new(db.clone(), &config),
+            access: Accounts::new(db.clone(), &config).at(&config.dashboard_url(port)),
             vault: crate::secret::Vault::new(&config.data_dir),
+            egress: crate::egress::Egress::new(&config.egress),
             hosts: frame::hosts(&config),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
             streams_of: Mutex::default(),

@@ -5,6 +5,7 @@
 //! the web certificate's files.
 
 mod database;
+mod egress;
 mod limits;
 mod retention;
 mod signer;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use database::{Database, DatabaseUrl};
+pub use egress::Egress;
 pub use limits::Limits;
 pub use retention::Retention;
 pub use signer::Signer;
@@ -44,6 +46,8 @@ pub struct Config {
     pub database: Database,
     /// Dashboard and API.
     pub web: Web,
+    /// Where the controller may go by itself.
+    pub egress: Egress,
     /// The signer.
     pub signer: Signer,
     /// Limits.
@@ -61,6 +65,7 @@ impl Default for Config {
             public_url: String::new(),
             database: Database::default(),
             web: Web::default(),
+            egress: Egress::default(),
             signer: Signer::default(),
             limits: Limits::default(),
             retention: Retention::default(),
@@ -181,12 +186,13 @@ impl Config {
                 "public_url" => read(&key, value, &mut config.public_url, &mut mistakes),
                 "database" => read(&key, value, &mut config.database, &mut mistakes),
                 "web" => read(&key, value, &mut config.web, &mut mistakes),
+                "egress" => read(&key, value, &mut config.egress, &mut mistakes),
                 "signer" => read(&key, value, &mut config.signer, &mut mistakes),
                 "limits" => read(&key, value, &mut config.limits, &mut mistakes),
                 "retention" => read(&key, value, &mut config.retention, &mut mistakes),
                 _ => mistakes.add(
                     &key,
-                    "is unknown; known are data_dir, listen, names, public_url, database, web, signer, limits and retention",
+                    "is unknown; known are data_dir, listen, names, public_url, database, web, egress, signer, limits and retention",
                 ),
             }
         }
@@ -208,6 +214,7 @@ impl Config {
         }
         self.database.check(mistakes);
         self.web.check(mistakes);
+        self.egress.check(mistakes);
         self.signer.check(mistakes);
         self.limits.check(mistakes);
         self.retention.check(mistakes);

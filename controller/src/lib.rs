@@ -12,6 +12,7 @@ pub mod compile;
 pub mod config;
 pub mod db;
 pub mod drift;
+pub mod egress;
 pub mod enrol;
 pub mod event;
 pub mod fleet;

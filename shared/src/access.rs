@@ -1,11 +1,13 @@
 //! Who may do what, where: permissions, presets of them, and grants of them over scopes.
 
 mod grant;
+mod provider;
 mod rights;
 
 use std::collections::BTreeSet;
 
 pub use grant::{Actions, Subject, UserGroupName};
+pub use provider::{GroupMapping, ProviderName};
 pub use rights::{Find, Place, Right, Rights, Via};
 use serde::{Deserialize, Serialize};
 

@@ -77,6 +77,11 @@ impl Network {
 }
 
 impl Network {
+    /// Returns whether it is a single address.
+    pub fn is_one(&self) -> bool {
+        self.bits == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
     /// Returns whether all of another network is in it.
     pub fn holds(&self, other: Self) -> bool {
         self.bits <= other.bits && self.contains(other.address)

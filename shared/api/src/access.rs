@@ -197,7 +197,8 @@ pub struct UserCreate {
     pub login: Login,
     /// The preset.
     pub preset: Preset,
-    /// The first password, 10 to 256 characters.
+    /// The first password, 10 to 256 characters; left out or empty: none, the user signs in with an identity provider.
+    #[serde(default)]
     pub password: String,
 }
 
