@@ -15,6 +15,7 @@ pub(crate) mod freeze;
 mod holder;
 mod ingest;
 mod membership;
+mod node_edit;
 mod plan;
 mod progress;
 mod refusal;
@@ -97,8 +98,20 @@ pub enum ChangeError {
         /// The name.
         node: NodeName,
     },
+    /// Somebody was faster: the node has a newer revision than the edit was made from, or is gone.
+    #[error(
+        "node {node} was edited or taken out meanwhile: revision {found} stands, the edit was made from {base}; look at it and edit it again"
+    )]
+    NodeConflict {
+        /// The node.
+        node: NodeName,
+        /// What the edit was made from.
+        base: u64,
+        /// What stands; 0 when it is gone.
+        found: u64,
+    },
     /// There are no drafts, or more than 10,000.
-    #[error("a change has 1 to 10000 drafts, not {0}")]
+    #[error("a change has 1 to 10000 drafts and edits of nodes, not {0}")]
     Count(usize),
     /// The plan that was seen holds no more.
     #[error("the plan {plan} holds no more: {why}; plan again")]
@@ -190,7 +203,9 @@ pub enum ChangeError {
     #[error(transparent)]
     Strategy(TextError),
     /// A node would move without a change where one would have to wait.
-    #[error("{0}: other roles, labels, names or addresses would move nodes there; wait, or ask an administrator")]
+    #[error(
+        "{0}: this edit would move nodes there, or lead them in or out; plan it as a change, so that it can be approved or scheduled (lampasctl node set … --plan)"
+    )]
     Guarded(String),
     /// There is nothing that could be reverted or adopted.
     #[error("{0}")]

@@ -9,10 +9,14 @@
 //! 3. *settle*: one transaction makes the node with the token's name, roles and labels, and records the certificate.
 //!    Then the fleet is compiled for those who joined.
 //!
+//! Who manages a part of the fleet makes tokens for that part alone (`bounds`), and sees and withdraws those; what they may
+//! is asked again when a node shows the token.
+//!
 //! So an enrolment that dies half-way leaves no node behind and can be tried again. Renewal asks the signer with the
 //! certificate that was shown; revocation is the fleet's ([`crate::fleet::revoke`]), and the link ends what is open.
 
 pub(crate) mod api;
+mod bounds;
 mod limit;
 mod network;
 mod service;
@@ -22,7 +26,7 @@ mod token;
 pub use network::{Network, NetworkError};
 pub use service::{EnrolError, Enrolments};
 pub use store::{get, list, withdraw};
-pub use token::{NewToken, TokenError, create};
+pub use token::{Maker, NewToken, TokenError, create};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ mod store;
 mod uses;
 
 pub(crate) use history::{as_of, differences};
-pub use show::{diff, summary, text};
+pub use show::{diff, summary, text, text_diff};
 pub use store::{
     All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, find, former, get, list, of_node, revision,
     revisions,

@@ -197,7 +197,13 @@ async fn create(
         Some(_) => return Err(Refusal::field("", "Idempotency-Key has 1 to 64 visible ASCII characters")),
         None => None,
     };
-    let new = NewChange { drafts: wanted.drafts, reason: reason(&wanted.reason)?, request_key, ..NewChange::default() };
+    let new = NewChange {
+        drafts: wanted.drafts,
+        node_edits: wanted.node_edits,
+        reason: reason(&wanted.reason)?,
+        request_key,
+        ..NewChange::default()
+    };
     let row = if wanted.apply {
         let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
         app.changes.save(&new, &how, &by).await?
@@ -458,7 +464,7 @@ impl From<ChangeError> for Refusal {
         match &error {
             ChangeError::Store(inner) => Self::internal(inner),
             ChangeError::NotFound(_) | ChangeError::Nothing(_) => Self::new("not_found", text),
-            ChangeError::Conflict { .. } => Self::new("conflict", text),
+            ChangeError::Conflict { .. } | ChangeError::NodeConflict { .. } => Self::new("conflict", text),
             ChangeError::Twice(_) | ChangeError::Count(_) | ChangeError::NoSuchNode { .. } => {
                 Self::field("/drafts", text)
             }

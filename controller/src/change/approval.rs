@@ -26,6 +26,7 @@ use tracing::warn;
 use self::store::ApprovalRow;
 use super::{
     Apply, ChangeError, ChangeRow, Changes, fold, freeze,
+    node_edit::{Both, Sides},
     plan::Prospect,
     progress, schedule, service,
     store::{self as changes, StoredPlan},
@@ -33,7 +34,6 @@ use super::{
 use crate::{
     access,
     audit::{Entry, Principal},
-    compile::NodeInput,
     db::{DbError, Tx},
     event::NewEvent,
     fleet,
@@ -81,7 +81,7 @@ impl Changes {
                     change: id,
                     plan: plan.to_owned(),
                     verdict: Verdict::Approved,
-                    needs: protection::touched(&mut tx, &prospect.members, &nodes).await?,
+                    needs: protection::touched(&mut tx, prospect.sides(), &nodes).await?,
                     by: approver,
                     reason: reason.to_owned(),
                     note: String::new(),
@@ -190,7 +190,10 @@ impl Changes {
                     ChangeError::ApprovalNeeded { needs, .. } if row.state == ChangeState::Planned => {
                         want(&mut tx, &row, needs.clone(), now).await?;
                     }
-                    ChangeError::Moved { .. } | ChangeError::Conflict { .. } | ChangeError::Tie(_)
+                    ChangeError::Moved { .. }
+                    | ChangeError::Conflict { .. }
+                    | ChangeError::NodeConflict { .. }
+                    | ChangeError::Tie(_)
                         if names(given, &row) =>
                     {
                         end(&mut tx, &row, &error.to_string(), now).await?;
@@ -230,10 +233,10 @@ async fn waiting(tx: &mut Tx, id: ChangeId, act: &'static str) -> Result<ChangeR
 pub(super) async fn check(
     tx: &mut Tx,
     row: &ChangeRow,
-    (members, nodes): (&[NodeInput], &BTreeSet<NodeId>),
+    (sides, nodes): (Sides<'_>, &BTreeSet<NodeId>),
     how: &Apply,
 ) -> Result<Vec<ProtectedScope>, ChangeError> {
-    let needs = protection::touched(tx, members, nodes).await?;
+    let needs = protection::touched(tx, sides, nodes).await?;
     if needs.is_empty() {
         return Ok(needs);
     }
@@ -248,7 +251,7 @@ pub(super) async fn check(
         return Ok(needs);
     }
     let over = changes::scopes(tx, &[row.id]).await?.remove(&row.id).unwrap_or_default();
-    let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), members);
+    let may = |by: &Principal| by.may(Permission::Approve, &over, nodes.iter().copied(), sides.before);
     let people = access::everybody(tx, clock::now()).await?;
     let may = approvers(&people, &authors(row), &may);
     Err(ChangeError::ApprovalNeeded { number: row.number, needs, may })
@@ -297,8 +300,8 @@ pub(super) async fn planned(
     if row.state == ChangeState::Approved && before.as_ref().is_some_and(is_approved) {
         return Ok(ChangeState::Approved);
     }
-    let members = fleet::members(tx).await?;
-    let needs = protection::touched(tx, &members, nodes).await?;
+    let both = Both::of(tx, row.id).await?;
+    let needs = protection::touched(tx, both.sides(), nodes).await?;
     let row = ChangeRow { plan_id: Some(full.to_owned()), ..row.clone() };
     if needs.is_empty() {
         store::delete(tx, row.id).await?;
@@ -310,11 +313,11 @@ pub(super) async fn planned(
 
 /// Protections are others: looks again which plans wait for an approval.
 async fn refresh(tx: &mut Tx, now: UnixMs) -> Result<(), ChangeError> {
-    let members = fleet::members(tx).await?;
     for id in store::planned(tx, 500).await? {
         let Some(row) = changes::get(tx, id, true).await? else { continue };
         let Some((_, plan)) = changes::plan(tx, id).await? else { continue };
-        let needs = protection::touched(tx, &members, &nodes_of(&plan)).await?;
+        let both = Both::of(tx, id).await?;
+        let needs = protection::touched(tx, both.sides(), &nodes_of(&plan)).await?;
         if needs.is_empty() {
             store::delete(tx, id).await?;
         } else {

@@ -120,10 +120,11 @@ pub(crate) fn key_of(draft: &Draft) -> ObjectKey {
     }
 }
 
-/// Checks each draft by itself, and that no object stands twice.
-pub(crate) fn check(drafts: &[Draft], all: &All) -> Result<(), ChangeError> {
-    if drafts.is_empty() || drafts.len() > 10_000 {
-        return Err(ChangeError::Count(drafts.len()));
+/// Checks each draft by itself, that no object stands twice, and that there are not too many beside the edits of nodes.
+pub(crate) fn check(drafts: &[Draft], node_edits: usize, all: &All) -> Result<(), ChangeError> {
+    let count = drafts.len() + node_edits;
+    if !(1..=10_000).contains(&count) {
+        return Err(ChangeError::Count(count));
     }
     let known: BTreeSet<_> = all.names.values().collect();
     let mut seen = BTreeSet::new();

@@ -26,6 +26,7 @@ use super::{
         self, nodes_of,
         protection::{given, is_within, rule, shown_scope, stored},
     },
+    node_edit::{Both, Sides},
     service, store as changes,
 };
 use crate::{
@@ -135,22 +136,22 @@ impl Changes {
 /// Returns the freezes that stand at a time over some of these nodes.
 pub(super) async fn over(
     tx: &mut Tx,
-    members: &[NodeInput],
+    sides: Sides<'_>,
     nodes: &BTreeSet<NodeId>,
     now: UnixMs,
 ) -> Result<Vec<FrozenScope>, DbError> {
     let rows = store::until_after(tx, now).await?;
-    Ok(touched(rows.iter().filter(|r| r.from <= now), members, nodes))
+    Ok(touched(rows.iter().filter(|r| r.from <= now), sides, nodes))
 }
 
 fn touched<'a>(
     rows: impl Iterator<Item = &'a FreezeRow>,
-    members: &[NodeInput],
+    sides: Sides<'_>,
     nodes: &BTreeSet<NodeId>,
 ) -> Vec<FrozenScope> {
-    let is_touched = |r: &&FreezeRow| members.iter().any(|m| nodes.contains(&m.id) && is_within(&r.scope, m));
+    let is_touched = |r: &&FreezeRow| sides.is_touched(nodes, |m| is_within(&r.scope, m));
     let view = |r: &FreezeRow| FrozenScope {
-        scope: shown_scope(&r.scope, members),
+        scope: shown_scope(&r.scope, sides.before),
         from: r.from,
         until: r.until,
         reason: r.reason.clone(),
@@ -165,8 +166,8 @@ pub(super) async fn ahead(tx: &mut Tx, change: ChangeId) -> Result<Vec<FrozenSco
         return Ok(Vec::new());
     }
     let Some((_, plan)) = changes::plan(tx, change).await? else { return Ok(Vec::new()) };
-    let members = fleet::members(tx).await?;
-    Ok(touched(rows.iter(), &members, &nodes_of(&plan)))
+    let both = Both::of(tx, change).await?;
+    Ok(touched(rows.iter(), both.sides(), &nodes_of(&plan)))
 }
 
 /// Returns why the wave of these nodes may not begin, and until when.
@@ -186,7 +187,7 @@ pub(super) async fn holding(
         rows.retain(|r| r.created_at > made.at);
     }
     let members = fleet::members(tx).await?;
-    let frozen = touched(rows.iter(), &members, &wave.iter().copied().collect());
+    let frozen = touched(rows.iter(), Sides::same(&members), &wave.iter().copied().collect());
     Ok(until(&frozen).map(|last| (format!("the next wave waits: {}", told(&frozen)), last)))
 }
 

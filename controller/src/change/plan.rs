@@ -27,11 +27,13 @@ use super::{
     assign::{self, Assigned},
     desired::{self, View},
     draft::{self, Edit, Verb},
-    fold, schedule,
+    fold,
+    node_edit::{self, Sides, StoredEdit},
+    schedule,
     store::{self, ChangeRow, StoredPlan},
 };
 use crate::{
-    access::Outside,
+    access::{self, Outside},
     audit::Principal,
     compile::{Compiled, NodeInput, Problem, compile_held},
     db::Tx,
@@ -61,7 +63,11 @@ pub(crate) struct Prospect {
     pub(crate) compiled: Arc<Compiled>,
     pub(crate) assigned: Assigned,
     pub(crate) epoch: u64,
+    /// The nodes as they stand.
     pub(crate) members: Vec<NodeInput>,
+    /// The edits of nodes, and the nodes with them.
+    pub(crate) node_edits: Vec<StoredEdit>,
+    after: Option<Vec<NodeInput>>,
 }
 
 impl Prospect {
@@ -73,13 +79,15 @@ impl Prospect {
         let view = desired::standing(tx).await?;
         let drafts = store::drafts(tx, row.id, &view.all).await?;
         let edits = draft::bind(&drafts, &view.all)?;
-        Self::with(tx, &view, edits, row, author, now).await
+        let node_edits = node_edit::load(tx, row.id).await?;
+        node_edit::hold(tx, &node_edits, &view.members).await?;
+        Self::with(tx, &view, (edits, node_edits), row, author, now).await
     }
 
     pub(crate) async fn with(
         tx: &mut Tx,
         view: &View,
-        edits: Vec<Edit>,
+        (edits, node_edits): (Vec<Edit>, Vec<StoredEdit>),
         row: &ChangeRow,
         author: &str,
         now: UnixMs,
@@ -106,7 +114,15 @@ impl Prospect {
         let borrowed: Vec<(ObjectId, &Edit)> = named.iter().map(|(id, e)| (*id, e)).collect();
         let edited = named.iter().map(|(id, _)| *id).collect();
         let holds = super::rollout::store::holds(tx, &edited).await?;
-        let compiled = compile_held(&members, &draft::overlay(&all, &borrowed, &provenance), &holds);
+        let mut inputs = draft::overlay(&all, &borrowed, &provenance);
+        let mut after = None;
+        if !node_edits.is_empty() {
+            let nodes = node_edit::overlay(&members, &node_edits);
+            node_edit::follow(&mut inputs, &node_edits);
+            node_edit::untied(&nodes, &node_edits.iter().map(|e| e.node).collect(), &inputs)?;
+            after = Some(nodes);
+        }
+        let compiled = compile_held(after.as_ref().unwrap_or(&members), &inputs, &holds);
         let mine = |id: ObjectId| named.iter().any(|(edited, e)| *edited == id && e.verb != Verb::None);
         if let Some(tie) = compiled.ties.iter().find(|t| mine(t.first.0) || mine(t.second.0)) {
             return Err(ChangeError::Tie(Box::new(tie.clone())));
@@ -121,16 +137,48 @@ impl Prospect {
             return Err(ChangeError::Template(Box::new(problem.clone())));
         }
         let (assigned, epoch) = (view.assigned.clone(), view.epoch);
-        Ok(Self { all, edits: named, compiled: Arc::new(compiled), assigned, epoch, members })
+        Ok(Self { all, edits: named, compiled: Arc::new(compiled), assigned, epoch, members, node_edits, after })
     }
 
-    /// Wants a permission over the scope of each draft, and on each node that would move.
+    /// Wants a permission over the scope of each draft, and on each node that would move or is edited.
     ///
     /// # Errors
     /// With what lies outside.
     pub(crate) fn within(&self, permission: Permission, by: &Principal) -> Result<(), Outside> {
         by.must_on_scopes(permission, self.edits.iter().map(|(_, e)| &e.key.scope), &self.members)?;
-        by.must_on_nodes(permission, self.affected().into_keys(), &self.members)
+        let nodes = self.concerned();
+        by.must_on_nodes(permission, nodes.iter().copied(), &self.members)?;
+        if self.after.is_none() {
+            return Ok(());
+        }
+        match permission {
+            Permission::Change => by.must_on_nodes(Permission::ManageNodes, nodes, &self.members),
+            // Who approves answers for where the nodes are led, too.
+            _ => by.must_on_nodes(permission, nodes, self.sides().after),
+        }
+    }
+
+    /// Wants what applying it wants: the permission to change, and that no grant gets to nodes where who applies it has
+    /// not what it gives.
+    ///
+    /// # Errors
+    /// With what lies outside.
+    pub(crate) async fn must(&self, tx: &mut Tx, by: &Principal) -> Result<(), ChangeError> {
+        self.within(Permission::Change, by)?;
+        if let Some(after) = &self.after {
+            access::grant::must_not_widen(tx, by, (&self.members, after)).await??;
+        }
+        Ok(())
+    }
+
+    /// Returns the nodes as they stand and as they would be.
+    pub(super) fn sides(&self) -> Sides<'_> {
+        Sides { before: &self.members, after: self.after.as_deref().unwrap_or(&self.members) }
+    }
+
+    /// Returns the nodes that would move, and those that are edited.
+    pub(crate) fn concerned(&self) -> BTreeSet<NodeId> {
+        self.affected().into_keys().chain(self.node_edits.iter().map(|e| e.node)).collect()
     }
 
     /// Returns the nodes whose state would change, with what they would be.
@@ -204,7 +252,7 @@ impl Changes {
                         store::get(&mut tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                     super::service::must_be_open(&row, "planned")?;
                     let prospect = Prospect::load(&mut tx, &row, author, now).await?;
-                    prospect.within(Permission::Change, by)?;
+                    prospect.must(&mut tx, by).await?;
                     let zones_of = fleet::time_zones(&mut tx).await?;
                     Ok::<_, ChangeError>(tx.done((row, prospect, zones_of)))
                 }

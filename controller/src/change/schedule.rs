@@ -23,6 +23,7 @@ use super::{
     Apply, ChangeError, ChangeRow, Changes,
     approval::{self, protection},
     freeze,
+    node_edit::Both,
     plan::Prospect,
     service, store as changes,
 };
@@ -31,7 +32,6 @@ use crate::{
     audit::{Entry, Principal},
     db::{DbError, Tx},
     event::NewEvent,
-    fleet,
 };
 
 /// How far ahead a change may be scheduled.
@@ -196,9 +196,10 @@ async fn put(tx: &mut Tx, id: ChangeId, how: &Apply, at: UnixMs, who: &Orderer) 
     let prospect = Prospect::load(tx, &row, &row.author, now).await?;
     let given = how.plan.as_deref().unwrap_or_default();
     service::hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
-    prospect.within(Permission::Change, &who.by)?;
+    prospect.must(tx, &who.by).await?;
+    service::must_be_whole(&prospect, how)?;
     let nodes = prospect.affected().into_keys().collect();
-    approval::check(tx, &row, (&prospect.members, &nodes), how).await?;
+    approval::check(tx, &row, (prospect.sides(), &nodes), how).await?;
     let scheduled = ScheduleRow {
         change: id,
         plan: row.plan_id.clone().unwrap_or_default(),
@@ -279,8 +280,8 @@ async fn frozen(tx: &mut Tx, found: &ScheduleRow, now: UnixMs) -> Result<Vec<Fro
         return Ok(Vec::new());
     }
     let Some((_, plan)) = changes::plan(tx, found.change).await? else { return Ok(Vec::new()) };
-    let members = fleet::members(tx).await?;
-    freeze::over(tx, &members, &approval::nodes_of(&plan), now).await
+    let both = Both::of(tx, found.change).await?;
+    freeze::over(tx, both.sides(), &approval::nodes_of(&plan), now).await
 }
 
 fn tell(tx: &mut Tx, row: &ChangeRow, state: &str, why: &str) {

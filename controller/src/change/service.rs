@@ -8,9 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use lampas_api::{Draft, DraftAct};
+use lampas_api::{Draft, DraftAct, NodeEdit};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
+    TextError,
     access::Permission,
     change::ChangeState,
     event::EventKind,
@@ -27,6 +28,7 @@ use super::{
     ChangeError, ChangeRow, Desired, approval, assign, desired,
     draft::{self, StoredDraft, Verb},
     fold, freeze,
+    node_edit::{self, StoredEdit},
     plan::Prospect,
     progress, rollout, schedule, store,
 };
@@ -52,6 +54,8 @@ pub struct Changes {
 pub struct NewChange {
     /// The drafts.
     pub drafts: Vec<Draft>,
+    /// Edits of nodes.
+    pub node_edits: Vec<NodeEdit>,
     /// Why, in the author's words.
     pub reason: String,
     /// The client's idempotency key, with who it belongs to: the same key gives the same change.
@@ -253,7 +257,7 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
     }
     let view = desired::standing(tx).await?;
     let all = &view.all;
-    draft::check(&new.drafts, all)?;
+    draft::check(&new.drafts, new.node_edits.len(), all)?;
     let by_key: BTreeMap<ObjectKey, &Stored> = all.objects.values().map(|o| (o.spec.key(), o)).collect();
     let mut drafts = Vec::with_capacity(new.drafts.len());
     for draft in &new.drafts {
@@ -292,11 +296,16 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
         done_at: None,
     };
     let edits = draft::bind(&drafts, all)?;
-    let prospect = Prospect::with(tx, &view, edits, &row, &row.author, now).await?;
+    let node_edits = node_edit::bind(tx, &new.node_edits, &view.members).await?;
+    for permission in [Permission::Change, Permission::ManageNodes] {
+        by.must_on_nodes(permission, node_edits.iter().map(|e| e.node), &view.members)?;
+    }
+    let prospect = Prospect::with(tx, &view, (edits, node_edits), &row, &row.author, now).await?;
     let secrets = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None && e.key.kind == Kind::Secret);
     by.must_on_scopes(Permission::WriteSecret, secrets.map(|(_, e)| &e.key.scope), &prospect.members)?;
     by.must_on_scopes(Permission::Change, prospect.edits.iter().map(|(_, e)| &e.key.scope), &prospect.members)?;
     store::insert(tx, &row, &drafts, &prospect.all).await?;
+    node_edit::insert(tx, row.id, &prospect.node_edits).await?;
     tx.event(NewEvent::new(EventKind::ChangeMoved).change(row.id).with("number", row.number).with("state", "draft"));
     let act = Entry::done(by, "change.create", format!("change {}", row.number));
     tx.audit(act.because(row.reason.clone()).with_details(&keys(&prospect)));
@@ -317,7 +326,8 @@ pub(super) async fn apply(
         hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
     }
     if !how.is_own {
-        prospect.within(Permission::Change, by)?;
+        prospect.must(tx, by).await?;
+        must_be_whole(&prospect, how)?;
         admit(tx, &row, &prospect, how, by, now).await?;
     }
     schedule::withdraw(tx, &row, "it was applied", now).await?;
@@ -328,6 +338,9 @@ pub(super) async fn apply(
     }
     let rows: Vec<RevisionRow> = prospect.edits.iter().filter_map(|(object, e)| e.row(*object, now)).collect();
     host::put(tx, &rows, &prospect.all.names, (row.id, row.number), &row.author, &row.reason, now).await?;
+    for edit in &prospect.node_edits {
+        fleet::update(tx, edit.node, &edit.set, Some(edit.base), by).await?;
+    }
     store::set_state(tx, id, ChangeState::Rolling, now).await?;
     store::set_author(tx, id, &author(by)).await?;
     let objects: Vec<ObjectId> = edited.iter().map(|(object, _)| *object).collect();
@@ -370,18 +383,18 @@ async fn admit(
     now: UnixMs,
 ) -> Result<(), ChangeError> {
     let nodes: BTreeSet<NodeId> = prospect.affected().into_keys().collect();
-    let over = approval::check(tx, row, (&prospect.members, &nodes), how).await?;
+    let over = approval::check(tx, row, (prospect.sides(), &nodes), how).await?;
     if let (Some(why), false) = (&how.over_protection, over.is_empty()) {
-        by.must_on_nodes(Permission::Protect, nodes.iter().copied(), &prospect.members)?;
+        by.must_on_nodes(Permission::Protect, prospect.concerned(), &prospect.members)?;
         let scopes = over.iter().map(|o| o.scope.to_string()).collect();
         approval::overridden(tx, row, ("protection", why), scopes, by, now).await?;
     }
-    let frozen = freeze::over(tx, &prospect.members, &nodes, now).await?;
+    let frozen = freeze::over(tx, prospect.sides(), &nodes, now).await?;
     match &how.over_freeze {
         _ if frozen.is_empty() => Ok(()),
         None => Err(ChangeError::Frozen { number: row.number, frozen }),
         Some(why) => {
-            by.must_on_nodes(Permission::Protect, nodes.iter().copied(), &prospect.members)?;
+            by.must_on_nodes(Permission::Protect, prospect.concerned(), &prospect.members)?;
             let scopes = frozen.iter().map(|f| f.scope.to_string()).collect();
             Ok(approval::overridden(tx, row, ("freeze", why), scopes, by, now).await?)
         }
@@ -503,18 +516,30 @@ async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Res
             }
         });
     }
-    if drafts.is_empty() {
+    let node_edits = node_edit::inverse(tx, id).await?;
+    if drafts.is_empty() && node_edits.is_empty() {
         return Err(ChangeError::Nothing(format!(
-            "change {} changed no object, there is nothing to revert",
+            "change {} changed no object and no node, there is nothing to revert",
             row.number
         )));
     }
     let reason = if reason.is_empty() { format!("revert change {}", row.number) } else { reason.to_owned() };
-    create(tx, &NewChange { drafts, reason, reverts: Some(id), ..NewChange::default() }, by).await
+    create(tx, &NewChange { drafts, node_edits, reason, reverts: Some(id), ..NewChange::default() }, by).await
 }
 
 fn keys(prospect: &Prospect) -> Vec<String> {
-    prospect.edits.iter().map(|(_, e)| format!("{} {}", e.verb.as_str(), e.key)).collect()
+    let objects = prospect.edits.iter().map(|(_, e)| format!("{} {}", e.verb.as_str(), e.key));
+    objects.chain(prospect.node_edits.iter().map(StoredEdit::words)).collect()
+}
+
+/// Refuses to let a change out in waves that edits nodes: roles and labels are the nodes' own, and can't be held back.
+pub(super) fn must_be_whole(prospect: &Prospect, how: &Apply) -> Result<(), ChangeError> {
+    if prospect.node_edits.is_empty() || how.rollout.is_plain() {
+        return Ok(());
+    }
+    let why =
+        "a change that edits nodes reaches all of them at once; leave out the waves, or make a change of each wave";
+    Err(ChangeError::Strategy(TextError::new("rollout", "", why)))
 }
 
 /// Returns the name that stands at revisions: the user's, also when a token acted for them. The audit knows which token.

@@ -14,7 +14,7 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder, any::AnyRow};
 
-use super::{ChangeError, draft::StoredDraft};
+use super::{ChangeError, draft::StoredDraft, node_edit};
 use crate::{
     db::{
         DbError, Tx,
@@ -185,7 +185,12 @@ impl Filter {
         if let Some(author) = &self.author {
             query.push(" AND c.author = ").push_bind(author.clone());
         }
-        if self.scope.is_some() || self.kind.is_some() {
+        let node = self.scope.as_deref().filter(|_| self.kind.is_none()).and_then(|s| s.strip_prefix("node:"));
+        if let Some(node) = node {
+            query.push(" AND (EXISTS (SELECT 1 FROM change_node_edit e WHERE e.change_id = c.id AND e.node = ");
+            query.push_bind(node.to_owned()).push(") OR EXISTS (SELECT 1 FROM change_draft d WHERE d.change_id = c.id");
+            query.push(" AND d.scope = ").push_bind(format!("node:{node}")).push("))");
+        } else if self.scope.is_some() || self.kind.is_some() {
             query.push(" AND EXISTS (SELECT 1 FROM change_draft d WHERE d.change_id = c.id");
             if let Some(scope) = &self.scope {
                 query.push(" AND d.scope = ").push_bind(scope.clone());
@@ -245,7 +250,7 @@ pub(crate) async fn drafts(tx: &mut Tx, id: ChangeId, all: &All) -> Result<Vec<S
         .collect()
 }
 
-/// Returns the scopes of the drafts of changes, with the names of nodes.
+/// Returns the scopes of the drafts of changes, with the names of nodes; and the nodes that they edit.
 pub(crate) async fn scopes(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, BTreeSet<Scope>>, DbError> {
     let mut found: BTreeMap<ChangeId, BTreeSet<Scope>> = BTreeMap::new();
     if ids.is_empty() {
@@ -266,6 +271,9 @@ pub(crate) async fn scopes(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<Cha
             _ => scope,
         };
         found.entry(r.parse("change_id")?).or_default().insert(scope);
+    }
+    for (id, nodes) in node_edit::told(tx, ids).await? {
+        found.entry(id).or_default().extend(nodes.into_iter().map(Scope::Node));
     }
     Ok(found)
 }
@@ -314,7 +322,16 @@ pub(crate) async fn titles(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<Cha
         1 => format!("{}{}", if is_deleted { "delete " } else { "" }, host::unmap_key(&key, &names)),
         _ => format!("{count} objects"),
     };
-    Ok(found.into_iter().map(|(id, f)| (id, title(f))).collect())
+    let mut titles: BTreeMap<ChangeId, String> = found.into_iter().map(|(id, f)| (id, title(f))).collect();
+    for (id, nodes) in node_edit::told(tx, ids).await? {
+        let nodes = match nodes.as_slice() {
+            [one] => format!("node {one}"),
+            many => format!("{} nodes", many.len()),
+        };
+        let whole = titles.remove(&id).map_or_else(|| nodes.clone(), |objects| format!("{objects} and {nodes}"));
+        titles.insert(id, whole);
+    }
+    Ok(titles)
 }
 
 pub(crate) async fn set_state(tx: &mut Tx, id: ChangeId, state: ChangeState, at: UnixMs) -> Result<(), DbError> {

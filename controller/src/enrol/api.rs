@@ -2,16 +2,19 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{EnrolToken, EnrolTokenCreate, EnrolTokenCreated, EnrolTokenQuery, Page};
-use lampas_shared::{access::Permission, id::TokenId};
+use lampas_shared::{
+    access::Permission,
+    id::{TokenId, UserId},
+};
 
-use super::TokenError;
+use super::{Maker, TokenError};
 use crate::{
     api::{
         App,
         extract::{Json, Path, Query, limit, param},
-        guard::Caller,
+        guard::{Caller, Credential},
         problem::{Answer, Refusal},
-        table::{Access, Call, act, get},
+        table::{Access, Call, Scoped, act, get},
     },
     db::{DbError, Tx},
 };
@@ -23,11 +26,15 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/enrolment-tokens", NODES, "Enrolment tokens, newest first", list)
             .query::<EnrolTokenQuery>()
-            .gives_page::<EnrolToken>(),
+            .gives_page::<EnrolToken>()
+            .scoped(Scoped::Filtered),
         act("POST", "/api/v1/enrolment-tokens", NODES, "enrolment.create", "Make an enrolment token", create)
             .takes::<EnrolTokenCreate>()
-            .answers::<EnrolTokenCreated>(201),
-        get("/api/v1/enrolment-tokens/{token}", NODES, "One token, to wait for its node", one).gives::<EnrolToken>(),
+            .answers::<EnrolTokenCreated>(201)
+            .scoped(Scoped::Selection),
+        get("/api/v1/enrolment-tokens/{token}", NODES, "One token, to wait for its node", one)
+            .gives::<EnrolToken>()
+            .scoped(Scoped::Filtered),
         act(
             "DELETE",
             "/api/v1/enrolment-tokens/{token}",
@@ -35,16 +42,28 @@ pub(crate) fn calls() -> Vec<Call> {
             "enrolment.withdraw",
             "Withdraw an enrolment token",
             withdraw,
-        ),
+        )
+        .scoped(Scoped::Filtered),
     ]
 }
 
-async fn list(State(app): State<App>, Query(query): Query<EnrolTokenQuery>) -> Answer<axum::Json<Page<EnrolToken>>> {
+/// Returns whose tokens somebody sees and withdraws: everybody's, or, with rights over a part of the fleet, their own.
+fn of(caller: &Caller) -> Answer<Option<UserId>> {
+    let identity = caller.identity()?;
+    Ok((!identity.rights.is_fleet(Permission::ManageNodes)).then_some(identity.user))
+}
+
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<EnrolTokenQuery>,
+) -> Answer<axum::Json<Page<EnrolToken>>> {
     let limit = limit(query.limit)? as usize;
+    let of = of(&caller)?;
     let mut items = app
         .db
         .read(|mut tx: Tx| async move {
-            let items = super::list(&mut tx).await?;
+            let items = super::list(&mut tx, of).await?;
             Ok::<_, DbError>(tx.done(items))
         })
         .await?;
@@ -66,10 +85,16 @@ async fn create(
 ) -> Answer<impl IntoResponse> {
     let pin = app.enrolments.pin();
     let (by, wanted) = (&caller.as_principal(), &wanted);
+    let identity = caller.identity()?;
+    let token = match &identity.by {
+        Credential::Token { id, .. } => Some(*id),
+        Credential::Session { .. } => None,
+    };
+    let maker = Some(Maker { user: identity.user, token });
     let made = app
         .db
         .write(|mut tx: Tx| async move {
-            let made = super::create(&mut tx, wanted, pin, by).await?;
+            let made = super::create(&mut tx, wanted, pin, (by, maker)).await?;
             Ok::<_, TokenError>(tx.done(made))
         })
         .await?;
@@ -78,12 +103,13 @@ async fn create(
     Ok((StatusCode::CREATED, axum::Json(created)))
 }
 
-async fn one(State(app): State<App>, Path(id): Path<String>) -> Answer<axum::Json<EnrolToken>> {
+async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<axum::Json<EnrolToken>> {
     let id: TokenId = param("enrolment token", &id)?;
+    let of = of(&caller)?;
     let token = app
         .db
         .read(|mut tx: Tx| async move {
-            let token = super::get(&mut tx, id).await?;
+            let token = super::get(&mut tx, id, of).await?;
             Ok::<_, TokenError>(tx.done(token))
         })
         .await?;
@@ -92,10 +118,10 @@ async fn one(State(app): State<App>, Path(id): Path<String>) -> Answer<axum::Jso
 
 async fn withdraw(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
     let id: TokenId = param("enrolment token", &id)?;
-    let by = &caller.as_principal();
+    let (by, of) = (&caller.as_principal(), of(&caller)?);
     app.db
         .write(|mut tx: Tx| async move {
-            super::withdraw(&mut tx, id, by).await?;
+            super::withdraw(&mut tx, id, of, by).await?;
             Ok::<_, TokenError>(tx.done(()))
         })
         .await?;
@@ -108,6 +134,7 @@ impl From<TokenError> for Refusal {
         match error {
             TokenError::Store(inner) => Self::internal(&inner),
             TokenError::NotFound(_) => Self::new("not_found", text),
+            TokenError::Outside(_) => Self::new("forbidden", text),
             TokenError::Ttl(_) => Self::field("/ttl_secs", text),
             TokenError::Uses(_) | TokenError::NamedForMany => Self::field("/uses", text),
             TokenError::Network(_) => Self::field("/cidr", text),

@@ -18,6 +18,7 @@ use lampas_shared::{
     event::EventKind,
     fleet::{NodeFacts, NodeName},
     id::NodeId,
+    time::UnixMs,
 };
 use lampas_wire::{EnrolReply, EnrolRequest, Enrolled, RenewReply, Renewed};
 use rcgen::CertificateSigningRequestParams;
@@ -28,10 +29,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
+    bounds::{self, Entrant},
     limit::{Limit, source},
     store::{self, Grant},
 };
 use crate::{
+    access,
     audit::{Entry, Principal},
     ca::{Credentials, wire_trust},
     change::Desired,
@@ -243,17 +246,18 @@ impl Enrolments {
                 if grant.network.is_some_and(|n| !n.contains(from.ip())) {
                     return Err(EnrolError::Network(from.ip().to_canonical()));
                 }
+                // A token that names a node which is there lets it in anew, under its old id.
+                let known = match &grant.node {
+                    Some(name) => fleet::id_of(&mut tx, name).await?,
+                    None => None,
+                };
+                still_may(&mut tx, &grant, known, now).await?;
                 if let Some(node) = store::used_as(&mut tx, grant.id, key).await? {
                     return Ok(tx.done(Reserved { grant, node }));
                 }
                 if store::uses(&mut tx, grant.id).await? >= u64::from(grant.uses) {
                     return Err(EnrolError::Token("used"));
                 }
-                // A token that names a node which is there lets it in anew, under its old id.
-                let known = match &grant.node {
-                    Some(name) => fleet::id_of(&mut tx, name).await?,
-                    None => None,
-                };
                 let node = known.unwrap_or(drawn);
                 store::insert_use(&mut tx, grant.id, key, node, now, &from.to_string()).await?;
                 tx.event(NewEvent::new(EventKind::TokenChanged).with("token", grant.id).with("state", "used"));
@@ -420,6 +424,24 @@ impl Admission for Enrolments {
         }
         .boxed()
     }
+}
+
+/// Asks again whether the maker of a token may let the node in, where they have rights over a part of the fleet.
+async fn still_may(tx: &mut Tx, grant: &Grant, known: Option<NodeId>, now: UnixMs) -> Result<(), EnrolError> {
+    let Some(maker) = grant.bound.maker else { return Ok(()) };
+    let Some(rights) = access::permitted(tx, (maker.user, maker.token), now).await? else {
+        return Err(EnrolError::Token("its maker is gone, was disabled, or their API token ended"));
+    };
+    let known = match known {
+        same if same == grant.bound.known => same,
+        // The node that this very token let in has its name since.
+        Some(node) if store::has_let_in(tx, grant.id, node).await? => None,
+        _ => return Err(EnrolError::Token("its name is another node's than when it was made")),
+    };
+    let members = fleet::members(tx).await?;
+    let entrant = Entrant { roles: &grant.roles, labels: &grant.labels, name: grant.node.as_ref(), known };
+    bounds::within("its maker", &rights, entrant, &members)
+        .map_err(|_| EnrolError::Token("its maker may let in such a node no longer"))
 }
 
 /// Returns the name that the token gives, or one made of the host name.

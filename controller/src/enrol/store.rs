@@ -8,12 +8,15 @@ use lampas_shared::{
     desired::ContentHash,
     event::EventKind,
     fleet::{Labels, NodeName, RoleName},
-    id::{NodeId, TokenId},
+    id::{NodeId, TokenId, UserId},
     time::UnixMs,
 };
 use sqlx::{Any, QueryBuilder};
 
-use super::{network::Network, token::TokenError};
+use super::{
+    network::Network,
+    token::{Maker, TokenError},
+};
 use crate::{
     audit::{Entry, Principal},
     db::{
@@ -24,6 +27,8 @@ use crate::{
     signer::Issued,
 };
 
+const COLUMNS: &str = "t.id, t.roles, t.node_name, t.cidr, t.uses, t.observe, t.created_by, t.created_ms, \
+                       t.expires_ms, t.withdrawn_ms";
 /// Tokens on one page.
 const PAGE: i64 = 200;
 
@@ -40,12 +45,28 @@ pub(super) struct Grant {
     pub(super) is_withdrawn: bool,
     /// Whether the node shall only observe.
     pub(super) observe: bool,
+    pub(super) bound: Bound,
 }
 
-pub(super) async fn insert(tx: &mut Tx, row: &EnrolToken, labels: &Labels, secret: ContentHash) -> Result<(), DbError> {
+/// What a token is bound to whose maker has rights over a part of the fleet.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bound {
+    /// Whose rights are asked for again; nobody's when the maker had the whole fleet.
+    pub(super) maker: Option<Maker>,
+    /// The node that had the token's name when it was made.
+    pub(super) known: Option<NodeId>,
+}
+
+pub(super) async fn insert(
+    tx: &mut Tx,
+    row: &EnrolToken,
+    labels: &Labels,
+    secret: ContentHash,
+    bound: Bound,
+) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO enrol_token (id, secret_hash, roles, labels, node_name, cidr, uses, observe, created_by, \
-         created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         created_ms, expires_ms, maker, maker_token, known_node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(secret.to_string())
@@ -58,52 +79,52 @@ pub(super) async fn insert(tx: &mut Tx, row: &EnrolToken, labels: &Labels, secre
     .bind(row.author.chars().take(128).collect::<String>())
     .bind(row.created_at.0)
     .bind(row.expires_at.0)
+    .bind(bound.maker.map(|m| m.user.to_string()))
+    .bind(bound.maker.and_then(|m| m.token).map(|t| t.to_string()))
+    .bind(bound.known.map(|n| n.to_string()))
     .execute(tx.conn())
     .await?;
     Ok(())
 }
 
-/// Returns the newest tokens, at most 200.
+/// Returns the newest tokens, at most 200: all, or those that a user made with rights over a part of the fleet.
 ///
 /// # Errors
 /// Those of the store.
-pub async fn list(tx: &mut Tx) -> Result<Vec<EnrolToken>, DbError> {
-    let rows = sqlx::query(
-        "SELECT t.id, t.roles, t.node_name, t.cidr, t.uses, t.observe, t.created_by, t.created_ms, t.expires_ms, t.withdrawn_ms \
-         FROM enrol_token t ORDER BY t.created_ms DESC, t.id DESC LIMIT ?",
-    )
-    .bind(PAGE)
-    .fetch_all(tx.conn())
-    .await?;
+pub async fn list(tx: &mut Tx, of: Option<UserId>) -> Result<Vec<EnrolToken>, DbError> {
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM enrol_token t"));
+    if let Some(maker) = of {
+        query.push(" WHERE t.maker = ").push_bind(maker.to_string());
+    }
+    query.push(" ORDER BY t.created_ms DESC, t.id DESC LIMIT ").push_bind(PAGE);
+    let rows = query.build().fetch_all(tx.conn()).await?;
     let mut tokens = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     add_uses(tx, &mut tokens).await?;
     Ok(tokens.into_iter().map(|(token, _)| token).collect())
 }
 
-/// Returns one token.
+/// Returns one token; only if this user made it, when one is given.
 ///
 /// # Errors
 /// When there is none with this id, and those of the store.
-pub async fn get(tx: &mut Tx, id: TokenId) -> Result<EnrolToken, TokenError> {
-    let row = sqlx::query(
-        "SELECT t.id, t.roles, t.node_name, t.cidr, t.uses, t.observe, t.created_by, t.created_ms, t.expires_ms, t.withdrawn_ms \
-         FROM enrol_token t WHERE t.id = ?",
-    )
-    .bind(id.to_string())
-    .fetch_optional(tx.conn())
-    .await
-    .map_err(DbError::from)?;
+pub async fn get(tx: &mut Tx, id: TokenId, of: Option<UserId>) -> Result<EnrolToken, TokenError> {
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM enrol_token t WHERE t.id = "));
+    query.push_bind(id.to_string());
+    if let Some(maker) = of {
+        query.push(" AND t.maker = ").push_bind(maker.to_string());
+    }
+    let row = query.build().fetch_optional(tx.conn()).await.map_err(DbError::from)?;
     let mut tokens = vec![read(&row.ok_or(TokenError::NotFound(id))?)?];
     add_uses(tx, &mut tokens).await?;
     Ok(tokens.remove(0).0)
 }
 
-/// Withdraws a token: it lets nobody in any more. Nodes that used it stay.
+/// Withdraws a token: it lets nobody in any more. Nodes that used it stay. Only if this user made it, when one is given.
 ///
 /// # Errors
 /// When there is none with this id, and those of the store.
-pub async fn withdraw(tx: &mut Tx, id: TokenId, by: &Principal) -> Result<(), TokenError> {
-    get(tx, id).await?;
+pub async fn withdraw(tx: &mut Tx, id: TokenId, of: Option<UserId>, by: &Principal) -> Result<(), TokenError> {
+    get(tx, id, of).await?;
     let done = sqlx::query("UPDATE enrol_token SET withdrawn_ms = ? WHERE id = ? AND withdrawn_ms IS NULL")
         .bind(clock::now().0)
         .bind(id.to_string())
@@ -179,7 +200,8 @@ async fn add_uses(tx: &mut Tx, tokens: &mut [(EnrolToken, bool)]) -> Result<(), 
 /// Returns the token with this secret, for a transaction that may use it.
 pub(super) async fn grant(tx: &mut Tx, secret: ContentHash) -> Result<Option<Grant>, DbError> {
     let sql = format!(
-        "SELECT t.id, t.roles, t.labels, t.node_name, t.cidr, t.uses, t.expires_ms, t.withdrawn_ms, t.observe FROM enrol_token t \
+        "SELECT t.id, t.roles, t.labels, t.node_name, t.cidr, t.uses, t.expires_ms, t.withdrawn_ms, t.observe, t.maker, \
+         t.maker_token, t.known_node FROM enrol_token t \
          WHERE t.secret_hash = ?{}",
         tx.dialect().for_update()
     );
@@ -196,6 +218,13 @@ pub(super) async fn grant(tx: &mut Tx, secret: ContentHash) -> Result<Option<Gra
         expires: r.time("expires_ms")?,
         is_withdrawn: r.maybe_int("withdrawn_ms")?.is_some(),
         observe: r.maybe_int("observe")?.is_some_and(|o| o != 0),
+        bound: Bound {
+            maker: match r.maybe_parse("maker")? {
+                Some(user) => Some(Maker { user, token: r.maybe_parse("maker_token")? }),
+                None => None,
+            },
+            known: r.maybe_parse("known_node")?,
+        },
     }))
 }
 
@@ -207,6 +236,16 @@ pub(super) async fn used_as(tx: &mut Tx, token: TokenId, key: ContentHash) -> Re
         .fetch_optional(tx.conn())
         .await?;
     row.map(|r| Reader::new("enrol_use", &r).parse("node")).transpose()
+}
+
+/// Returns whether a token let a node in.
+pub(super) async fn has_let_in(tx: &mut Tx, token: TokenId, node: NodeId) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT COUNT(*) AS uses FROM enrol_use u WHERE u.token = ? AND u.node = ?")
+        .bind(token.to_string())
+        .bind(node.to_string())
+        .fetch_one(tx.conn())
+        .await?;
+    Ok(Reader::new("enrol_use", &row).count("uses")? > 0)
 }
 
 /// Returns how often a token was used.

@@ -15,7 +15,7 @@ use crate::{
 
 async fn only_token(world: &World) -> lampas_api::EnrolToken {
     let list = world.db.read(|mut tx| async move {
-        let list = enrol::list(&mut tx).await?;
+        let list = enrol::list(&mut tx, None).await?;
         Ok::<_, crate::db::DbError>(tx.done(list))
     });
     list.await.expect("tokens").remove(0)
@@ -52,7 +52,7 @@ async fn what_is_no_live_token_is_refused() {
     // The newest is listed first.
     let id = only_token(&world).await.id;
     let done = world.db.write(|mut tx| async move {
-        enrol::withdraw(&mut tx, id, &Principal::system()).await?;
+        enrol::withdraw(&mut tx, id, None, &Principal::system()).await?;
         Ok::<_, enrol::TokenError>(tx.done(()))
     });
     done.await.expect("withdrawn");

@@ -6,24 +6,42 @@ use lampas_runtime::{
     identity::{TokenText, secret_hash},
     random,
 };
-use lampas_shared::{desired::ContentHash, event::EventKind, id::TokenId, time::UnixMs};
+use lampas_shared::{
+    access::Permission,
+    desired::ContentHash,
+    event::EventKind,
+    id::{TokenId, TokenId as ApiTokenId, UserId},
+    time::UnixMs,
+};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{
+    bounds::{self, Entrant},
     network::{Network, NetworkError},
-    store,
+    store::{self, Bound},
 };
 use crate::{
+    access::Outside,
     audit::{Entry, Principal},
     db::{DbError, Tx},
     event::NewEvent,
+    fleet,
 };
 
 const TTL_SECS: std::ops::RangeInclusive<u64> = 60..=604_800;
 const USES: std::ops::RangeInclusive<u32> = 1..=10_000;
 const ROLES_MAX: usize = 32;
 const LABELS_MAX: usize = 64;
+
+/// Who makes a token: what is asked again when it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Maker {
+    /// The user.
+    pub user: UserId,
+    /// The API token that they used.
+    pub token: Option<ApiTokenId>,
+}
 
 /// A token that was just made. Its text is shown once and kept nowhere.
 #[derive(Debug)]
@@ -57,6 +75,9 @@ pub enum TokenError {
         /// How many are allowed.
         max: usize,
     },
+    /// It would let in what its maker may not.
+    #[error("{0}; a token gives roles and labels over which its maker manages nodes, and no others")]
+    Outside(#[from] Outside),
     /// There is no such token.
     #[error("there is no enrolment token {0}")]
     NotFound(TokenId),
@@ -67,17 +88,33 @@ pub enum TokenError {
 
 crate::store_error!(TokenError);
 
-/// Makes a token. `pin` is that of [`crate::ca::Credentials`].
+/// Makes a token. `pin` is that of [`crate::ca::Credentials`]; who has rights over a part of the fleet alone must be known.
 ///
 /// # Errors
-/// When a field is out of its bounds, which is named.
+/// When a field is out of its bounds, which is named, or the token would let in what its maker may not.
 pub async fn create(
     tx: &mut Tx,
     ask: &EnrolTokenCreate,
     pin: ContentHash,
-    by: &Principal,
+    (by, maker): (&Principal, Option<Maker>),
 ) -> Result<NewToken, TokenError> {
     check(ask)?;
+    let mut bound = Bound::default();
+    if let Some(rights) = by.rights.as_ref().filter(|r| bounds::are_partial(r)) {
+        let members = fleet::members(tx).await?;
+        let known = match &ask.node {
+            Some(name) => fleet::id_of(tx, name).await?,
+            None => None,
+        };
+        let entrant = Entrant { roles: &ask.roles, labels: &ask.labels, name: ask.node.as_ref(), known };
+        bounds::within(&by.name, rights, entrant, &members)?;
+        let nobody = || Outside {
+            who: by.name.clone(),
+            permission: Permission::ManageNodes,
+            what: "the whole fleet, and it isn't known who could be asked again".to_owned(),
+        };
+        bound = Bound { maker: Some(maker.ok_or_else(nobody)?), known };
+    }
     let network = ask.cidr.as_deref().map(str::parse::<Network>).transpose()?;
     let text = TokenText::draw(pin);
     let now: UnixMs = clock::now();
@@ -94,7 +131,7 @@ pub async fn create(
         enrolled: Vec::new(),
         state: "waiting".to_owned(),
     };
-    store::insert(tx, &row, &ask.labels, secret_hash(&text.secret())).await?;
+    store::insert(tx, &row, &ask.labels, secret_hash(&text.secret()), bound).await?;
     tx.event(NewEvent::new(EventKind::TokenChanged).with("token", row.id).with("state", "waiting"));
     tx.audit(Entry::done(by, "token.create", row.id.to_string()).with_details(ask));
     Ok(NewToken { row, text: text.reveal() })

@@ -73,11 +73,15 @@ pub fn text(spec: &ObjectSpec) -> String {
 
 /// Returns the unified difference of two states of an object; empty when they are equal.
 pub fn diff(before: Option<&ObjectSpec>, after: Option<&ObjectSpec>) -> String {
-    let (before, after) = (before.map(text).unwrap_or_default(), after.map(text).unwrap_or_default());
+    text_diff(&before.map(text).unwrap_or_default(), &after.map(text).unwrap_or_default())
+}
+
+/// Returns the unified difference of two texts; empty when they are equal.
+pub fn text_diff(before: &str, after: &str) -> String {
     if before == after {
         return String::new();
     }
-    let mut diff = TextDiff::from_lines(&before, &after).unified_diff().context_radius(3).to_string();
+    let mut diff = TextDiff::from_lines(before, after).unified_diff().context_radius(3).to_string();
     if diff.len() > MAX_DIFF_BYTES {
         let mut end = MAX_DIFF_BYTES;
         while !diff.is_char_boundary(end) {

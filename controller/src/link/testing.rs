@@ -110,7 +110,7 @@ impl World {
     pub(crate) async fn token(&self, ask: &EnrolTokenCreate) -> TokenText {
         let pin = self.enrolments.pin();
         let made = self.db.write(|mut tx| async move {
-            let made = enrol::create(&mut tx, ask, pin, &Principal::system()).await?;
+            let made = enrol::create(&mut tx, ask, pin, (&Principal::system(), None)).await?;
             Ok::<_, enrol::TokenError>(tx.done(made.text))
         });
         made.await.expect("a token").parse().expect("a whole token")

@@ -14,7 +14,7 @@ use lampas_shared::{
 };
 
 use super::{
-    super::{ChangeError, Changes, service},
+    super::{ChangeError, Changes, node_edit::Sides, service},
     store::{self, ProtectionRow},
 };
 use crate::{
@@ -107,15 +107,16 @@ impl Changes {
     }
 }
 
-/// Returns what is protected among these nodes.
+/// Returns what is protected among these nodes, as they stand or as they would be.
 pub(in super::super) async fn touched(
     tx: &mut Tx,
-    members: &[NodeInput],
+    sides: Sides<'_>,
     nodes: &BTreeSet<NodeId>,
 ) -> Result<Vec<ProtectedScope>, DbError> {
     let rows = store::protections(tx).await?;
-    let is_touched = |r: &&ProtectionRow| members.iter().any(|m| nodes.contains(&m.id) && is_within(&r.scope, m));
-    let view = |r: &ProtectionRow| ProtectedScope { scope: shown_scope(&r.scope, members), reason: r.reason.clone() };
+    let is_touched = |r: &&ProtectionRow| sides.is_touched(nodes, |m| is_within(&r.scope, m));
+    let view =
+        |r: &ProtectionRow| ProtectedScope { scope: shown_scope(&r.scope, sides.before), reason: r.reason.clone() };
     Ok(rows.iter().filter(is_touched).map(view).collect())
 }
 

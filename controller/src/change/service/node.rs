@@ -10,8 +10,11 @@ use super::{Apply, Changes, NewChange, apply, create};
 use crate::{
     access,
     audit::Principal,
-    change::{ChangeError, approval, assign, freeze, rollout},
-    compile::NodeInput,
+    change::{
+        ChangeError, approval, assign, freeze,
+        node_edit::{self, Sides},
+        rollout,
+    },
     db::Tx,
     fleet,
     host::{self, Stored},
@@ -41,9 +44,7 @@ impl Changes {
                 access::grant::must_not_widen(&mut tx, by, (&before, &now)).await??;
                 if !may_override {
                     // As it was and as it is: nobody leads a node out of a scope that is guarded, or into one.
-                    for members in [&before, &now] {
-                        unguarded(&mut tx, members, &moved).await?;
-                    }
+                    unguarded(&mut tx, Sides { before: &before, after: &now }, &moved).await?;
                 }
                 let node = fleet::find(&mut tx, &id.to_string()).await?;
                 Ok::<_, ChangeError>(tx.done((node, moved)))
@@ -93,13 +94,7 @@ async fn recompile(tx: &mut Tx, changed: Option<NodeId>) -> Result<Vec<NodeId>, 
     let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
     let holds = rollout::store::holds(tx, &BTreeSet::new()).await?;
     let compiled = crate::compile::compile_held(&members, &inputs, &holds);
-    if let Some(node) = changed.and_then(|id| members.iter().find(|m| m.id == id)) {
-        // Compiled by itself, so that a tie is told for this node and not for another that has it too.
-        let alone = crate::compile::compile(std::slice::from_ref(node), &inputs);
-        if let Some(tie) = alone.ties.into_iter().find(|t| t.node.is_some()) {
-            return Err(ChangeError::Tie(Box::new(tie)));
-        }
-    }
+    node_edit::untied(&members, &changed.into_iter().collect(), &inputs)?;
     Ok(assign::assign(tx, &compiled, None).await?.1)
 }
 
@@ -119,13 +114,13 @@ async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Resu
 }
 
 /// Refuses to move nodes outside of a change where a change would need an approval, or the end of a freeze.
-async fn unguarded(tx: &mut Tx, members: &[NodeInput], moved: &[NodeId]) -> Result<(), ChangeError> {
+async fn unguarded(tx: &mut Tx, sides: Sides<'_>, moved: &[NodeId]) -> Result<(), ChangeError> {
     let nodes: BTreeSet<NodeId> = moved.iter().copied().collect();
-    let frozen = freeze::over(tx, members, &nodes, clock::now()).await?;
+    let frozen = freeze::over(tx, sides, &nodes, clock::now()).await?;
     if !frozen.is_empty() {
         return Err(ChangeError::Guarded(freeze::told(&frozen)));
     }
-    let protected = approval::protection::touched(tx, members, &nodes).await?;
+    let protected = approval::protection::touched(tx, sides, &nodes).await?;
     let scopes: Vec<String> = protected.iter().map(|p| p.scope.to_string()).collect();
     if scopes.is_empty() { Ok(()) } else { Err(ChangeError::Guarded(format!("{} is protected", scopes.join(", ")))) }
 }

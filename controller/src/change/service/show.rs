@@ -10,7 +10,7 @@ use crate::{
     change::{
         ChangeError, ChangeRow, approval, desired,
         draft::{self, Verb},
-        progress, rollout, store,
+        node_edit, progress, rollout, store,
     },
     db::Tx,
     host,
@@ -53,6 +53,8 @@ impl Changes {
                 let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let drafts = views(&mut tx, &row, all).await?;
+                let is_open = row.state.is_open() || row.state == ChangeState::Abandoned;
+                let node_edits = node_edit::views(&mut tx, id, is_open).await?;
                 let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
                 let control = approval::control(&mut tx, &row, false).await?;
                 let reverts = match row.reverts {
@@ -62,8 +64,7 @@ impl Changes {
                 let rollout = rollout::view(&mut tx, id).await?;
                 let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
                 let reverted_by = store::reverted_by(&mut tx, id).await?;
-                let change =
-                    Change { summary, drafts, node_edits: Vec::new(), plan, reverts, reverted_by, rollout, control };
+                let change = Change { summary, drafts, node_edits, plan, reverts, reverted_by, rollout, control };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
