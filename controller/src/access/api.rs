@@ -12,7 +12,7 @@ use lampas_api::{
 };
 use lampas_shared::{access::Permission, id::TokenId};
 
-use super::{Opened, grant, group};
+use super::{Opened, grant, group, webauthn};
 use crate::{
     api::{
         App,
@@ -32,6 +32,7 @@ const CREATE_TOKEN: &str = "Make an API token; asked by a token, it ends with th
 /// The rows of the table.
 pub(crate) fn calls() -> Vec<Call> {
     let mut calls: Vec<Call> = own_calls().into_iter().map(|c| c.scoped(Scoped::Own)).collect();
+    calls.extend(webauthn::api::calls());
     calls.extend(user_calls());
     calls.extend(group::api::calls());
     calls.extend(grant::api::calls());
@@ -55,7 +56,8 @@ fn own_calls() -> Vec<Call> {
             "Show once more who sits there, for grave calls",
             prove,
         )
-        .takes::<SessionProof>(),
+        .takes::<SessionProof>()
+        .for_enrolling(),
         get(FACTOR, OWN, "One's own second factor", second_factor).gives::<SecondFactor>().for_enrolling(),
         act("POST", FACTOR, OWN, "second_factor.begin", "Make the secret of a second factor", begin_second_factor)
             .takes::<SecondFactorBegin>()
@@ -169,7 +171,7 @@ async fn sign_in(
     caller: Caller,
     Json(wanted): Json<SignInRequest>,
 ) -> Answer<impl IntoResponse> {
-    let opened = app.access.sign_in(&caller, &wanted.login, &wanted.password, wanted.code.as_deref()).await?;
+    let opened = app.access.sign_in(&caller, &wanted).await?;
     signed_in(&app, opened).await
 }
 

@@ -9,12 +9,20 @@ mod totp;
 
 use std::path::Path;
 
-use lampas_api::{RecoveryCodes, SecondFactor, SecondFactorSecret, SessionProof, SignInRules};
+use lampas_api::{FieldProblem, RecoveryCodes, SecondFactor, SecondFactorSecret, SessionProof, SignInRules};
 use lampas_runtime::clock;
-use lampas_shared::{access::Preset, event::EventKind, id::UserId};
+use lampas_shared::{
+    access::Preset,
+    event::EventKind,
+    id::{TokenId, UserId},
+};
 use tokio::time::Instant;
 
-use super::{Access, AccessError, store::UserRow, webauthn};
+use super::{
+    Access, AccessError,
+    store::UserRow,
+    webauthn::{self, KeyGiven, Verdict},
+};
 use crate::{
     api::{
         guard::{Caller, Credential},
@@ -26,7 +34,7 @@ use crate::{
     vault::Vault,
 };
 
-pub(super) use store::remove;
+pub(super) use store::put_codes;
 #[cfg(test)]
 pub(crate) use totp::code_at;
 
@@ -41,45 +49,86 @@ impl Factors {
 }
 
 /// What the second factor says to a sign-in whose password is right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Second {
     /// The user has none, and needs none.
     None,
     /// The user has none, and has to set one up.
     Required,
-    /// The code is right, and used up.
+    /// The code is right, and used up; or what the key answered.
     Passed,
-    /// The user has one, and no code was given.
-    Missing,
+    /// The user has one, and neither code nor key was given.
+    Missing(Kinds),
     /// The code is wrong, or was used before.
     Wrong,
+    /// What the key answered is wrong, and why.
+    Refused(String),
+}
+
+/// What a user has for a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kinds {
+    has_authenticator: bool,
+    has_key: bool,
+}
+
+impl Kinds {
+    /// Says which fields are missing, the best first.
+    pub(super) fn missing(self) -> Vec<FieldProblem> {
+        let field = |pointer: &str, detail: &str| FieldProblem { pointer: pointer.into(), detail: detail.into() };
+        let code = if self.has_authenticator {
+            "enter the code that your authenticator shows"
+        } else {
+            "enter a recovery code"
+        };
+        let key = self.has_key.then(|| field("/key", "use a security key"));
+        key.into_iter().chain([field("/code", code)]).collect()
+    }
+}
+
+/// What is given for a second factor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Given<'a> {
+    pub(super) code: Option<&'a str>,
+    pub(super) key: Option<KeyGiven<'a>>,
 }
 
 impl Access {
     /// Asks the second factor of a user whose password is right. What it says must not reach anybody whose password isn't.
-    pub(super) async fn second(&self, by: &Principal, user: &UserRow, code: Option<&str>) -> Answer<Second> {
+    pub(super) async fn second(&self, by: &Principal, user: &UserRow, given: Given<'_>) -> Answer<Second> {
         let id = user.id;
-        let (row, is_needed) = self
+        let (row, is_needed, keys) = self
             .db
             .read(|mut tx: Tx| async move {
                 let row = store::get(&mut tx, id).await?;
                 let rules = store::rules(&mut tx).await?;
                 let level = level(&mut tx, user).await?;
-                Ok::<_, DbError>(tx.done((row, is_required(&rules, level))))
+                let keys = webauthn::count(&mut tx, id).await?;
+                Ok::<_, DbError>(tx.done((row, is_required(&rules, level), keys)))
             })
             .await?;
-        let Some(row) = row.filter(|r| r.confirmed_at.is_some()) else {
+        let row = row.filter(|r| r.confirmed_at.is_some());
+        if row.is_none() && keys == 0 {
             return Ok(if is_needed { Second::Required } else { Second::None });
+        }
+        if let Some(key) = given.key {
+            return Ok(match self.judge_key(by, user, key).await? {
+                Verdict::Right => Second::Passed,
+                Verdict::Wrong(why) => Second::Refused(why),
+            });
+        }
+        let Some(code) = given.code.map(str::trim).filter(|c| !c.is_empty()) else {
+            return Ok(Second::Missing(Kinds { has_authenticator: row.is_some(), has_key: keys > 0 }));
         };
-        let Some(code) = code.map(str::trim).filter(|c| !c.is_empty()) else { return Ok(Second::Missing) };
-        let is_right = if totp::looks_timed(code) {
-            let secret = self.factors.0.open(&id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
-            match totp::step_of(&secret, code, clock::now()) {
-                Some(step) => self.use_step(id, step).await?,
-                None => false,
+        let is_right = match row {
+            Some(row) if totp::looks_timed(code) => {
+                let secret = self.factors.0.open(&id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
+                match totp::step_of(&secret, code, clock::now()) {
+                    Some(step) => self.use_step(id, step).await?,
+                    None => false,
+                }
             }
-        } else {
-            self.use_recovery_code(by, user, code).await?
+            _ => self.use_recovery_code(by, user, code).await?,
         };
         Ok(if is_right { Second::Passed } else { Second::Wrong })
     }
@@ -135,6 +184,10 @@ impl Access {
     pub async fn begin_second_factor(&self, caller: &Caller, password: &str) -> Answer<SecondFactorSecret> {
         in_session(caller)?;
         let user = self.own(caller, password).await?;
+        // A password alone adds no factor beside one that is there.
+        if user.has_second_factor {
+            caller.grave(clock::now())?;
+        }
         let secret = totp::make();
         let sealed = &self.factors.0.seal(&user.id, secret.as_slice()).map_err(|e| Refusal::internal(&e))?;
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
@@ -177,15 +230,15 @@ impl Access {
         let secret = self.factors.0.open(&id, &row.sealed).map_err(|e| Refusal::internal(&e))?;
         let step = totp::step_of(&secret, code.trim(), clock::now());
         let step = step.ok_or_else(|| wrong_code("; is the clock of the device right?"))?;
-        let codes = totp::recovery_codes();
-        let hashes: &Vec<String> = &codes.iter().map(|c| totp::recovery_hash(id, c)).collect();
+        let codes = new_codes();
+        let hashes = &hashes(id, &codes);
         let (row, by, now) = (&row, &caller.as_principal(), clock::now());
         self.db
             .write(|mut tx: Tx| async move {
                 if !store::confirm(&mut tx, id, &row.sealed, step, now).await? {
                     return Err(AccessError::from(Refusal::new("conflict", "it was begun anew meanwhile")));
                 }
-                store::put_codes(&mut tx, id, hashes).await?;
+                put_codes(&mut tx, id, hashes).await?;
                 super::store::delete_sessions(&mut tx, id, Some(session)).await?;
                 super::store::enrolled(&mut tx, session).await?;
                 tx.audit(Entry::done(by, "second_factor.confirm", identity.login.as_str()));
@@ -197,20 +250,18 @@ impl Access {
         Ok(RecoveryCodes { codes })
     }
 
-    /// Takes one's own factor off. Where the fleet requires one, the session has to set up another at once.
+    /// Takes one's own authenticator off. Where the fleet requires a second factor and it was the last, the session has to
+    /// set up another at once.
     pub async fn remove_second_factor(&self, caller: &Caller, proof: &SessionProof) -> Answer<()> {
         let session = in_session(caller)?;
         let user = self.proven(caller, proof).await?;
         let (user, by) = (&user, &caller.as_principal());
         self.db
             .write(|mut tx: Tx| async move {
-                if !remove(&mut tx, user.id).await? {
-                    return Err(AccessError::from(Refusal::new("not_found", "there is no second factor")));
+                if !store::remove(&mut tx, user.id).await? {
+                    return Err(AccessError::from(Refusal::new("not_found", "there is no authenticator")));
                 }
-                if is_required(&store::rules(&mut tx).await?, level(&mut tx, user).await?) {
-                    super::store::delete_sessions(&mut tx, user.id, Some(session)).await?;
-                    super::store::must_enrol(&mut tx, session).await?;
-                }
+                taken_off(&mut tx, user.id, Some(session)).await?;
                 tx.audit(Entry::done(by, "second_factor.remove", user.login.as_str()));
                 tx.event(NewEvent::new(EventKind::UserChanged).with("login", &user.login));
                 Ok(tx.done(()))
@@ -223,15 +274,15 @@ impl Access {
     pub async fn new_recovery_codes(&self, caller: &Caller, proof: &SessionProof) -> Answer<RecoveryCodes> {
         in_session(caller)?;
         let user = self.proven(caller, proof).await?;
-        let codes = totp::recovery_codes();
-        let hashes: &Vec<String> = &codes.iter().map(|c| totp::recovery_hash(user.id, c)).collect();
+        let codes = new_codes();
+        let hashes = &hashes(user.id, &codes);
         let (user, by) = (&user, &caller.as_principal());
         self.db
             .write(|mut tx: Tx| async move {
-                if store::get(&mut tx, user.id).await?.is_none_or(|r| r.confirmed_at.is_none()) {
+                if !is_on(&mut tx, user.id).await? {
                     return Err(AccessError::from(Refusal::new("not_found", "there is no second factor")));
                 }
-                store::put_codes(&mut tx, user.id, hashes).await?;
+                put_codes(&mut tx, user.id, hashes).await?;
                 tx.audit(Entry::done(by, "second_factor.recovery_codes", user.login.as_str()));
                 Ok(tx.done(()))
             })
@@ -239,7 +290,7 @@ impl Access {
         Ok(RecoveryCodes { codes })
     }
 
-    /// Takes the factor off another user, who lost it; ends that user's sessions.
+    /// Takes every factor off another user, who lost them; ends that user's sessions.
     pub async fn take_second_factor_off(&self, by: &Principal, reason: &str, which: &str) -> Answer<()> {
         let user = &self.find(which).await?;
         self.db
@@ -306,23 +357,38 @@ impl Access {
         Ok(rules.clone())
     }
 
-    /// Checks password and code of the caller.
+    /// Checks password, and code or key, of the caller; the password is not asked for with a key that asked for a PIN or a
+    /// finger.
     async fn proven(&self, caller: &Caller, proof: &SessionProof) -> Answer<UserRow> {
-        let user = self.own(caller, &proof.password).await?;
-        match self.second(&caller.as_principal(), &user, proof.code.as_deref()).await? {
-            Second::None | Second::Required | Second::Passed => {}
-            Second::Missing => return Err(Refusal::field("/code", "enter the code that your authenticator shows")),
+        let by_key_alone = proof.password.is_empty() && proof.key.is_some();
+        let user = if by_key_alone { self.counted(caller).await? } else { self.own(caller, &proof.password).await? };
+        let session = in_session(caller)?;
+        let key = proof.key.as_ref();
+        let key = key.map(|answer| KeyGiven { answer, session: Some(session), must_verify: by_key_alone });
+        match self.second(&caller.as_principal(), &user, Given { code: proof.code.as_deref(), key }).await? {
+            Second::Passed => {}
+            Second::None | Second::Required if by_key_alone => {
+                return Err(Refusal::field("/password", "enter your password: there is no second factor"));
+            }
+            Second::None | Second::Required => {}
+            Second::Missing(kinds) => return Err(Refusal::fields(kinds.missing())),
             Second::Wrong => return Err(wrong_code("")),
+            Second::Refused(why) => return Err(Refusal::field("/key", format!("the key was refused: {why}"))),
         }
         self.throttle.succeeded(user.login.as_str(), caller.address);
         Ok(user)
     }
 
-    /// Checks the password of the caller; the attempt stays counted until the caller is forgiven.
-    async fn own(&self, caller: &Caller, password: &str) -> Answer<UserRow> {
+    /// Counts an attempt of the caller.
+    async fn counted(&self, caller: &Caller) -> Answer<UserRow> {
         let login = &caller.identity()?.login;
         self.attempt(caller, login.as_str())?;
-        let user = self.user_by_login(login.as_str()).await?.ok_or_else(|| Refusal::not_found("user", login))?;
+        self.user_by_login(login.as_str()).await?.ok_or_else(|| Refusal::not_found("user", login))
+    }
+
+    /// Checks the password of the caller; the attempt stays counted until the caller is forgiven.
+    async fn own(&self, caller: &Caller, password: &str) -> Answer<UserRow> {
+        let user = self.counted(caller).await?;
         if !self.passwords.is_right(password, Some(user.password_hash.clone())).await? {
             return Err(Refusal::field("/password", "is not your password"));
         }
@@ -335,6 +401,47 @@ impl Access {
             Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
         })
     }
+}
+
+/// Returns whether a user has a second factor.
+pub(super) async fn is_on(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
+    let row = store::get(tx, user).await?;
+    Ok(row.is_some_and(|r| r.confirmed_at.is_some()) || webauthn::count(tx, user).await? > 0)
+}
+
+/// Takes every factor of a user away; false when there was none.
+pub(super) async fn remove(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
+    let had_authenticator = store::remove(tx, user).await?;
+    let had_keys = webauthn::delete_all(tx, user).await? > 0;
+    put_codes(tx, user, &[]).await?;
+    Ok(had_authenticator || had_keys)
+}
+
+/// Draws what follows from one factor less: without any, recovery codes are worth nothing, and where the fleet requires one,
+/// other sessions end and this one has to set up another at once.
+pub(super) async fn taken_off(tx: &mut Tx, user: UserId, session: Option<TokenId>) -> Result<(), DbError> {
+    if is_on(tx, user).await? {
+        return Ok(());
+    }
+    put_codes(tx, user, &[]).await?;
+    let Some(row) = super::store::user_by_id(tx, user).await? else { return Ok(()) };
+    if is_required(&store::rules(tx).await?, level(tx, &row).await?) {
+        super::store::delete_sessions(tx, user, session).await?;
+        if let Some(session) = session {
+            super::store::must_enrol(tx, session).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes recovery codes, which are shown once.
+pub(super) fn new_codes() -> Vec<String> {
+    totp::recovery_codes()
+}
+
+/// Returns what the store keeps of recovery codes.
+pub(super) fn hashes(user: UserId, codes: &[String]) -> Vec<String> {
+    codes.iter().map(|c| totp::recovery_hash(user, c)).collect()
 }
 
 /// How much a user may, by grants too: whom the rules mean.
@@ -351,7 +458,7 @@ fn wrong_code(more: &str) -> Refusal {
 }
 
 /// What only somebody who signed in does, not a program with a token.
-fn in_session(caller: &Caller) -> Answer<lampas_shared::id::TokenId> {
+pub(super) fn in_session(caller: &Caller) -> Answer<TokenId> {
     match &caller.identity()?.by {
         Credential::Session { id, .. } => Ok(*id),
         Credential::Token { .. } => Err(Refusal::new("forbidden", "an API token can't do this: sign in")),

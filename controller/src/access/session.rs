@@ -13,9 +13,10 @@ use tracing::info;
 
 use super::{
     Access, AccessError,
-    factor::Second,
+    factor::{Given, Second},
     password, secret,
     store::{self, SessionRow, UserRow},
+    webauthn::KeyGiven,
 };
 use crate::{
     api::{
@@ -45,7 +46,32 @@ const SETUP: &str = "set-up link";
 impl Access {
     /// Signs in by name and password, and the code of the second factor of who has one: whether there is one is told once
     /// the password is right, and the attempt is forgiven when all is.
-    pub async fn sign_in(&self, caller: &Caller, login: &str, password: &str, code: Option<&str>) -> Answer<Opened> {
+    pub async fn sign_in(&self, caller: &Caller, wanted: &lampas_api::SignInRequest) -> Answer<Opened> {
+        let user = self.first_factor(caller, &wanted.login, &wanted.password).await?;
+        let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
+        let key = wanted.key.as_ref().map(|answer| KeyGiven { answer, session: None, must_verify: false });
+        let (code, refused) = match self.second(&by, &user, Given { code: wanted.code.as_deref(), key }).await? {
+            second @ (Second::None | Second::Passed | Second::Required) => {
+                self.throttle.succeeded(&wanted.login, caller.address);
+                return self.open(caller, &user, second == Second::Required).await;
+            }
+            Second::Missing(kinds) => {
+                let missing = Refusal::fields(kinds.missing());
+                let needed = Refusal::new("second_factor.needed", words(&missing.fields));
+                return Err(Refusal { fields: missing.fields, ..needed });
+            }
+            Second::Wrong => {
+                ("second_factor.wrong", "the code is wrong, or was used before: each code counts once".to_owned())
+            }
+            Second::Refused(why) => ("second_factor.wrong", format!("the key was refused: {why}")),
+        };
+        info!(from = %caller.address, refused, "the second factor of a sign-in was wrong");
+        self.note_refused(caller, user.login.as_str(), code).await?;
+        Err(Refusal::new(code, refused))
+    }
+
+    /// Checks name and password; the attempt stays counted until the caller is forgiven.
+    pub(super) async fn first_factor(&self, caller: &Caller, login: &str, password: &str) -> Answer<UserRow> {
         self.attempt(caller, login)?;
         let user = self.user_by_login(login).await?;
         // What is no user's name may be a password in the wrong field: it is noted nowhere.
@@ -57,22 +83,7 @@ impl Access {
             self.note_refused(caller, &shown, "sign_in_failed").await?;
             return Err(Refusal::new("sign_in_failed", "the name or the password is wrong, or the account is barred"));
         };
-        let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
-        let must_enrol = match self.second(&by, &user, code).await? {
-            Second::None | Second::Passed => false,
-            Second::Required => true,
-            Second::Missing => {
-                return Err(Refusal::new("second_factor.needed", "enter the code that your authenticator shows"));
-            }
-            Second::Wrong => {
-                info!(from = %caller.address, "the code of a sign-in was wrong");
-                self.note_refused(caller, &shown, "second_factor.wrong").await?;
-                let why = "the code is wrong, or was used before: each code counts once";
-                return Err(Refusal::new("second_factor.wrong", why));
-            }
-        };
-        self.throttle.succeeded(login, caller.address);
-        self.open(caller, &user, must_enrol).await
+        Ok(user)
     }
 
     /// Opens a session for a user whose password was just proven or set.
@@ -285,7 +296,7 @@ impl Access {
         self.throttle.succeeded(SETUP, caller.address);
     }
 
-    async fn note_refused(&self, caller: &Caller, login: &str, why: &str) -> Answer<()> {
+    pub(super) async fn note_refused(&self, caller: &Caller, login: &str, why: &str) -> Answer<()> {
         let by = &caller.as_principal();
         let from: &IpAddr = &caller.address;
         self.db
@@ -308,6 +319,11 @@ impl Access {
             .await?;
         Ok(user)
     }
+}
+
+/// Says in a sentence what is missing.
+fn words(missing: &[lampas_api::FieldProblem]) -> String {
+    missing.iter().map(|f| f.detail.as_str()).collect::<Vec<_>>().join(", or ")
 }
 
 fn identity(row: &SessionRow, rights: Rights) -> Identity {

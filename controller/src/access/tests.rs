@@ -165,7 +165,7 @@ async fn grave_calls_want_to_know_who_sits_there() {
     assert_eq!(answer(by_token).await.0, 200, "a token that was made for it");
 }
 
-async fn age_proofs(controller: &Controller) {
+pub(super) async fn age_proofs(controller: &Controller) {
     let then = clock::now().plus_ms(-11 * 60_000).0;
     controller
         .app

@@ -33,8 +33,10 @@ pub type Answer<T> = Result<T, Refusal>;
 const CODES: &[(&str, u16, &str)] = &[
     ("unauthenticated", 401, "Sign in first"),
     ("sign_in_failed", 401, "Sign-in failed"),
-    ("second_factor.needed", 401, "A code is needed too"),
-    ("second_factor.wrong", 401, "The code is wrong"),
+    ("second_factor.needed", 401, "A second factor is needed too"),
+    ("second_factor.wrong", 401, "The second factor is wrong"),
+    ("security_key.unavailable", 409, "Security keys can't be used here"),
+    ("security_key.refused", 422, "The security key was refused"),
     ("second_factor.required", 403, "Set up a second factor first"),
     ("reauthentication.needed", 403, "Enter your password once more"),
     ("forbidden", 403, "Not permitted"),

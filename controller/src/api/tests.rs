@@ -37,7 +37,15 @@ async fn strangers_get_the_open_calls_and_nothing_else() {
         .filter(|c| c.rule.access == Access::Open)
         .map(|c| format!("{} {}", c.rule.method, c.rule.path))
         .collect();
-    let expected = ["GET /healthz", "GET /readyz", "GET /api/v1/setup", "POST /api/v1/setup", "POST /api/v1/session"];
+    let expected = [
+        "GET /healthz",
+        "GET /readyz",
+        "GET /api/v1/setup",
+        "POST /api/v1/setup",
+        "POST /api/v1/session",
+        "POST /api/v1/session/key-request",
+        "POST /api/v1/session/passkey",
+    ];
     assert_eq!(open, expected.map(str::to_owned).into());
 }
 

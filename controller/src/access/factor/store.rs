@@ -69,16 +69,15 @@ pub(super) async fn use_step(tx: &mut Tx, user: UserId, step: u64) -> Result<boo
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes a factor away with its recovery codes.
-pub(crate) async fn remove(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
-    sqlx::query("DELETE FROM recovery_code WHERE user_id = ?").bind(user.to_string()).execute(tx.conn()).await?;
+/// Takes an authenticator away.
+pub(super) async fn remove(tx: &mut Tx, user: UserId) -> Result<bool, DbError> {
     let done =
         sqlx::query("DELETE FROM second_factor WHERE user_id = ?").bind(user.to_string()).execute(tx.conn()).await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Puts recovery codes in place of those before.
-pub(super) async fn put_codes(tx: &mut Tx, user: UserId, hashes: &[String]) -> Result<(), DbError> {
+pub(in crate::access) async fn put_codes(tx: &mut Tx, user: UserId, hashes: &[String]) -> Result<(), DbError> {
     sqlx::query("DELETE FROM recovery_code WHERE user_id = ?").bind(user.to_string()).execute(tx.conn()).await?;
     insert_many(tx, "recovery_code", &["user_id", "code_hash"], "", hashes, |b, hash| {
         b.push_bind(user.to_string()).push_bind(hash.clone());
@@ -156,6 +155,7 @@ mod tests {
             assert!(!use_code(&mut tx, user, "b", now).await?, "worth nothing since");
             assert!(remove(&mut tx, user).await?);
             assert!(!remove(&mut tx, user).await?);
+            put_codes(&mut tx, user, &[]).await?;
             assert_eq!(codes_left(&mut tx, user).await?, 0);
             assert!(get(&mut tx, user).await?.is_none());
             Ok::<_, DbError>(tx.done(()))
