@@ -16,11 +16,11 @@ use std::{
 };
 
 use lampas_shared::{
-    desired::{ContentHash, NodeDesired, Resource},
+    desired::{ContentHash, NodeDesired, Resource, Spec},
     error::Fault,
     fleet::NodePolicy,
     id::{FleetId, NodeId},
-    object::Target,
+    object::{ObjectName, Target},
     signature::{Grant, MAX_HELD, Signed, Statement},
     time::UnixMs,
 };
@@ -28,7 +28,11 @@ use serde::{Deserialize, Serialize};
 
 pub use verify::{Verifier, signers};
 
-use crate::{config::Paths, host::Removal, policy::Ruling};
+use crate::{
+    config::Paths,
+    host::{Removal, Secrets},
+    policy::Ruling,
+};
 
 /// The most resources whose admission is remembered; a state has at most 10,000.
 const MAX_ADMITTED: usize = 20_000;
@@ -84,8 +88,10 @@ pub struct Consent {
     trouble: Option<String>,
     /// The greatest serial under which something goes.
     removes: Mutex<u64>,
-    /// What the state says of each target: where values of secrets were filled in, a resource is no longer what is signed.
+    /// What the state says of each target: with values of secrets filled in, a resource is no longer what is signed.
     hashes: BTreeMap<Target, ContentHash>,
+    /// Whether a signature covers secrets by reference.
+    takes_secrets: bool,
 }
 
 #[derive(Debug)]
@@ -125,11 +131,28 @@ impl Consent {
         verifier: &Verifier,
     ) -> Self {
         let (live, hashes) = (Vec::new(), BTreeMap::new());
-        let mut this = Self { judge, ledger, live, trouble: None, removes: Mutex::new(0), hashes };
+        let takes_secrets = ruling.takes_signed_secrets();
+        let mut this = Self { judge, ledger, live, trouble: None, removes: Mutex::new(0), hashes, takes_secrets };
         if !ruling.wants_signatures() {
             return this;
         }
         this.hashes = state.resources().map(|r| (r.target.clone(), r.compute_hash())).collect();
+        this.look(paths, verifier);
+        this
+    }
+
+    /// Judges one statement alone, that came with a run. Blocking.
+    pub fn over(judge: Judge, signed: &Signed, paths: &Paths, verifier: &Verifier) -> Self {
+        let ledger = Ledger { statements: vec![signed.clone()], ..Ledger::default() };
+        let (live, hashes) = (Vec::new(), BTreeMap::new());
+        let takes_secrets = false;
+        let mut this = Self { judge, ledger, live, trouble: None, removes: Mutex::new(0), hashes, takes_secrets };
+        this.look(paths, verifier);
+        this
+    }
+
+    /// Checks the statements by the keys that count.
+    fn look(&mut self, paths: &Paths, verifier: &Verifier) {
         let file = allowed_signers(paths);
         match crate::policy::read_trusted(&file) {
             Ok(Some(keys)) => {
@@ -137,24 +160,35 @@ impl Consent {
                     statement: signed.check().map_err(|e| e.to_string()),
                     signer: verifier.verify(signed, &keys),
                 };
-                this.live = this.ledger.statements.iter().take(MAX_HELD).map(live).collect();
+                self.live = self.ledger.statements.iter().take(MAX_HELD).map(live).collect();
             }
-            Ok(None) => this.trouble = Some(format!("there is no {} on this node", file.display())),
-            Err(error) => this.trouble = Some(format!("{} can't be used: {error}", file.display())),
+            Ok(None) => self.trouble = Some(format!("there is no {} on this node", file.display())),
+            Err(error) => self.trouble = Some(format!("{} can't be used: {error}", file.display())),
         }
-        this
+    }
+
+    /// Returns why a resource is refused, if it is: by the policy, for want of a signature, or because the value of a
+    /// secret that was put into it could become code there.
+    pub fn judge_filled(&self, ruling: &Ruling, resource: &Resource, secrets: &Secrets) -> Option<Fault> {
+        let refused = self.judge(ruling, resource);
+        if refused.is_some() || self.judge.goes_back {
+            return refused;
+        }
+        let name = secrets.loose(&resource.target)?;
+        let fault = ruling.judge(resource).filter(|f| f.code == SIGNATURE)?;
+        Some(Fault { message: format!("{}: {}", fault.message, loose_text(name)), ..fault })
     }
 
     /// Returns why a resource is refused, if it is: by the policy, or for want of a signature.
     pub fn judge(&self, ruling: &Ruling, resource: &Resource) -> Option<Fault> {
         let fault = ruling.judge(resource)?;
-        Self::over(fault, || self.of_resource(resource).map(drop))
+        Self::unless(fault, || self.of_resource(resource).map(drop))
     }
 
     /// The same for what goes.
     pub fn judge_removal(&self, ruling: &Ruling, removal: &Removal<'_>) -> Option<Fault> {
         let fault = ruling.judge_removal(removal)?;
-        Self::over(fault, || {
+        Self::unless(fault, || {
             if self.judge.goes_back {
                 return Ok(());
             }
@@ -168,7 +202,7 @@ impl Consent {
         })
     }
 
-    /// Returns why a run is refused for want of a signature, and else the serial that it uses up.
+    /// Returns the serial of the statement that covers a run. That each starts it once is seen to by whoever begins runs.
     ///
     /// # Errors
     /// Why no signature covers it.
@@ -177,9 +211,6 @@ impl Consent {
             |g| matches!(g, Grant::Run { hash, .. } if *hash == program),
             |g| matches!(g, Grant::Run { .. }),
         )?;
-        if serial <= self.ledger.high {
-            return Err(format!("the statement {serial} was used before; sign it anew"));
-        }
         Ok(serial)
     }
 
@@ -215,7 +246,7 @@ impl Consent {
     }
 
     /// Lets a fault stand unless it is about the signature alone and there is one.
-    fn over(fault: Fault, covered: impl FnOnce() -> Result<(), String>) -> Option<Fault> {
+    fn unless(fault: Fault, covered: impl FnOnce() -> Result<(), String>) -> Option<Fault> {
         if fault.code != SIGNATURE {
             return Some(fault);
         }
@@ -227,15 +258,18 @@ impl Consent {
     fn of_resource(&self, resource: &Resource) -> Result<Option<(u64, String)>, String> {
         let own = resource.compute_hash();
         let hash = self.hashes.get(&resource.target).copied().unwrap_or(own);
+        let has_secrets = own != hash || matches!(resource.spec, Spec::Sealed(_));
+        let is_covered = self.takes_secrets || !has_secrets;
         let known = |a: &&Admitted| a.target == resource.target && a.hash == hash;
         let mut admitted = self.ledger.admitted.iter().filter(known);
-        if admitted.any(|a| self.judge.goes_back || (!a.is_past && own == hash)) {
+        if admitted.any(|a| self.judge.goes_back || (!a.is_past && is_covered)) {
             return Ok(None);
         }
-        if own != hash {
-            return Err("it holds values of secrets, which no signature covers".to_owned());
+        if !is_covered {
+            return Err(NO_SECRETS.to_owned());
         }
-        let wanted = Grant::of(resource);
+        // What is signed is the text with references; the values were put in here.
+        let wanted = Grant::Put { kind: resource.kind, hash, target: resource.target.clone() };
         self.live_grant(
             |grant| *grant == wanted,
             |grant| matches!(grant, Grant::Put { target, .. } if *target == resource.target),
@@ -332,6 +366,25 @@ pub fn node_policy(paths: &Paths, ruling: &Ruling) -> NodePolicy {
         },
     }
 }
+
+/// Returns whether a value of a secret stays a value wherever it stands: it has nothing that ends a word, a string or a
+/// line, and can't be taken for an option.
+pub fn is_inert(value: &str) -> bool {
+    !value.starts_with('-') && value.chars().all(|c| c.is_ascii_alphanumeric() || "_.+/=-@".contains(c))
+}
+
+/// Returns what to do about a secret whose value could become code.
+pub(crate) fn loose_text(name: &ObjectName) -> String {
+    format!(
+        "the value of secret {name} has other characters than letters, digits and _ . + / = - @, so that it could become \
+         code; keep it in base64, or use it in a file that root does not execute"
+    )
+}
+
+/// Why root code with secrets in it is refused.
+pub(crate) const NO_SECRETS: &str = "it holds values of secrets, which a signature covers only by reference, and only where \
+                                     the node's policy says signed_secrets = true; or keep the secret in a file of its \
+                                     own, which root does not execute";
 
 /// The code of what only a signature is missing for.
 pub const SIGNATURE: &str = "policy.signature";

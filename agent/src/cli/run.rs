@@ -3,7 +3,7 @@
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use lampas_runtime::{Tasks, config::load_or_default, lifecycle, telemetry};
+use lampas_runtime::{Tasks, config::load_or_default, identity::Trust, lifecycle, telemetry};
 use lampas_shared::error::Chain;
 use tracing::{error, info, warn};
 
@@ -13,9 +13,10 @@ use crate::{
     host::Tools,
     job,
     journal::{Journal, JournalError, Outbox},
-    link::{Credentials, Endpoints, Link, LinkHandle},
+    link::{Credentials, Endpoints, Link, LinkHandle, TRUST_FILE},
     operation,
     reconcile::{self, Settings, Upstream},
+    signature::Verifier,
     system::{Root, heap, sandbox::Helper},
 };
 
@@ -73,6 +74,7 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     };
     let wrapper = std::env::current_exe().context("finding the agent's own binary")?;
     let helper = Helper { path: wrapper.display().to_string(), args: vec!["sandbox".to_owned()], env: Vec::new() };
+    let runs_helper = helper.clone();
     let settings =
         Settings { node, paths: paths.clone(), times: config.reconcile, wrapper, tools: Tools { sandbox: helper } };
     let (handle, reconciler) = {
@@ -85,7 +87,13 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     let outbox = journal.outbox();
     let dialling = Link::new(&link, gather, Arc::new(handle.clone()), Arc::new(outbox.clone()));
     let starter = operation::Starter::new(std::env::current_exe().context("finding the agent's own binary")?, paths);
-    let runs = operation::Runs::new(paths.clone(), starter, outbox.clone());
+    let trust = operation::Trust {
+        fleet: Trust::load(&paths.identity().join(TRUST_FILE)).ok().flatten().map(|t| t.fleet),
+        node,
+        verifier: Verifier::new(runs_helper),
+        upstream: Arc::new(LinkHandle::clone(&link)),
+    };
+    let runs = operation::Runs::new(paths.clone(), starter, outbox.clone(), trust);
     handle.set_runs(Arc::clone(&runs));
     tasks.spawn("runs", runs.keep(tasks.stopping()));
     let status = link.status();

@@ -9,7 +9,8 @@ use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     error::Fault,
     id::SecretValueId,
-    object::Target,
+    object::{ObjectName, Target},
+    template::{Escape, Part, Sealed},
 };
 
 /// What of the resources of a plan holds secrets.
@@ -21,6 +22,8 @@ pub struct Secrets {
     variables: BTreeMap<Target, BTreeSet<String>>,
     /// What could not be put together.
     faults: BTreeMap<Target, Fault>,
+    /// What holds a value that could become code where it stands, with the secret's name.
+    loose: BTreeMap<Target, ObjectName>,
     digests: Digests,
 }
 
@@ -65,6 +68,9 @@ impl Secrets {
                 Spec::File { path, .. } => drop(secrets.paths.insert(path.to_string())),
                 _ => {}
             }
+            if let Some(name) = loose(sealed, value) {
+                secrets.loose.insert(resource.target.clone(), name);
+            }
             resource.spec = match sealed.fill(value) {
                 Ok(spec) => spec,
                 Err(fault) => {
@@ -81,6 +87,11 @@ impl Secrets {
         self.faults.get(target).cloned()
     }
 
+    /// Returns a secret in a resource whose value could become code where it stands.
+    pub(crate) fn loose(&self, target: &Target) -> Option<&ObjectName> {
+        self.loose.get(target)
+    }
+
     /// Returns whether what stands there holds secrets.
     pub(super) fn holds(&self, path: &str) -> bool {
         self.paths.contains(path)
@@ -95,6 +106,17 @@ impl Secrets {
     pub(super) fn digest(&self, hash: &ContentHash) -> ContentHash {
         self.digests.of(hash)
     }
+}
+
+/// Finds a secret whose value is neither inert nor written as base64.
+fn loose(sealed: &Sealed, value: &dyn Fn(SecretValueId) -> Result<String, Fault>) -> Option<ObjectName> {
+    sealed.texts.values().flatten().find_map(|part| match part {
+        Part::Secret { name, value: id, escape } if *escape != Escape::Base64 => {
+            let is_loose = value(*id).is_ok_and(|value| !crate::signature::is_inert(&value));
+            is_loose.then(|| name.clone())
+        }
+        _ => None,
+    })
 }
 
 /// Leaves of a diff only what says nothing of the content: the lines about owner and mode.

@@ -2,10 +2,11 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _};
 
-use lampas_shared::{error::Fault, operation::RunOrder};
+use lampas_shared::{error::Fault, object::ObjectName, operation::RunOrder};
 
 use crate::{
     policy::Ruling,
+    signature::{NO_SECRETS, SIGNATURE, loose_text},
     system::{Account, Accounts, Root},
 };
 
@@ -27,31 +28,50 @@ const EXECUTED: [&str; 12] = [
     "/root",
 ];
 
-/// Returns why a run is refused, if it is.
-pub(super) fn judge(ruling: &Ruling, root: &Root, order: &RunOrder) -> Option<Fault> {
+/// Decides about a run: returns the serial of the statement that it uses up, where the policy wants one. `signed` asks
+/// for it; `loose` is a secret whose value could become code.
+///
+/// # Errors
+/// Why it is refused.
+pub(super) fn judge(
+    ruling: &Ruling,
+    root: &Root,
+    order: &RunOrder,
+    loose: Option<&ObjectName>,
+    signed: &dyn Fn() -> Result<u64, String>,
+) -> Result<Option<u64>, Fault> {
     if ruling.observes() {
         let text = "the node only observes: its policy says observe = true, so that nothing runs";
-        return Some(Fault::lasting("policy.observe", text));
+        return Err(Fault::lasting("policy.observe", text));
     }
     let accounts = root.accounts();
-    let account = accounts.user(order.user.as_str())?;
-    let effect = root_code(root, &accounts, order.user.as_str(), &account)?;
+    let account = accounts.user(order.user.as_str());
+    let Some(effect) = account.and_then(|a| root_code(root, &accounts, order.user.as_str(), &a)) else {
+        return Ok(None);
+    };
     match ruling {
         Ruling::Malformed(why) => {
             let text = format!("this is root code ({effect}), and the node's policy can't be followed; mend it: {why}");
-            Some(Fault::lasting("policy.malformed", text))
+            Err(Fault::lasting("policy.malformed", text))
         }
         Ruling::Known(policy) if !policy.root_code => {
             let text = format!("the node's policy allows no root code, and this is: {effect}");
-            Some(Fault::lasting("policy.root_code", text))
+            Err(Fault::lasting("policy.root_code", text))
         }
         Ruling::Known(policy) if policy.require_signature => {
-            let text = format!(
-                "the node's policy wants an operator's signature for root code ({effect}), and operations carry none"
-            );
-            Some(Fault::lasting("policy.signature", text))
+            let refused = |why: &str| {
+                let text = format!("the node's policy wants an operator's signature for root code ({effect}): {why}");
+                Fault::lasting(SIGNATURE, text)
+            };
+            if !order.secrets.is_empty() && !policy.signed_secrets {
+                return Err(refused(NO_SECRETS));
+            }
+            if let Some(name) = loose {
+                return Err(refused(&loose_text(name)));
+            }
+            signed().map(Some).map_err(|why| refused(&why))
         }
-        Ruling::Known(_) | Ruling::Observing(_) => None,
+        Ruling::Known(_) | Ruling::Observing(_) => Ok(None),
     }
 }
 

@@ -70,6 +70,7 @@ fn go(paths: &Paths, entry: &Entry) -> Result<std::convert::Infallible, Fault> {
     let order = entry.order().ok_or_else(|| start("the order can't be read"))?;
     let root = Root::open(paths.root()).map_err(|e| e.to_fault())?;
     let user = account(&root, &order)?;
+    let values = super::secret::of_run(paths, entry, &order)?;
     // A draft stands in memory: nobody but this process and what it becomes reaches it, also in the copy of a rehearsal.
     let draft = order.program.as_ref().map(in_memory).transpose()?;
     let program = match &draft {
@@ -101,6 +102,9 @@ fn go(paths: &Paths, entry: &Entry) -> Result<std::convert::Infallible, Fault> {
     let mut env = Vec::new();
     for (name, value) in environment(&order, &user) {
         env.push(text(&format!("{name}={value}"))?);
+    }
+    for (name, _, value) in &values.0 {
+        env.push(text(&format!("{name}={}", value.as_str()))?);
     }
     let path = argv[0].clone();
     let Err(errno) = execve(&path, &argv, &env);

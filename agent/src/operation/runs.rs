@@ -12,7 +12,7 @@ use lampas_runtime::clock;
 use lampas_shared::{
     desired::ContentHash,
     error::Fault,
-    id::{OperationId, RunId},
+    id::{FleetId, NodeId, OperationId, RunId},
     operation::{OperationRun, OutputChunk, RunEnd, RunOrder, RunStatus},
     time::UnixMs,
 };
@@ -29,12 +29,16 @@ use uuid::Uuid;
 use super::{
     judge::judge,
     output,
+    secret::{self, SealedValues, Values},
     spool::{Entry, Spool},
+    used::Used,
 };
 use crate::{
     config::Paths,
     journal::{JournalError, Outbox},
     policy::Ruling,
+    reconcile::Upstream,
+    signature::{self, Verifier},
     system::{Root, Seen},
 };
 
@@ -105,6 +109,24 @@ impl Starter {
     }
 }
 
+/// What signed orders and secrets need.
+pub struct Trust {
+    /// The fleet; unknown only when the identity can't be read.
+    pub fleet: Option<FleetId>,
+    /// This node.
+    pub node: NodeId,
+    /// Checks signatures.
+    pub verifier: Verifier,
+    /// Where values of secrets come from.
+    pub upstream: Arc<dyn Upstream>,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Trust({})", self.node)
+    }
+}
+
 /// The runs of this node.
 #[derive(Debug)]
 pub struct Runs {
@@ -112,6 +134,7 @@ pub struct Runs {
     spool: Spool,
     starter: Starter,
     outbox: Outbox,
+    trust: Trust,
     wake: Notify,
     /// Whoever adds or removes runs has it.
     turn: Mutex<()>,
@@ -119,9 +142,9 @@ pub struct Runs {
 
 impl Runs {
     /// Looks after the runs below a root; results go into the outbox.
-    pub fn new(paths: Paths, starter: Starter, outbox: Outbox) -> Arc<Self> {
+    pub fn new(paths: Paths, starter: Starter, outbox: Outbox, trust: Trust) -> Arc<Self> {
         let spool = Spool::at(&paths);
-        Arc::new(Self { paths, spool, starter, outbox, wake: Notify::new(), turn: Mutex::default() })
+        Arc::new(Self { paths, spool, starter, outbox, trust, wake: Notify::new(), turn: Mutex::default() })
     }
 
     /// Begins a run, unless it was begun before. Returns where it is.
@@ -134,8 +157,14 @@ impl Runs {
     pub async fn start(self: &Arc<Self>, order: RunOrder) -> Result<RunStatus, Fault> {
         let (run, by) = (order.run, order.by.clone());
         let title = order.argv.first().cloned().unwrap_or_default();
+        let sealed = match order.secrets.is_empty() {
+            false if self.status(run).await? == RunStatus::Unknown => {
+                Some(secret::fetch(&self.paths, &self.trust, &order).await?)
+            }
+            _ => None,
+        };
         let this = Arc::clone(self);
-        let known = blocking(move || this.admit(&order)).await?;
+        let known = blocking(move || this.admit(&order, sealed.as_ref())).await?;
         if let Some(status) = known {
             return Ok(status);
         }
@@ -252,7 +281,7 @@ impl Runs {
     }
 
     /// Puts a run down that may begin. Returns where it is when it began before.
-    fn admit(&self, order: &RunOrder) -> Result<Option<RunStatus>, Fault> {
+    fn admit(&self, order: &RunOrder, sealed: Option<&SealedValues>) -> Result<Option<RunStatus>, Fault> {
         let _turn = self.turn();
         if let Some(entry) = self.spool.entry(order.run)
             && entry.begun().is_none()
@@ -275,9 +304,13 @@ impl Runs {
             let text = format!("this agent is not root and can't run anything as {}", order.user);
             return Err(Fault::lasting("operation.user_denied", text));
         }
-        if let Some(fault) = judge(&Ruling::of(&self.paths), &root, order) {
-            return Err(fault);
-        }
+        let values = match sealed {
+            Some(sealed) => sealed.opened(&self.paths)?,
+            None if order.secrets.is_empty() => Values::default(),
+            // It was there a moment ago.
+            None => return Err(Fault::passing("secret.missing", "the values of its secrets were not fetched")),
+        };
+        let serial = judge(&Ruling::of(&self.paths), &root, order, values.loose(), &|| self.signed(order))?;
         if order.rehearse && !root.is_privileged() {
             let text = "this agent is not root, and only root can make a copy of the node's files to rehearse in";
             return Err(Fault::lasting("operation.rehearse", text));
@@ -290,8 +323,28 @@ impl Runs {
             return Err(Fault::passing("operation.busy", format!("{MAX_RUNS} runs are under way on this node")));
         }
         self.has_room(order.output_bytes)?;
-        self.spool.add(order).map_err(spool_fault)?;
+        if let Some(serial) = serial {
+            let used = Used::read(self.spool.dir()).map_err(|why| Fault::lasting(signature::SIGNATURE, why))?;
+            used.put(self.spool.dir(), serial, order.program_hash(), order.run).map_err(spool_fault)?;
+            info!(run.id = %order.run, serial, "a run begins under an operator's signature");
+        }
+        self.spool.add(order, sealed).map_err(spool_fault)?;
         Ok(None)
+    }
+
+    /// Returns the serial of the statement that came with an order, if it covers the order and started nothing here yet.
+    fn signed(&self, order: &RunOrder) -> Result<u64, String> {
+        let Some(signed) = &order.signed else {
+            return Err("none came with it; sign it with: lampasctl run sign OPERATION --key FILE".to_owned());
+        };
+        let judge =
+            signature::Judge { fleet: self.trust.fleet, node: self.trust.node, now: clock::now(), goes_back: false };
+        let program = order.program_hash();
+        let serial = signature::Consent::over(judge, signed, &self.paths, &self.trust.verifier).of_run(program)?;
+        match Used::read(self.spool.dir())?.why_not(serial, program) {
+            Some(why) => Err(why),
+            None => Ok(serial),
+        }
     }
 
     fn has_room(&self, output_bytes: u64) -> Result<(), Fault> {
@@ -415,6 +468,7 @@ fn never_begun(run: RunId, operation: OperationId, end: RunEnd) -> OperationRun 
         end,
         output_bytes: 0,
         output_hash: ContentHash::of(b""),
+        found: None,
     }
 }
 

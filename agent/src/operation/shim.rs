@@ -30,7 +30,9 @@ use nix::{
 
 use super::{
     launch,
+    mask::{Mask, Patterns},
     output::Writer,
+    secret,
     spool::{Begun, Entry, Process},
     tree,
 };
@@ -74,12 +76,14 @@ pub fn watch_over(paths: &Paths, run: RunId) -> io::Result<()> {
         end,
         output_bytes,
         output_hash,
+        found: None,
     };
     entry.put_begun(&Begun { process: Process::this(), at: started_at })?;
     if entry.is_cancelled() {
         return entry.put_end(&ended(RunEnd::Cancelled, nothing()));
     }
     let watched = Watch::start(paths, &entry, &order, signals).and_then(Watch::run);
+    secret::remove(&entry);
     let (end, output) = match watched {
         Ok((end, output)) => (end, output),
         Err(error) => {
@@ -102,7 +106,9 @@ struct Watch<'a> {
     is_rehearsal: bool,
     signals: SignalFd,
     main: Pid,
-    pipes: [(Option<File>, OutputStream); 2],
+    pipes: [(Option<File>, OutputStream, Mask); 2],
+    /// The values of secrets, which its output must not have.
+    patterns: Patterns,
     writer: Writer,
     began: Instant,
     deadline: Instant,
@@ -115,6 +121,8 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(paths: &Paths, entry: &'a Entry, order: &RunOrder, signals: SignalFd) -> io::Result<Self> {
         let writer = Writer::create(&entry.dir, order.output_bytes)?;
+        let patterns = secret::of_run(paths, entry, order).map_err(|fault| io::Error::other(fault.message))?.patterns();
+        let mask = || Mask::new(patterns.clone());
         let step = std::env::current_exe()?;
         let mut child = Command::new(step)
             .arg("--root")
@@ -138,7 +146,8 @@ impl<'a> Watch<'a> {
             is_rehearsal: order.rehearse,
             signals,
             main,
-            pipes: [(stdout, OutputStream::Stdout), (stderr, OutputStream::Stderr)],
+            pipes: [(stdout, OutputStream::Stdout, mask()), (stderr, OutputStream::Stderr, mask())],
+            patterns,
             writer,
             began,
             deadline: began + Duration::from_secs(u64::from(order.timeout_secs)),
@@ -154,7 +163,7 @@ impl<'a> Watch<'a> {
             self.read_pipes();
             if self.status.is_some() {
                 let since = *over_since.get_or_insert_with(Instant::now);
-                let is_silent = self.pipes.iter().all(|(pipe, _)| pipe.is_none());
+                let is_silent = self.pipes.iter().all(|(pipe, ..)| pipe.is_none());
                 let is_left_alone = self.ending.is_none();
                 if is_left_alone && (is_silent || since.elapsed() >= AFTERMATH) {
                     break;
@@ -207,7 +216,7 @@ impl<'a> Watch<'a> {
         let readable = {
             let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             let open: Vec<BorrowedFd<'_>> =
-                self.pipes.iter().filter_map(|(pipe, _)| pipe.as_ref().map(|p| p.as_fd())).collect();
+                self.pipes.iter().filter_map(|(pipe, ..)| pipe.as_ref().map(|p| p.as_fd())).collect();
             fds.extend(open.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             match nix::poll::poll(&mut fds, timeout) {
                 Ok(_) => fds[0].any().unwrap_or(false),
@@ -245,12 +254,12 @@ impl<'a> Watch<'a> {
     fn read_pipes(&mut self) {
         let after_ms = self.began.elapsed().as_millis() as u64;
         let mut buffer = vec![0; 64 << 10];
-        for (pipe, stream) in &mut self.pipes {
+        for (pipe, stream, mask) in &mut self.pipes {
             for _ in 0..16 {
                 let Some(open) = pipe else { break };
                 match open.read(&mut buffer) {
                     Ok(0) => *pipe = None,
-                    Ok(n) => self.writer.write(*stream, after_ms, &buffer[..n]),
+                    Ok(n) => self.writer.write(*stream, after_ms, &mask.push(&buffer[..n])),
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(_) => *pipe = None,
@@ -270,6 +279,9 @@ impl<'a> Watch<'a> {
             (None, _) => RunEnd::Lost("its end was not seen".to_owned()),
         };
         let after_ms = self.began.elapsed().as_millis() as u64;
+        for (_, stream, mask) in &mut self.pipes {
+            self.writer.write(*stream, after_ms, &mask.finish());
+        }
         let left = tree::descendants().len();
         if left > 0 {
             let text = format!("{left} processes that it started in the background go on\n");
@@ -278,7 +290,7 @@ impl<'a> Watch<'a> {
         if self.is_rehearsal
             && let Some(changes) = super::unshared::changes(self.entry)
         {
-            self.writer.write(OutputStream::Agent, after_ms, changes.as_bytes());
+            self.writer.write(OutputStream::Agent, after_ms, self.patterns.mask_text(&changes).as_bytes());
         }
         let (total, _, hash) = self.writer.finish();
         (end, (total, hash))

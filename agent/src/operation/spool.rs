@@ -1,6 +1,6 @@
 //! The spool of runs: one directory a run, and a mark for each that was let go.
 //!
-//! `order.json` is what is to be done, `end.part` the room that the last record will need, `begun` who watches over it,
+//! `order.json` is what is to be done, `secrets.json` the sealed values that it needs, `end.part` the room that the last record will need, `begun` who watches over it,
 //! `out.OFFSET` the output, `cancel` that somebody asked to end it, `end` how it ended, `told` that the outbox has that.
 //! Every file that counts is synced before its name is there.
 
@@ -20,6 +20,7 @@ use lampas_shared::{
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::secret::SealedValues;
 use crate::config::Paths;
 
 /// The room that is set aside for the last record: a fault of 4 KiB, each byte escaped at worst, and the rest.
@@ -132,7 +133,7 @@ impl Spool {
     }
 
     /// Adds a run: its order, and room for its record. It is there whole or not at all.
-    pub(super) fn add(&self, order: &RunOrder) -> io::Result<Entry> {
+    pub(super) fn add(&self, order: &RunOrder, sealed: Option<&SealedValues>) -> io::Result<Entry> {
         files::private_dir(&self.dir)?;
         let (run, new) = (order.run, self.dir.join(format!("{}.new", order.run)));
         if new.exists() {
@@ -141,6 +142,9 @@ impl Spool {
         let added = (|| {
             files::private_dir(&new)?;
             files::replace(&new.join("order.json"), &json(order), 0o600)?;
+            if let Some(sealed) = sealed {
+                sealed.put(&new)?;
+            }
             // Written, not only made long: what is allocated can be written on a full disk.
             files::replace(&new.join("end.part"), &vec![b' '; END_ROOM], 0o600)?;
             let dir = self.dir.join(run.to_string());

@@ -91,7 +91,13 @@ pub(super) fn rehearse(paths: &Paths, entry: &Entry) -> Result<i32, Fault> {
         .env_clear()
         .status()
         .map_err(|e| refused(&format!("can't start in the copy: {e}")))?;
-    let told = tell(&layers, &entry.dir);
+    let mut told = tell(&layers, &entry.dir);
+    if let Some(order) = entry.order() {
+        told = match super::secret::of_run(paths, entry, &order) {
+            Ok(values) => values.patterns().mask_text(&told),
+            Err(fault) => format!("(not shown: {})\n", fault.message),
+        };
+    }
     // What can't be put down is not told; the run itself is.
     let _ = fs::write(entry.dir.join("changes"), told);
     Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))

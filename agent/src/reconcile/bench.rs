@@ -185,7 +185,7 @@ impl Bench {
         let ruling = self.ruling();
         let content = |hash: &ContentHash| journal.blob(hash).ok().flatten();
         let consent = self.consent(&ruling, state, self.goes_back(state));
-        let judge = |resource: &Resource| consent.judge(&ruling, resource);
+        let judge = |resource: &Resource| consent.judge_filled(&ruling, resource, &secrets);
         let judge_removal = |removal: &host::Removal<'_>| consent.judge_removal(&ruling, removal);
         let facts = self.facts();
         work(&Inputs {

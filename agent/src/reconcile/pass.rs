@@ -294,13 +294,13 @@ impl Pass<'_> {
     fn with_inputs<T>(&self, owned: &Ownership, held: &BTreeSet<Target>, work: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let content = |hash: &ContentHash| self.content(hash);
         let (consent, ruling) = (&self.snapshot.consent, &self.snapshot.ruling);
-        let judge = |resource: &Resource| consent.judge(ruling, resource);
         let judge_removal = |removal: &host::Removal<'_>| consent.judge_removal(ruling, removal);
         let mut resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
         let journal = self.bench.book().journal.clone();
         let secrets = self.bench.fill(&journal, &mut resources, &|value| {
             self.missing_values.lock().expect("no holder panics").insert(value);
         });
+        let judge = |resource: &Resource| consent.judge_filled(ruling, resource, &secrets);
         let facts = self.bench.facts();
         work(&Inputs {
             resources: &resources,

@@ -228,6 +228,52 @@ fn what_no_signature_covers_is_not_filled_in() {
 }
 
 #[test]
+fn a_signature_covers_secrets_by_reference_where_the_policy_says_so() {
+    use lampas_shared::{
+        id::SecretValueId,
+        template::{Escape, Part, Sealed},
+    };
+    let mut bench = Bench::new();
+    let sealed = |escape| {
+        let value = SecretValueId::from_uuid(uuid::Uuid::from_u128(8));
+        let name = ObjectName::parse("pw").expect("a name");
+        let parts = vec![Part::Text("echo ".into()), Part::Secret { name, value, escape }];
+        let texts = [(Sealed::CONTENT.to_owned(), parts)].into();
+        let base = Box::new(resource("").spec);
+        Resource { spec: Spec::Sealed(Sealed { base, texts, fault: None }), ..resource("") }
+    };
+    let verdict = |bench: &Bench, of: &Resource, value: &str| {
+        let signed = bench.sign("ann", NAMESPACE, &statement(5, [Grant::of(of)]).to_text());
+        let wanted = state(vec![of.clone()]);
+        let ledger = Ledger { statements: vec![signed], ..Ledger::default() };
+        let consent = Consent::read(bench.judge, &bench.ruling, (ledger, &wanted), &bench.paths, &bench.verifier);
+        let admitted = consent.admit(&bench.ruling, &wanted, &BTreeSet::new());
+        let mut filled = vec![of.clone()];
+        let secrets = Secrets::fill(&mut filled, Default::default(), &|_| Ok(value.to_owned()));
+        (consent.judge_filled(&bench.ruling, &filled[0], &secrets).map(|f| f.message), admitted.is_some())
+    };
+    let (refused, admitted) = verdict(&bench, &sealed(Escape::Raw), "hunter2");
+    assert!(refused.is_some_and(|m| m.contains("signed_secrets = true")) && !admitted);
+    let policy = Policy { require_signature: true, signed_secrets: true, ..Policy::default() };
+    bench.ruling = Ruling::Known(policy);
+    assert_eq!(verdict(&bench, &sealed(Escape::Raw), "hunter2"), (None, true));
+    for escape in [Escape::Raw, Escape::Shell, Escape::Quoted] {
+        let (refused, _) = verdict(&bench, &sealed(escape), "x; rm -rf /");
+        let refused = refused.expect("could become code");
+        assert!(refused.contains("secret pw") && !refused.contains("rm -rf"), "{refused}");
+    }
+    assert_eq!(verdict(&bench, &sealed(Escape::Base64), "x; rm -rf /").0, None);
+    // The same text with another value of the same secret is another thing.
+    let mut other = sealed(Escape::Raw);
+    if let Spec::Sealed(sealed) = &mut other.spec
+        && let Some(Part::Secret { value, .. }) = sealed.texts.get_mut(Sealed::CONTENT).and_then(|p| p.last_mut())
+    {
+        *value = SecretValueId::from_uuid(uuid::Uuid::from_u128(9));
+    }
+    assert_ne!(other.compute_hash(), sealed(Escape::Raw).compute_hash());
+}
+
+#[test]
 fn what_goes_needs_a_signature_as_well() {
     let bench = Bench::new();
     let removal = |path| Removal { path, kind: Kind::File, files: [Some((0, 0, 0o440)), None], is_root_job: false };
@@ -250,8 +296,71 @@ fn a_run_uses_its_statement_up() {
     let ledger = Ledger { statements: vec![signed], ..Ledger::default() };
     assert_eq!(bench.consent(&ledger).of_run(program), Ok(5));
     assert!(bench.consent(&ledger).of_run(ContentHash::of(b"other")).is_err());
-    let used = Ledger { high: 5, ..ledger };
-    assert!(bench.consent(&used).of_run(program).expect_err("used").contains("used before"));
+    let over = |signed: &Signed, judge| Consent::over(judge, signed, &bench.paths, &bench.verifier).of_run(program);
+    assert_eq!(over(&ledger.statements[0], bench.judge), Ok(5));
+    for (judge, why) in [
+        (Judge { node: node(2), ..bench.judge }, "is for other nodes"),
+        (Judge { fleet: Some(fleet(8)), ..bench.judge }, "is for another fleet"),
+        (Judge { now: NOW.plus_ms(10 * 86_400_000), ..bench.judge }, "ended at"),
+    ] {
+        assert!(over(&ledger.statements[0], judge).expect_err(why).contains(why));
+    }
+    // Another byte, the signature being the same.
+    let text = ledger.statements[0].text.replace("df", "dg");
+    let altered = Signed { text, ..ledger.statements[0].clone() };
+    assert!(over(&altered, bench.judge).expect_err("altered").contains("does not count here"));
+    let foreign = bench.sign("eve", NAMESPACE, &ledger.statements[0].text);
+    assert!(over(&foreign, bench.judge).expect_err("a stranger's").contains("is not in /etc/lampas/allowed_signers"));
+}
+
+/// A signature as a FIDO key makes it (PROTOCOL.u2f of OpenSSH): an Ed25519 one over a blob of the authenticator.
+fn sk_signed(text: &str) -> (String, Signed) {
+    use aws_lc_rs::{
+        digest::{SHA256, digest},
+        signature::{Ed25519KeyPair, KeyPair as _},
+    };
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    const TYPE: &[u8] = b"sk-ssh-ed25519@openssh.com";
+    let string = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+    let sha = |bytes: &[u8]| digest(&SHA256, bytes).as_ref().to_vec();
+    let key = Ed25519KeyPair::generate().expect("a key");
+    let public = [string(TYPE), string(key.public_key().as_ref()), string(b"ssh:")].concat();
+    let about = [string(NAMESPACE.as_bytes()), string(b""), string(b"sha256")].concat();
+    let message = [b"SSHSIG".to_vec(), about.clone(), string(&sha(text.as_bytes()))].concat();
+    let (present, counter) = ([1_u8], 7_u32.to_be_bytes());
+    let data = [sha(b"ssh:"), present.to_vec(), counter.to_vec(), sha(&message)].concat();
+    let signature = [string(TYPE), string(key.sign(&data).as_ref()), present.to_vec(), counter.to_vec()].concat();
+    let blob = [b"SSHSIG".to_vec(), 1_u32.to_be_bytes().to_vec(), string(&public), about, string(&signature)].concat();
+    let body = STANDARD.encode(blob);
+    let lines: Vec<&str> = body.as_bytes().chunks(70).map(|l| std::str::from_utf8(l).expect("ASCII")).collect();
+    let armour = format!("-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n", lines.join("\n"));
+    let public = format!("{} {}", std::str::from_utf8(TYPE).expect("ASCII"), STANDARD.encode(public));
+    (public, Signed { text: text.to_owned(), signature: armour })
+}
+
+#[test]
+fn signatures_of_fido_keys_count() {
+    let bench = Bench::new();
+    let program = ContentHash::of(b"program");
+    let grant = Grant::Run { hash: program, title: "df".into() };
+    let (public, signed) = sk_signed(&statement(5, [grant]).to_text());
+    let over = |signed: &Signed| Consent::over(bench.judge, signed, &bench.paths, &bench.verifier).of_run(program);
+    assert!(over(&signed).expect_err("not on the list").contains("is not in /etc/lampas/allowed_signers"));
+    std::fs::write(allowed_signers(&bench.paths), format!("ann@example.com {public}\n")).expect("written");
+    assert_eq!(over(&signed), Ok(5));
+    let altered = Signed { text: signed.text.replace("df", "dg"), ..signed };
+    assert!(over(&altered).expect_err("altered").contains("does not count here"));
+}
+
+#[test]
+fn values_that_can_become_code_are_told_apart() {
+    for good in ["hunter2", "a_b.c+d/e=f-g@h", "", "QUJD=="] {
+        assert!(is_inert(good), "{good}");
+    }
+    for bad in ["a b", "$(id)", "a;b", "a\nb", "'", "\"", "`id`", "-rf", "a\\b", "ü", "%x", "a:b"] {
+        assert!(!is_inert(bad), "{bad}");
+    }
 }
 
 #[test]
