@@ -49,6 +49,7 @@ pub struct Access {
     passwords: Passwords,
     throttle: Throttle,
     factors: factor::Factors,
+    place: webauthn::Place,
     session_idle_ms: i64,
     session_ms: i64,
 }
@@ -95,9 +96,16 @@ impl Access {
             passwords: Passwords::new(config.limits.password_hashes),
             throttle: Throttle::default(),
             factors: factor::Factors::new(&config.data_dir),
+            place: webauthn::Place::of(&config.dashboard_url(config.listen.port())),
             session_idle_ms: (config.limits.session_idle_secs * 1000) as i64,
             session_ms: (config.limits.session_secs * 1000) as i64,
         }
+    }
+
+    /// Says where the dashboard is reached, when the port was chosen at the start.
+    #[must_use]
+    pub(crate) fn at(self, url: &str) -> Self {
+        Self { place: webauthn::Place::of(url), ..self }
     }
 
     /// Audits an act that was refused before, or by, its handler.

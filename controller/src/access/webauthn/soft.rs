@@ -2,7 +2,6 @@
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
-    encoding::AsBigEndian as _,
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
