@@ -21,6 +21,7 @@
 //! - **operation**: a command or a script that runs once on a **selection**: the nodes of some scopes, resolved when it
 //!   starts. Each node has one **run** of it. **rehearse**: run in a copy of the node's files, to see what would change.
 //! - **variable**, **secret**: a named value that **templates** use; a secret's is sealed and never shown.
+//! - **source**: a git repository whose manifests the controller reads; what a commit says is *brought* by a change.
 //! - **event**: a fact. **audit**: an act by a **principal** (user, API token, node, schedule).
 
 pub mod access;
@@ -35,11 +36,13 @@ pub mod host;
 pub mod id;
 pub mod object;
 pub mod operation;
+pub mod probe;
 pub mod report;
 pub mod rollout;
 pub mod scan;
 pub mod secret;
 pub mod signature;
+pub mod source;
 pub mod template;
 mod text;
 pub mod time;

@@ -4,7 +4,7 @@
 //! rollout and does it in one transaction, so that a controller may die between any two steps. It is level-triggered:
 //! stepping twice with the same input does nothing the second time.
 //!
-//! A wave is *applying* until none of its nodes is on its way, *gating* until its gates have answered, *soaking* until
+//! A wave is *measuring* while values are taken that gates compare with afterwards, *applying* until none of its nodes is on its way, *gating* until its gates have answered, *soaking* until
 //! it has stayed well long enough. Nodes that failed or are away count against the budget in every phase. A wave of
 //! which no node is proven proves nothing: it waits for one until its deadline. Every rollout ends: each phase has a
 //! deadline, and who pauses one must come back within [`PAUSE_LIMIT_MS`].
@@ -56,6 +56,8 @@ pub struct Rollout {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RolloutPhase))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// What gates compare with is measured, before the change reaches the wave.
+    Measuring,
     /// Nodes are on their way.
     Applying,
     /// Gates are asked.
@@ -130,7 +132,8 @@ pub enum Verdict {
 pub enum Act {
     /// Let this wave have the change.
     Release(usize),
-    /// Ask the gates on the nodes of this wave; the attempt is part of the question's identity.
+    /// Ask the gates on the nodes of this wave, or measure there what they compare with; the attempt is part of the
+    /// question's identity.
     AskGates(usize, u32),
     /// Put back what stood before, everywhere and at once.
     Revert(String),
@@ -156,7 +159,8 @@ pub enum Order {
 }
 
 impl Rollout {
-    /// Begins a rollout; its first wave is to be released. Nothing when there is no node.
+    /// Begins a rollout; its first wave is to be released, unless something is measured there before. Nothing when there is
+    /// no node.
     pub fn begin(strategy: Strategy, waves: Vec<Vec<NodeId>>, now: UnixMs) -> Option<(Self, Vec<Act>)> {
         if waves.is_empty() {
             return None;
@@ -174,8 +178,8 @@ impl Rollout {
             reason: String::new(),
             frozen_ms: None,
         };
-        rollout.enter(Phase::Applying, now);
-        Some((rollout, vec![Act::Release(0)]))
+        let acts = rollout.enter_wave(now);
+        Some((rollout, acts))
     }
 
     /// Moves on by at most one phase. `seen` holds the nodes of the waves that were released; who is missing is gone.
@@ -196,6 +200,9 @@ impl Rollout {
         }
         let is_late = now >= self.deadline;
         match self.phase {
+            // What could not be measured fails its gate afterwards: there is nothing to compare with.
+            Phase::Measuring if self.frozen_ms.is_none() && (is_late || *gates != Verdict::Open) => self.release(now),
+            Phase::Measuring => Vec::new(),
             Phase::Applying => {
                 let bad = count.failed + count.away;
                 // Of a wave that is all gone nothing is left to prove.
@@ -253,7 +260,7 @@ impl Rollout {
                 (self.state, self.reason) = (State::Running, String::new());
                 let phase = self.phase;
                 self.enter(phase, now);
-                if phase == Phase::Gating { Ok(self.ask_again()) } else { Ok(Vec::new()) }
+                if matches!(phase, Phase::Gating | Phase::Measuring) { Ok(self.ask_again()) } else { Ok(Vec::new()) }
             }
             (_, Order::Promote) => {
                 (self.state, self.reason) = (State::Running, String::new());
@@ -267,9 +274,11 @@ impl Rollout {
         }
     }
 
-    /// Returns the nodes of the wave that would come after the current one.
+    /// Returns the nodes of the wave that would get the change next: the one after the current one, unless that is still
+    /// being measured.
     pub fn next_wave(&self) -> Option<&[NodeId]> {
-        self.waves.get(self.stage + 1).map(Vec::as_slice)
+        let next = if self.phase == Phase::Measuring { self.stage } else { self.stage + 1 };
+        self.waves.get(next).map(Vec::as_slice)
     }
 
     /// Holds back the next wave until a time; the phase's own time stands still meanwhile. Saying it again changes
@@ -321,11 +330,29 @@ impl Rollout {
         }
         self.stage += 1;
         self.attempt = 1;
+        self.enter_wave(now)
+    }
+
+    /// Begins with the wave: it is released, or measured first.
+    fn enter_wave(&mut self, now: UnixMs) -> Vec<Act> {
+        if self.strategy.needs_before() {
+            self.enter(Phase::Measuring, now);
+            return vec![Act::AskGates(self.stage, self.attempt)];
+        }
+        self.release(now)
+    }
+
+    fn release(&mut self, now: UnixMs) -> Vec<Act> {
         self.enter(Phase::Applying, now);
         vec![Act::Release(self.stage)]
     }
 
     fn promote(&mut self, now: UnixMs) -> Vec<Act> {
+        if self.phase == Phase::Measuring {
+            // The wave before was the last one that anybody could take as it is.
+            self.counted_from = self.stage;
+            return self.release(now);
+        }
         self.counted_from = self.stage + 1;
         self.next(now)
     }

@@ -36,7 +36,7 @@ pub(super) async fn uses(State(app): State<App>, Path(id): Path<String>) -> Answ
         let runs_it = match &row.spec.work {
             Work::Script { name: ran, .. } => ran.as_str() == name,
             Work::Command { argv } => argv.first().is_some_and(|program| *program == path || program == name),
-            Work::Draft { .. } => false,
+            Work::Draft { .. } | Work::Probe { .. } => false,
         };
         if runs_it {
             operations.push(summary);

@@ -75,7 +75,9 @@ impl Gate {
                 .map_err(|_| StreamError::Late)?
                 .map_err(quinn::WriteError::from)?;
             write_message(&mut send, &Message::Request(Box::new(request)), WRITE_LIMIT).await?;
-            read_message(&mut recv, &[], &[expected, Kind::Fault], limit).await
+            // A run that asked a question is told of with what it found.
+            let found = if expected == Kind::RunReply { Kind::ProbeReply } else { expected };
+            read_message(&mut recv, &[], &[expected, found, Kind::Fault], limit).await
         };
         // Dropping the exchange resets its stream: the node stops working on it.
         let answer = tokio::select! {

@@ -592,7 +592,7 @@ async fn serve_stream(
 ) -> Result<(), StreamError> {
     let (kind, head) = read_kind(&mut recv, REQUEST_LIMIT).await?;
     match Kind::from_u16(kind) {
-        Some(Kind::Report | Kind::Lost | Kind::RunReport) => {
+        Some(Kind::Report | Kind::Lost | Kind::RunReport | Kind::ProbeReport) => {
             handle.call(|inbox| inbox.outbox = Some((send, recv, head)));
             Ok(())
         }

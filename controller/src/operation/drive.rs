@@ -14,7 +14,7 @@ use lampas_shared::{
     error::{Chain, Fault},
     event::EventKind,
     id::{NodeId, OperationId, RunId},
-    operation::{Action, NodeView, OperationView, OutputPart, RunOrder, RunState, RunStatus, Work, step},
+    operation::{Action, NodeView, OperationView, OutputPart, ProbeOrder, RunOrder, RunState, RunStatus, Work, step},
     time::UnixMs,
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -260,6 +260,7 @@ fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
         }
         (Work::Script { name, .. }, None) => (vec![name.to_string()], None, BTreeMap::new()),
         (Work::Command { argv }, _) => (argv.clone(), None, BTreeMap::new()),
+        (Work::Probe { .. }, _) => (vec!["probe".to_owned()], None, BTreeMap::new()),
         (Work::Draft { name, arguments, parameters, .. }, _) => {
             let argv = std::iter::once(name.to_string()).chain(arguments.iter().cloned()).collect();
             let values = parameters.iter().map(|(name, value)| (name.variable(), value.clone()));
@@ -280,6 +281,11 @@ fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
         program: if let Work::Draft { draft, .. } = &spec.work { Some(draft.clone()) } else { None },
         secrets: BTreeMap::new(),
         signed: None,
+        probe: if let Work::Probe { probe, before } = &spec.work {
+            Some(ProbeOrder { probe: probe.clone(), before: before.get(&run.node).copied() })
+        } else {
+            None
+        },
     }
 }
 

@@ -264,7 +264,7 @@ impl Operations {
         })
     }
 
-    async fn by_request(&self, key: &str) -> Result<Option<OperationRow>, OperationError> {
+    pub(super) async fn by_request(&self, key: &str) -> Result<Option<OperationRow>, OperationError> {
         self.db()
             .read(|mut tx| async move {
                 let found = match store::by_request(&mut tx, key).await? {

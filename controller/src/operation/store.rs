@@ -16,6 +16,7 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder, any::AnyRow};
 
+use super::gate::Measured;
 use crate::{
     db::{
         DbError, Tx,
@@ -351,16 +352,17 @@ pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], no
         };
         sqlx::query(
             "UPDATE operation_run SET state = ?, detail = ?, has_begun = 1, has_result = 1, started_ms = ?, ended_ms = ?, \
-             exit_status = ?, output_bytes = ?, output_hash = ?, output_state = CASE WHEN output_state = 'none' \
+             exit_status = ?, output_bytes = ?, output_hash = ?, measured = ?, output_state = CASE WHEN output_state = 'none' \
              THEN 'pending' ELSE output_state END WHERE run = ? AND has_result = 0",
         )
         .bind(result.end.state().as_str())
-        .bind(result.end.detail())
+        .bind(result.detail())
         .bind(result.started_at.0)
         .bind(result.ended_at.0)
         .bind(exit)
         .bind(result.output_bytes.min(i64::MAX as u64) as i64)
         .bind(result.output_hash.to_string())
+        .bind(result.found.as_ref().and_then(|f| f.value).map(|v| v.to_string()))
         .bind(result.run.to_string())
         .execute(tx.conn())
         .await?;
@@ -373,6 +375,23 @@ pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], no
         tx.event(NewEvent::new(EventKind::OperationMoved).with("operation", operation));
     }
     Ok(())
+}
+
+/// Returns what the operation of this request measured on each node.
+pub(crate) async fn measured(tx: &mut Tx, key: &str) -> Result<Measured, DbError> {
+    let rows = sqlx::query(
+        "SELECT r.node, r.measured FROM operation_run r JOIN operation o ON o.id = r.operation \
+         WHERE o.request_key = ? AND r.measured IS NOT NULL",
+    )
+    .bind(key.to_owned())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("operation_run", row);
+            Ok((r.parse("node")?, r.parse("measured")?))
+        })
+        .collect()
 }
 
 /// Returns the nodes of operations.

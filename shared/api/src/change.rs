@@ -5,6 +5,7 @@ use lampas_shared::{
     error::Fault,
     id::{ChangeId, ObjectId},
     object::{ObjectKey, ObjectName, ObjectSpec},
+    operation::RunState,
     report::{Action, ResourceState},
     rollout::{Order, Phase, State, Strategy},
     time::UnixMs,
@@ -178,7 +179,7 @@ pub struct RolloutWave {
 }
 
 /// How a gate of a wave stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct WaveGate {
     /// Which of the strategy's gates, from 0.
     pub gate: u32,
@@ -190,6 +191,20 @@ pub struct WaveGate {
     pub passed: u32,
     /// Nodes on which it doesn't, or that gave no answer.
     pub failed: u32,
+    /// What nodes answered, those that say no first; 20 at most.
+    #[serde(default)]
+    pub answers: Vec<GateAnswer>,
+}
+
+/// What a node answered to a gate: what was measured, and the bound.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct GateAnswer {
+    /// Which.
+    pub node: NodeRef,
+    /// How its run ended.
+    pub state: RunState,
+    /// In plain words.
+    pub text: String,
 }
 
 /// `POST /api/v1/changes/{id or number}/waves`: one wave that a strategy would make.

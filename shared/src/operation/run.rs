@@ -12,6 +12,7 @@ use crate::{
     host::{EnvName, UserName},
     id::{OperationId, RunId, SecretValueId},
     object::ObjectName,
+    probe::{Found, Number, Probe},
     signature::Signed,
     time::UnixMs,
 };
@@ -49,6 +50,19 @@ pub struct RunOrder {
     /// The operator's statement with the signature over it, where somebody signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Signed>,
+    /// A question in place of a program. The first word of [`RunOrder::argv`] is `probe`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeOrder>,
+}
+
+/// What a node is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeOrder {
+    /// The question.
+    pub probe: Probe,
+    /// What was measured there before, for what is compared with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Number>,
 }
 
 /// A value of a secret, by reference.
@@ -124,6 +138,19 @@ pub struct OperationRun {
     pub output_bytes: u64,
     /// A hash over all that it wrote, also what was not kept: equal outputs have equal ones.
     pub output_hash: ContentHash,
+    /// What a probe found, in words; of nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Found>,
+}
+
+impl OperationRun {
+    /// Returns what there is to say beyond the state; empty for the success of a program.
+    pub fn detail(&self) -> String {
+        match &self.found {
+            Some(found) => found.text.clone(),
+            None => self.end.detail(),
+        }
+    }
 }
 
 /// How a run ended.

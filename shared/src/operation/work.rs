@@ -6,7 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::ParameterName;
 use crate::{
-    TextError, check::ScriptDraft, check_line, fleet::Scope, host::UserName, object::ObjectName, time::UnixMs,
+    TextError,
+    check::ScriptDraft,
+    check_line,
+    fleet::Scope,
+    host::UserName,
+    id::NodeId,
+    object::ObjectName,
+    probe::{Number, Probe},
+    time::UnixMs,
 };
 
 /// The most arguments of a command.
@@ -52,6 +60,14 @@ pub enum Work {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         parameters: BTreeMap<ParameterName, String>,
     },
+    /// A question that runs nobody's program.
+    Probe {
+        /// What is asked.
+        probe: Probe,
+        /// What was measured on each node before, where it is compared with that.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        before: BTreeMap<NodeId, Number>,
+    },
 }
 
 impl Work {
@@ -67,6 +83,7 @@ impl Work {
                 }
                 check_arguments(argv)
             }
+            Self::Probe { probe, .. } => probe.check(),
             Self::Script { arguments, parameters, .. } | Self::Draft { arguments, parameters, .. } => {
                 if let Self::Draft { draft, .. } = self {
                     draft.check()?;
@@ -88,6 +105,7 @@ impl Work {
     pub fn title(&self) -> String {
         let words: Vec<String> = match self {
             Self::Command { argv } => argv.iter().map(|w| quoted(w)).collect(),
+            Self::Probe { .. } => Vec::new(),
             Self::Script { name, arguments, parameters } => {
                 let values = parameters.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
                 std::iter::once(name.to_string()).chain(values).chain(arguments.iter().map(|a| quoted(a))).collect()
@@ -98,7 +116,7 @@ impl Work {
                 start.into_iter().chain(values).chain(arguments.iter().map(|a| quoted(a))).collect()
             }
         };
-        let line = words.join(" ");
+        let line = if let Self::Probe { probe, .. } = self { probe.title() } else { words.join(" ") };
         if line.chars().count() <= 200 { line } else { line.chars().take(199).chain(['…']).collect() }
     }
 }
@@ -253,6 +271,9 @@ impl OperationSpec {
             Err(TextError::new(what, &value.to_string(), format!("is not in {from} to {to}")))
         }
         self.work.check()?;
+        if self.rehearse && matches!(self.work, Work::Probe { .. }) {
+            return Err(TextError::new("rehearse", "", "a probe changes nothing; ask it as it is"));
+        }
         if matches!(self.work, Work::Draft { .. }) && !matches!(self.on.as_slice(), [Scope::Node(_)]) {
             return Err(TextError::new("on", "", "a draft is tried on one node: node:web-1"));
         }
@@ -270,6 +291,9 @@ impl OperationSpec {
             return Err(TextError::new("until", &until.to_string(), "is not within the next seven days"));
         }
         check_line("reason", &self.reason, 1000)?;
+        if matches!(self.work, Work::Probe { .. }) && !self.secrets.is_empty() {
+            return Err(TextError::new("secrets", &self.secrets.len().to_string(), "a probe takes none"));
+        }
         if self.secrets.len() > MAX_SECRETS {
             let reason = format!("at most {MAX_SECRETS} are allowed");
             return Err(TextError::new("secrets", &self.secrets.len().to_string(), reason));
@@ -278,7 +302,7 @@ impl OperationSpec {
             Work::Script { parameters, .. } | Work::Draft { parameters, .. } => {
                 self.secrets.keys().find(|name| parameters.contains_key(*name))
             }
-            Work::Command { .. } => None,
+            Work::Command { .. } | Work::Probe { .. } => None,
         };
         match twice {
             Some(name) => Err(TextError::new("secrets", name.as_str(), "is given as a plain parameter too")),

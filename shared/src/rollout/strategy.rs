@@ -9,6 +9,7 @@ use crate::{
     fleet::{Labels, NodeName, Selector},
     host::UserName,
     id::NodeId,
+    probe::Probe,
 };
 
 /// How a change reaches its nodes. The default is one wave with all of them and no gate.
@@ -72,6 +73,11 @@ impl Strategy {
         range("soak", self.soak_secs, 0, 86_400)?;
         range("stage deadline", self.deadline_secs, 10, 86_400)?;
         self.gates.iter().try_for_each(Gate::check)
+    }
+
+    /// Returns whether something is measured on a wave before the change reaches it.
+    pub fn needs_before(&self) -> bool {
+        self.gates.iter().any(Gate::needs_before)
     }
 
     /// Divides nodes into waves. Nodes that are connected come first within a wave's choice, so that a canary can sing;
@@ -214,17 +220,26 @@ macro_rules! through_text {
 through_text!(Wave);
 through_text!(Amount);
 
-/// A command that must exit with 0 on each node of a wave: a check, or a support script by its path.
+/// What must hold on each node of a wave: a probe, or a command that exits with 0 (a check, a support script by its path).
+/// One of the two is given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     /// The program by absolute path, with its arguments; no shell reads it. 1 to 64 of them, 4 KiB in all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
-    /// Whom it runs as; `nobody` by default.
+    /// What is asked, without running anybody's program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    /// The node that asks, in place of the nodes of the wave; it need not be of the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<NodeName>,
+    /// Whom a command runs as; `nobody` by default. A probe has no user's rights.
     #[serde(default = "nobody")]
     pub user: UserName,
-    /// How long it may run, in seconds, 1 to 3,600; 60 by default. The stage's deadline ends it as well.
+    /// How long a command may run, in seconds, 1 to 3,600; 60 by default. The stage's deadline ends it as well. A probe has
+    /// times of its own.
     #[serde(default = "a_minute")]
     pub timeout_secs: u32,
 }
@@ -238,7 +253,28 @@ fn a_minute() -> u32 {
 }
 
 impl Gate {
+    /// A gate that runs a command on each node of a wave.
+    pub fn command(command: Vec<String>, user: UserName) -> Self {
+        Self { command, probe: None, from: None, user, timeout_secs: a_minute() }
+    }
+
+    /// A gate that asks a probe on each node of a wave.
+    pub fn probe(probe: Probe) -> Self {
+        Self { probe: Some(probe), ..Self::command(Vec::new(), nobody()) }
+    }
+
+    /// Returns whether it compares with the value from before the change.
+    pub fn needs_before(&self) -> bool {
+        self.probe.as_ref().is_some_and(Probe::needs_before)
+    }
+
     fn check(&self) -> Result<(), TextError> {
+        if let Some(probe) = &self.probe {
+            if !self.command.is_empty() {
+                return Err(TextError::new("gate", &self.command.join(" "), "give either a command or a probe"));
+            }
+            return probe.check();
+        }
         let shown = self.command.join(" ");
         if !(1..=64).contains(&self.command.len()) || shown.len() > 4096 {
             return Err(TextError::new("gate", &shown, "takes 1 to 64 arguments, 4096 bytes in all"));

@@ -21,6 +21,12 @@ fn gate() -> Gate {
     serde_json::from_str(r#"{"command": ["/usr/local/sbin/check"]}"#).expect("a gate")
 }
 
+/// One that compares with what was before.
+fn comparing() -> Gate {
+    let probe = r#"{"what": {"kind": "measure", "measure": "load_per_core", "bound": {"compare": "<=", "worse_percent": 10}}}"#;
+    Gate::probe(serde_json::from_str(probe).expect("a probe"))
+}
+
 /// A rollout over nodes 0 to `count`, waves of the given sizes.
 fn begin(strategy: Strategy, waves: &[u128]) -> Rollout {
     let mut next = 0;
@@ -31,8 +37,9 @@ fn begin(strategy: Strategy, waves: &[u128]) -> Rollout {
             (next - count..next).map(node).collect()
         })
         .collect();
+    let first = if strategy.needs_before() { Act::AskGates(0, 1) } else { Act::Release(0) };
     let (rollout, acts) = Rollout::begin(strategy, waves, UnixMs(0)).expect("nodes");
-    assert_eq!(acts, [Act::Release(0)]);
+    assert_eq!(acts, [first]);
     rollout
 }
 
@@ -75,7 +82,7 @@ fn texts_out_of_range_are_refused_by_name() {
     }
     assert_eq!("25%".parse::<Wave>().expect("a wave").to_string(), "25%");
     let check = |change: fn(&mut Strategy), field: &str| {
-        let mut strategy = Strategy::default();
+        let mut strategy = Strategy { gates: vec![comparing()], ..Strategy::default() };
         change(&mut strategy);
         assert!(strategy.check().expect_err(field).to_string().starts_with(field));
     };
@@ -85,6 +92,8 @@ fn texts_out_of_range_are_refused_by_name() {
     check(|s| s.gates = vec![Gate { command: vec!["check".to_owned()], ..gate() }], "gate");
     check(|s| s.gates = vec![Gate { command: Vec::new(), ..gate() }], "gate");
     check(|s| s.gates = vec![Gate { timeout_secs: 0, ..gate() }], "gate");
+    check(|s| s.gates = vec![Gate { command: gate().command, ..comparing() }], "gate");
+    check(|s| s.gates[0].probe.as_mut().expect("a probe").every_secs = 0, "every");
 }
 
 #[test]
@@ -160,6 +169,27 @@ fn a_pause_that_nobody_ends_aborts() {
     assert_eq!(rollout.state, State::Aborted);
 }
 
+#[test]
+fn what_gates_compare_with_is_measured_before_a_wave_has_the_change() {
+    let comparing = Strategy { gates: vec![comparing()], ..strategy(&["1"], "0") };
+    let mut rollout = begin(comparing.clone(), &[1, 1]);
+    assert_eq!(rollout.next_wave(), Some(&[node(0)][..]), "a freeze of the first wave holds it back");
+    assert_eq!(rollout.step(&all(&[]), &Verdict::Open, UnixMs(1)), []);
+    assert_eq!(rollout.step(&all(&[]), &Verdict::Pass, UnixMs(2)), [Act::Release(0)]);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(3)), [Act::AskGates(0, 1)]);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Pass, UnixMs(4)), [Act::AskGates(1, 1)]);
+    assert_eq!((rollout.phase, rollout.stage), (Phase::Measuring, 1));
+    // Who promotes doesn't wait for it, and skips nobody; nor does the deadline.
+    assert_eq!(rollout.clone().order(Order::Promote, "ann", UnixMs(5)).expect("promoted"), [Act::Release(1)]);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(600_004)), [Act::Release(1)]);
+
+    let mut rollout = begin(comparing, &[1]);
+    rollout.freeze("frozen", UnixMs(100), UnixMs(1));
+    assert_eq!(rollout.step(&all(&[]), &Verdict::Pass, UnixMs(2)), []);
+    rollout.thaw(UnixMs(100));
+    assert_eq!(rollout.step(&all(&[]), &Verdict::Pass, UnixMs(101)), [Act::Release(0)]);
+}
+
 fn seen() -> impl Generator<Value = NodeSeen> {
     prop_oneof![Just(Moving), Just(Proven), Just(Failed), Just(Away), Just(Gone)]
 }
@@ -170,11 +200,11 @@ fn verdict() -> impl Generator<Value = Verdict> {
 
 fn any_strategy() -> impl Generator<Value = Strategy> {
     let on_failure = prop_oneof![Just(OnFailure::Revert), Just(OnFailure::Pause), Just(OnFailure::Promote)];
-    (0_u32..4, 0_usize..3, 0_u32..100, 10_u32..1000, on_failure).prop_map(
-        |(failures, gates, soak_secs, deadline_secs, on_failure)| Strategy {
+    (0_u32..4, 0_usize..3, any::<bool>(), 0_u32..100, 10_u32..1000, on_failure).prop_map(
+        |(failures, gates, is_comparing, soak_secs, deadline_secs, on_failure)| Strategy {
             waves: Vec::new(),
             max_failures: Amount::Count(failures),
-            gates: vec![gate(); gates],
+            gates: [gate(), comparing()].into_iter().cycle().skip(usize::from(is_comparing)).take(gates).collect(),
             soak_secs,
             deadline_secs,
             on_failure,
@@ -201,7 +231,7 @@ proptest! {
     #[test]
     fn waves_go_in_order_and_an_end_is_an_end(strategy in any_strategy(), moments in moments()) {
         let mut rollout = begin(strategy, &[1, 3, 5]);
-        let (mut now, mut released) = (UnixMs(0), vec![0]);
+        let (mut now, mut released) = (UnixMs(0), if rollout.phase == Phase::Measuring { vec![] } else { vec![0] });
         for (states, verdict, ms, order) in moments {
             now = now.plus_ms(ms);
             // The controller dies and starts again between any two steps.
@@ -221,13 +251,14 @@ proptest! {
             prop_assert!(!was_final || acts.is_empty());
             released.extend(acts.iter().filter_map(|a| match a { Act::Release(wave) => Some(*wave), _ => None }));
         }
-        prop_assert_eq!(released, (0..=rollout.stage).collect::<Vec<_>>());
+        let reached = rollout.stage + usize::from(rollout.phase != Phase::Measuring);
+        prop_assert_eq!(released, (0..reached).collect::<Vec<_>>());
     }
 
     /// However its nodes and gates behave, a rollout ends within the sum of its deadlines and pauses.
     #[test]
     fn every_rollout_ends(strategy in any_strategy(), states in prop::collection::vec(seen(), 9), verdict in verdict()) {
-        let per_wave = i64::from(strategy.deadline_secs + strategy.soak_secs) * 1000;
+        let per_wave = i64::from(2 * strategy.deadline_secs + strategy.soak_secs) * 1000;
         let mut rollout = begin(strategy, &[1, 3, 5]);
         let seen = all(&states);
         let (mut now, limit) = (UnixMs(0), UnixMs(3 * per_wave + 2 * PAUSE_LIMIT_MS));

@@ -93,6 +93,8 @@ kinds! {
     Lost = 18, 64;
     /// The run of an operation that is over, in the outbox.
     RunReport = 19, 16 << 10;
+    /// The same, with what a question found.
+    ProbeReport = 20, 32 << 10;
     /// What would you do for this state?
     PlanRequest = 32, 16 << 20;
     /// This; the limit holds 250 diffs of the greatest length.
@@ -158,6 +160,10 @@ kinds! {
     TryRequest = 88, 768 << 10;
     /// As [`Kind::TryRequest`], the script being there or not, with references to secrets and an operator's statement.
     OrderRequest = 89, 1 << 20;
+    /// As [`Kind::RunRequest`], with a question in place of a program.
+    ProbeRequest = 96, 64 << 10;
+    /// As [`Kind::RunReply`], with what a question found.
+    ProbeReply = 97, 32 << 10;
 }
 
 /// Everything that can be said.
@@ -236,6 +242,7 @@ impl Message {
             Self::Countersigned(_) => Kind::Countersigned,
             Self::Report { report, .. } => match **report {
                 Report::Lost(_) => Kind::Lost,
+                Report::Operation(ref run) if run.found.is_some() => Kind::ProbeReport,
                 Report::Operation(_) => Kind::RunReport,
                 Report::Generation(_) | Report::Drift(_) | Report::Job(_) => Kind::Report,
             },
@@ -249,6 +256,7 @@ impl Message {
                 Request::Manage => Kind::ManageRequest,
                 Request::Eject => Kind::EjectRequest,
                 Request::Check(_) => Kind::CheckRequest,
+                Request::Run(ref order) if order.probe.is_some() => Kind::ProbeRequest,
                 Request::Run(ref order) if !order.secrets.is_empty() || order.signed.is_some() => Kind::OrderRequest,
                 Request::Run(ref order) if order.program.is_some() => Kind::TryRequest,
                 Request::Run(_) => Kind::RunRequest,
@@ -264,6 +272,7 @@ impl Message {
                 Reply::Scan(_) => Kind::ScanReply,
                 Reply::Eject(_) => Kind::EjectReply,
                 Reply::Check(_) => Kind::CheckReply,
+                Reply::Run(Ok(RunStatus::Ended(ref run))) if run.found.is_some() => Kind::ProbeReply,
                 Reply::Run(_) => Kind::RunReply,
                 Reply::Output(_) => Kind::OutputReply,
             },

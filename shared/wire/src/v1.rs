@@ -8,6 +8,7 @@ mod desired;
 mod enrol;
 mod hello;
 mod operation;
+mod probe;
 mod proof;
 mod report;
 mod run;
@@ -43,6 +44,7 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
             Request::Read(target) | Request::Revert(target) => to_body(kind, &Text::from(target.as_str())),
             Request::Retry | Request::Manage | Request::Eject => to_body(kind, &()),
             Request::Check(draft) => to_body(kind, &draft.content.as_str()),
+            Request::Run(order) if let Some(asked) = &order.probe => probe::encode_request(kind, order, asked),
             Request::Run(order) if kind == Kind::OrderRequest => to_body(kind, &run::Order::from(order)),
             Request::Run(order) => match &order.program {
                 Some(draft) => to_body(kind, &(run::RunOrder::from(order), draft.content.as_str())),
@@ -101,6 +103,10 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
             let (seq, lost): (u64, report::LostReports) = from_body(kind, body)?;
             Message::Report { seq, report: Box::new(crate::message::Report::Lost(lost.try_into().map_err(bad)?)) }
         }
+        Kind::ProbeReport => {
+            let (seq, report) = probe::decode_report(kind, body)?;
+            Message::Report { seq, report: Box::new(report) }
+        }
         Kind::RunReport => {
             let (seq, run): (u64, run::OperationRun) = from_body(kind, body)?;
             Message::Report { seq, report: Box::new(crate::message::Report::Operation(run.try_into().map_err(bad)?)) }
@@ -133,6 +139,8 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::CheckReply => Message::Reply(Box::new(check::decode(kind, body)?)),
         Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
+        Kind::ProbeRequest => Message::Request(Box::new(probe::decode_request(kind, body)?)),
+        Kind::ProbeReply => Message::Reply(Box::new(probe::decode_reply(kind, body)?)),
         Kind::RunReply | Kind::OutputReply => Message::Reply(Box::new(run::decode(kind, body)?)),
         Kind::OrderRequest
         | Kind::TryRequest

@@ -100,7 +100,7 @@ impl RolloutArgs {
             let command = shlex::split(gate).ok_or_else(|| format!("--gate {gate:?}: a quote is not closed"))?;
             let user = self.gate_user.as_deref().unwrap_or("nobody");
             let user = user.parse().map_err(|e| format!("--gate-user: {e}"))?;
-            strategy.gates.push(Gate { command, user, timeout_secs: 60 });
+            strategy.gates.push(Gate::command(command, user));
         }
         let secs = |time: Option<u64>, default: u32| time.map_or(default, |t| u32::try_from(t).unwrap_or(u32::MAX));
         strategy.soak_secs = secs(self.soak, strategy.soak_secs);

@@ -91,6 +91,7 @@ fn print(change: &Change) -> Result<(), CommandError> {
 
 fn phase(phase: Phase) -> &'static str {
     match phase {
+        Phase::Measuring => "measuring",
         Phase::Applying => "applying",
         Phase::Gating => "asking the gates",
         Phase::Soaking => "soaking",

@@ -37,8 +37,12 @@ pub(crate) struct Question {
     pub(crate) number: u64,
     /// What must hold.
     pub(crate) gates: Vec<Gate>,
-    /// Where: the nodes of the wave that are proven.
+    /// Where: the nodes of the wave that are proven; of a wave that is measured, all of them.
     pub(crate) nodes: Vec<NodeId>,
+    /// The key under which what gates compare with is measured before the wave has the change.
+    pub(crate) before: String,
+    /// Whether that is what is asked.
+    pub(crate) is_before: bool,
 }
 
 /// Who asks the gates: the operations.
@@ -167,15 +171,19 @@ async fn ask(
     rollout: &Rollout,
     seen: &std::collections::BTreeMap<NodeId, lampas_shared::rollout::NodeSeen>,
 ) -> Result<Verdict, Fault> {
-    if rollout.state != State::Running || rollout.phase != Phase::Gating {
+    if rollout.state != State::Running || !matches!(rollout.phase, Phase::Gating | Phase::Measuring) {
         return Ok(Verdict::Open);
     }
-    let is_proven = |n: &&NodeId| seen.get(n) == Some(&lampas_shared::rollout::NodeSeen::Proven);
+    let is_before = rollout.phase == Phase::Measuring;
+    let is_proven = |n: &&NodeId| is_before || seen.get(n) == Some(&lampas_shared::rollout::NodeSeen::Proven);
     let question = Question {
         key: format!("gate:{id}:{}:{}", rollout.stage, rollout.attempt),
         number,
         gates: rollout.strategy.gates.clone(),
         nodes: rollout.waves[rollout.stage].iter().filter(is_proven).copied().collect(),
+        // Once a wave: afterwards it would be the change that is measured.
+        before: format!("before:{id}:{}", rollout.stage),
+        is_before,
     };
     gates.ask(question).await
 }

@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use lampas_api::{RolloutStage, WaveGate};
+use lampas_api::{GateAnswer, NodeRef, RolloutStage, WaveGate};
 use lampas_shared::{
     desired::Provenance,
     id::{ChangeId, NodeId, ObjectId},
     operation::RunState,
-    rollout::{NodeSeen, Rollout, State},
+    rollout::{NodeSeen, Phase, Rollout, State},
     time::UnixMs,
 };
 use sqlx::{Any, QueryBuilder};
@@ -23,6 +23,9 @@ use crate::{
     },
     host,
 };
+
+/// How many answers of a gate are shown by node.
+const SHOWN_ANSWERS: i64 = 20;
 
 /// Stores a rollout that begins: who waits, and what each object was before.
 pub(crate) async fn insert(
@@ -39,7 +42,8 @@ pub(crate) async fn insert(
         .bind(now.0)
         .execute(tx.conn())
         .await?;
-    let waiting: Vec<NodeId> = rollout.waves[1..].iter().flatten().copied().collect();
+    let released = usize::from(rollout.phase != Phase::Measuring);
+    let waiting: Vec<NodeId> = rollout.waves[released..].iter().flatten().copied().collect();
     insert_many(tx, "rollout_hold", &["change_id", "node"], "", &waiting, |b, node| {
         b.push_bind(change.to_string()).push_bind(node.to_string());
     })
@@ -281,7 +285,7 @@ pub(crate) async fn gates(tx: &mut Tx, change: ChangeId) -> Result<Vec<(usize, W
             continue;
         };
         let operation = r.count("number")?;
-        let new = WaveGate { gate: index, operation, open: 0, passed: 0, failed: 0 };
+        let new = WaveGate { gate: index, operation, open: 0, passed: 0, failed: 0, answers: Vec::new() };
         let gate = found.entry((wave as usize, index)).or_insert_with(|| new.clone());
         if gate.operation != operation {
             *gate = new;
@@ -293,5 +297,29 @@ pub(crate) async fn gates(tx: &mut Tx, change: ChangeId) -> Result<Vec<(usize, W
             _ => gate.open += nodes,
         }
     }
+    for gate in found.values_mut() {
+        gate.answers = answers(tx, gate.operation).await?;
+    }
     Ok(found.into_iter().map(|((wave, _), gate)| (wave, gate)).collect())
+}
+
+/// Returns what nodes answered to a gate: those that say no first, of both as many as are shown.
+async fn answers(tx: &mut Tx, operation: u64) -> Result<Vec<GateAnswer>, DbError> {
+    let rows = sqlx::query(
+        "SELECT r.node, COALESCE(n.name, r.node_name) AS name, r.state, r.detail FROM operation_run r \
+         JOIN operation o ON o.id = r.operation LEFT JOIN node n ON n.id = r.node \
+         WHERE o.number = ? AND r.state NOT IN ('queued', 'running') AND r.detail <> '' \
+         ORDER BY CASE WHEN r.state = 'succeeded' THEN 1 ELSE 0 END, r.place LIMIT ?",
+    )
+    .bind(operation as i64)
+    .bind(SHOWN_ANSWERS)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("operation_run", row);
+            let node = NodeRef { id: r.parse("node")?, name: r.text("name")? };
+            Ok(GateAnswer { node, state: r.parse("state")?, text: r.text("detail")? })
+        })
+        .collect()
 }

@@ -67,7 +67,7 @@ impl Operations {
             problems: Vec::new(),
         };
         let scripts = match &spec.work {
-            Work::Command { .. } | Work::Draft { .. } => None,
+            Work::Command { .. } | Work::Draft { .. } | Work::Probe { .. } => None,
             Work::Script { name, .. } => Some((name, self.scripts(spec, name, &nodes, &mut selected).await?)),
         };
         for (is_away, node) in nodes {

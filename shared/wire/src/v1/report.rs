@@ -40,6 +40,9 @@ pub(super) fn encode(kind: Kind, seq: u64, report: &message::Report) -> Result<V
         message::Report::Drift(report) => Report::Drift(report.into()),
         message::Report::Job(run) => Report::Job(run.into()),
         message::Report::Lost(lost) => return to_body(kind, &(seq, LostReports::from(lost))),
+        message::Report::Operation(run) if let Some(found) = &run.found => {
+            return super::probe::encode_report(kind, seq, run, found);
+        }
         message::Report::Operation(run) => return to_body(kind, &(seq, OperationRun::from(run))),
     };
     to_body(kind, &(seq, report))

@@ -31,6 +31,9 @@ const MAX_TEXT: usize = 1024;
 
 pub(super) fn encode(kind: FrameKind, reply: &Reply) -> Result<Vec<u8>, EncodeError> {
     match reply {
+        Reply::Run(Ok(domain::RunStatus::Ended(run))) if let Some(found) = &run.found => {
+            super::probe::encode_reply(kind, run, found)
+        }
         Reply::Run(status) => to_body(kind, &status.as_ref().map(RunStatus::from).map_err(Fault::from)),
         Reply::Output(part) => to_body(kind, &part.as_ref().map(OutputPart::from).map_err(Fault::from)),
         _ => super::operation::encode(kind, reply),
@@ -143,6 +146,7 @@ impl TryFrom<RunOrder> for domain::RunOrder {
             program: None,
             secrets: BTreeMap::new(),
             signed: None,
+            probe: None,
         })
     }
 }
@@ -284,6 +288,7 @@ impl TryFrom<OperationRun> for domain::OperationRun {
             },
             output_bytes: run.output_bytes,
             output_hash: ContentHash::from_bytes(run.output_hash),
+            found: None,
         })
     }
 }
