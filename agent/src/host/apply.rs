@@ -20,7 +20,7 @@ pub struct ApplyError {
     pub targets: Vec<Target>,
     /// Why.
     pub fault: Fault,
-    /// What was journalled: its undo puts everything back. Nothing was written when its undo is empty.
+    /// What was journalled: its undo puts everything back. Nothing was written when its undo has no steps.
     pub record: Box<Record>,
 }
 
@@ -48,7 +48,8 @@ pub fn apply(
         fault,
         record: Box::new(record.clone()),
     };
-    let nothing = Record { ownership: plan.ownership.clone(), undo: Undo::default() };
+    // Before the first write there is nothing to put back, and what was owned stays owned.
+    let nothing = record.clone();
     for step in &steps {
         prepare(root, step).map_err(|fault| stop(Some(step), fault, &nothing))?;
         intend(root, &mut record.ownership, step);

@@ -235,6 +235,30 @@ fn a_failing_journal_means_that_nothing_is_written() {
 }
 
 #[test]
+fn an_apply_that_began_nothing_takes_nothing_from_the_record() {
+    let mut host = Host::new();
+    let standing = file("/etc/a", "1");
+    host.apply(std::slice::from_ref(&standing));
+    let owned = host.owned.clone();
+    let wanted = [standing, file("/etc/b", "2")];
+    host.write("etc/b", "stood before\n");
+
+    let full = lampas_shared::error::Fault::passing("journal.full", "no space");
+    let planned = host.plan(&wanted);
+    let error = crate::host::apply(&host.root, &planned, &mut |_| Err(full.clone())).expect_err("stops");
+    host.roll_back(&error.record);
+    assert_eq!(host.owned, owned, "the journal said no");
+
+    // There is no room for the copy of what stands there.
+    std::fs::remove_dir_all(host.path("var/lib/lampas/agent/kept")).expect("removed");
+    host.write("var/lib/lampas/agent/kept", "");
+    let error = host.try_apply(&wanted).expect_err("stops");
+    host.roll_back(&error.record);
+    assert_eq!(host.owned, owned, "the original could not be kept");
+    assert_eq!(host.text("etc/b").as_deref(), Some("stood before\n"));
+}
+
+#[test]
 fn originals_that_nobody_needs_are_swept() {
     let mut host = Host::new();
     host.write("etc/motd", "first\n");
