@@ -19,6 +19,11 @@ use crate::system::{
 
 /// What systemd makes of a unit, without starting anything.
 const ANALYZE: &str = "/usr/bin/systemd-analyze";
+/// The step of the sandbox that waits for a checker says 128 and the signal that ended it.
+const KILLED: i32 = 128;
+/// What is said where a checker could not read something.
+const NOBODY_READS: &str =
+    " (a check runs as nobody: it reads what everybody may read on the node, and no private key)";
 
 /// What checks are made with.
 #[derive(Debug, Clone)]
@@ -112,6 +117,9 @@ fn check_unit(check: &Check, tools: &Tools, unit: &UnitName, base: Option<&[u8]>
     }
     let program = [ANALYZE, "verify", "--man=no", &Staged::path(unit.as_str())].map(str::to_owned);
     let output = run_staged(check, tools, files, &program)?;
+    if output.status.and_then(|s| s.code()).is_none_or(|code| code >= KILLED) {
+        return Err(not_told(check, ANALYZE, &output));
+    }
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let refused = format!("{unit}: ");
     // Of other units it may say things as well. What a program of this very state is missing from comes with it.
@@ -149,11 +157,21 @@ fn judge(check: &Check, program: &[String], output: &Output) -> Result<(), Fault
     if output.is_success() {
         return Ok(());
     }
+    if output.status.is_none() {
+        return Err(not_told(check, &program[0], output));
+    }
     let text = [output.stderr.as_slice(), output.stdout.as_slice()].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     let said: Vec<String> = text.lines().filter(|l| !l.trim().is_empty()).take(8).map(shown).collect();
-    let how = if output.status.is_none() || said.is_empty() { output.describe() } else { said.join("; ") };
-    Err(Fault::lasting("file.invalid", format!("{}: {} says: {how}", check.path, program.join(" "))))
+    let how = if said.is_empty() { output.describe() } else { said.join("; ") };
+    let hint = if text.contains("Permission denied") { NOBODY_READS } else { "" };
+    Err(Fault::lasting("file.invalid", format!("{}: {} says: {how}{hint}", check.path, program.join(" "))))
+}
+
+/// A checker that was ended from outside said nothing of the content: it is asked again.
+fn not_told(check: &Check, checker: &str, output: &Output) -> Fault {
+    let text = format!("{}: {checker} came to no end: {}; it is asked again", check.path, output.describe());
+    Fault::passing("file.check_failed", text)
 }
 
 fn shown(line: &str) -> String {
@@ -164,7 +182,10 @@ fn must_exist(check: &Check, checker: &[&str]) -> Result<(), Fault> {
     if std::path::Path::new(checker[0]).exists() {
         return Ok(());
     }
-    let what = format!("{}: it can't be checked, since this node has no {}", check.path, checker[0]);
+    let what = format!(
+        "{}: it can't be checked, since this node has no {}: install it there, or leave validate out",
+        check.path, checker[0]
+    );
     Err(Fault::lasting("file.checker_missing", what))
 }
 
@@ -177,6 +198,9 @@ fn run(check: &Check, tools: &Tools, checker: &[&str]) -> Result<(), Fault> {
     let output = sandbox::check(&tools.sandbox, checker, check.bytes.clone()).map_err(|e| failed(check, &e))?;
     if output.is_success() {
         return Ok(());
+    }
+    if output.status.is_none() {
+        return Err(not_told(check, checker[0], &output));
     }
     if output.status.and_then(|s| s.code()) == Some(i32::from(NOT_MADE)) {
         return Err(Fault::lasting("file.no_sandbox", format!("{}: {}", check.path, output.describe())));
@@ -206,5 +230,27 @@ mod tests {
         check("#! /usr/local/bin/perl", Some("/usr/bin/perl -c -"));
         check("#!/usr/bin/python3", None);
         check("echo", None);
+    }
+
+    #[test]
+    fn a_checker_that_was_killed_passes_nothing() {
+        if !std::path::Path::new(ANALYZE).exists() {
+            return;
+        }
+        let asked = |script: &str| {
+            let args = vec!["-c".to_owned(), script.to_owned()];
+            let tools = Tools { sandbox: Helper { path: "/bin/sh".into(), args, env: Vec::new() } };
+            let check = Check {
+                target: Target::path("/etc/systemd/system/app.service"),
+                path: "/etc/systemd/system/app.service".into(),
+                how: How::Unit { unit: UnitName::parse("app.service").expect("a unit"), base: None },
+                bytes: b"[Service]\nExecStart=/bin/true\n".to_vec(),
+            };
+            super::check(&check, &tools).map_err(|fault| (fault.code, fault.retry))
+        };
+        assert_eq!(asked("exit 0"), Ok(()));
+        let unknown = Err(("file.check_failed".to_owned(), true));
+        assert_eq!(asked("kill -9 $$"), unknown);
+        assert_eq!(asked("exit 137"), unknown, "the step that waits for it says so");
     }
 }
