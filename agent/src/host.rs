@@ -38,7 +38,7 @@ mod validate;
 
 pub use account::WATCHED as ACCOUNT_FILES;
 pub use apply::{ApplyError, apply};
-pub use eject::{Ejection, eject};
+pub use eject::{EjectedJob, EjectedScript, Ejection, eject};
 pub use inputs::{Facts, Inputs, Removal};
 pub use kept::{keep_ownership, kept_ownership, put_aside, sweep};
 pub use looks::Looks;

@@ -4,7 +4,7 @@
 //! as they are. It is a plan like any other, so that it is journalled, written in order (the line first, the job's file
 //! afterwards) and put back when something fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_render::{
     block,
@@ -13,7 +13,7 @@ use lampas_render::{
 use lampas_shared::{
     desired::ContentHash,
     error::Fault,
-    host::{CronJob, CronTable},
+    host::{CronJob, CronTable, UserName},
     id::ObjectId,
     object::{Kind, ObjectName},
     scan::EjectedPlace,
@@ -24,7 +24,7 @@ use super::{
     plan::{Put, Step, fingerprint},
 };
 use crate::{
-    job::{JOBS_DIRECTORY, JobFile},
+    job::{JOBS_DIRECTORY, JobFile, job_path},
     system::{Modified, Root, Seen},
 };
 
@@ -34,8 +34,28 @@ pub struct Ejection {
     pub plan: HostPlan,
     /// What is left, by path.
     pub places: Vec<EjectedPlace>,
-    /// Commands that don't fit into a line of cron: by path, to be written before.
-    pub scripts: BTreeMap<String, String>,
+    /// Commands that can't stand in a line of cron: by path, to be written before.
+    pub scripts: BTreeMap<String, EjectedScript>,
+}
+
+/// A command that can't stand in a line of cron.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EjectedScript {
+    /// The shell's text.
+    pub text: String,
+    /// Who alone may read it, since it holds values of secrets; everybody when nobody is named.
+    pub of: Option<UserName>,
+}
+
+/// A job of the state that is ejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EjectedJob {
+    /// The object's name.
+    pub name: ObjectName,
+    /// The job, without values of secrets.
+    pub job: CronJob,
+    /// The variables that hold secrets.
+    pub secrets: BTreeSet<String>,
 }
 
 /// Plans an ejection. `jobs` are those of the state; `scripts` is the directory for long commands.
@@ -45,11 +65,12 @@ pub struct Ejection {
 pub fn eject(
     root: &Root,
     owned: &Ownership,
-    jobs: &BTreeMap<ObjectId, (ObjectName, CronJob)>,
+    jobs: &BTreeMap<ObjectId, EjectedJob>,
     zone: &str,
     scripts: &str,
 ) -> Result<Ejection, Fault> {
-    let mut ejecting = Ejecting { root, jobs, zone, directory: scripts, places: Vec::new(), scripts: BTreeMap::new() };
+    let mut ejecting =
+        Ejecting { root, owned, jobs, zone, directory: scripts, places: Vec::new(), scripts: BTreeMap::new() };
     let mut steps = Vec::new();
     for (path, place) in &owned.places {
         steps.push(ejecting.step(path, place)?);
@@ -60,7 +81,7 @@ pub fn eject(
         steps,
         checks: Vec::new(),
         sudoers: None,
-        secret_paths: std::collections::BTreeSet::new(),
+        secret_paths: BTreeSet::new(),
         ownership: owned.clone(),
     };
     Ok(Ejection { plan, places: ejecting.places, scripts: ejecting.scripts })
@@ -68,11 +89,20 @@ pub fn eject(
 
 struct Ejecting<'a> {
     root: &'a Root,
-    jobs: &'a BTreeMap<ObjectId, (ObjectName, CronJob)>,
+    owned: &'a Ownership,
+    jobs: &'a BTreeMap<ObjectId, EjectedJob>,
     zone: &'a str,
     directory: &'a str,
     places: Vec<EjectedPlace>,
-    scripts: BTreeMap<String, String>,
+    scripts: BTreeMap<String, EjectedScript>,
+}
+
+/// A job as cron's line shall run it.
+struct PlainJob {
+    name: ObjectName,
+    job: CronJob,
+    /// What the operator should know.
+    note: Option<String>,
 }
 
 impl Ejecting<'_> {
@@ -141,14 +171,14 @@ impl Ejecting<'_> {
     fn plain_file(&mut self, bytes: &[u8], place: &Owned, is_known: bool) -> (Vec<u8>, String) {
         let object = place.claims.values().map(|c| c.object).next();
         let job = object.and_then(|id| self.job(id));
-        if let (true, Some((name, job))) = (is_known, &job) {
+        if let (true, Some(PlainJob { name, job, note })) = (is_known, &job) {
             let script = self.script_path(name);
             let plain = plain_system(job, name, self.zone, &script);
-            if let Some(command) = plain.script {
-                self.scripts.insert(script, command);
+            if let Some(text) = plain.script {
+                self.scripts.insert(script, EjectedScript { text, of: None });
             }
             let mut what = "runs its command itself".to_owned();
-            for loss in &plain.losses {
+            for loss in plain.losses.iter().chain(note) {
                 what.push_str(&format!("; {loss}"));
             }
             return (plain.text.into_bytes(), what);
@@ -159,24 +189,55 @@ impl Ejecting<'_> {
     }
 
     fn plain_text(&mut self, text: &str, table: CronTable) -> (String, String) {
-        let found = |id| self.job(id).map(|(name, job)| (job, self.script_path(&name)));
-        let (plain, losses, long) = plain_lines(text, table, self.zone, found);
-        for (id, command) in long {
-            if let Some((name, _)) = self.job(id) {
-                self.scripts.insert(self.script_path(&name), command);
+        let (mut jobs, mut notes) = (BTreeMap::new(), Vec::new());
+        let (plain, losses, long) = plain_lines(text, table, self.zone, |id| {
+            let PlainJob { name, job, note } = self.job(id)?;
+            let path = self.script_path(&name);
+            notes.extend(note);
+            jobs.insert(id, path.clone());
+            Some((job, path))
+        });
+        for (id, text) in long {
+            if let Some(path) = jobs.remove(&id) {
+                self.scripts.insert(path, EjectedScript { text, of: None });
             }
         }
         let mut what = "its lines run their commands themselves".to_owned();
-        for loss in &losses {
+        for loss in losses.iter().chain(&notes) {
             what.push_str(&format!("; {loss}"));
         }
         (plain, what)
     }
 
-    /// A job as it is in force, or as the state has it.
-    fn job(&self, id: ObjectId) -> Option<(ObjectName, CronJob)> {
+    /// A job as it is in force, or as the state has it. What holds secrets stands in a script that its user alone may read:
+    /// cron's file is for everybody to read, and a line of cron for everybody to see while it runs.
+    fn job(&mut self, id: ObjectId) -> Option<PlainJob> {
         let written = JobFile::read(self.root, id).ok().map(|f| (f.name, f.job));
-        written.or_else(|| self.jobs.get(&id).cloned())
+        let known = self.jobs.get(&id);
+        let (name, mut job) = written.or_else(|| known.map(|k| (k.name.clone(), k.job.clone())))?;
+        let has_secrets = self.owned.places.get(&job_path(id)).is_some_and(|place| place.holds_secrets);
+        let named = known.map(|k| k.secrets.clone()).unwrap_or_default();
+        if !has_secrets && named.is_empty() {
+            return Some(PlainJob { name, job, note: None });
+        }
+        let lost: Vec<String> =
+            named.into_iter().filter(|n| !job.environment.keys().any(|has| has.as_str() == n)).collect();
+        if !lost.is_empty() {
+            let note = format!("the values of {} are not on this node: set them in its line", lost.join(", "));
+            return Some(PlainJob { name, job, note: Some(note) });
+        }
+        let path = self.script_path(&name);
+        let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+        let mut text = format!("# It holds values of secrets: {} alone may read it.\n", job.user);
+        for (variable, value) in std::mem::take(&mut job.environment) {
+            text.push_str(&format!("{variable}={}\nexport {variable}\n", quoted(&value)));
+        }
+        text.push_str(job.shell_command().trim());
+        text.push('\n');
+        job.command = format!("/bin/sh {path}");
+        let note = format!("its variables, secrets among them, stand in {path}, which {} alone may read", job.user);
+        self.scripts.insert(path, EjectedScript { text, of: Some(job.user.clone()) });
+        Some(PlainJob { name, job, note: Some(note) })
     }
 
     fn script_path(&self, name: &ObjectName) -> String {

@@ -1,6 +1,9 @@
 //! The beginning and the end of managing a node: scans, taking over, ejecting.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lampas_shared::{
     desired::{Resource, Spec},
@@ -12,7 +15,7 @@ use tracing::info;
 
 use super::{Bench, Handle, manifest};
 use crate::{
-    host::{self, Ownership},
+    host::{self, EjectedJob, Ownership},
     journal::Transaction,
     observe,
     scan::{self, Means},
@@ -123,32 +126,33 @@ fn eject(bench: &Bench) -> Result<Ejected, Fault> {
         (book.ownership.clone(), book.goal()?.map(|goal| goal.state), book.journal.clone())
     };
     let resources: Vec<Resource> = state.iter().flat_map(|s| s.resources().cloned()).collect();
-    // A job's secrets go with its own file: cron's is for everybody to read. The manifest says which they were.
-    let job = |r: &Resource| match &r.spec {
-        Spec::Cron(job) => Some((r.object, (r.name.clone(), job.clone()))),
-        Spec::Sealed(sealed) => match &*sealed.base {
-            Spec::Cron(job) => Some((r.object, (r.name.clone(), job.clone()))),
-            _ => None,
-        },
-        _ => None,
+    let job = |r: &Resource| {
+        let (spec, secrets) = match &r.spec {
+            Spec::Sealed(sealed) => (&*sealed.base, sealed.texts.keys().cloned().collect()),
+            spec => (spec, BTreeSet::new()),
+        };
+        let Spec::Cron(job) = spec else { return None };
+        Some((r.object, EjectedJob { name: r.name.clone(), job: job.clone(), secrets }))
     };
     let jobs = resources.iter().filter_map(job).collect();
     let directory = "/var/lib/lampas/ejected";
     let ejection = host::eject(&bench.root, &owned, &jobs, &bench.facts().time_zone, directory)?;
     bench.root.make_directories(directory, 0o755).map_err(|e| e.to_fault())?;
     let none = BTreeMap::new();
-    let write = |path: &str, text: &str, mode: u32| {
-        let file = NewFile { bytes: text.as_bytes(), uid: 0, gid: 0, mode, xattrs: &none, modified: Modified::Now };
+    let write = |path: &str, text: &str, (uid, mode): (u32, u32)| {
+        let file = NewFile { bytes: text.as_bytes(), uid, gid: 0, mode, xattrs: &none, modified: Modified::Now };
         bench.root.write(path, &file).map_err(|e| e.to_fault())
     };
     let mut manifests = Vec::new();
     for (kind, text) in manifest::of(&resources, &|hash| journal.blob(hash).ok().flatten()) {
         let path = format!("{directory}/{kind}.toml");
-        write(&path, &text, 0o600)?;
+        write(&path, &text, (0, 0o600))?;
         manifests.push(path);
     }
-    for (path, command) in &ejection.scripts {
-        write(path, command, 0o755)?;
+    let accounts = bench.root.accounts();
+    for (path, script) in &ejection.scripts {
+        let owner = script.of.as_ref().map(|user| accounts.user(user.as_str()).map_or(0, |a| a.uid));
+        write(path, &script.text, owner.map_or((0, 0o755), |uid| (uid, 0o400)))?;
     }
     let result = host::apply(&bench.root, &ejection.plan, &mut |record: &host::Record| {
         let mut transaction = Transaction::new();
@@ -161,6 +165,9 @@ fn eject(bench: &Bench) -> Result<Ejected, Fault> {
             transaction.ownership(&owned, &record.ownership);
             journal.commit(transaction).map(drop).map_err(Fault::from)
         })?;
+        for path in ejection.scripts.keys() {
+            bench.root.remove(path, 0).map_err(|e| e.to_fault())?;
+        }
         return Err(error.fault);
     }
     bench.book().ownership = Arc::default();

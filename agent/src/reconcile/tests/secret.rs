@@ -169,3 +169,39 @@ async fn a_check_that_refuses_it_repeats_nothing_of_it() {
     assert!(found.notes.iter().any(|n| n.contains("lets everybody have them")), "{found:?}");
     assert_nowhere(&node, &[]);
 }
+
+#[tokio::test]
+async fn an_ejected_job_keeps_its_secret_and_nobody_else_reads_it() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), "it's a canary");
+    fs::create_dir_all(node.path("/etc/cron.d")).expect("made");
+    let base = file("/etc/unused", "");
+    let job: lampas_shared::host::CronJob = serde_json::from_str(
+        r#"{"schedule": "@daily", "command": "backup --all", "user": "root", "environment": {"PLAIN": "told"}}"#,
+    )
+    .expect("a job");
+    let secret = Part::Secret { name: ObjectName::parse("pw").expect("a name"), value: value(1), escape: Escape::Raw };
+    let texts = BTreeMap::from([("PW".to_owned(), vec![secret])]);
+    let spec = Spec::Sealed(Sealed { base: Box::new(Spec::Cron(job)), texts, fault: None });
+    let resource = Resource {
+        target: Target::parse("cron:backup").expect("a target"),
+        kind: lampas_shared::object::Kind::Cron,
+        name: ObjectName::parse("backup").expect("a name"),
+        spec,
+        ..base
+    };
+    land(&node, 1, vec![resource]).await;
+    let line = |text: Option<String>| text.and_then(|t| t.lines().last().map(str::to_owned)).unwrap_or_default();
+    assert!(line(node.text("/etc/cron.d/lampas-backup")).contains("job run"));
+
+    let ejected = node.handle.eject().await.expect("ejected");
+    let text = node.text("/etc/cron.d/lampas-backup").expect("stands");
+    assert!(!text.contains("canary"), "everybody may read it: {text}");
+    assert_eq!(line(Some(text)), "@daily root /bin/sh /var/lib/lampas/ejected/backup.sh");
+    let script = node.path("/var/lib/lampas/ejected/backup.sh");
+    assert_eq!(fs::metadata(&script).expect("there").permissions().mode() & 0o777, 0o400);
+    let script = fs::read_to_string(script).expect("read");
+    assert!(script.contains("PW='it'\\''s a canary'\nexport PW\n") && script.ends_with("\nbackup --all\n"), "{script}");
+    let what = &ejected.places.iter().find(|p| p.path.ends_with("lampas-backup")).expect("told").what;
+    assert!(what.contains("backup.sh") && what.contains("root alone"), "{what}");
+}

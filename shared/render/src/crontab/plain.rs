@@ -68,7 +68,7 @@ pub fn plain_lines(
     text: &str,
     table: CronTable,
     node_zone: &str,
-    job: impl Fn(ObjectId) -> Option<(CronJob, String)>,
+    mut job: impl FnMut(ObjectId) -> Option<(CronJob, String)>,
 ) -> (String, Vec<String>, Vec<(ObjectId, String)>) {
     let (mut out, mut lost, mut long) = (String::new(), Vec::new(), Vec::new());
     for raw in text.split_inclusive('\n') {
