@@ -1,5 +1,6 @@
-//! Places that are no files: a setting of the running kernel, and what is true of a unit of systemd. Each reads and is written as a small text, so that diffs,
-//! drift, what stood before, the journal and the way back are the same as for files.
+//! Places that are no files: a setting of the running kernel, what is true of a unit of systemd, an account, a package.
+//! Each reads and is written as a small text, so that diffs, drift, what stood before, the journal and the way back are
+//! the same as for files.
 
 use std::{
     fs,

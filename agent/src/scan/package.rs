@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lampas_render::package::automatic;
 use lampas_shared::{
     check_line,
     error::Chain,
@@ -33,8 +34,8 @@ pub(super) fn packages(root: &Root, paths: &Paths, tools: &Tools) -> Result<Vec<
     if !paths.below(STATUS).exists() || !std::path::Path::new(DPKG_QUERY).exists() {
         return Ok(Vec::new());
     }
-    let automatic = root.read(EXTENDED_STATES, MAX_BYTES as u64).ok().flatten().unwrap_or_default();
-    let automatic = automatic_of(&String::from_utf8_lossy(&automatic));
+    let states = root.read(EXTENDED_STATES, MAX_BYTES as u64).ok().flatten().unwrap_or_default();
+    let automatic = automatic(&String::from_utf8_lossy(&states));
     let admin = format!("--admindir={}", paths.below("/var/lib/dpkg").display());
     let query = [DPKG_QUERY, &admin, "--show", "--showformat=${binary:Package} ${Version} ${db:Status-Abbrev}\\n"];
     let helper = &tools.sandbox;
@@ -67,26 +68,13 @@ fn packages_of(listing: &str, automatic: &BTreeSet<String>) -> Vec<ForeignPackag
     found
 }
 
-/// Reads which packages apt marked as automatic.
-fn automatic_of(text: &str) -> BTreeSet<String> {
-    let field = |paragraph: &str, name: &str| {
-        paragraph.lines().find_map(|l| Some(l.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
-    };
-    let paragraphs = text.split("\n\n");
-    paragraphs
-        .filter(|p| field(p, "Auto-Installed").as_deref() == Some("1"))
-        .filter_map(|p| field(p, "Package"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_somebody_asked_for_is_told_from_what_came_along() {
-        let states = "Package: libc6\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: vim\nAuto-Installed: 0\n";
-        let automatic = automatic_of(states);
+        let automatic = BTreeSet::from(["libc6".to_owned()]);
         let listing = "libc6:amd64 2.36-9 ii \nvim 9.0 ii \nold 1 rc \nodd\nnginx:amd64 1.22.1-9 ii \n";
         let names: Vec<String> = packages_of(listing, &automatic).into_iter().map(|p| p.name).collect();
         assert_eq!(names, ["nginx", "vim"]);

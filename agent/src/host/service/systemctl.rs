@@ -221,11 +221,10 @@ impl Manager {
     }
 
     fn ask<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Output, Fault> {
-        let fixed = ["--quiet", "--no-pager", "--no-ask-password"];
-        // Offline systemctl says what it links; online `--quiet` hides words that are asked for.
+        // Not `--quiet`, which hides words that are asked for.
         let program = Program::new(SYSTEMCTL)
             .args(self.offline.clone())
-            .args(fixed.into_iter().skip(1))
+            .args(["--no-pager", "--no-ask-password"])
             .args(words)
             .limit(ACT_LIMIT);
         run(&program).map_err(|e| Fault::passing("service.no_systemctl", Chain(&e).to_string()))

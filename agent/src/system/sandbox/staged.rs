@@ -4,7 +4,8 @@
 //! checked into memory below `/tmp`, lays empty memory over the few places that such programs write to ([`SCRATCH`]), makes
 //! everything else read-only, and waits. [`become_checker`] runs as the first process of that namespace, so that nothing
 //! outlives it: it becomes `nobody`, gives up what it could gain, and then is the program. What it may read is what
-//! everybody may read on the node.
+//! everybody may read on the node, and no private key of root's: what it says travels to the controller, and the program is
+//! an operator's choice.
 
 use std::{
     fs,
