@@ -159,10 +159,12 @@ pub fn run(program: &Program) -> Result<Output, RunError> {
         // A program that doesn't read all of its input is no error.
         std::thread::spawn(move || drop(pipe.write_all(&bytes)))
     });
-    let in_time = wait_until(&child, Some(Instant::now() + program.limit)).map_err(failed)?;
-    // The leader is not reaped yet, so its number still names this group alone.
+    let waited = wait_until(&child, Some(Instant::now() + program.limit));
+    // The leader is not reaped yet, so its number still names this group alone. What can't be watched must not go on
+    // either.
     kill_group(&child, Signal::SIGKILL);
     let status = child.wait().map_err(failed)?;
+    let in_time = waited.map_err(failed)?;
     // What left the group may hold the pipes for ever: it is not waited for.
     let readers = [stdout, stderr];
     let deadline = Instant::now() + LEFT_OVER;
