@@ -129,11 +129,12 @@ fn stdout_is_journal() -> bool {
     stream == format!("{}:{}", meta.dev(), meta.ino())
 }
 
-/// Returns whether the controller still waits for its first administrator.
-pub async fn state(db: &Db) -> Result<SetupState, DbError> {
+/// Returns whether the controller still waits for its first administrator, and where security keys work.
+pub async fn state(db: &Db, keys_url: Option<String>) -> Result<SetupState, DbError> {
+    let keys_url = &keys_url;
     db.read(|mut tx: Tx| async move {
         let is_open = !store::has_administrator(&mut tx).await?;
-        Ok(tx.done(SetupState { is_open, version: env!("CARGO_PKG_VERSION").to_owned() }))
+        Ok(tx.done(SetupState { is_open, version: env!("CARGO_PKG_VERSION").to_owned(), keys_url: keys_url.clone() }))
     })
     .await
 }

@@ -66,6 +66,11 @@ impl Access {
         })
     }
 
+    /// Returns the address at which keys work, if they can.
+    pub(crate) fn keys_url(&self) -> Option<String> {
+        self.place.party().ok().map(|_| self.place.url().to_owned())
+    }
+
     /// Removes one of one's own keys. Where the fleet requires a second factor and it was the last, the session has to set
     /// up another at once.
     pub async fn remove_security_key(&self, caller: &Caller, id: SecurityKeyId) -> Answer<()> {

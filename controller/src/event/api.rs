@@ -203,6 +203,10 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::FreezeChanged => {
             format!("the freeze of {} is {}{}", detail("scope"), detail("state"), because(detail("reason")))
         }
+        EventKind::SourceChanged => format!("source {} was {}", detail("source"), detail("state")),
+        EventKind::SourceMoved => {
+            format!("source {} is {}{}", detail("source"), detail("state"), because(detail("why")))
+        }
         EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),
         EventKind::OperationStarted => format!("operation {} began: {}", detail("number"), detail("title")),
         EventKind::OperationCancelled => format!("operation {} was cancelled", detail("number")),
@@ -210,6 +214,9 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::OperationEnded => format!("operation {} is over: {}", detail("number"), detail("state")),
         EventKind::UserChanged => format!("user {} was changed", detail("login")),
         EventKind::SessionOpened => format!("{} signed in from {}", detail("login"), detail("from")),
+        EventKind::ProviderChanged => {
+            format!("the sign-in provider {} was {}", detail("name"), first(&detail("verb"), "changed"))
+        }
         EventKind::KeySuspect => {
             format!("the security key {} of {} was refused: its counter went back", detail("key"), detail("login"))
         }
@@ -230,7 +237,7 @@ async fn overview(State(app): State<App>, caller: Caller) -> Answer<axum::Json<O
     let changes = visible(&app, &reach, Listing { limit: 5, ..Listing::default() }).await?.items;
     let activity = page(&app, &reach, Filter::default(), 10).await?.items;
     let attention = attention(&app, &caller, &reach, &counts).await?;
-    let next_runs = upcoming(&view, &reach, now);
+    let next_runs = upcoming(&app, &view, &reach, now).await?;
     Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
 }
 
@@ -392,21 +399,30 @@ async fn nodes(app: &App, reach: &Reach, filter: &NodeFilter, limit: u32) -> Ans
 }
 
 /// The next runs over the fleet, soonest first.
-fn upcoming(view: &View, reach: &Reach, now: UnixMs) -> Vec<UpcomingRun> {
-    let mut on: BTreeMap<ObjectId, u32> = BTreeMap::new();
+async fn upcoming(app: &App, view: &View, reach: &Reach, now: UnixMs) -> Answer<Vec<UpcomingRun>> {
+    // Of each object how many nodes it is on, and one of them.
+    let mut on: BTreeMap<ObjectId, (u32, NodeId)> = BTreeMap::new();
     for class in view.compiled.classes() {
-        let nodes = class.nodes.iter().filter(|node| reach.has_node(**node)).count() as u32;
-        for resource in class.resources.iter().filter(|_| nodes > 0) {
-            *on.entry(resource.object).or_default() += nodes;
+        let mut seen = class.nodes.iter().filter(|node| reach.has_node(**node)).peekable();
+        let Some(first) = seen.peek().map(|node| **node) else { continue };
+        let nodes = seen.count() as u32;
+        for resource in &class.resources {
+            on.entry(resource.object).or_insert((0, first)).0 += nodes;
         }
     }
     let jobs = view.all.objects.values().filter_map(|o| match &o.spec.body {
         Body::Cron(job) if job.enabled => Some((o, job, on.get(&o.id).copied()?)),
         _ => None,
     });
+    let jobs: Vec<_> = jobs.collect();
+    // A job without a zone of its own goes by its nodes', of which one speaks for all.
+    let asked: BTreeSet<NodeId> =
+        jobs.iter().filter(|(_, job, _)| job.time_zone.is_none()).map(|(_, _, (_, node))| *node).collect();
+    let zones = crate::host::zone::zones(app, &asked.into_iter().collect::<Vec<_>>()).await?;
     let mut runs: Vec<UpcomingRun> = jobs
-        .flat_map(|(stored, job, nodes)| {
-            let (_, runs) = crate::host::check::job_runs(job, now, 2);
+        .into_iter()
+        .flat_map(|(stored, job, (nodes, node))| {
+            let (_, runs) = crate::host::check::job_runs(job, zones.get(&node), now, 2);
             runs.into_iter().map(move |run| UpcomingRun {
                 object: stored.id,
                 name: stored.spec.name.to_string(),
@@ -418,5 +434,5 @@ fn upcoming(view: &View, reach: &Reach, now: UnixMs) -> Vec<UpcomingRun> {
         .collect();
     runs.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));
     runs.truncate(8);
-    runs
+    Ok(runs)
 }

@@ -33,7 +33,7 @@ pub(crate) fn calls() -> Vec<Call> {
 }
 
 async fn state(State(app): State<App>) -> Answer<axum::Json<SetupState>> {
-    Ok(axum::Json(super::state(&app.db).await?))
+    Ok(axum::Json(super::state(&app.db, app.access.keys_url()).await?))
 }
 
 async fn complete(

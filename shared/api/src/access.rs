@@ -18,6 +18,8 @@ pub struct SetupState {
     pub is_open: bool,
     /// The controller's version.
     pub version: String,
+    /// The address at which security keys and passkeys work; absent when they can't, since it has no host name.
+    pub keys_url: Option<String>,
 }
 
 /// `POST /api/v1/setup`, open, with the token of the set-up link: makes the first administrator and signs in.

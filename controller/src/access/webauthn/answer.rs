@@ -118,6 +118,20 @@ impl Access {
         self.judge(by, user, given.answer, &bound, given.must_verify).await
     }
 
+    /// Returns what a key has to answer after the first factor was shown elsewhere; of a session, for its proof.
+    pub(in crate::access) async fn second_key_request(
+        &self,
+        user: UserId,
+        session: Option<TokenId>,
+    ) -> Answer<KeyRequest> {
+        self.place.party().map_err(unavailable)?;
+        let keys = self.key_rows(user).await?;
+        if keys.is_empty() {
+            return Err(Refusal::new("not_found", "there is no security key; use another second factor"));
+        }
+        self.request(&session.map_or_else(|| signing_in(user), proving), keys, false).await
+    }
+
     async fn request(&self, bound: &Bound, keys: Vec<KeyRow>, must_verify: bool) -> Answer<KeyRequest> {
         let party = self.place.party().map_err(unavailable)?;
         Ok(KeyRequest {
