@@ -7,6 +7,7 @@ mod fleet;
 mod grant;
 mod operation;
 mod signing;
+mod source;
 mod takeover;
 mod value;
 
@@ -20,12 +21,13 @@ pub(crate) use access::{
 };
 pub(crate) use approval::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand};
 pub(crate) use change::{
-    ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand, RolloutCommand,
-    RolloutOrderArgs,
+    ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand, PastDiffArgs,
+    RolloutCommand, RolloutOrderArgs,
 };
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use grant::{GrantCommand, GroupCommand};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
+pub(crate) use source::{SourceCommand, SourceSetArgs};
 pub(crate) use signing::{ScriptCommand, SignArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
 pub(crate) use value::{SecretCommand, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs};
@@ -93,7 +95,7 @@ pub(crate) enum Command {
     Token(TokenCommand),
     /// Plan and apply manifests, or apply a plan that was made before
     Apply(ApplyArgs),
-    /// Show what manifests would change; exit code 10 when there is something
+    /// Show what manifests would change, or what changed between two moments; exit code 10 when there is something
     Diff(DiffArgs),
     /// Write manifests of what the controller holds, for `apply`
     Export(ExportArgs),
@@ -125,6 +127,9 @@ pub(crate) enum Command {
     /// Rollouts: list, show, pause, resume, promote, abort, revert
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    /// Git sources: list, show, diff, set, sync, accept, remove
+    #[command(subcommand)]
+    Source(SourceCommand),
     /// Take over what stands on a node, a directory of crontabs, or an Ansible inventory
     Import(ImportArgs),
     /// Leave plain files and manifests on nodes, and take LAMPAS off them
@@ -164,7 +169,7 @@ pub(crate) enum Command {
 }
 
 /// Pages and watching, for every list.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ListArgs {
     /// At most this many rows; all by default
     #[arg(long)]

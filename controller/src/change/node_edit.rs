@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_api::{DraftVerb, NodeEdit, NodeEditView, NodeRef, NodeUpdate};
 use lampas_shared::{
-    fleet::NodeName,
+    access::Permission,
+    fleet::{NodeName, Scope},
     id::{ChangeId, NodeId},
 };
 
@@ -18,6 +19,8 @@ pub(super) use store::{insert, load, told};
 
 use super::{ChangeError, approval::protection::rule};
 use crate::{
+    access::Outside,
+    audit::Principal,
     compile::{NodeInput, ObjectInput, compile},
     db::{DbError, Tx},
     fleet::{self, FleetError},
@@ -260,6 +263,31 @@ pub(super) fn untied(
         }
     }
     Ok(())
+}
+
+/// Refuses to lead nodes to what somebody may not give them: each role that is new, and each scope of an object that holds
+/// the node anew by its labels, must be one over which nodes are managed.
+///
+/// # Errors
+/// With the scopes.
+pub(super) fn must_not_gain<'s>(
+    by: &Principal,
+    sides: Sides<'_>,
+    scopes: impl IntoIterator<Item = &'s Scope>,
+) -> Result<(), Outside> {
+    if by.rights.as_ref().is_none_or(|r| r.is_fleet(Permission::ManageNodes)) {
+        return Ok(());
+    }
+    let selectors: BTreeSet<&Scope> = scopes.into_iter().filter(|s| matches!(s, Scope::Selector(_))).collect();
+    let before: BTreeMap<NodeId, &NodeInput> = sides.before.iter().map(|m| (m.id, m)).collect();
+    let mut gained: BTreeSet<Scope> = BTreeSet::new();
+    for now in sides.after {
+        let Some(was) = before.get(&now.id).filter(|was| **was != now) else { continue };
+        gained.extend(now.roles.difference(&was.roles).cloned().map(Scope::Role));
+        let has = |scope: &Scope, m: &NodeInput| scope.contains(&m.name, &m.roles, &m.labels);
+        gained.extend(selectors.iter().filter(|s| has(s, now) && !has(s, was)).map(|s| (*s).clone()));
+    }
+    by.must_on_scopes(Permission::ManageNodes, &gained, sides.before)
 }
 
 /// Returns a change's edits as they are shown; those of an open one beside the nodes as they stand.

@@ -58,6 +58,9 @@ fn seen(answers: &BTreeMap<NodeId, Result<NodePlan, Fault>>) -> BTreeMap<NodeId,
 /// The fleet as it would be with a change.
 #[derive(Debug)]
 pub(crate) struct Prospect {
+    /// The `state` counter that it was read at.
+    pub(super) state: u64,
+    pub(super) is_signed: bool,
     pub(crate) all: All,
     pub(crate) edits: Vec<(ObjectId, Edit)>,
     pub(crate) compiled: Arc<Compiled>,
@@ -136,8 +139,18 @@ impl Prospect {
         if let Some(problem) = compiled.problems.iter().find(meant) {
             return Err(ChangeError::Template(Box::new(problem.clone())));
         }
-        let (assigned, epoch) = (view.assigned.clone(), view.epoch);
-        Ok(Self { all, edits: named, compiled: Arc::new(compiled), assigned, epoch, members, node_edits, after })
+        Ok(Self {
+            state: view.state,
+            is_signed: view.is_signed,
+            all,
+            edits: named,
+            compiled: Arc::new(compiled),
+            assigned: view.assigned.clone(),
+            epoch: view.epoch,
+            members,
+            node_edits,
+            after,
+        })
     }
 
     /// Wants a permission over the scope of each draft, and on each node that would move or is edited.
@@ -167,6 +180,8 @@ impl Prospect {
         self.within(Permission::Change, by)?;
         if let Some(after) = &self.after {
             access::grant::must_not_widen(tx, by, (&self.members, after)).await??;
+            let scopes = self.all.objects.values().map(|o| &o.spec.scope);
+            node_edit::must_not_gain(by, self.sides(), scopes.chain(self.edits.iter().map(|(_, e)| &e.key.scope)))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use lampas_shared::{
+    fleet::RoleName,
     rollout::{Amount, Gate, OnFailure, Strategy, Wave},
     time::UnixMs,
 };
@@ -18,12 +19,19 @@ pub(crate) struct ApplyArgs {
     /// Only plan; or, with a plan's id and no file, apply that plan
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
     pub(crate) plan: Option<String>,
-    /// Why, for the history
-    #[arg(long, short = 'm', default_value = "")]
-    pub(crate) reason: String,
     /// Delete objects of the manifests' scopes and kinds that the manifests don't name
     #[arg(long)]
     pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) how: ApplyHow,
+}
+
+/// How what was planned is applied.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyHow {
+    /// Why, for the history
+    #[arg(long, short = 'm', default_value = "")]
+    pub(crate) reason: String,
     /// Go on although some nodes could not be asked; they get it when they return
     #[arg(long)]
     pub(crate) allow_unplanned: bool,
@@ -36,7 +44,7 @@ pub(crate) struct ApplyArgs {
 }
 
 /// How a change reaches its nodes; all at once by default.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Rollout")]
 pub(crate) struct RolloutArgs {
     /// Waves: so many more nodes, up to a share of all, or by label: 1,25%,label:zone=a; who is left comes last
@@ -152,11 +160,31 @@ pub(crate) struct RolloutOrderArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// A manifest or a directory of manifests; repeat for several; `-` for standard input
-    #[arg(short, long = "file", required = true)]
+    #[arg(short, long = "file", required_unless_present = "from", conflicts_with = "from")]
     pub(crate) file: Vec<PathBuf>,
     /// Also show what `apply --prune` would delete
-    #[arg(long)]
+    #[arg(long, conflicts_with = "from")]
     pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) past: PastDiffArgs,
+}
+
+/// Two moments of the past instead of manifests.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Two moments")]
+pub(crate) struct PastDiffArgs {
+    /// What became of objects and nodes from this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) from: Option<UnixMs>,
+    /// To this one  [default: now]
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "from")]
+    pub(crate) to: Option<UnixMs>,
+    /// Of this role alone
+    #[arg(long, requires = "from", conflicts_with = "node")]
+    pub(crate) role: Option<RoleName>,
+    /// Of this node alone, by name or id
+    #[arg(long, requires = "from")]
+    pub(crate) node: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -53,6 +53,12 @@ pub(crate) enum NodeCommand {
         /// The address by which other nodes know it; '' takes it away
         #[arg(long)]
         address: Option<String>,
+        /// Only plan: make a change of it, to be looked at, approved, scheduled; exit code 10 when it does something
+        #[arg(long)]
+        plan: bool,
+        /// Why, for the history of the change
+        #[arg(long, short = 'm', default_value = "", requires = "plan")]
+        reason: String,
     },
     /// What happened on a node
     Activity {
@@ -120,6 +126,9 @@ pub(crate) enum RoleCommand {
     Show {
         /// Its name
         role: RoleName,
+        /// As it stood at this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
+        #[arg(long, value_name = "TIME", value_parser = super::moment)]
+        at: Option<UnixMs>,
     },
     /// Put its nodes beside each other: what stands there that nobody manages; exit code 10 when they differ
     Compare {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ControlArgs, ListArgs, Sure, WaitArgs, change::RolloutArgs};
+use super::{ListArgs, Sure, WaitArgs, change::ApplyHow};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretCommand {
@@ -84,21 +84,11 @@ pub(crate) struct ValueHow {
     /// What it is for; what stands, when left out
     #[arg(long)]
     pub(crate) description: Option<String>,
-    /// Why, for the history
-    #[arg(long, short = 'm', default_value = "")]
-    pub(crate) reason: String,
     /// Only plan: show who would get it
     #[arg(long)]
     pub(crate) plan: bool,
-    /// Go on although some nodes could not be asked; they get it when they return
-    #[arg(long)]
-    pub(crate) allow_unplanned: bool,
     #[command(flatten)]
-    pub(crate) control: ControlArgs,
-    #[command(flatten)]
-    pub(crate) rollout: RolloutArgs,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
+    pub(crate) apply: ApplyHow,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use lampas_shared::{
     rollout::Strategy,
 };
 
-use super::{CommandError, Context, approval, change, plan};
+use super::{CommandError, Context, approval, change, past, plan};
 use crate::{
     cli::{ApplyArgs, DiffArgs, ExportArgs},
     client::CallError,
@@ -23,8 +23,8 @@ use crate::{
 
 /// Runs `lampasctl apply`.
 pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, CommandError> {
-    let strategy = args.rollout.strategy().map_err(CommandError::Usage)?;
-    let how = approval::How::new(args.allow_unplanned, strategy, &args.control, &args.reason)?;
+    let strategy = args.how.rollout.strategy().map_err(CommandError::Usage)?;
+    let how = approval::How::new(args.how.allow_unplanned, strategy, &args.how.control, &args.how.reason)?;
     match (args.file.is_empty(), args.plan.as_deref()) {
         (true, None | Some("")) => Err(CommandError::Usage(
             "give manifests with -f FILE, or a plan that was made before with --plan ID".into(),
@@ -32,7 +32,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
         (true, Some(id)) => {
             let found = context.client.pages::<ChangeSummary>("/changes", &[("plan", Some(id))], Some(2)).await?.items;
             match found.as_slice() {
-                [one] => approval::apply(context, &one.number.to_string(), id, how, &args.wait).await,
+                [one] => approval::apply(context, &one.number.to_string(), id, how, &args.how.wait).await,
                 [] => Err(CommandError::Usage(format!(
                     "there is no plan {id}; plans end when anything moves: plan again"
                 ))),
@@ -43,7 +43,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
             Err(CommandError::Usage("give either manifests with -f, or a plan's id with --plan, not both".into()))
         }
         (false, only_plan) => {
-            let made = create(context, &args.file, args.prune, args.reason).await?;
+            let made = create(context, &args.file, args.prune, args.how.reason).await?;
             if !plan::has_work(&made) {
                 drop_change(context, &made).await?;
                 return change::shown_plan(context, &made);
@@ -55,7 +55,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
             if !context.is_json() {
                 plan::print(&made);
             }
-            let is_refused = !current.unplanned.is_empty() && !args.allow_unplanned;
+            let is_refused = !current.unplanned.is_empty() && !args.how.allow_unplanned;
             if is_refused || !current.blockers.is_empty() {
                 plan::footer(current);
                 if is_refused {
@@ -67,13 +67,16 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
                 }
                 return Ok(2);
             }
-            approval::apply(context, &made.summary.number.to_string(), &current.id, how, &args.wait).await
+            approval::apply(context, &made.summary.number.to_string(), &current.id, how, &args.how.wait).await
         }
     }
 }
 
 /// Runs `lampasctl diff`.
 pub(super) async fn diff(context: &Context, args: DiffArgs) -> Result<u8, CommandError> {
+    if let Some(from) = args.past.from {
+        return past::diff(context, from, &args.past).await;
+    }
     let made = create(context, &args.file, args.prune, String::new()).await?;
     drop_change(context, &made).await?;
     change::shown_compared(context, &made)

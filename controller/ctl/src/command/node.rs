@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, str::FromStr as _};
 
 use lampas_api::{
-    Activity, Node, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview, OverviewCounts, PolicyOfNode, Role,
+    Activity, Change, ChangeCreate, Node, NodeEdit, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview,
+    OverviewCounts, PolicyOfNode, Role,
 };
 use lampas_shared::{
     fleet::{LabelKey, LabelValue, NodeState, RoleName},
     report::ResourceState,
+    rollout::Strategy,
 };
 use reqwest::Method;
 use serde::Serialize;
@@ -47,7 +49,7 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
         }
         NodeCommand::Show { node, at: Some(at) } => super::past::one(context, &node, at).await,
         NodeCommand::Show { node, at: None } => one(context, &node).await,
-        NodeCommand::Set { node, name, role, label, address } => {
+        NodeCommand::Set { node, name, role, label, address, plan, reason } => {
             let path = format!("/nodes/{}", encode(&node));
             let roles = role.map(|roles| {
                 roles.iter().filter(|r| !r.is_empty()).map(|r| RoleName::from_str(r)).collect::<Result<Vec<_>, _>>()
@@ -70,6 +72,20 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
                     }
                 }
                 update.labels = Some(labels);
+            }
+            if plan {
+                let edit = NodeEdit { node, set: update, base: None };
+                let request = ChangeCreate {
+                    drafts: Vec::new(),
+                    node_edits: vec![edit],
+                    reason,
+                    apply: false,
+                    allow_unplanned: true,
+                    rollout: Strategy::default(),
+                };
+                let key = uuid::Uuid::new_v4().to_string();
+                let made: Change = client.post_once("/changes", &key, &request).await?;
+                return super::change::shown_plan(context, &made);
             }
             let node: Node = client.send_json(Method::PATCH, &path, &update).await?;
             if context.is_json() {
@@ -239,7 +255,8 @@ pub(super) async fn role(context: &Context, command: RoleCommand) -> Result<u8, 
             .await
         }
         RoleCommand::Compare { role, all } => super::takeover::compare(context, &role, all).await,
-        RoleCommand::Show { role } => {
+        RoleCommand::Show { role, at: Some(at) } => super::past::role(context, &role, at).await,
+        RoleCommand::Show { role, at: None } => {
             let shown: Role = client.get(&format!("/roles/{role}"), &[]).await?;
             let members = client.pages::<NodeSummary>("/nodes", &[("role", Some(role.as_str()))], None).await?.items;
             let scope = format!("role:{role}");

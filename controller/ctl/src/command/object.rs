@@ -1,7 +1,8 @@
 //! Objects and their history.
 
 use lampas_api::{
-    Change, ChangeCreate, Draft, DraftAct, DraftVerb, History, Object, ObjectSummary, Revision, RevisionDiff,
+    Change, ChangeCreate, Draft, DraftAct, DraftVerb, History, HistoryItem, Object, ObjectSummary, Revision,
+    RevisionDiff,
 };
 use lampas_shared::{id::ObjectId, rollout::Strategy};
 
@@ -201,7 +202,21 @@ pub(super) async fn history(context: &Context, args: HistoryArgs) -> Result<u8, 
         output::json(&found);
         return Ok(0);
     }
-    for item in &found.items {
+    history_items(&found.items);
+    let more = if found.has_more { ", and more; narrow it with --scope or --kind" } else { "" };
+    output::note(format!(
+        "  {} changed between {} and {}, {} unchanged{more}",
+        count(found.items.len() as u64, "object"),
+        found.from,
+        found.to,
+        found.unchanged
+    ));
+    Ok(0)
+}
+
+/// Prints what became of objects.
+pub(super) fn history_items(items: &[HistoryItem]) {
+    for item in items {
         let sign = match item.verb {
             DraftVerb::Create => "+",
             DraftVerb::Delete => "-",
@@ -214,13 +229,4 @@ pub(super) async fn history(context: &Context, args: HistoryArgs) -> Result<u8, 
         ));
         output::diff(&item.diff, "      ");
     }
-    let more = if found.has_more { ", and more; narrow it with --scope or --kind" } else { "" };
-    output::note(format!(
-        "  {} changed between {} and {}, {} unchanged{more}",
-        count(found.items.len() as u64, "object"),
-        found.from,
-        found.to,
-        found.unchanged
-    ));
-    Ok(0)
 }

@@ -22,6 +22,12 @@ pub(super) fn print(change: &Change) {
         let (kind, name, scope) = (draft.key.kind, &draft.key.name, &draft.key.scope);
         output::line(format!("  {} {kind} {name}   {scope}   {nodes}", sign(draft.verb.as_str())));
     }
+    for edit in change.node_edits.iter().filter(|e| e.verb != DraftVerb::None) {
+        output::line(format!("  {} node {}", sign(edit.verb.as_str()), edit.node.name));
+        let changed =
+            edit.diff.lines().filter(|l| l.starts_with(['+', '-']) && !l.starts_with("+++") && !l.starts_with("---"));
+        output::diff(&changed.collect::<Vec<_>>().join("\n"), "      ");
+    }
     let Some(plan) = &change.plan else {
         output::note("  not planned yet");
         return;
@@ -45,6 +51,10 @@ pub(super) fn print(change: &Change) {
         output::line(format!("    {}: not planned, {}", node.node.name, node.reason));
     }
     for runs in &plan.next_runs {
+        if runs.runs.is_empty() {
+            output::line(format!("    next runs of {}  none by the clock", runs.name));
+            continue;
+        }
         let times = runs.runs.iter().map(|r| r.local.get(..16).unwrap_or(&r.local));
         output::line(format!("    next runs of {}  {}  ({})", runs.name, on_days(times), runs.time_zone));
         for run in runs.runs.iter().filter(|r| !r.note.is_empty()) {
@@ -83,6 +93,7 @@ pub(super) fn footer(plan: &Plan) {
 /// Returns whether applying the change would do anything: on a node, or to what the controller holds.
 pub(super) fn has_work(change: &Change) -> bool {
     change.drafts.iter().any(|d| d.verb != DraftVerb::None)
+        || change.node_edits.iter().any(|e| e.verb != DraftVerb::None)
         || change.plan.as_ref().is_some_and(|p| !p.groups.is_empty() || !p.unplanned.is_empty())
 }
 

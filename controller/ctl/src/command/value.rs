@@ -138,9 +138,9 @@ async fn set_secret(context: &Context, args: SecretSetArgs) -> Result<u8, Comman
         scope,
         value,
         description: args.how.description.clone(),
-        reason: args.how.reason.clone(),
+        reason: args.how.apply.reason.clone(),
         apply: false,
-        allow_unplanned: args.how.allow_unplanned,
+        allow_unplanned: args.how.apply.allow_unplanned,
         rollout: Strategy::default(),
     };
     let made: Change = context.client.send_json(Method::POST, "/secrets", &request).await?;
@@ -183,7 +183,7 @@ async fn set_var(context: &Context, args: VarSetArgs) -> Result<u8, CommandError
     let body = Body::Var(Var { value: args.value, description });
     let spec = ObjectSpec { name, scope, drift: DriftPolicy::default(), body };
     let draft = Draft { act: DraftAct::Put(spec), base: None, previous_name: None };
-    let (apply, reason) = (false, args.how.reason.clone());
+    let (apply, reason) = (false, args.how.apply.reason.clone());
     let request = ChangeCreate {
         drafts: vec![draft],
         node_edits: Vec::new(),
@@ -211,17 +211,17 @@ async fn standing_description(context: &Context, name: &ObjectName, scope: &Scop
 
 /// Shows who gets the value, and applies it unless only the plan is wanted.
 async fn go_on(context: &Context, made: &Change, how: ValueHow) -> Result<u8, CommandError> {
-    let strategy = how.rollout.strategy().map_err(CommandError::Usage)?;
+    let strategy = how.apply.rollout.strategy().map_err(CommandError::Usage)?;
     let Some(current) = made.plan.as_ref().filter(|_| !how.plan) else { return change::shown_plan(context, made) };
     if !context.is_json() {
         plan::print(made);
     }
-    if (!current.unplanned.is_empty() && !how.allow_unplanned) || !current.blockers.is_empty() {
+    if (!current.unplanned.is_empty() && !how.apply.allow_unplanned) || !current.blockers.is_empty() {
         plan::footer(current);
         return Ok(2);
     }
-    let wanted = approval::How::new(how.allow_unplanned, strategy, &how.control, &how.reason)?;
-    approval::apply(context, &made.summary.number.to_string(), &current.id, wanted, &how.wait).await
+    let wanted = approval::How::new(how.apply.allow_unplanned, strategy, &how.apply.control, &how.apply.reason)?;
+    approval::apply(context, &made.summary.number.to_string(), &current.id, wanted, &how.apply.wait).await
 }
 
 async fn delete(context: &Context, kind: Kind, args: ValueDeleteArgs) -> Result<u8, CommandError> {

@@ -42,6 +42,11 @@ impl Changes {
                 let now = fleet::members(&mut tx).await?;
                 by.must_on_nodes(Permission::ManageNodes, moved.iter().copied(), &before)?;
                 access::grant::must_not_widen(&mut tx, by, (&before, &now)).await??;
+                if by.rights.is_some() {
+                    let all = host::all(&mut tx).await?;
+                    let sides = Sides { before: &before, after: &now };
+                    node_edit::must_not_gain(by, sides, all.objects.values().map(|o| &o.spec.scope))?;
+                }
                 if !may_override {
                     // As it was and as it is: nobody leads a node out of a scope that is guarded, or into one.
                     unguarded(&mut tx, Sides { before: &before, after: &now }, &moved).await?;

@@ -14,6 +14,8 @@ use super::{
     *,
 };
 
+mod node_edit;
+
 testing::on_both!(
     a_protected_node_waits_for_somebody_else,
     an_approval_dies_when_anything_moves,
