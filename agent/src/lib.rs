@@ -25,6 +25,7 @@ pub mod link;
 pub mod observe;
 pub mod operation;
 pub mod policy;
+mod probe;
 pub mod reconcile;
 pub mod scan;
 pub mod signature;

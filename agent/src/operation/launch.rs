@@ -8,7 +8,13 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
 };
 
-use lampas_shared::{check::ScriptDraft, error::Fault, id::RunId, operation::RunOrder};
+use lampas_shared::{
+    check::ScriptDraft,
+    error::Fault,
+    id::RunId,
+    operation::{ProbeOrder, RunOrder},
+    probe::Found,
+};
 use nix::{
     sys::{prctl, signal::Signal},
     unistd::{Gid, Uid, execve, getgrouplist, getppid, initgroups, setgroups, setresgid, setresuid},
@@ -50,13 +56,34 @@ pub fn become_program(paths: &Paths, run: RunId, place: Place) -> i32 {
     let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(entry.dir.join("refused"));
     // Opened before root is given up; it closes when the program begins.
     let Ok(mut refused) = opened else { return NOT_STARTED };
-    let fault = match go(paths, &entry) {
+    let asked = entry.order().and_then(|order| order.probe).map(|probe| ask(paths, &entry, &probe));
+    let fault = match asked.unwrap_or_else(|| go(paths, &entry).map(|never| match never {})) {
+        Ok(status) => return status,
         Err(fault) => fault,
-        Ok(never) => match never {},
     };
     let _ = serde_json::to_writer(&mut refused, &fault);
     let _ = refused.flush();
     NOT_STARTED
+}
+
+/// Asks in place of a program; leaves what was found for the record. Returns 0 when it holds, else 1.
+fn ask(paths: &Paths, entry: &Entry, order: &ProbeOrder) -> Result<i32, Fault> {
+    prctl::set_pdeathsig(Some(Signal::SIGKILL)).map_err(|e| start(format!("no signal at the shim's end: {e}")))?;
+    // Opened before root is given up.
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(entry.dir.join("found"));
+    let mut file = opened.map_err(|e| start(format!("what is found can't be put down: {e}")))?;
+    let answer = crate::probe::ask(order, paths, &mut std::io::stdout())?;
+    let found = serde_json::to_vec(&answer.found).expect("plain values have a JSON form");
+    file.write_all(&found).map_err(|e| start(format!("what was found can't be put down: {e}")))?;
+    Ok(i32::from(!answer.holds))
+}
+
+/// Returns what a probe found. It was written by a process without power, which outside input went through.
+pub(super) fn found(entry: &Entry) -> Option<Found> {
+    let mut text = Vec::new();
+    File::open(entry.dir.join("found")).ok()?.take(64 << 10).read_to_end(&mut text).ok()?;
+    let found: Found = serde_json::from_slice(&text).ok()?;
+    Some(Found::new(&found.text, found.value))
 }
 
 /// Returns why the program did not start, if it didn't.

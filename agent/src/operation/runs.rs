@@ -295,6 +295,9 @@ impl Runs {
             RunStatus::Unknown => {}
             known => return Ok(Some(known)),
         }
+        if order.probe.is_some() {
+            return self.admit_probe(order);
+        }
         let root = Root::open(self.paths.root()).map_err(|e| e.to_fault())?;
         let Some(account) = root.accounts().user(order.user.as_str()) else {
             let text = format!("there is no user {} on this node; choose another", order.user);
@@ -318,10 +321,7 @@ impl Runs {
         if let Some(expected) = order.expect {
             script(&root, &order.argv[0], expected)?;
         }
-        let under_way = self.spool.entries().map_err(spool_fault)?.iter().filter(|e| e.end().is_none()).count();
-        if under_way >= MAX_RUNS {
-            return Err(Fault::passing("operation.busy", format!("{MAX_RUNS} runs are under way on this node")));
-        }
+        self.has_turn()?;
         self.has_room(order.output_bytes)?;
         if let Some(serial) = serial {
             let used = Used::read(self.spool.dir()).map_err(|why| Fault::lasting(signature::SIGNATURE, why))?;
@@ -330,6 +330,26 @@ impl Runs {
         }
         self.spool.add(order, sealed).map_err(spool_fault)?;
         Ok(None)
+    }
+
+    /// Puts a question down. It runs nobody's program and as nobody: there is no user and no root code to judge.
+    fn admit_probe(&self, order: &RunOrder) -> Result<Option<RunStatus>, Fault> {
+        if Ruling::of(&self.paths).observes() {
+            let text = "the node only observes: its policy says observe = true, so that nothing runs";
+            return Err(Fault::lasting("policy.observe", text));
+        }
+        self.has_turn()?;
+        self.has_room(order.output_bytes)?;
+        self.spool.add(order, None).map_err(spool_fault)?;
+        Ok(None)
+    }
+
+    fn has_turn(&self) -> Result<(), Fault> {
+        let under_way = self.spool.entries().map_err(spool_fault)?.iter().filter(|e| e.end().is_none()).count();
+        if under_way >= MAX_RUNS {
+            return Err(Fault::passing("operation.busy", format!("{MAX_RUNS} runs are under way on this node")));
+        }
+        Ok(())
     }
 
     /// Returns the serial of the statement that came with an order, if it covers the order and started nothing here yet.

@@ -93,7 +93,8 @@ pub fn watch_over(paths: &Paths, run: RunId) -> io::Result<()> {
             (RunEnd::NotStarted(Fault::lasting("operation.start", text)), nothing())
         }
     };
-    entry.put_end(&ended(end, output))
+    let found = order.probe.as_ref().and_then(|_| launch::found(&entry));
+    entry.put_end(&OperationRun { found, ..ended(end, output) })
 }
 
 fn nothing() -> (u64, ContentHash) {
