@@ -15,6 +15,8 @@ export interface Column<T> {
   from?: 'sm' | 'md' | 'lg';
   /** Takes what room is left and cuts long texts. */
   grow?: boolean;
+  /** Does so on a phone, where others are left out. */
+  lead?: boolean;
 }
 
 interface Props<T> {
@@ -90,5 +92,5 @@ export function DataTable<T>({ label, columns, rows, idOf, to, nameOf, selected,
 }
 
 function classOf<T>(column: Column<T>): string {
-  return [column.right === true && 'right', column.from !== undefined && `from-${column.from}`, column.grow === true && 'grow-cell'].filter(Boolean).join(' ');
+  return [column.right === true && 'right', column.from !== undefined && `from-${column.from}`, column.grow === true && 'grow-cell', column.lead === true && 'lead-cell'].filter(Boolean).join(' ');
 }

@@ -27,7 +27,7 @@ import { Waiting } from '@/ui/Waiting';
 const route = getRouteApi('/app/changes');
 
 const columns: readonly Column<ChangeSummary>[] = [
-  { id: 'number', head: 'Change', cell: (change) => <><span className="below-sm"><StateBadge state={changeLook(change)} bare /></span><span className="mono dim">#{change.number}</span><span className="ellipsis" title={changeTitle(change)}>{changeTitle(change)}</span></> },
+  { id: 'number', head: 'Change', lead: true, cell: (change) => <><span className="below-sm"><StateBadge state={changeLook(change)} bare /></span><span className="mono dim">#{change.number}</span><span className="ellipsis" title={changeTitle(change)}>{changeTitle(change)}</span></> },
   { id: 'state', head: 'State', from: 'sm', cell: (change) => <StateBadge state={changeLook(change)} more={stageText(change)} /> },
   { id: 'nodes', head: 'In force', right: true, from: 'sm', cell: (change) => (total(change.progress) === 0 ? '' : `${change.progress.converged}/${total(change.progress)}`) },
   { id: 'reason', head: 'Why', from: 'md', grow: true, cell: (change) => changeTitle(change) === change.reason ? <span className="dim">{change.title}</span> : <span className="dim" title={change.reason}>{change.reason}</span> },

@@ -8,8 +8,8 @@ import { rolesQuery, scriptUsesQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { Object as FleetObject } from '@/api/schema';
 import { StateBadge } from '@/components/StateBadge';
-import { ScopeText } from '@/components/ScopeText';
 import { ActionButton } from '@/ui/ActionButton';
+import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
@@ -24,7 +24,14 @@ export function ScriptUsesCard({ object }: { object: FleetObject }) {
         <div className="card-head"><h2 id="uses-jobs">Cron jobs that call it</h2></div>
         {jobs.length === 0 ? <p className="card-none">None names <code>{path}</code>.</p> : (
           <ul className="card-list">
-            {jobs.map((job) => <li key={job.object} className="card-row"><Link to="/config/$object" params={{ object: job.object }}>{job.name}</Link> <ScopeText scope={job.scope} /> <code className="small">{job.command}</code></li>)}
+            {jobs.map((job) => <li key={job.object}>
+                <Link to="/config/$object" params={{ object: job.object }} className="row-wrap">
+                  <Icon name="jobs" />
+                  <strong>{job.name}</strong>
+                  <span className="dim small">{job.scope}</span>
+                  <code className="small ellipsis" title={job.command}>{job.command}</code>
+                </Link>
+              </li>)}
           </ul>
         )}
         {object.scope.startsWith('node:') && !object.is_deleted && <Promote object={object} />}
@@ -33,7 +40,7 @@ export function ScriptUsesCard({ object }: { object: FleetObject }) {
         <div className="card-head"><h2 id="uses-runs">Operations that ran it</h2></div>
         {operations.length === 0 ? <p className="card-none">None of the last ones.</p> : (
           <ul className="card-list">
-            {operations.map((run) => <li key={run.id} className="card-row row-wrap"><StateBadge state={run.state} /><Link to="/operations/$operation" params={{ operation: String(run.number) }} search={{}}>{run.title}</Link><span className="dim small">by {run.author} <Time at={run.created_at} /></span></li>)}
+            {operations.map((run) => <li key={run.id}><div className="row-wrap"><StateBadge state={run.state} /><Link to="/operations/$operation" params={{ operation: String(run.number) }} search={{}}>{run.title}</Link><span className="dim small">by {run.author} <Time at={run.created_at} /></span></div></li>)}
           </ul>
         )}
       </section>

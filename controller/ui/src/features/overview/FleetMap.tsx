@@ -2,13 +2,13 @@
 // over the tiles, Enter opens, `x` selects. What moves with the pointer lies over the canvas: nothing is drawn anew.
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { useComputedColorScheme } from '@mantine/core';
-import { useElementSize } from '@mantine/hooks';
 import { useNavigate } from '@tanstack/react-router';
 import type { MapTile } from '@/api/queries';
 import { nodeState } from '@/components/nodeState';
 import { StateBadge } from '@/components/StateBadge';
 import { look } from '@/theme/status';
 import { plural } from '@/ui/plural';
+import { useWidth } from '@/ui/useWidth';
 import { draw } from './mapDraw';
 import { hit, inside, layOut, neighbour, type Box } from './mapLayout';
 
@@ -32,7 +32,7 @@ interface Drag {
 const DRAG_FROM = 5;
 
 export function FleetMap({ tiles, selected, onSelect, onLook }: Props) {
-  const { ref, width } = useElementSize<HTMLDivElement>();
+  const [ref, width] = useWidth();
   const canvas = useRef<HTMLCanvasElement>(null);
   const scheme = useComputedColorScheme();
   const navigate = useNavigate();
