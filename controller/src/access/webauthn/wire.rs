@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Why something can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum WireError {
+pub(super) enum WireError {
     /// The client data is no JSON, or lacks a member.
     #[error("the client data can't be read: {0}")]
     ClientData(String),
@@ -32,20 +32,20 @@ pub enum WireError {
 /// What the browser says of the ceremony; members that this reader doesn't know are passed over, as section 5.8.1 asks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ClientData {
+pub(super) struct ClientData {
     /// `webauthn.create` or `webauthn.get`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub(super) kind: String,
     /// The challenge in base64url.
-    pub challenge: String,
+    pub(super) challenge: String,
     /// The origin of the page.
-    pub origin: String,
+    pub(super) origin: String,
     /// Whether the page stood in a frame of another site.
     #[serde(default)]
-    pub cross_origin: bool,
+    pub(super) cross_origin: bool,
     /// That site.
     #[serde(default)]
-    pub top_origin: Option<String>,
+    pub(super) top_origin: Option<String>,
 }
 
 impl ClientData {
@@ -53,14 +53,14 @@ impl ClientData {
     ///
     /// # Errors
     /// When it is no JSON object with these members.
-    pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, WireError> {
         serde_json::from_slice(bytes).map_err(|e| WireError::ClientData(e.to_string()))
     }
 }
 
 /// The algorithms that are offered (IANA COSE), the preferred one first: what every authenticator has, what newer ones have,
 /// and what Windows Hello has.
-pub const ALGORITHMS: [i32; 3] = [ES256, EDDSA, RS256];
+pub(super) const ALGORITHMS: [i32; 3] = [ES256, EDDSA, RS256];
 
 const ES256: i32 = -7;
 const EDDSA: i32 = -8;
@@ -74,32 +74,32 @@ const DEPTH: usize = 8;
 
 /// What the authenticator signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthData {
+pub(super) struct AuthData {
     /// The SHA-256 of the host name that the key is bound to.
-    pub rp_id_hash: [u8; 32],
+    pub(super) rp_id_hash: [u8; 32],
     /// Somebody touched it.
-    pub is_present: bool,
+    pub(super) is_present: bool,
     /// It asked for a PIN or a finger.
-    pub is_verified: bool,
+    pub(super) is_verified: bool,
     /// The key may be copied by its maker's service.
-    pub may_back_up: bool,
+    pub(super) may_back_up: bool,
     /// It is copied.
-    pub is_backed_up: bool,
+    pub(super) is_backed_up: bool,
     /// How often it signed; 0 of what doesn't count.
-    pub sign_count: u32,
+    pub(super) sign_count: u32,
     /// The new credential, at registration.
-    pub credential: Option<Credential>,
+    pub(super) credential: Option<Credential>,
 }
 
 /// A new credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
+pub(super) struct Credential {
     /// Its id.
-    pub id: Vec<u8>,
+    pub(super) id: Vec<u8>,
     /// The public key, as the authenticator wrote it.
-    pub cose: Vec<u8>,
+    pub(super) cose: Vec<u8>,
     /// The same, read.
-    pub key: PublicKey,
+    pub(super) key: PublicKey,
 }
 
 impl AuthData {
@@ -107,7 +107,7 @@ impl AuthData {
     ///
     /// # Errors
     /// When it is cut short, or goes on after its end, or holds what can't be read.
-    pub fn read(bytes: &[u8]) -> Result<Self, WireError> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, WireError> {
         let short = || WireError::AuthData("it is cut short");
         let (rp_id_hash, rest) = bytes.split_first_chunk::<32>().ok_or_else(short)?;
         let (&flags, rest) = rest.split_first().ok_or_else(short)?;
@@ -156,7 +156,7 @@ impl Credential {
 
 /// A public key of an algorithm that is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PublicKey {
+pub(super) enum PublicKey {
     /// ECDSA over P-256 with SHA-256: both coordinates.
     Es256([u8; 32], [u8; 32]),
     /// Ed25519.
@@ -170,13 +170,13 @@ impl PublicKey {
     ///
     /// # Errors
     /// When it is none, or of another algorithm.
-    pub fn read(mut cose: &[u8]) -> Result<Self, WireError> {
+    pub(super) fn read(mut cose: &[u8]) -> Result<Self, WireError> {
         let value = read_cbor(&mut cose).ok_or(WireError::Key("it is no CBOR"))?;
         if cose.is_empty() { Self::from_value(&value) } else { Err(WireError::Key("it goes on after its end")) }
     }
 
     /// Returns its algorithm.
-    pub fn algorithm(&self) -> i32 {
+    pub(super) fn algorithm(&self) -> i32 {
         match self {
             Self::Es256(..) => ES256,
             Self::Ed25519(_) => EDDSA,
@@ -238,17 +238,17 @@ impl PublicKey {
 
 /// What comes of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attestation {
+pub(super) struct Attestation {
     /// Who says what the authenticator is.
-    pub statement: Statement,
+    pub(super) statement: Statement,
     /// What was signed.
-    pub auth_data: Vec<u8>,
+    pub(super) auth_data: Vec<u8>,
 }
 
 /// An attestation statement. `none` is asked for; a browser leaves a self-signed one as it is, since it tells nothing of the
 /// device (section 5.1.3, step 21).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Statement {
+pub(super) enum Statement {
     /// Nobody.
     None,
     /// The new key itself (section 8.2, without `x5c`).
@@ -265,7 +265,7 @@ impl Attestation {
     ///
     /// # Errors
     /// When it is none, or of a kind that was not asked for.
-    pub fn read(mut bytes: &[u8]) -> Result<Self, WireError> {
+    pub(super) fn read(mut bytes: &[u8]) -> Result<Self, WireError> {
         let value = read_cbor(&mut bytes).ok_or(WireError::Attestation("it is no CBOR"))?;
         if !bytes.is_empty() {
             return Err(WireError::Attestation("it goes on after its end"));
