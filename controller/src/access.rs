@@ -10,6 +10,7 @@ pub mod api;
 mod factor;
 pub(crate) mod grant;
 pub(crate) mod group;
+mod oidc;
 mod password;
 pub(crate) mod reach;
 pub mod secret;
@@ -50,6 +51,7 @@ pub struct Access {
     throttle: Throttle,
     factors: factor::Factors,
     place: webauthn::Place,
+    oidc: oidc::Oidc,
     session_idle_ms: i64,
     session_ms: i64,
 }
@@ -97,6 +99,7 @@ impl Access {
             throttle: Throttle::default(),
             factors: factor::Factors::new(&config.data_dir),
             place: webauthn::Place::of(&config.dashboard_url(config.listen.port())),
+            oidc: oidc::Oidc::new(config),
             session_idle_ms: (config.limits.session_idle_secs * 1000) as i64,
             session_ms: (config.limits.session_secs * 1000) as i64,
         }
@@ -105,7 +108,7 @@ impl Access {
     /// Says where the dashboard is reached, when the port was chosen at the start.
     #[must_use]
     pub(crate) fn at(self, url: &str) -> Self {
-        Self { place: webauthn::Place::of(url), ..self }
+        Self { place: webauthn::Place::of(url), oidc: self.oidc.at(url), ..self }
     }
 
     /// Audits an act that was refused before, or by, its handler.

@@ -162,6 +162,9 @@ pub async fn complete(
     if !is_right {
         return Err(wrong_token());
     }
+    if wanted.password.is_empty() {
+        return Err(Refusal::field("/password", "is empty"));
+    }
     let user = access.new_user(&wanted.login, Preset::Administrator, &wanted.password).await?;
     let by = &Principal::new(format!("user:{}", user.login), caller.address.to_string());
     let row = &user;

@@ -12,7 +12,7 @@ use lampas_api::{
 };
 use lampas_shared::{access::Permission, id::TokenId};
 
-use super::{Opened, grant, group, webauthn};
+use super::{Opened, grant, group, oidc, webauthn};
 use crate::{
     api::{
         App,
@@ -33,6 +33,7 @@ const CREATE_TOKEN: &str = "Make an API token; asked by a token, it ends with th
 pub(crate) fn calls() -> Vec<Call> {
     let mut calls: Vec<Call> = own_calls().into_iter().map(|c| c.scoped(Scoped::Own)).collect();
     calls.extend(webauthn::api::calls());
+    calls.extend(oidc::api::calls());
     calls.extend(user_calls());
     calls.extend(group::api::calls());
     calls.extend(grant::api::calls());
@@ -123,15 +124,19 @@ const TAKE_OFF: &str = "/api/v1/users/{user}/second-factor";
 /// Answers 201 with the session and its cookie.
 pub(crate) async fn signed_in(app: &App, opened: Opened) -> Answer<impl IntoResponse + use<>> {
     let body = describe(app, &opened.identity).await?;
+    Ok((StatusCode::CREATED, [(header::SET_COOKIE, session_cookie(app, &opened)?)], axum::Json(body)))
+}
+
+/// Returns the cookie of a session that was just opened.
+pub(super) fn session_cookie(app: &App, opened: &Opened) -> Answer<HeaderValue> {
     let cookie = format!(
         "{COOKIE}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={}",
         opened.secret, app.config.limits.session_secs
     );
-    let cookie = HeaderValue::from_str(&cookie).map_err(|e| Refusal::internal(&e))?;
-    Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], axum::Json(body)))
+    HeaderValue::from_str(&cookie).map_err(|e| Refusal::internal(&e))
 }
 
-async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
+pub(super) async fn describe(app: &App, identity: &Identity) -> Answer<Session> {
     let second = app.access.second_factor(identity.user, identity.rights.level()).await?;
     let fleet_name = app
         .db

@@ -314,6 +314,9 @@ impl Access {
     pub async fn prove(&self, caller: &Caller, proof: &SessionProof) -> Answer<()> {
         let session = in_session(caller)?;
         let user = self.proven(caller, proof).await?;
+        if user.password_hash.is_empty() && proof.key.is_none() {
+            return Err(Refusal::field("/password", "you have no password: show it with your provider, or a passkey"));
+        }
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
         self.db
             .write(|mut tx: Tx| async move {
@@ -389,6 +392,12 @@ impl Access {
     /// Checks the password of the caller; the attempt stays counted until the caller is forgiven.
     async fn own(&self, caller: &Caller, password: &str) -> Answer<UserRow> {
         let user = self.counted(caller).await?;
+        if user.password_hash.is_empty() {
+            // Who signs in with a provider alone has shown there who sits here.
+            caller.grave(clock::now())?;
+            return Ok(user);
+        }
+        self.must_allow_password(user.id).await?;
         if !self.passwords.is_right(password, Some(user.password_hash.clone())).await? {
             return Err(Refusal::field("/password", "is not your password"));
         }

@@ -76,13 +76,14 @@ impl Access {
         let user = self.user_by_login(login).await?;
         // What is no user's name may be a password in the wrong field: it is noted nowhere.
         let shown = user.as_ref().map_or_else(|| "(unknown)".to_owned(), |u| u.login.to_string());
-        let hash = user.as_ref().map(|u| u.password_hash.clone());
+        let hash = user.as_ref().map(|u| u.password_hash.clone()).filter(|h| !h.is_empty());
         let is_right = self.passwords.is_right(password, hash).await?;
         let Some(user) = user.filter(|u| is_right && u.disabled_at.is_none()) else {
             info!(from = %caller.address, "a sign-in failed");
             self.note_refused(caller, &shown, "sign_in_failed").await?;
             return Err(Refusal::new("sign_in_failed", "the name or the password is wrong, or the account is barred"));
         };
+        self.must_allow_password(user.id).await?;
         Ok(user)
     }
 

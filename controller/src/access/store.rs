@@ -99,6 +99,7 @@ pub(crate) async fn update_user(tx: &mut Tx, row: &UserRow, now: UnixMs) -> Resu
 pub(crate) async fn delete_user(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
     super::factor::remove(tx, id).await?;
     super::group::store::leave_all(tx, id).await?;
+    super::oidc::store::delete_of(tx, id).await?;
     super::grant::store::delete_of(tx, super::grant::store::SubjectId::User(id)).await?;
     sqlx::query("DELETE FROM session WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     sqlx::query("DELETE FROM api_token WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;

@@ -48,12 +48,19 @@ impl Access {
 
     /// Returns a user that is not stored yet: the password is checked and hashed.
     pub(crate) async fn new_user(&self, login: &Login, preset: Preset, password: &str) -> Answer<UserRow> {
-        password::check("/password", password, login.as_str())?;
+        let password_hash = match password {
+            // Such a user signs in with an identity provider, once invited to.
+            "" => String::new(),
+            password => {
+                password::check("/password", password, login.as_str())?;
+                self.passwords.hash(password).await?
+            }
+        };
         Ok(UserRow {
             id: random::new_id(),
             login: login.clone(),
             preset,
-            password_hash: self.passwords.hash(password).await?,
+            password_hash,
             created_at: clock::now(),
             disabled_at: None,
             signed_in_at: None,

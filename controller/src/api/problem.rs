@@ -68,6 +68,7 @@ const CODES: &[(&str, u16, &str)] = &[
     ("approval.own", 403, "Nobody approves their own change"),
     ("change.frozen", 409, "A freeze stands"),
     ("rollout.state", 409, "The rollout can't be told so"),
+    ("provider.failed", 502, "The identity provider can't be used"),
     ("node.unreachable", 503, "The node is not connected"),
 ];
 
