@@ -173,7 +173,7 @@ fn the_node_measures_itself() {
     says(&["metric", "disk_free_percent:/no/such/place", ">", "0"], false, "/no/such/place can't be measured");
     says(&["metric", "memory_available_percent", ">", "100"], false, "%, expected > 100");
     let own = std::fs::read_to_string("/proc/self/comm").expect("a name");
-    says(&["process", own.trim()], true, "runs");
+    says(&["process", own.trim()], true, " run");
     says(&["process", "no-such-program"], false, "no process of this name runs");
 }
 

@@ -112,7 +112,10 @@ impl Operations {
                 } else if probe.needs_before() {
                     if let Some(node) = nodes.iter().find(|n| !measured.contains_key(n)) {
                         let name = members.iter().find(|m| m.id == *node).map_or("a node", |m| m.name.as_str());
-                        return Ok(Err(format!("{} on {name}: it could not be measured before the change", probe.title())));
+                        return Ok(Err(format!(
+                            "{} on {name}: it could not be measured before the change",
+                            probe.title()
+                        )));
                     }
                     before = measured.into_iter().filter(|(node, _)| nodes.contains(node)).collect();
                 }
@@ -133,8 +136,7 @@ impl Operations {
             secrets: BTreeMap::new(),
             sign: false,
         };
-        let who =
-            Starting { author: "system".to_owned(), by: Principal::system(), request_key: Some(key) };
+        let who = Starting { author: "system".to_owned(), by: Principal::system(), request_key: Some(key) };
         self.begin(spec, Some((None, nodes)), &who).await.map(Ok)
     }
 }
@@ -144,9 +146,9 @@ fn is_of_fleet(probe: &Probe, members: &[NodeInput]) -> bool {
     let Some((host, _)) = probe.goes_to() else { return false };
     let is_host = |name: &str| !name.is_empty() && name.eq_ignore_ascii_case(host.as_str());
     let address = host.as_address();
-    members.iter().any(|m| {
-        is_host(m.name.as_str()) || is_host(&m.facts.hostname) || (address.is_some() && m.address == address)
-    })
+    members
+        .iter()
+        .any(|m| is_host(m.name.as_str()) || is_host(&m.facts.hostname) || (address.is_some() && m.address == address))
 }
 
 /// Returns how a gate answered on a node, for people.

@@ -263,6 +263,18 @@ impl Gate {
         Self { probe: Some(probe), ..Self::command(Vec::new(), nobody()) }
     }
 
+    /// Returns what is asked, for people.
+    pub fn title(&self) -> String {
+        let asked = match &self.probe {
+            Some(probe) => probe.title(),
+            None => self.command.join(" "),
+        };
+        match &self.from {
+            Some(node) => format!("{asked}, asked by {node}"),
+            None => asked,
+        }
+    }
+
     /// Returns whether it compares with the value from before the change.
     pub fn needs_before(&self) -> bool {
         self.probe.as_ref().is_some_and(Probe::needs_before)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use lampas_shared::{
     fleet::RoleName,
+    probe::Probe,
     rollout::{Amount, Gate, OnFailure, Strategy, Wave},
     time::UnixMs,
 };
@@ -65,6 +66,15 @@ pub(crate) struct RolloutArgs {
     /// Whom the gates run as  [default: nobody]
     #[arg(long, value_name = "USER", requires = "gate")]
     pub(crate) gate_user: Option<String>,
+    /// What must hold on each node of a wave, asked by the node itself, in words; repeat for several
+    ///
+    /// `http http://127.0.0.1/health status=200 contains=ok`, `tcp 5432`, `tcp db-1:443 tls days=14`, `unit nginx`,
+    /// `process nginx`, `metric load_per_core < 2`, `metric disk_free_percent:/var > 10`,
+    /// `metric http://127.0.0.1:9100/metrics 'errors_total{code="500"}' <= before+10%`. After them: `timeout=10s`,
+    /// `within=30s` (until it holds), `for=1m` (must hold), `every=5s`, `from=NODE` (asked by that node), `elsewhere` (goes
+    /// to a host that is not of the fleet); of https `ca=FILE`, `insecure`, `days=N`.
+    #[arg(long, value_name = "PROBE")]
+    pub(crate) probe: Vec<String>,
     /// How long a wave must stay well before the next one
     #[arg(long, value_name = "TIME", value_parser = duration_secs)]
     pub(crate) soak: Option<u64>,
@@ -110,6 +120,9 @@ impl RolloutArgs {
             let user = user.parse().map_err(|e| format!("--gate-user: {e}"))?;
             strategy.gates.push(Gate::command(command, user));
         }
+        for text in &self.probe {
+            strategy.gates.push(probe_gate(text).map_err(|e| format!("--probe {text:?}: {e}"))?);
+        }
         let secs = |time: Option<u64>, default: u32| time.map_or(default, |t| u32::try_from(t).unwrap_or(u32::MAX));
         strategy.soak_secs = secs(self.soak, strategy.soak_secs);
         strategy.deadline_secs = secs(self.stage_deadline, strategy.deadline_secs);
@@ -122,6 +135,19 @@ impl RolloutArgs {
         strategy.check().map_err(|e| e.to_string())?;
         Ok(strategy)
     }
+}
+
+/// Reads a probe, and who asks it.
+fn probe_gate(text: &str) -> Result<Gate, String> {
+    let words = shlex::split(text).ok_or("a quote is not closed")?;
+    let (from, words): (Vec<String>, Vec<String>) = words.into_iter().partition(|w| w.starts_with("from="));
+    let from = match &from[..] {
+        [] => None,
+        [one] => Some(one["from=".len()..].parse().map_err(|e| format!("{e}"))?),
+        _ => return Err("one node asks; from= is given twice".to_owned()),
+    };
+    let probe = Probe::from_words(&words).map_err(|e| e.to_string())?;
+    Ok(Gate { from, ..Gate::probe(probe) })
 }
 
 #[derive(Debug, Subcommand)]

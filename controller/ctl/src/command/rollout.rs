@@ -1,7 +1,7 @@
 //! Rollouts: how a change goes wave by wave, and what can be told to it.
 
 use lampas_api::{Change, ChangeSummary, Progress, RolloutRequest, RolloutView};
-use lampas_shared::rollout::{Order, Phase, State};
+use lampas_shared::rollout::{Gate, Order, Phase, State};
 use reqwest::Method;
 
 use super::{CommandError, Context, change, show};
@@ -77,6 +77,7 @@ fn print(change: &Change) -> Result<(), CommandError> {
         vec![at.to_string(), word.to_owned(), standing(wave.progress), format!("{}{more}", names.join(", "))]
     };
     output::table(&[">WAVE", "", "NODES", ""], rollout.waves.iter().enumerate().map(row).collect());
+    gate_lines(rollout);
     match rollout.state {
         State::Running => output::note(format!("  the wave ends by {}", time(rollout.deadline))),
         State::Paused => output::note(format!(
@@ -87,6 +88,24 @@ fn print(change: &Change) -> Result<(), CommandError> {
         State::Done | State::Reverted => {}
     }
     Ok(())
+}
+
+/// Prints what the gates said: each with what its nodes answered.
+fn gate_lines(rollout: &RolloutView) {
+    for (wave, at) in rollout.waves.iter().zip(1..) {
+        for asked in &wave.gates {
+            let title = rollout.strategy.gates.get(asked.gate as usize).map(Gate::title).unwrap_or_default();
+            let word = match (asked.failed, asked.open) {
+                (0, 0) => format!("✓ holds on {}", count(u64::from(asked.passed), "node")),
+                (0, open) => format!("◌ asked on {}", count(u64::from(open), "node")),
+                (failed, _) => format!("■ no on {}", count(u64::from(failed), "node")),
+            };
+            output::line(format!("  wave {at}: {title}   {word}   (operation {})", asked.operation));
+            for answer in &asked.answers {
+                output::line(format!("    {}: {}", answer.node.name, answer.text));
+            }
+        }
+    }
 }
 
 fn phase(phase: Phase) -> &'static str {
@@ -114,6 +133,7 @@ pub(super) fn wave_line(rollout: &RolloutView) {
 /// Prints why a rollout stopped and what to do.
 pub(super) fn stopped_lines(context: &Context, number: u64, rollout: &RolloutView) {
     output::line(format!("  {}: {}", rollout.state.as_str(), rollout.reason));
+    gate_lines(rollout);
     match rollout.state {
         State::Paused => output::note(format!(
             "  go on with: lampasctl rollout resume {number}   or: lampasctl rollout promote|abort|revert {number}"

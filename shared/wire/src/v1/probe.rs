@@ -22,7 +22,11 @@ const MAX_WORDS: usize = 64;
 /// An order, the question in its words, and the bits of what was measured before.
 type Question = (RunOrder, Vec<Text>, Option<u64>);
 
-pub(super) fn encode_request(kind: Kind, order: &domain::RunOrder, asked: &domain::ProbeOrder) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn encode_request(
+    kind: Kind,
+    order: &domain::RunOrder,
+    asked: &domain::ProbeOrder,
+) -> Result<Vec<u8>, EncodeError> {
     let words = asked.probe.words().iter().map(|w| w.as_str().into()).collect();
     let question: Question = (RunOrder::from(order), words, asked.before.map(bits));
     to_body(kind, &question)
@@ -59,7 +63,12 @@ impl TryFrom<Found> for probe::Found {
     }
 }
 
-pub(super) fn encode_report(kind: Kind, seq: u64, run: &domain::OperationRun, found: &probe::Found) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn encode_report(
+    kind: Kind,
+    seq: u64,
+    run: &domain::OperationRun,
+    found: &probe::Found,
+) -> Result<Vec<u8>, EncodeError> {
     to_body(kind, &(seq, OperationRun::from(run), Found::from(found)))
 }
 
@@ -69,7 +78,11 @@ pub(super) fn decode_report(kind: Kind, body: &[u8]) -> Result<(u64, Report), De
     Ok((seq, Report::Operation(ended(run, found).map_err(bad)?)))
 }
 
-pub(super) fn encode_reply(kind: Kind, run: &domain::OperationRun, found: &probe::Found) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn encode_reply(
+    kind: Kind,
+    run: &domain::OperationRun,
+    found: &probe::Found,
+) -> Result<Vec<u8>, EncodeError> {
     let reply: Result<(OperationRun, Found), Fault> = Ok((run.into(), found.into()));
     to_body(kind, &reply)
 }

@@ -11,7 +11,10 @@ use lampas_shared::{
     host::{EnvName, FileMode, UserName},
     id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId, SecretValueId},
     object::{Kind as ObjectKind, ObjectName, Target},
-    operation::{OperationRun, OutputChunk, OutputPart, OutputStream, RunEnd, RunOrder, RunStatus, SecretUse},
+    operation::{
+        OperationRun, OutputChunk, OutputPart, OutputStream, ProbeOrder, RunEnd, RunOrder, RunStatus, SecretUse,
+    },
+    probe::{Found, Number, Probe},
     report::{
         Action, DriftOutcome, DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile, Phase,
         ResourceReport, ResourceState, RunOutcome, Verb,
@@ -192,7 +195,36 @@ pub(super) fn samples() -> Vec<(&'static str, Message)> {
         ("desired_secrets", Message::Desired(Box::new(with_secrets()))),
         ("desired_accounts", Message::Desired(Box::new(accounts_and_packages()))),
         ("order_request", Message::Request(Box::new(Request::Run(signed_order())))),
+        ("probe_request", Message::Request(Box::new(Request::Run(question())))),
+        ("probe_reply", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Ended(Box::new(answered()))))))),
+        ("probe_report", Message::Report { seq: 3, report: Box::new(Report::Operation(answered())) }),
     ]
+}
+
+/// Each option of a probe that goes over the network, and the value from before.
+pub(super) fn question() -> RunOrder {
+    let words = [
+        "metric",
+        "https://db-1:9100/metrics",
+        "errors_total{code=\"500\",zone!=\"b\"}",
+        "<=",
+        "before+10%",
+        "ca=/etc/ssl/own.pem",
+        "days=14",
+        "elsewhere",
+        "within=30s",
+        "for=1m",
+    ];
+    let probe = Probe::from_words(&words.map(str::to_owned)).unwrap();
+    let before = Number::new(12.5);
+    RunOrder { argv: vec!["probe".into()], expect: None, probe: Some(ProbeOrder { probe, before }), ..sample_order() }
+}
+
+pub(super) fn answered() -> OperationRun {
+    OperationRun {
+        found: Some(Found::new("13, as expected <= 13.75 (10 % over 12.5 before the change)", Number::new(13.0))),
+        ..ended(RunEnd::Exited(0))
+    }
 }
 
 pub(super) fn sample_head(seq: u64) -> Head {
@@ -375,6 +407,7 @@ pub(super) fn sample_order() -> RunOrder {
         program: None,
         secrets: BTreeMap::new(),
         signed: None,
+        probe: None,
     }
 }
 
@@ -387,6 +420,7 @@ pub(super) fn ended(end: RunEnd) -> OperationRun {
         end,
         output_bytes: 70_000,
         output_hash: ContentHash::of(b"output"),
+        found: None,
     }
 }
 
