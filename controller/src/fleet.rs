@@ -10,7 +10,7 @@
 pub(crate) mod api;
 mod census;
 mod list;
-mod policy;
+pub(crate) mod policy;
 mod resource;
 mod role;
 mod store;

@@ -12,10 +12,11 @@ mod drive;
 mod gate;
 mod output;
 mod service;
+mod signing;
 mod store;
 
 pub use service::Operations;
-pub(crate) use store::{Filter, results};
+pub(crate) use store::{Filter, results, signing::needs};
 
 use thiserror::Error;
 
@@ -36,6 +37,9 @@ pub enum OperationError {
     /// It would run, or runs, on nodes on which somebody may not.
     #[error(transparent)]
     Outside(#[from] crate::access::Outside),
+    /// A statement or its signature is no good.
+    #[error(transparent)]
+    Signature(lampas_shared::TextError),
     /// It is over, or is not yet.
     #[error("{0}")]
     State(&'static str),

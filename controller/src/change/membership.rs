@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use lampas_runtime::clock;
 use lampas_shared::{
     audit::Head,
-    desired::{ContentHash, NodeDesired},
+    desired::ContentHash,
     error::{Chain, Fault},
     event::EventKind,
     fleet::NodeFacts,
@@ -38,7 +38,7 @@ use crate::{
     },
     event::NewEvent,
     fleet,
-    link::{FENCED, Member, Membership, NodeGate, Presence, Recorded, StateSource},
+    link::{FENCED, Member, Membership, NodeGate, Presence, Recorded, StateSource, Wanted},
     secret::{self, Vault},
 };
 
@@ -118,17 +118,13 @@ fn fault(error: &DbError) -> Fault {
 }
 
 impl StateSource for Members {
-    fn desired_for(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeDesired>, Fault>> {
-        Box::pin(async move { self.desired.desired_for(node).await.map_err(|e| fault(&e)) })
-    }
-
-    fn signatures(&self, node: NodeId) -> BoxFuture<'_, Result<Vec<Signed>, Fault>> {
-        Box::pin(self.signed.ask((node, ()), move |questions| async move {
-            let nodes: Vec<NodeId> = questions.iter().map(|(node, ())| *node).collect();
-            let found = super::signing::held_for(self.db(), &nodes).await;
-            let found = found.map(|held| move |q: &(NodeId, ())| held.get(&q.0).cloned().unwrap_or_default());
-            each(questions, found)
-        }))
+    fn wanted(&self, node: NodeId) -> BoxFuture<'_, Result<Wanted, Fault>> {
+        Box::pin(async move {
+            let (desired, is_signed) = self.desired.desired_and_signed(node).await.map_err(|e| fault(&e))?;
+            // Mostly nobody signs. Read after the state, they hold all that were there when it was made.
+            let signatures = if is_signed { self.signatures(node).await? } else { Vec::new() };
+            Ok(Wanted { desired, signatures })
+        })
     }
 
     fn audit_head(&self) -> BoxFuture<'_, Result<Option<Head>, Fault>> {
@@ -154,7 +150,12 @@ impl StateSource for Members {
         Box::pin(async move {
             let Some((vault, _)) = self.vault.clone() else { return Ok(None) };
             // Entitled is who must have it, and nobody else.
-            if !self.desired.needs(node, value).await.map_err(|e| fault(&e))? {
+            let is_run = self.db().read(|mut tx| async move {
+                let needs = crate::operation::needs(&mut tx, node, value).await?;
+                Ok::<_, DbError>(tx.done(needs))
+            });
+            let is_needed = self.desired.needs(node, value).await.map_err(|e| fault(&e))?;
+            if !is_needed && !is_run.await.map_err(|e| fault(&e))? {
                 warn!(node.id = %node, %value, "a node asked for the value of a secret that is not meant for it");
                 return Ok(None);
             }
@@ -202,6 +203,18 @@ impl StateSource for Members {
             let found = read.await.map(|seen| move |q: &(NodeId, u64)| seen.get(q).copied().unwrap_or(0));
             each(questions, found)
         }))
+    }
+}
+
+impl Members {
+    async fn signatures(&self, node: NodeId) -> Result<Vec<Signed>, Fault> {
+        let answer = |questions: Vec<(NodeId, ())>| async move {
+            let nodes: Vec<NodeId> = questions.iter().map(|(node, ())| *node).collect();
+            let found = super::signing::held_for(self.db(), &nodes).await;
+            let found = found.map(|held| move |q: &(NodeId, ())| held.get(&q.0).cloned().unwrap_or_default());
+            each(questions, found)
+        };
+        self.signed.ask((node, ()), answer).await
     }
 }
 

@@ -5,7 +5,7 @@
 //! before the state that it is for.
 
 pub(crate) mod api;
-mod store;
+pub(crate) mod store;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,13 +19,13 @@ use lampas_shared::{
     report::Action,
     signature::{Grant, Signed},
 };
-pub(crate) use store::held;
+pub(crate) use store::{any, held};
 
 use super::{ChangeError, Changes, desired::refs, fold::is_unsigned, plan::Prospect, store as changes};
 use crate::{
     audit::{Entry, Principal},
     compile::Compiled,
-    db::{Db, DbError},
+    db::{Db, DbError, row::draw},
 };
 
 /// What one node wants signed.
@@ -202,6 +202,8 @@ impl Changes {
                 }
                 let id = change_row.as_ref().map(|c| c.id);
                 store::insert(&mut tx, signed, statement_ref, id, &super::service::author(by), now).await?;
+                // The copy that is served says whether anybody signs.
+                draw(&mut tx, "state", 1).await?;
                 let object = match change_row {
                     Some(row) => format!("change {}", row.number),
                     None => statement_ref.purpose.clone(),

@@ -1,6 +1,6 @@
 //! What the nodes' own policies allow, beside each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
 use lampas_api::{NodeRef, PolicyOfNode};
@@ -65,6 +65,26 @@ async fn stored(tx: &mut Tx) -> Result<Vec<(NodeId, String, Option<NodePolicy>)>
             Ok((r.parse("id")?, r.text("name")?, facts.and_then(|f| f.policy)))
         })
         .collect()
+}
+
+/// Returns the nodes whose policy wants an operator's signature for root code, as far as they told.
+pub(crate) async fn wanting(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> {
+    // A first sieve, so that not the facts of every node are read.
+    let rows = sqlx::query(
+        "SELECT n.id, f.facts FROM node n JOIN node_facts f ON f.node = n.id \
+         WHERE n.revoked_ms IS NULL AND f.facts LIKE '%\"require_signature\":true%'",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let mut found = BTreeSet::new();
+    for row in &rows {
+        let r = Reader::new("node", row);
+        let policy = r.maybe_json::<NodeFacts>("facts")?.and_then(|f| f.policy);
+        if policy.is_some_and(|p| p.require_signature && p.root_code && p.malformed.is_empty()) {
+            found.insert(r.parse("id")?);
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

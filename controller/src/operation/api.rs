@@ -9,12 +9,13 @@ use axum::{
 };
 use lampas_api::{
     Operation, OperationNode, OperationOutput, OperationPreview, OperationQuery, OperationSummary, OutputGroup,
-    OutputQuery, Page, PageQuery,
+    OutputQuery, Page, PageQuery, Signing,
 };
 use lampas_shared::{
     access::Permission,
     id::RunId,
     operation::{OperationSpec, OperationState},
+    signature::Signed,
 };
 
 use super::{
@@ -66,6 +67,25 @@ pub(crate) fn calls() -> Vec<Call> {
             .scoped(Scoped::Filtered),
         act("POST", "/api/v1/operations/{operation}/cancel", RUN, "operation.cancel", "End an operation", cancel)
             .scoped(Scoped::Selection),
+        get(
+            "/api/v1/operations/{operation}/signing",
+            RUN,
+            "What an operator has to sign before an operation starts",
+            signing,
+        )
+        .scoped(Scoped::Selection)
+        .gives::<Signing>(),
+        act(
+            "POST",
+            "/api/v1/operations/{operation}/sign",
+            RUN,
+            "operation.sign",
+            "Give the signature that an operation waits for; it starts",
+            sign,
+        )
+        .scoped(Scoped::Selection)
+        .takes::<Signed>()
+        .gives::<Operation>(),
         act(
             "POST",
             "/api/v1/operations/{operation}/again",
@@ -187,6 +207,24 @@ async fn cancel(State(app): State<App>, caller: Caller, Path(which): Path<String
     Ok(StatusCode::ACCEPTED)
 }
 
+async fn signing(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Signing>> {
+    let row = app.operations.find(&which).await?;
+    seen(&app, &caller, &row).await?;
+    Ok(axum::Json(app.operations.signing(&row, &caller.as_principal()).await?))
+}
+
+async fn sign(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    Json(signed): Json<Signed>,
+) -> Answer<axum::Json<Operation>> {
+    let row = app.operations.find(&which).await?;
+    let may_read = seen(&app, &caller, &row).await?.may_read;
+    let row = app.operations.sign(&row, signed, &caller.as_principal()).await?;
+    Ok(axum::Json(app.operations.shown(&row, may_read).await?))
+}
+
 async fn again(
     State(app): State<App>,
     caller: Caller,
@@ -245,6 +283,7 @@ impl From<OperationError> for Refusal {
             OperationError::Outside(_) => Self::new("forbidden", text),
             OperationError::State(_) => Self::new("operation.state", text),
             OperationError::Field(_) => Self::new("invalid", text),
+            OperationError::Signature(_) => Self::new("signature.refused", text),
         }
     }
 }

@@ -152,6 +152,9 @@ async fn one(
     runs: Vec<RunRow>,
 ) -> Result<(), DbError> {
     let now = clock::now();
+    if let Some(until) = operation.waits_until().filter(|_| operation.cancelled.is_none()) {
+        return if now < until { Ok(()) } else { operations.unsigned(&operation, &runs, now).await };
+    }
     let gate = operations.gate();
     let views: Vec<NodeView> = runs
         .iter()
@@ -242,7 +245,8 @@ async fn one(
 
 fn view_of(operation: &OperationRow, heard_since: UnixMs) -> OperationView {
     OperationView {
-        started_at: operation.created_at,
+        // It could not begin before somebody signed.
+        started_at: operation.signing.as_ref().and_then(|s| s.signed_at).unwrap_or(operation.created_at),
         heard_since,
         timeout_secs: operation.spec.limits.timeout_secs,
         strategy: operation.spec.strategy,
@@ -251,7 +255,7 @@ fn view_of(operation: &OperationRow, heard_since: UnixMs) -> OperationView {
     }
 }
 
-fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
+pub(super) fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
     let spec = &operation.spec;
     let (argv, expect, environment) = match (&spec.work, &run.script) {
         (Work::Script { arguments, .. }, Some(script)) => {
@@ -279,8 +283,8 @@ fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {
         rehearse: spec.rehearse,
         by: operation.principal.clone(),
         program: if let Work::Draft { draft, .. } = &spec.work { Some(draft.clone()) } else { None },
-        secrets: BTreeMap::new(),
-        signed: None,
+        secrets: run.secrets.clone(),
+        signed: run.signed.as_deref().cloned(),
         probe: if let Work::Probe { probe, before } = &spec.work {
             Some(ProbeOrder { probe: probe.clone(), before: before.get(&run.node).copied() })
         } else {

@@ -1,6 +1,7 @@
 //! The service behind operations: what handlers call.
 
 mod select;
+pub(super) use select::Selected;
 mod show;
 
 use std::{
@@ -23,11 +24,12 @@ use super::{
     OperationError,
     collect::{self, Note},
     drive::{self, Busy},
+    signing,
     store::{self, OperationRow},
 };
 use crate::{
     audit::{Entry, Principal},
-    change::Desired,
+    change::{Desired, View},
     db::{Db, DbError},
     event::NewEvent,
     link::NodeGate,
@@ -111,6 +113,10 @@ impl Operations {
         &*self.0.gate
     }
 
+    pub(super) async fn view(&self) -> Result<Arc<View>, DbError> {
+        self.0.desired.view().await
+    }
+
     pub(super) fn busy(&self) -> &Busy {
         &self.0.busy
     }
@@ -157,8 +163,8 @@ impl Operations {
         let (again_of, only) = only.map_or((None, None), |(of, nodes)| (of, Some(nodes)));
         let selected = self.select(&spec, only.as_deref()).await?;
         who.by.must_on_nodes(Permission::Run, selected.runs.iter().map(|r| r.node), &selected.members)?;
-        if let Some(problem) = selected.problems.into_iter().next() {
-            return Err(OperationError::Refused(problem));
+        if let Some(problem) = selected.problems.first() {
+            return Err(OperationError::Refused(problem.clone()));
         }
         if selected.runs.is_empty() {
             let on: Vec<String> = spec.on.iter().map(ToString::to_string).collect();
@@ -175,7 +181,9 @@ impl Operations {
             created_at: now,
             ended_at: None,
             cancelled: None,
+            signing: None,
         };
+        let row = OperationRow { signing: signing::wanted(&row, &selected), ..row };
         let (row_ref, runs) = (&row, &selected.runs);
         let stored = self
             .db()
@@ -188,6 +196,14 @@ impl Operations {
                     ("nodes", runs.len().to_string()),
                     ("rehearse", row_ref.spec.rehearse.to_string()),
                 ]);
+                let mut details = details;
+                if let Some(signing) = &row_ref.signing {
+                    details.insert("signature", format!("wanted until {}", signing.until));
+                }
+                if !row_ref.spec.secrets.is_empty() {
+                    let names: Vec<&str> = row_ref.spec.secrets.values().map(|n| n.as_str()).collect();
+                    details.insert("secrets", names.join(", "));
+                }
                 let object = format!("operation {number}: {title}");
                 let entry = Entry::done(&who.by, "operation.start", object).because(row_ref.spec.reason.clone());
                 tx.audit(entry.with_details(&details));
@@ -253,12 +269,14 @@ impl Operations {
             is_connected: *is_connected,
             problem: run.refused.clone().unwrap_or_default(),
         });
+        let wanting = selected.runs.iter().filter(|run| selected.want_signature.contains(&run.node)).take(500);
+        let wanting = wanting.map(|run| NodeRef { id: run.node, name: run.name.clone() }).collect();
         Ok(OperationPreview {
             title: spec.work.title(),
             total: selected.runs.len() as u32,
             connected: selected.connected.iter().filter(|c| **c).count() as u32,
             nodes: nodes.collect(),
-            want_signature: Vec::new(),
+            want_signature: wanting,
             parameters: selected.parameters,
             problems: selected.problems,
         })

@@ -1,16 +1,21 @@
 //! The tables of operations and their runs.
 
 mod output;
+pub(crate) mod signing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use lampas_api::{NodeRef, OperationNode, OperationSummary, RunCounts};
+use lampas_api::{NodeRef, OperationNode, OperationSigning, OperationSummary, RunCounts};
 use lampas_shared::{
     desired::ContentHash,
     event::EventKind,
     host::EnvName,
     id::{NodeId, OperationId, RunId},
-    operation::{OperationRun, OperationSpec, OperationState, RunEnd, RunState},
+    operation::{OperationRun, OperationSpec, OperationState, RunEnd, RunState, SecretUse},
+    signature::Signed,
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -30,7 +35,10 @@ pub(crate) use output::{
 };
 
 const COLUMNS: &str = "o.id, o.number, o.state, o.spec, o.author, o.principal, o.created_ms, o.ended_ms, o.cancelled_ms, \
-                       o.cancelled_by, (SELECT a.number FROM operation a WHERE a.id = o.again_of) AS again_number";
+                       o.cancelled_by, (SELECT a.number FROM operation a WHERE a.id = o.again_of) AS again_number, \
+                       (SELECT g.until_ms FROM operation_signature g WHERE g.operation = o.id) AS sign_until_ms, \
+                       (SELECT g.serial FROM operation_signature g WHERE g.operation = o.id) AS sign_serial, \
+                       (SELECT g.signed_ms FROM operation_signature g WHERE g.operation = o.id) AS signed_ms";
 
 /// An operation as it stands.
 #[derive(Debug, Clone)]
@@ -45,9 +53,16 @@ pub(crate) struct OperationRow {
     pub(crate) created_at: UnixMs,
     pub(crate) ended_at: Option<UnixMs>,
     pub(crate) cancelled: Option<(UnixMs, String)>,
+    /// The signature that it needs, if it needs one.
+    pub(crate) signing: Option<OperationSigning>,
 }
 
 impl OperationRow {
+    /// Returns until when it waits for a signature, if it does.
+    pub(crate) fn waits_until(&self) -> Option<UnixMs> {
+        self.signing.as_ref().filter(|s| s.signed_at.is_none()).map(|s| s.until)
+    }
+
     /// Returns it as lists show it.
     pub(crate) fn summary(&self, runs: RunCounts) -> OperationSummary {
         OperationSummary {
@@ -64,7 +79,7 @@ impl OperationRow {
             created_at: self.created_at,
             ended_at: self.ended_at,
             runs,
-            signing: None,
+            signing: self.signing.clone(),
         }
     }
 }
@@ -84,6 +99,8 @@ pub(crate) struct NewRun {
     pub(crate) node: NodeId,
     pub(crate) name: String,
     pub(crate) script: Option<ScriptAt>,
+    /// Variables that hold values of secrets.
+    pub(crate) secrets: BTreeMap<EnvName, SecretUse>,
     /// Why the node can't run it.
     pub(crate) refused: Option<String>,
 }
@@ -98,6 +115,9 @@ pub(crate) struct RunRow {
     pub(crate) script: Option<ScriptAt>,
     pub(crate) told_at: Option<UnixMs>,
     pub(crate) has_begun: bool,
+    pub(crate) secrets: BTreeMap<EnvName, SecretUse>,
+    /// What an operator signed, of an operation that needs it.
+    pub(crate) signed: Option<Arc<Signed>>,
 }
 
 /// Which operations are wanted.
@@ -161,6 +181,7 @@ pub(crate) async fn create(
             .push_bind("none");
     })
     .await?;
+    signing::create(tx, row, runs).await?;
     Ok(number)
 }
 
@@ -241,7 +262,9 @@ pub(crate) async fn under_way(tx: &mut Tx) -> Result<Vec<(OperationRow, Vec<RunR
         .bind(row.id.to_string())
         .fetch_all(tx.conn())
         .await?;
-        all.push((row, runs.iter().map(run_row).collect::<Result<_, _>>()?));
+        let mut runs: Vec<RunRow> = runs.iter().map(run_row).collect::<Result<_, _>>()?;
+        signing::fill(tx, &row, &mut runs).await?;
+        all.push((row, runs));
     }
     Ok(all)
 }
@@ -465,6 +488,7 @@ pub(crate) async fn prune(tx: &mut Tx, output_before: UnixMs, ended_before: Unix
     if ids.is_empty() {
         return Ok(0);
     }
+    signing::prune(tx, &ids).await?;
     for (table, column) in [("operation_output", "operation"), ("operation_run", "operation"), ("operation", "id")] {
         let mut query = QueryBuilder::<Any>::new(format!("DELETE FROM {table} WHERE {column} IN "));
         push_ids(&mut query, &ids);
@@ -489,6 +513,14 @@ fn operation(row: &AnyRow) -> Result<OperationRow, DbError> {
             (Some(at), by) => Some((at, by.unwrap_or_default())),
             (None, _) => None,
         },
+        signing: match r.maybe_time("sign_until_ms")? {
+            Some(until) => Some(OperationSigning {
+                until,
+                signed_at: r.maybe_time("signed_ms")?,
+                serial: r.maybe_int("sign_serial")?.map(|n| n as u64),
+            }),
+            None => None,
+        },
     })
 }
 
@@ -503,5 +535,7 @@ fn run_row(row: &AnyRow) -> Result<RunRow, DbError> {
         script: if work.is_empty() { None } else { Some(r.json("work")?) },
         told_at: r.maybe_time("told_ms")?,
         has_begun: r.flag("has_begun")?,
+        secrets: BTreeMap::new(),
+        signed: None,
     })
 }

@@ -11,7 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::NodeRef;
 
-/// `GET /api/v1/signing?change=N` or `?node=NAME`: what needs an operator's signature. The client builds the statement
+/// `GET /api/v1/signing?change=N` or `?node=NAME`, and `GET /api/v1/operations/{operation}/signing`: what needs an
+/// operator's signature. The client builds the statement
 /// itself, from what it was shown.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Signing {
@@ -71,8 +72,6 @@ pub struct SigningQuery {
     pub change: Option<String>,
     /// A node: what it shall be already.
     pub node: Option<String>,
-    /// An operation that waits for a signature.
-    pub operation: Option<String>,
 }
 
 /// `POST /api/v1/signatures`: a statement with the signature over it.
@@ -84,9 +83,6 @@ pub struct SignatureCreate {
     /// The change that it was made for; planned anew afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
-    /// The operation that it was made for; it starts then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<String>,
 }
 
 /// A stored signature.

@@ -1,8 +1,10 @@
 //! Arguments about operations.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
-use super::{ListArgs, duration_secs};
+use super::{ListArgs, SignArgs, Sure, duration_secs};
 
 /// `lampasctl run …`
 #[derive(Debug, Args)]
@@ -24,6 +26,9 @@ pub(crate) struct StartArgs {
     /// A parameter of the script: NAME=VALUE
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub(crate) parameters: Vec<String>,
+    /// A parameter whose value is that of a secret: NAME=secret/SECRET. The program reads it as PARAM_NAME
+    #[arg(long = "param-secret", value_name = "NAME=secret/SECRET")]
+    pub(crate) secrets: Vec<String>,
     /// As whom
     #[arg(long, default_value = "root")]
     pub(crate) user: String,
@@ -60,6 +65,14 @@ pub(crate) struct StartArgs {
     /// Only say where it would run
     #[arg(long)]
     pub(crate) plan: bool,
+    /// Sign it with this SSH key, for nodes whose policy wants an operator's signature
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<PathBuf>,
+    /// Sign it with the first key of the SSH agent
+    #[arg(long, conflicts_with = "sign")]
+    pub(crate) agent: bool,
+    #[command(flatten)]
+    pub(crate) sure: Sure,
     /// Return once it is on its way
     #[arg(long)]
     pub(crate) detach: bool,
@@ -99,6 +112,16 @@ pub(crate) enum RunCommand {
         /// Equal outputs once
         #[arg(long)]
         group: bool,
+    },
+    /// Sign an operation that waits for an operator's signature, and start it
+    Sign {
+        /// Its number
+        operation: String,
+        #[command(flatten)]
+        sign: Box<SignArgs>,
+        /// Return once it is on its way
+        #[arg(long)]
+        detach: bool,
     },
     /// End it on all nodes
     Cancel {

@@ -31,6 +31,14 @@ pub(crate) struct SignArgs {
     pub(crate) sure: Sure,
 }
 
+impl SignArgs {
+    /// Signs with a key, or with the first of the SSH agent, if either is given.
+    pub(crate) fn with(key: Option<PathBuf>, agent: bool, sure: Sure) -> Option<Self> {
+        let is_given = key.is_some() || agent;
+        is_given.then_some(Self { key, agent, print: false, signature: None, text: None, expires: 7 * 86_400, sure })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScriptCommand {
     /// Try a draft on one node: in a copy of its files and without a network, unless --really

@@ -10,13 +10,17 @@ use lampas_api::{
 };
 use lampas_shared::{
     id::RunId,
+    object::ObjectName,
     operation::{Away, Limits, OperationSpec, OperationState, OutputStream, ParameterName, RunState, Strategy, Work},
 };
 use reqwest::Method;
 
-use super::{CommandError, Context, show};
+use super::{
+    CommandError, Context, show,
+    signing::{self, Given},
+};
 use crate::{
-    cli::{RunArgs, RunCommand, StartArgs},
+    cli::{RunArgs, RunCommand, SignArgs, StartArgs},
     client::{CallError, encode},
     output::{self, count, time},
 };
@@ -71,6 +75,12 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, CommandE
             }
             Ok(0)
         }
+        Some(RunCommand::Sign { operation, sign, detach }) => {
+            match signing::operation(context, &operation, &sign).await? {
+                Given::Given(signed) => after_start(context, *signed, detach, false).await,
+                Given::Shown => Ok(0),
+            }
+        }
         Some(RunCommand::Cancel { operation }) => {
             client.act(Method::POST, &format!("/operations/{}/cancel", encode(&operation))).await?;
             output::note(format!("operation {operation} is being ended; see: lampasctl run show {operation}"));
@@ -94,17 +104,54 @@ pub(super) async fn begin(context: &Context, spec: &OperationSpec) -> Result<u8,
 
 async fn start(context: &Context, args: StartArgs) -> Result<u8, CommandError> {
     let (detach, group, plan) = (args.detach, args.group, args.plan);
+    let sign = SignArgs::with(args.sign.clone(), args.agent, args.sure.clone());
     let spec = spec(args)?;
     if plan {
         let preview: OperationPreview = context.client.send_json(Method::POST, "/operations/preview", &spec).await?;
         return Ok(print_preview(context, &preview));
     }
     let key = uuid::Uuid::new_v4().to_string();
-    let begun: Operation = context.client.post_once("/operations", &key, &spec).await?;
+    let mut begun: Operation = context.client.post_once("/operations", &key, &spec).await?;
+    if is_waiting(&begun)
+        && let Some(sign) = sign
+    {
+        let number = begun.summary.number.to_string();
+        match signing::operation(context, &number, &sign).await {
+            Ok(Given::Given(signed)) => begun = *signed,
+            Ok(Given::Shown) => return Ok(0),
+            Err(error) => {
+                output::note(format!(
+                    "run {number} waits; sign it with: lampasctl run sign {number} --key FILE, or end it with: lampasctl run cancel {number}"
+                ));
+                return Err(error);
+            }
+        }
+    }
     after_start(context, begun, detach, group).await
 }
 
+/// Returns whether an operation waits for an operator's signature.
+fn is_waiting(operation: &Operation) -> bool {
+    let summary = &operation.summary;
+    summary.state == OperationState::Running && summary.signing.as_ref().is_some_and(|s| s.signed_at.is_none())
+}
+
+/// Reads `NAME=secret/SECRET`.
+fn secrets(given: &[String]) -> Result<BTreeMap<ParameterName, ObjectName>, CommandError> {
+    let mut secrets = BTreeMap::new();
+    for text in given {
+        let parts = text.split_once('=').and_then(|(name, of)| Some((name, of.strip_prefix("secret/")?)));
+        // What stands there may be the value itself: it is not repeated.
+        let wrong =
+            || CommandError::Usage("--param-secret: write it as NAME=secret/SECRET, with a secret's name".into());
+        let (name, secret) = parts.ok_or_else(wrong)?;
+        secrets.insert(ParameterName::parse(name)?, ObjectName::parse(secret).map_err(|_| wrong())?);
+    }
+    Ok(secrets)
+}
+
 fn spec(args: StartArgs) -> Result<OperationSpec, CommandError> {
+    let secrets = secrets(&args.secrets)?;
     let work = match args.script {
         Some(name) => {
             let mut parameters = BTreeMap::new();
@@ -150,13 +197,27 @@ fn spec(args: StartArgs) -> Result<OperationSpec, CommandError> {
         away,
         reason: args.reason,
         rehearse: args.rehearse,
-        secrets: BTreeMap::new(),
-        sign: false,
+        secrets,
+        sign: args.sign.is_some() || args.agent,
     })
 }
 
 async fn after_start(context: &Context, begun: Operation, detach: bool, group: bool) -> Result<u8, CommandError> {
     let number = begun.summary.number;
+    if is_waiting(&begun) {
+        if context.is_json() {
+            output::json(&begun);
+        } else {
+            let until = begun.summary.signing.as_ref().map_or(begun.summary.created_at, |s| s.until);
+            output::line(format!(
+                "run {number} waits for an operator's signature until {} · {}",
+                time(until),
+                link(context, number)
+            ));
+            output::note(format!("sign it with: lampasctl run sign {number} --key FILE, or --agent"));
+        }
+        return Ok(2);
+    }
     if detach {
         if context.is_json() {
             output::json(&begun);
@@ -457,6 +518,12 @@ fn print_preview(context: &Context, preview: &OperationPreview) -> u8 {
         let problem = if node.problem.is_empty() { String::new() } else { format!("   {}", node.problem) };
         output::line(format!("  {}  {state}{problem}", node.node.name));
     }
+    if !preview.want_signature.is_empty() {
+        let nodes = count(preview.want_signature.len() as u64, "node");
+        output::line(format!(
+            "  waits for an operator's signature, which {nodes} want; give it with --sign KEY or --agent"
+        ));
+    }
     for parameter in &preview.parameters {
         let default = parameter.default.as_deref().map(|d| format!(" = {d}")).unwrap_or_default();
         let need = if parameter.required { " (required)" } else { "" };
@@ -481,6 +548,14 @@ fn describe(context: &Context, operation: &Operation, nodes: &[OperationNode]) {
     ));
     if !summary.reason.is_empty() {
         output::line(format!("  {}", summary.reason));
+    }
+    if is_waiting(operation) {
+        let number = summary.number;
+        let until = summary.signing.as_ref().map_or(summary.created_at, |s| s.until);
+        output::line(format!(
+            "  waits for an operator's signature until {}: lampasctl run sign {number} --key FILE",
+            time(until)
+        ));
     }
     if let Some(by) = &operation.cancelled_by {
         output::line(format!("  cancelled by {by}"));
@@ -507,7 +582,13 @@ fn row(summary: &OperationSummary) -> Vec<String> {
         operation_state(summary.state),
         format!("{}/{}", runs.succeeded, runs.total),
         summary.author.clone(),
-        if summary.rehearse { format!("{} (rehearsal)", summary.title) } else { summary.title.clone() },
+        match (&summary.signing, summary.rehearse) {
+            (Some(s), _) if s.signed_at.is_none() && summary.state == OperationState::Running => {
+                format!("{} (waits for a signature)", summary.title)
+            }
+            (_, true) => format!("{} (rehearsal)", summary.title),
+            _ => summary.title.clone(),
+        },
     ]
 }
 

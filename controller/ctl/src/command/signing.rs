@@ -9,10 +9,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lampas_api::{Signature, SignatureCreate, Signing};
+use lampas_api::{Operation, Signature, SignatureCreate, Signing};
 use lampas_shared::{
     desired::{Content, ContentHash, Resource, Spec},
     fleet::NodeName,
+    operation::{RunOrder, Work},
     signature::{Grant, NAMESPACE, Part, Signed, Statement},
 };
 use reqwest::Method;
@@ -39,16 +40,47 @@ pub(super) async fn node(context: &Context, node: &str, args: &SignArgs) -> Resu
     sign(context, ("node", node), None, args).await
 }
 
+/// What became of a signature over an operation.
+pub(super) enum Given {
+    /// It is there; the operation starts.
+    Given(Box<Operation>),
+    /// Only the text was shown.
+    Shown,
+}
+
+/// Signs an operation that waits for it.
+pub(super) async fn operation(context: &Context, which: &str, args: &SignArgs) -> Result<Given, CommandError> {
+    let path = format!("/operations/{}", encode(which));
+    let signed = match read(args)? {
+        Some(signed) => signed,
+        None => {
+            let wanted: Signing = context.client.get(&format!("{path}/signing"), &[]).await?;
+            match put_together(context, &wanted, args)? {
+                Some(signed) => signed,
+                None => return Ok(Given::Shown),
+            }
+        }
+    };
+    signed.check()?;
+    let operation: Operation = context.client.send_json(Method::POST, &format!("{path}/sign"), &signed).await?;
+    Ok(Given::Given(Box::new(operation)))
+}
+
+/// Reads a signature that was made elsewhere, if one is given.
+fn read(args: &SignArgs) -> Result<Option<Signed>, CommandError> {
+    let (Some(signature), Some(text)) = (&args.signature, &args.text) else { return Ok(None) };
+    let read =
+        |path: &Path| fs::read_to_string(path).map_err(|e| CommandError::Io(format!("read {}", path.display()), e));
+    Ok(Some(Signed { text: read(text)?, signature: read(signature)? }))
+}
+
 async fn sign(
     context: &Context,
     (what, which): (&str, &str),
     change: Option<&str>,
     args: &SignArgs,
 ) -> Result<u8, CommandError> {
-    if let (Some(signature), Some(text)) = (&args.signature, &args.text) {
-        let read =
-            |path: &Path| fs::read_to_string(path).map_err(|e| CommandError::Io(format!("read {}", path.display()), e));
-        let signed = Signed { text: read(text)?, signature: read(signature)? };
+    if let Some(signed) = read(args)? {
         return give(context, signed, change).await;
     }
     let wanted: Signing = context.client.get("/signing", &[(what, Some(which))]).await?;
@@ -56,22 +88,31 @@ async fn sign(
         output::note(format!("nothing of {what} {which} needs a signature"));
         return Ok(0);
     }
+    match put_together(context, &wanted, args)? {
+        Some(signed) => give(context, signed, change).await,
+        None => Ok(0),
+    }
+}
+
+/// Puts the statement together, shows what it is over, and signs it; nothing when it was only to be shown.
+fn put_together(context: &Context, wanted: &Signing, args: &SignArgs) -> Result<Option<Signed>, CommandError> {
     if args.expires > MAX_LIFE_SECS {
         return Err(CommandError::Usage("--expires: at most 90d".into()));
     }
-    let resources = resources(&wanted)?;
-    let statement = statement(&wanted, &resources, args.expires)?;
+    let resources = resources(wanted)?;
+    let runs = runs(wanted)?;
+    let statement = statement(wanted, (&resources, &runs), args.expires)?;
     let text = statement.to_text();
     if args.print {
         // To the byte: this is what is signed.
         std::io::stdout().write_all(text.as_bytes()).map_err(|e| CommandError::Io("print the text".into(), e))?;
-        return Ok(0);
+        return Ok(None);
     }
     if context.is_json() && args.key.is_none() && !args.agent {
         output::json(&serde_json::json!({ "signing": wanted, "text": text }));
-        return Ok(0);
+        return Ok(None);
     }
-    show(&wanted, &resources, &statement);
+    show(wanted, &resources, &runs, &statement);
     if args.key.is_none() && !args.agent {
         return Err(CommandError::Usage(
             "say who signs: --key FILE or --agent; or sign elsewhere: --print, and then --text FILE --signature FILE"
@@ -81,7 +122,42 @@ async fn sign(
     let nodes = count(statement.nodes().count() as u64, "node");
     confirm(&args.sure, &format!("sign this for {nodes}?"))?;
     let signature = ssh_sign(args, &text)?;
-    give(context, Signed { text, signature }, change).await
+    Ok(Some(Signed { text, signature }))
+}
+
+/// Something that would be run, as it was read.
+struct Run<'a> {
+    order: RunOrder,
+    script: Option<&'a str>,
+}
+
+/// Reads what would be run, and checks that a script is the one that its hash says.
+fn runs(wanted: &Signing) -> Result<Vec<Run<'_>>, CommandError> {
+    let odd = |why: String| CommandError::Usage(format!("the controller's answer is not sound: {why}"));
+    let read = |run: &lampas_api::SigningRun| {
+        let order: RunOrder = serde_json::from_str(&run.order).map_err(|e| odd(e.to_string()))?;
+        Ok(Run { order, script: None })
+    };
+    let mut all: Vec<Run<'_>> = wanted.runs.iter().map(read).collect::<Result<_, CommandError>>()?;
+    for (run, shown) in all.iter_mut().zip(&wanted.runs) {
+        run.script = shown.script.as_deref();
+        if run.order.expect != run.script.map(|text| ContentHash::of(text.as_bytes())) {
+            return Err(odd("the script is not the one that its hash says".into()));
+        }
+    }
+    Ok(all)
+}
+
+/// What runs, in one line, for who reads the statement.
+fn title(order: &RunOrder) -> String {
+    let RunOrder { argv, environment, secrets, user, timeout_secs, output_bytes, rehearse, .. } = order;
+    let values = environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let secrets = secrets.iter().map(|(name, used)| format!("{name}=secret/{}", used.name));
+    let work = Work::Command { argv: values.chain(secrets).chain(argv.iter().cloned()).collect() };
+    let how = if *rehearse { ", as a rehearsal" } else { "" };
+    let kib = output_bytes >> 10;
+    let title = format!("{} (as {user}, at most {timeout_secs} s and {kib} KiB of output{how})", work.title());
+    title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Reads the resources, and checks that each content is the one that its hash says.
@@ -101,7 +177,11 @@ fn resources(wanted: &Signing) -> Result<Vec<Resource>, CommandError> {
 }
 
 /// Puts the statement together: the hashes are computed from what was read.
-fn statement(wanted: &Signing, resources: &[Resource], expires: u64) -> Result<Statement, CommandError> {
+fn statement(
+    wanted: &Signing,
+    (resources, runs): (&[Resource], &[Run<'_>]),
+    expires: u64,
+) -> Result<Statement, CommandError> {
     let at = now();
     let clock = u64::try_from(at.0).unwrap_or(0);
     let serial = clock.max(wanted.last_serial.saturating_add(1));
@@ -122,6 +202,10 @@ fn statement(wanted: &Signing, resources: &[Resource], expires: u64) -> Result<S
         for removal in &part.remove {
             grants.insert(Grant::Remove { kind: removal.kind, path: removal.path.clone() });
         }
+        for place in &part.run {
+            let run = runs.get(*place).ok_or_else(|| CommandError::Usage("what would be run is missing".into()))?;
+            grants.insert(Grant::Run { hash: run.order.program_hash(), title: title(&run.order) });
+        }
         let nodes = part.nodes.iter().map(|n| Ok((n.id, NodeName::parse(n.name.clone())?)));
         parts.push(Part { nodes: nodes.collect::<Result<_, CommandError>>()?, grants });
     }
@@ -132,7 +216,7 @@ fn statement(wanted: &Signing, resources: &[Resource], expires: u64) -> Result<S
     Ok(statement)
 }
 
-fn show(wanted: &Signing, resources: &[Resource], statement: &Statement) {
+fn show(wanted: &Signing, resources: &[Resource], runs: &[Run<'_>], statement: &Statement) {
     output::line(format!("{}, root code, until {}", wanted.purpose, time(statement.expires)));
     for part in &wanted.parts {
         let names: Vec<&str> = part.nodes.iter().map(|n| n.name.as_str()).take(8).collect();
@@ -144,6 +228,9 @@ fn show(wanted: &Signing, resources: &[Resource], statement: &Statement) {
         }
         for removal in &part.remove {
             output::line(format!("  - {} {} goes", removal.kind.as_str(), removal.path));
+        }
+        for run in part.run.iter().filter_map(|place| runs.get(*place)) {
+            describe_run(run);
         }
     }
     output::line("");
@@ -162,6 +249,24 @@ fn describe(resource: &Resource) {
             let text = serde_json::to_string_pretty(spec).unwrap_or_default();
             text.lines().for_each(|line| output::line(format!("      {line}")));
         }
+    }
+}
+
+/// Shows what would be run, whole.
+fn describe_run(run: &Run<'_>) {
+    let order = &run.order;
+    output::line(format!("  $ {} ({})", title(order), order.program_hash().short()));
+    let words = |word: &String| serde_json::to_string(word).unwrap_or_default();
+    output::line(format!("      words {}", order.argv.iter().map(words).collect::<Vec<_>>().join(" ")));
+    for (name, value) in &order.environment {
+        output::line(format!("      {name}={}", words(value)));
+    }
+    for (name, used) in &order.secrets {
+        output::line(format!("      {name} is the value {} of secret {}", used.value, used.name));
+    }
+    let draft = order.program.as_ref().map(|draft| draft.content.as_str());
+    for line in draft.or(run.script).unwrap_or_default().lines() {
+        output::line(format!("      | {line}"));
     }
 }
 
@@ -215,7 +320,7 @@ fn ssh_sign(args: &SignArgs, text: &str) -> Result<String, CommandError> {
 
 async fn give(context: &Context, signed: Signed, change: Option<&str>) -> Result<u8, CommandError> {
     signed.check()?;
-    let body = SignatureCreate { signed, change: change.map(str::to_owned), operation: None };
+    let body = SignatureCreate { signed, change: change.map(str::to_owned) };
     let given: Signature = context.client.send_json(Method::POST, "/signatures", &body).await?;
     if context.is_json() {
         output::json(&given);

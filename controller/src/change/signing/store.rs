@@ -20,20 +20,20 @@ use crate::db::{
 const HELD_BYTES: usize = 1 << 20;
 
 /// Returns the fleet.
-pub(super) async fn fleet(tx: &mut Tx) -> Result<FleetId, DbError> {
+pub(crate) async fn fleet(tx: &mut Tx) -> Result<FleetId, DbError> {
     let row = sqlx::query("SELECT m.value FROM meta m WHERE m.name = 'fleet'").fetch_one(tx.conn()).await?;
     Reader::new("meta", &row).parse("value")
 }
 
 /// Returns the greatest serial; 0 before the first.
-pub(super) async fn last_serial(tx: &mut Tx) -> Result<u64, DbError> {
+pub(crate) async fn last_serial(tx: &mut Tx) -> Result<u64, DbError> {
     let row = sqlx::query("SELECT s.serial FROM signature s ORDER BY s.serial DESC LIMIT 1")
         .fetch_optional(tx.conn())
         .await?;
     row.map_or(Ok(0), |r| Reader::new("signature", &r).count("serial"))
 }
 
-pub(super) async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     signed: &Signed,
     statement: &Statement,
@@ -41,6 +41,25 @@ pub(super) async fn insert(
     author: &str,
     now: UnixMs,
 ) -> Result<(), DbError> {
+    let id = put(tx, signed, statement, change, author, now).await?;
+    let mut nodes: Vec<NodeId> = statement.nodes().map(|(node, _)| *node).collect();
+    nodes.sort();
+    nodes.dedup();
+    insert_many(tx, "signature_node", &["node", "signature"], "", &nodes, |b, node| {
+        b.push_bind(node.to_string()).push_bind(id.clone());
+    })
+    .await
+}
+
+/// Stores a signature that its nodes are not told of ahead: it comes with what it is over. Returns its id.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    signed: &Signed,
+    statement: &Statement,
+    change: Option<ChangeId>,
+    author: &str,
+    now: UnixMs,
+) -> Result<String, DbError> {
     let id = random::new_id::<ChangeId>().to_string();
     sqlx::query(
         "INSERT INTO signature (id, serial, purpose, statement, armour, change_id, author, expires_ms, at_ms) \
@@ -57,13 +76,12 @@ pub(super) async fn insert(
     .bind(now.0)
     .execute(tx.conn())
     .await?;
-    let mut nodes: Vec<NodeId> = statement.nodes().map(|(node, _)| *node).collect();
-    nodes.sort();
-    nodes.dedup();
-    insert_many(tx, "signature_node", &["node", "signature"], "", &nodes, |b, node| {
-        b.push_bind(node.to_string()).push_bind(id.clone());
-    })
-    .await
+    Ok(id)
+}
+
+/// Returns whether there is any signature, also one that is over.
+pub(crate) async fn any(tx: &mut Tx) -> Result<bool, DbError> {
+    Ok(sqlx::query("SELECT s.id FROM signature s LIMIT 1").fetch_optional(tx.conn()).await?.is_some())
 }
 
 /// Returns the signatures of each node that are not over, the newest first, as far as they fit.

@@ -1,14 +1,17 @@
 //! Which nodes an operation runs on, and what it runs there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_runtime::random;
 use lampas_shared::{
+    TextError,
     desired::Spec,
     fleet::Scope,
+    host::{EnvName, UserName},
     id::NodeId,
     object::{Body, Kind, ObjectName},
-    operation::{OperationSpec, Parameter, Work, fill},
+    operation::{OperationSpec, Parameter, SecretUse, Work, fill_with},
+    secret::Secret,
 };
 
 use super::Operations;
@@ -16,6 +19,7 @@ use crate::{
     compile::NodeInput,
     db::DbError,
     fleet,
+    host::Stored,
     operation::{
         OperationError,
         store::{NewRun, ScriptAt},
@@ -23,12 +27,14 @@ use crate::{
 };
 
 /// The selection, resolved.
-pub(super) struct Selected {
+pub(in crate::operation) struct Selected {
     pub(super) members: Vec<NodeInput>,
-    pub(super) runs: Vec<NewRun>,
+    pub(in crate::operation) runs: Vec<NewRun>,
     pub(super) connected: Vec<bool>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) problems: Vec<String>,
+    /// Those of the nodes that are known to want an operator's signature for this.
+    pub(in crate::operation) want_signature: BTreeSet<NodeId>,
 }
 
 impl Operations {
@@ -38,11 +44,14 @@ impl Operations {
         spec: &OperationSpec,
         only: Option<&[NodeId]>,
     ) -> Result<Selected, OperationError> {
-        let members = self
+        let (members, want_signature) = self
             .db()
             .read(|mut tx| async move {
                 let members = fleet::members(&mut tx).await?;
-                Ok::<_, DbError>(tx.done(members))
+                // Only what root runs is known here to be root's.
+                let is_root = spec.user == UserName::root() && !matches!(spec.work, Work::Probe { .. });
+                let wanting = if is_root { fleet::policy::wanting(&mut tx).await? } else { BTreeSet::new() };
+                Ok::<_, DbError>(tx.done((members, wanting)))
             })
             .await?;
         for scope in &spec.on {
@@ -65,7 +74,9 @@ impl Operations {
             connected: Vec::new(),
             parameters: Vec::new(),
             problems: Vec::new(),
+            want_signature,
         };
+        let secrets = self.secrets(spec, &nodes).await?;
         let scripts = match &spec.work {
             Work::Command { .. } | Work::Draft { .. } | Work::Probe { .. } => None,
             Work::Script { name, .. } => Some((name, self.scripts(spec, name, &nodes, &mut selected).await?)),
@@ -76,17 +87,61 @@ impl Operations {
                 (Some(None), Some((name, _))) => Some(format!("there is no script {name} on this node")),
                 _ => None,
             };
+            let (secrets, not_entitled) = secrets.get(&node.id).cloned().unwrap_or_default();
+            let refused = refused.or(not_entitled);
             selected.connected.push(!is_away);
             selected.runs.push(NewRun {
                 run: random::new_id(),
                 node: node.id,
                 name: node.name.to_string(),
                 script: script.flatten(),
+                secrets,
                 refused,
             });
         }
         selected.members = members;
         Ok(selected)
+    }
+
+    /// Finds, for each node, the values of the secrets that are given as parameters; or why there is none.
+    async fn secrets(
+        &self,
+        spec: &OperationSpec,
+        nodes: &[(bool, &NodeInput)],
+    ) -> Result<BTreeMap<NodeId, (BTreeMap<EnvName, SecretUse>, Option<String>)>, OperationError> {
+        let mut found: BTreeMap<NodeId, (BTreeMap<EnvName, SecretUse>, Option<String>)> = BTreeMap::new();
+        if spec.secrets.is_empty() {
+            return Ok(found);
+        }
+        let view = self.0.desired.view().await?;
+        for (parameter, name) in &spec.secrets {
+            let all: Vec<_> = view
+                .all
+                .objects
+                .values()
+                .filter(|o| o.spec.name == *name && o.spec.body.kind() == Kind::Secret)
+                .collect();
+            if all.is_empty() {
+                let why = format!("there is no secret {name}; make it: lampasctl secret set {name} --scope SCOPE");
+                return Err(OperationError::Field(TextError::new("secrets", name.as_str(), why)));
+            }
+            for (_, node) in nodes {
+                let (values, refused) = found.entry(node.id).or_default();
+                let is_for = |o: &&&Stored| o.spec.scope.contains(&node.name, &node.roles, &node.labels);
+                match all.iter().filter(is_for).max_by_key(|o| o.spec.scope.level()).map(|o| &o.spec.body) {
+                    Some(Body::Secret(Secret { value: Some(value), .. })) => {
+                        values.insert(parameter.variable(), SecretUse { name: name.clone(), value: *value });
+                    }
+                    _ => {
+                        let scopes: Vec<String> = all.iter().map(|o| o.spec.scope.to_string()).collect();
+                        let scopes = scopes.join(" and for ");
+                        let why = format!("this node is not entitled to secret {name}, which is for {scopes}");
+                        refused.get_or_insert(why);
+                    }
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Finds the script of this name that is in force on each node, and checks the parameters against each of them.
@@ -124,7 +179,7 @@ impl Operations {
                 if selected.parameters.is_empty() {
                     selected.parameters.clone_from(&script.parameters);
                 }
-                match fill(&script.parameters, parameters) {
+                match fill_with(&script.parameters, parameters, &spec.secrets.keys().collect()) {
                     Ok(environment) => Some(environment),
                     // Nothing starts while there is a problem; where it would run is shown all the same.
                     Err(error) => {
