@@ -65,7 +65,7 @@ pub struct ObjectInput {
 }
 
 /// What every node of a fleet must be.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compiled {
     classes: Vec<Class>,
     class_of: HashMap<NodeId, usize>,
@@ -80,7 +80,7 @@ pub struct Compiled {
 }
 
 /// Nodes that are the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
     /// Its nodes, by id.
     pub nodes: Vec<NodeId>,

@@ -175,7 +175,7 @@ impl Tx {
     }
 
     /// Returns what was read of the store whole.
-    pub(crate) fn memo(&self) -> &memo::Memo {
+    pub(crate) fn memo(&self) -> &Arc<memo::Memo> {
         &self.memo
     }
 

@@ -18,7 +18,7 @@ mod stream;
 pub use gate::NodeGate;
 pub use operation::Gate;
 pub use server::{Link, LinkConfig, LinkError, Parts};
-pub use source::{Admission, FENCED, Member, Membership, Presence, Recorded, Shown, StateSource};
+pub use source::{Admission, FENCED, Member, Membership, Presence, Recorded, Shown, StateSource, Wanted};
 
 #[cfg(test)]
 pub(crate) mod testing;

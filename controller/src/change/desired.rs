@@ -18,7 +18,10 @@ use lampas_shared::{
     id::{ChangeId, NodeId, SecretValueId},
 };
 
-use super::assign::{self, Assigned};
+use super::{
+    assign::{self, Assigned},
+    plan::Prospect,
+};
 use crate::{
     compile::{Compiled, NodeInput, StableFacts, compile_held},
     db::{
@@ -49,6 +52,9 @@ pub struct Desired {
 /// The most steps that wait for the next look. The copy is made anew when one is missing.
 const STEPS_MAX: usize = 8192;
 
+/// The most edits of an apply whose result is kept: each is read again by itself.
+const KEPT_EDITS: usize = 64;
+
 /// What moved the `state` counter by one.
 #[derive(Debug)]
 enum Step {
@@ -76,7 +82,7 @@ impl Drop for Pin {
 }
 
 /// The compiled fleet as of one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct View {
     /// The `state` counter that it was made from.
     pub(crate) state: u64,
@@ -90,6 +96,8 @@ pub struct View {
     pub(crate) assigned: Assigned,
     /// The epoch of generations.
     pub(crate) epoch: u64,
+    /// Whether any node holds a signature over root code.
+    pub(crate) is_signed: bool,
 }
 
 impl View {
@@ -149,20 +157,25 @@ impl Desired {
     /// Returns what a node shall be; nothing when it is not of this fleet. A node that was never given anything is
     /// given what its roles say.
     pub async fn desired_for(&self, node: NodeId) -> Result<Option<NodeDesired>, DbError> {
+        self.desired_and_signed(node).await.map(|(desired, _)| desired)
+    }
+
+    /// The same, and whether any node held a signature by then.
+    pub(crate) async fn desired_and_signed(&self, node: NodeId) -> Result<(Option<NodeDesired>, bool), DbError> {
         let mut view = self.view().await?;
         if !view.assigned.contains_key(&node) {
             if view.compiled.class(node).is_none() {
-                return Ok(None);
+                return Ok((None, false));
             }
             // Held while it waits, each view of a growing fleet would be a copy of its own.
             drop(view);
             self.assign().await?;
             view = self.view().await?;
         }
-        let Some((generation, hash)) = view.assigned.get(&node) else { return Ok(None) };
+        let Some((generation, hash)) = view.assigned.get(&node) else { return Ok((None, view.is_signed)) };
         let desired = view.compiled.desired(node, *generation);
         // A copy whose hashes don't match the store's would be refused by every agent: better none than a wrong one.
-        Ok(desired.filter(|d| d.hash == *hash))
+        Ok((desired.filter(|d| d.hash == *hash), view.is_signed))
     }
 
     /// Returns a content by its hash, if a state of this node names it.
@@ -294,7 +307,17 @@ impl Desired {
         let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
         let holds = super::rollout::store::holds(tx, &BTreeSet::new()).await?;
         let compiled = compile_held(&members, &inputs, &holds);
-        Ok(View { state, all, members, compiled, assigned, epoch })
+        let is_signed = super::signing::any(tx).await?;
+        Ok(View { state, all, members, compiled, assigned, epoch, is_signed })
+    }
+
+    /// Whether the copy that is kept is what would be read and compiled anew; nothing when it is of an earlier moment.
+    #[cfg(test)]
+    pub(crate) async fn is_copy_true(&self) -> Option<bool> {
+        let copy = self.db.memo().get::<View>()?;
+        let read = self.db.read(|mut tx| async move { Self::load(&mut tx).await.map(|v| tx.done(v)) });
+        let read = read.await.expect("the store answers");
+        (read.state == copy.state).then(|| read == *copy)
     }
 
     async fn state(&self) -> Result<u64, DbError> {
@@ -310,6 +333,34 @@ pub(crate) async fn standing(tx: &mut Tx) -> Result<Arc<View>, DbError> {
         Some(view) if view.state == state => Ok(view),
         _ => Ok(Arc::new(Desired::load(tx).await?)),
     }
+}
+
+/// Keeps the fleet as an apply leaves it, for when this transaction is committed: its nodes ask for it at once, and would
+/// wait until all of it was read and compiled anew. Nothing is kept where that would be something else.
+pub(super) async fn keep(
+    tx: &mut Tx,
+    prospect: Prospect,
+    state: u64,
+    given: BTreeMap<NodeId, (Generation, ContentHash)>,
+) -> Result<(), DbError> {
+    let is_alone = state == prospect.state + 1;
+    let is_plain = prospect.node_edits.is_empty() && !prospect.compiled.is_held && prospect.edits.len() <= KEPT_EDITS;
+    if !is_alone || !is_plain || !super::rollout::store::holds(tx, &BTreeSet::new()).await?.is_empty() {
+        return Ok(());
+    }
+    let Prospect { mut all, edits, compiled, mut assigned, epoch, members, is_signed, .. } = prospect;
+    for (object, _) in edits {
+        match host::get(tx, object).await? {
+            Some(stored) => drop(all.objects.insert(object, stored)),
+            None => drop(all.objects.remove(&object)),
+        }
+    }
+    assigned.extend(given);
+    let compiled = Arc::unwrap_or_clone(compiled);
+    let view = Arc::new(View { state, all, members, compiled, assigned, epoch, is_signed });
+    let memo = Arc::clone(tx.memo());
+    tx.after_commit(move || memo.set(view));
+    Ok(())
 }
 
 /// Compiles what stands in this transaction and assigns it in the name of a change.

@@ -346,10 +346,13 @@ pub(super) async fn apply(
     let objects: Vec<ObjectId> = edited.iter().map(|(object, _)| *object).collect();
     rollout::store::forget(tx, &objects, now).await?;
     // Settles the change at once when no node moves.
-    let moved = if how.rollout.is_plain() {
+    let mut settled = None;
+    let moved: Vec<NodeId> = if how.rollout.is_plain() {
         let given = assign::give(tx, &prospect.compiled, (&prospect.assigned, prospect.epoch), Some(id)).await?;
-        draw(tx, "state", 1).await?;
-        given.into_keys().collect()
+        let state = draw(tx, "state", 1).await?;
+        let moved = given.keys().copied().collect();
+        settled = Some((state, given));
+        moved
     } else {
         let affected = prospect.affected().into_keys().collect();
         rollout::begin(tx, id, &how.rollout, &prospect.edits, &affected, &prospect.members).await?;
@@ -368,6 +371,9 @@ pub(super) async fn apply(
         ("objects", keys(&prospect).join(", ").chars().take(2000).collect()),
     ]));
     tx.audit(entry);
+    if let Some((state, given)) = settled {
+        desired::keep(tx, prospect, state, given).await?;
+    }
     row = store::get(tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
     Ok((row, moved))
 }

@@ -149,7 +149,11 @@ impl World {
 
     async fn save(&self, drafts: Vec<Draft>) -> Result<ChangeRow, ChangeError> {
         let new = NewChange { drafts, reason: "because".into(), ..NewChange::default() };
-        self.changes.save(&new, &Apply { allow_unplanned: true, ..Apply::default() }, &admin()).await
+        let saved = self.changes.save(&new, &Apply { allow_unplanned: true, ..Apply::default() }, &admin()).await;
+        if saved.is_ok() {
+            assert_ne!(self.changes.desired().is_copy_true().await, Some(false), "what an apply keeps is what stands");
+        }
+        saved
     }
 
     async fn desired(&self, node: NodeId) -> NodeDesired {
@@ -238,6 +242,7 @@ async fn a_change_lands_and_is_done(db: Db) {
     assert!(matches!(refused, ChangeError::Unplanned { nodes: 1 }), "{refused}");
     let row = world.changes.apply(row.id, &Apply { allow_unplanned: true, ..how }, &admin()).await.expect("applied");
     assert_eq!(row.state, ChangeState::Rolling);
+    assert_eq!(world.changes.desired().is_copy_true().await, Some(true), "nobody reads the fleet anew for it");
     assert_eq!(
         world.nodes.woken.lock().expect("not poisoned").iter().copied().collect::<BTreeSet<_>>(),
         BTreeSet::from([web, away])

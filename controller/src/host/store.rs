@@ -109,7 +109,7 @@ pub struct ObjectFilter {
 }
 
 /// All objects, with the names of all nodes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct All {
     /// By id.
     pub objects: BTreeMap<ObjectId, Stored>,

@@ -13,11 +13,9 @@ use lampas_runtime::{
 };
 use lampas_shared::{
     audit::{Countersigned, Head},
-    desired::NodeDesired,
     error::{Chain, Fault},
     fleet::{NodeFacts, NodePolicy},
     id::NodeId,
-    signature::Signed,
 };
 use lampas_wire::{
     BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, SecretRequest, Welcome,
@@ -35,7 +33,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     registry::{Claim, Entry, Handle},
     server::Shared,
-    source::{FENCED, Member, Presence, Shown},
+    source::{FENCED, Member, Presence, Shown, Wanted},
     stream::{CHUNK_BYTES, StreamError, read_kind, read_message, write_message},
 };
 
@@ -103,8 +101,7 @@ struct Judged {
     began: Instant,
 }
 
-/// The signatures that hold for a node, and what it shall be.
-type Fetched = Result<(Vec<Signed>, Option<NodeDesired>), Fault>;
+type Fetched = Result<Wanted, Fault>;
 
 struct Driver {
     shared: Arc<Shared>,
@@ -504,9 +501,7 @@ impl Driver {
         self.fetching = Some(
             async move {
                 let _turn = pushes.acquire().await.expect("the semaphore is never closed");
-                // What is signed comes before what needs it.
-                let held = source.signatures(node).await?;
-                Ok((held, source.desired_for(node).await?))
+                source.wanted(node).await
             }
             .boxed(),
         );
@@ -514,9 +509,10 @@ impl Driver {
 
     fn fetched(&mut self, fetched: Fetched) {
         match fetched {
-            Ok((held, state)) => {
-                self.machine.handle_signatures(self.shared.now(), held);
-                if let Some(state) = state {
+            Ok(Wanted { desired, signatures }) => {
+                // What is signed comes before what needs it.
+                self.machine.handle_signatures(self.shared.now(), signatures);
+                if let Some(state) = desired {
                     self.machine.handle_desired(self.shared.now(), state);
                 }
             }

@@ -20,16 +20,11 @@ pub const FENCED: &str = "session.fenced";
 
 /// Where desired states and contents come from, and where reports go.
 pub trait StateSource: Send + Sync + 'static {
-    /// Returns what a node shall be; nothing when nothing was ever assigned to it.
-    fn desired_for(&self, node: NodeId) -> BoxFuture<'_, Result<Option<NodeDesired>, Fault>>;
+    /// Returns what a node shall be, and what is signed of it.
+    fn wanted(&self, node: NodeId) -> BoxFuture<'_, Result<Wanted, Fault>>;
 
     /// Returns a content that a state of this node names, by its hash; nothing when there is none, or none for it.
     fn blob(&self, node: NodeId, hash: ContentHash) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>>;
-
-    /// Returns the signatures over root code that hold for a node.
-    fn signatures(&self, _: NodeId) -> BoxFuture<'_, Result<Vec<Signed>, Fault>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
 
     /// Returns the head of the audit; nothing when it has no entry.
     fn audit_head(&self) -> BoxFuture<'_, Result<Option<Head>, Fault>> {
@@ -59,6 +54,15 @@ pub trait StateSource: Send + Sync + 'static {
 
     /// Returns the last sequence of a node's outbox epoch that is committed; 0 when there is none.
     fn acked(&self, node: NodeId, epoch: u64) -> BoxFuture<'_, Result<u64, Fault>>;
+}
+
+/// What a node is told when its state moved.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// What it shall be; nothing when nothing was ever assigned to it.
+    pub desired: Option<NodeDesired>,
+    /// The signatures over root code that hold for it: all that were there when the state was made.
+    pub signatures: Vec<Signed>,
 }
 
 /// What the link must know of a node before it serves it.
