@@ -77,6 +77,8 @@ pub struct Parts {
     pub enrolments: Enrolments,
     /// What seals the values of secrets.
     pub vault: crate::secret::Vault,
+    /// Git sources.
+    pub(crate) sources: crate::source::Sources,
     /// What fetches things from elsewhere.
     pub egress: crate::egress::Egress,
     /// Where agents reach this controller, as `HOST:PORT`.
@@ -123,6 +125,7 @@ impl App {
             operations,
             access: Accounts::new(db.clone(), &config).at(&config.dashboard_url(port)),
             vault: crate::secret::Vault::new(&config.data_dir),
+            sources: crate::source::Sources::new(changes.clone(), crate::egress::Egress::new(&config.egress), &config),
             egress: crate::egress::Egress::new(&config.egress),
             hosts: frame::hosts(&config),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
@@ -187,6 +190,7 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::change::signing::api::calls());
     calls.extend(crate::enrol::api::calls());
     calls.extend(crate::takeover::api::calls());
+    calls.extend(crate::source::api::calls());
     calls.extend(crate::drift::api::calls());
     calls.extend(crate::job::api::calls());
     calls.extend(crate::operation::api::calls());

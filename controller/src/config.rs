@@ -9,6 +9,7 @@ mod egress;
 mod limits;
 mod retention;
 mod signer;
+mod sources;
 mod web;
 
 use std::{
@@ -25,6 +26,7 @@ pub use egress::Egress;
 pub use limits::Limits;
 pub use retention::Retention;
 pub use signer::Signer;
+pub use sources::Sources;
 pub use web::{Network, Web};
 
 /// Where the file is looked for when none is named; it may be absent then.
@@ -50,6 +52,8 @@ pub struct Config {
     pub egress: Egress,
     /// The signer.
     pub signer: Signer,
+    /// What git sources may.
+    pub sources: Sources,
     /// Limits.
     pub limits: Limits,
     /// How long things are kept.
@@ -67,6 +71,7 @@ impl Default for Config {
             web: Web::default(),
             egress: Egress::default(),
             signer: Signer::default(),
+            sources: Sources::default(),
             limits: Limits::default(),
             retention: Retention::default(),
         }
@@ -188,11 +193,12 @@ impl Config {
                 "web" => read(&key, value, &mut config.web, &mut mistakes),
                 "egress" => read(&key, value, &mut config.egress, &mut mistakes),
                 "signer" => read(&key, value, &mut config.signer, &mut mistakes),
+                "sources" => read(&key, value, &mut config.sources, &mut mistakes),
                 "limits" => read(&key, value, &mut config.limits, &mut mistakes),
                 "retention" => read(&key, value, &mut config.retention, &mut mistakes),
                 _ => mistakes.add(
                     &key,
-                    "is unknown; known are data_dir, listen, names, public_url, database, web, egress, signer, limits and retention",
+                    "is unknown; known are data_dir, listen, names, public_url, database, web, egress, signer, sources, limits and retention",
                 ),
             }
         }
@@ -216,6 +222,7 @@ impl Config {
         self.web.check(mistakes);
         self.egress.check(mistakes);
         self.signer.check(mistakes);
+        self.sources.check(mistakes);
         self.limits.check(mistakes);
         self.retention.check(mistakes);
     }

@@ -26,5 +26,6 @@ pub mod secret;
 pub mod serve;
 pub mod setup;
 pub mod signer;
+pub mod source;
 pub mod takeover;
 pub mod vault;

@@ -3,5 +3,8 @@
 use clap::Parser as _;
 
 fn main() -> std::process::ExitCode {
+    if let Some(failed) = lampas_controller::source::become_ssh() {
+        return failed;
+    }
     lampas_controller::cli::run(lampas_controller::cli::Arguments::parse())
 }

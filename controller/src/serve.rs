@@ -112,6 +112,7 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let app = App::new(config, tasks.clone(), services);
     rollout::driver::start(app.changes.clone(), Arc::new(app.operations.clone()), tasks);
     schedule::driver::start(app.changes.clone(), tasks);
+    crate::source::start(app.sources.clone(), controller, tasks);
     listener.serve(&app, tasks)?;
     Ok(Running { app, address, db })
 }

@@ -3,6 +3,7 @@
 mod access;
 mod approval;
 mod change;
+mod factor;
 mod fleet;
 mod grant;
 mod operation;
@@ -27,6 +28,7 @@ pub(crate) use change::{
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use grant::{GrantCommand, GroupCommand};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
+pub(crate) use factor::FactorCommand;
 pub(crate) use source::{SourceCommand, SourceSetArgs};
 pub(crate) use signing::{ScriptCommand, SignArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
@@ -148,6 +150,9 @@ pub(crate) enum Command {
     /// Users: list, show, create, update, remove; what they may
     #[command(subcommand)]
     User(UserCommand),
+    /// Second factors: list, remove; where security keys are registered
+    #[command(subcommand)]
+    Factor(FactorCommand),
     /// Groups of users: list, create, set, remove
     #[command(subcommand)]
     Group(GroupCommand),

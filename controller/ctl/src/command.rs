@@ -8,6 +8,7 @@ mod audit;
 mod change;
 mod crontab;
 mod drift;
+mod factor;
 mod grant;
 mod job;
 mod node;
@@ -20,6 +21,7 @@ mod rollout;
 mod script;
 mod session;
 mod signing;
+mod source;
 mod takeover;
 mod token;
 mod value;
@@ -83,7 +85,9 @@ impl Context {
 pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
     if let Command::Completion { shell } = cli.command {
         let mut command = <Cli as clap::CommandFactory>::command();
-        clap_complete::generate(shell, &mut command, "lampasctl", &mut io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, "lampasctl", &mut script);
+        output::raw(&script);
         return Ok(0);
     }
     let profile = Profile::resolve(&cli.global)?;
@@ -112,6 +116,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Protection(command) => approval::protection(context, command).await,
         Command::Freeze(command) => approval::freeze(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,
+        Command::Source(command) => session::proven(context, async |c| source::run(c, command.clone()).await).await,
         Command::Import(args) => takeover::import(context, args).await,
         Command::Eject(args) => takeover::eject(context, &args).await,
         Command::Drift(command) => drift::run(context, command).await,
@@ -119,6 +124,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Script(command) => script::run(context, command).await,
         Command::Run(args) => operation::run(context, *args).await,
         Command::User(command) => session::proven(context, async |c| access::user(c, command.clone()).await).await,
+        Command::Factor(command) => session::proven(context, async |c| factor::run(c, command.clone()).await).await,
         Command::Group(command) => session::proven(context, async |c| grant::group(c, command.clone()).await).await,
         Command::Grant(command) => session::proven(context, async |c| grant::grant(c, command.clone()).await).await,
         Command::ApiToken(command) => {

@@ -16,6 +16,6 @@ CREATE TABLE source (
     change_id VARCHAR(36),
     draft_key VARCHAR(64),
     due_ms BIGINT NOT NULL,
-    claim VARCHAR(36),
+    claim VARCHAR(80),
     claim_ms BIGINT
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

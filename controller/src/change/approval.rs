@@ -214,9 +214,11 @@ fn names(given: Option<&str>, row: &ChangeRow) -> bool {
     given.is_some_and(|g| row.plan_id.as_deref().is_some_and(|full| fold::names_plan(g, full)))
 }
 
-/// Returns who made a change or one of its drafts: drafts come with their change, from one hand.
+/// Returns who made a change or one of its drafts: drafts come with their change, from one hand. What a git source makes
+/// is also of whoever set that up.
 pub(super) fn authors(row: &ChangeRow) -> BTreeSet<String> {
-    BTreeSet::from([row.author.clone()])
+    let owner = row.author.strip_prefix("source:").and_then(|s| s.rsplit_once(" of ")).map(|(_, owner)| owner);
+    owner.map(str::to_owned).into_iter().chain([row.author.clone()]).collect()
 }
 
 async fn waiting(tx: &mut Tx, id: ChangeId, act: &'static str) -> Result<ChangeRow, ChangeError> {
