@@ -12,6 +12,7 @@ mod enrol;
 mod full_disk;
 mod hung;
 mod mariadb;
+mod membership;
 mod operation;
 mod peer;
 mod real_accounts;

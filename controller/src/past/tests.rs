@@ -22,6 +22,7 @@ async fn node(db: &Db, name: &str) {
     };
     let created = db.write(|mut tx: Tx| async move {
         fleet::create(&mut tx, new).await?;
+        crate::db::row::draw(&mut tx, "state", 1).await?;
         Ok::<_, fleet::FleetError>(tx.done(()))
     });
     created.await.expect("is made");

@@ -96,9 +96,9 @@ const node = createRoute({
   component: lazyRouteComponent(() => import('@/features/fleet/NodePage')),
 });
 
-const pastNode = createRoute({ getParentRoute: () => app, path: '/nodes/$node/past', validateSearch: (search: Search) => texts(search, 'at'), component: lazyRouteComponent(() => import('@/features/past/PastNodePage')) });
+const pastNode = createRoute({ getParentRoute: () => app, path: '/nodes/$node/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => import('@/features/past/PastNodePage')) });
 
-const pastFleet = createRoute({ getParentRoute: () => app, path: '/past', validateSearch: (search: Search) => texts(search, 'at'), component: lazyRouteComponent(() => import('@/features/past/PastFleetPage')) });
+const pastFleet = createRoute({ getParentRoute: () => app, path: '/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => import('@/features/past/PastFleetPage')) });
 
 const policies = createRoute({ getParentRoute: () => app, path: '/policies', component: lazyRouteComponent(() => import('@/features/fleet/PoliciesPage')) });
 
@@ -110,6 +110,8 @@ const role = createRoute({
   validateSearch: (search: Search) => texts(search, 'tab', 'after', 'look'),
   component: lazyRouteComponent(() => import('@/features/fleet/RolePage')),
 });
+
+const pastRole = createRoute({ getParentRoute: () => app, path: '/roles/$role/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => import('@/features/past/PastRolePage')) });
 
 const compareRole = createRoute({
   getParentRoute: () => app,
@@ -206,7 +208,7 @@ const operation = createRoute({
   component: lazyRouteComponent(() => import('@/features/operation/OperationPage')),
 });
 
-const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes', 'fleet') });
+const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
 
 const tokens = createRoute({
   getParentRoute: () => app,
@@ -243,7 +245,7 @@ const tree = rootRoute.addChildren([
   setup,
   signIn,
   secondFactor,
-  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

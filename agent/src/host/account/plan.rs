@@ -243,7 +243,13 @@ fn wanted_account(
         },
         (None, None) => files.free_uid(&databases.defaults, want.system, &coming.numbers).ok_or_else(no_number)?,
     };
-    if standing.is_none() && want.authorized_keys.is_none() && want.locked != Some(true) {
+    // Its keys are a resource of their own.
+    let has_keys = planner
+        .inputs
+        .resources
+        .iter()
+        .any(|r| matches!(&r.spec, Spec::Keys { user, keys, .. } if user == name && !keys.is_empty()));
+    if standing.is_none() && !has_keys && want.locked != Some(true) {
         notes
             .push("a new account has no password: its user signs in with a key, or root sets one by passwd".to_owned());
     }

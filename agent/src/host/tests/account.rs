@@ -198,6 +198,20 @@ fn keys_of_others_stay_unless_there_shall_be_no_others() {
 }
 
 #[test]
+fn who_gets_keys_is_not_told_of_a_password() {
+    let Some(host) = host() else { return };
+    let account = user("bo", "{}");
+    let is_told = |wanted: &[Resource]| {
+        let plan = host.plan(wanted);
+        let item = plan.item(&account.target).expect("it is planned");
+        item.notes.iter().any(|n| n.contains("has no password"))
+    };
+    assert!(is_told(std::slice::from_ref(&account)));
+    assert!(is_told(&[account.clone(), keys("bo", &[], true)]), "none is no way in");
+    assert!(!is_told(&[account.clone(), keys("bo", &[KEY], false)]));
+}
+
+#[test]
 fn no_link_in_a_home_is_followed() {
     let Some(mut host) = host() else { return };
     let account = user("bo", "{}");

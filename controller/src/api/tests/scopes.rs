@@ -40,6 +40,7 @@ async fn node(controller: &Controller, name: &str, role: &str) -> NodeId {
     };
     let created = controller.app.db.write(|mut tx: Tx| async move {
         crate::fleet::create(&mut tx, node).await?;
+        crate::db::row::draw(&mut tx, "state", 1).await?;
         Ok::<_, crate::fleet::FleetError>(tx.done(()))
     });
     created.await.expect("is made");

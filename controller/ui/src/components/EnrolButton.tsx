@@ -6,5 +6,5 @@ import { Icon } from '@/ui/Icon';
 
 export function EnrolButton() {
   const navigate = useNavigate();
-  return <ActionButton refusal={useRefusal('manage_nodes', 'fleet')} leftSection={<Icon name="plus" />} onClick={() => void navigate({ to: '/enrol' })}>Enrol a node</ActionButton>;
+  return <ActionButton refusal={useRefusal('manage_nodes')} leftSection={<Icon name="plus" />} onClick={() => void navigate({ to: '/enrol' })}>Enrol a node</ActionButton>;
 }

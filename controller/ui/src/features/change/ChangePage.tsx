@@ -21,6 +21,7 @@ import { ControlCard } from '@/features/approval/ControlCard';
 import { ApplyCard } from './ApplyCard';
 import { DraftsCard } from './DraftsCard';
 import { LandingCard } from './LandingCard';
+import { NodeEditsCard } from './NodeEditsCard';
 import { PlanCard } from './PlanCard';
 import { isActive } from './rollout';
 import { RolloutCard } from './RolloutCard';
@@ -101,7 +102,8 @@ export default function ChangePage() {
       {isOpen && <ApplyCard change={it} />}
       {isApplied && (it.rollout == null ? <LandingCard change={it} nodes={nodes.data} error={nodes.error} /> : <RolloutCard change={it} rollout={it.rollout} nodes={nodes.data} isWhole={!isMany} error={nodes.error} />)}
       {it.plan != null && <PlanCard plan={it.plan} change={it.number} isApplied={isApplied} />}
-      <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />
+      {(it.node_edits ?? []).length > 0 && <NodeEditsCard edits={it.node_edits ?? []} />}
+      {it.drafts.length > 0 && <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />}
     </>
   );
 }

@@ -27,7 +27,7 @@ const columns: readonly Column<EnrolToken>[] = [
 
 function Withdraw({ token }: { token: EnrolToken }) {
   const client = useQueryClient();
-  const refusal = useRefusal('manage_nodes', 'fleet');
+  const refusal = useRefusal('manage_nodes');
   const withdraw = useMutation({
     mutationFn: () => take(api.DELETE('/api/v1/enrolment-tokens/{token}', { params: { path: { token: token.id } } })),
     onSuccess: async () => {

@@ -1,17 +1,18 @@
-// Name, roles, labels and address of a node.
+// Name, roles, labels and address of a node: what is asked for, then what would change on the nodes, then saved.
 import { useState } from 'react';
 import { Button, Group, Modal, TagsInput, TextInput } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
-import { api, fieldProblem, take } from '@/api/client';
+import { fieldProblem } from '@/api/client';
 import { rolesQuery } from '@/api/queries';
-import type { Node } from '@/api/schema';
+import type { Node, NodeUpdate } from '@/api/schema';
 import { formatLabels, parseLabels } from '@/components/labels';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
-import { toast } from '@/ui/toast';
+import { EditPlan } from './EditPlan';
+import { useNodeEdits } from './useNodeEdits';
 
 export function NodeEdit({ node, onClose }: { node: Node; onClose: () => void }) {
-  const client = useQueryClient();
   const navigate = useNavigate();
   const known = useQuery(rolesQuery).data ?? [];
   const [name, setName] = useState(node.name);
@@ -19,44 +20,66 @@ export function NodeEdit({ node, onClose }: { node: Node; onClose: () => void })
   const [labels, setLabels] = useState(formatLabels(node.labels));
   const [address, setAddress] = useState(node.address ?? '');
   const wrongLabel = labels.find((label) => !/^[a-z][a-z0-9._-]*=[^,=]*$/.test(label));
-  const save = useMutation({
-    mutationFn: () => {
-      const body = { name, roles, labels: parseLabels(labels), address };
-      return take(api.PATCH('/api/v1/nodes/{node}', { params: { path: { node: node.id } }, body, headers: { 'If-Match': `"${node.revision}"` } }));
-    },
-    onSuccess: async (saved) => {
-      toast(`${saved.name} is saved`);
-      onClose();
-      await client.invalidateQueries({ queryKey: ['nodes'] });
-      if (saved.name !== node.name) await navigate({ to: '/nodes/$node', params: { node: saved.name }, replace: true });
-    },
-  });
+  const edits = useNodeEdits();
+  const { plan } = edits;
+  const set = asked(node, { name, roles, labels: parseLabels(labels), address });
   const suggestions = node.facts.addresses.filter((each) => each !== address);
+  const refusal = wrongLabel !== undefined ? `${wrongLabel}: write it as key=value` : Object.keys(set).length === 0 ? 'Nothing is different yet.' : undefined;
+  const close = (): void => {
+    edits.drop();
+    onClose();
+  };
+  if (edits.change !== undefined) {
+    return (
+      <Modal opened onClose={close} title={`What would change with ${node.name}`} centered size="xl">
+        <EditPlan
+          edits={edits}
+          change={edits.change}
+          onSaved={() => {
+            onClose();
+            if (name !== node.name) void navigate({ to: '/nodes/$node', params: { node: name }, replace: true });
+          }}
+          onLeft={onClose}
+        />
+      </Modal>
+    );
+  }
   return (
-    <Modal opened onClose={onClose} title={`Edit ${node.name}`} centered size="lg">
+    <Modal opened onClose={close} title={`Edit ${node.name}`} centered size="lg">
       <form
         className="stack"
         onSubmit={(event) => {
           event.preventDefault();
-          if (wrongLabel === undefined) save.mutate();
+          if (refusal === undefined) plan.mutate([{ node: node.id, set, base: node.revision }]);
         }}
       >
-        <TextInput label="Name" value={name} onChange={(event) => { setName(event.currentTarget.value); }} required error={fieldProblem(save.error, 'name')} data-autofocus />
-        <TagsInput label="Roles" description="What is set for these roles is applied to the node as soon as you save." data={known.map((role) => role.name)} value={roles} onChange={setRoles} error={fieldProblem(save.error, 'roles')} />
-        <TagsInput label="Labels" description="key=value" value={labels} onChange={setLabels} error={wrongLabel === undefined ? fieldProblem(save.error, 'labels') : `${wrongLabel}: write it as key=value`} />
-        <TextInput label="Address for other nodes" description="Stands in hosts entries that are generated from the fleet. Empty: the node is left out there." value={address} onChange={(event) => { setAddress(event.currentTarget.value.trim()); }} error={fieldProblem(save.error, 'address')} />
+        <TextInput label="Name" value={name} onChange={(event) => { setName(event.currentTarget.value); }} required error={fieldProblem(plan.error, 'name')} data-autofocus />
+        <TagsInput label="Roles" description="You see what that changes on the node before it is saved." data={known.map((role) => role.name)} value={roles} onChange={setRoles} error={fieldProblem(plan.error, 'roles')} />
+        <TagsInput label="Labels" description="key=value" value={labels} onChange={setLabels} error={wrongLabel === undefined ? fieldProblem(plan.error, 'labels') : `${wrongLabel}: write it as key=value`} />
+        <TextInput label="Address for other nodes" description="Stands in hosts entries that are generated from the fleet. Empty: the node is left out there." value={address} onChange={(event) => { setAddress(event.currentTarget.value.trim()); }} error={fieldProblem(plan.error, 'address')} />
         {suggestions.length > 0 && (
           <div className="row-wrap small">
             <span className="dim">It has:</span>
             {suggestions.slice(0, 6).map((each) => <button key={each} type="button" className="link mono" onClick={() => { setAddress(each); }}>{each}</button>)}
           </div>
         )}
-        <Failure error={save.error} />
+        <Failure error={plan.error} />
         <Group justify="flex-end" gap={8}>
-          <Button variant="default" onClick={onClose}>Cancel</Button>
-          <Button type="submit" loading={save.isPending}>Save</Button>
+          <Button variant="default" onClick={close}>Cancel</Button>
+          <ActionButton type="submit" refusal={refusal} loading={plan.isPending}>Show what changes</ActionButton>
         </Group>
       </form>
     </Modal>
   );
+}
+
+/** What differs from the node as it is. */
+function asked(node: Node, wanted: Required<NodeUpdate>): NodeUpdate {
+  const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
+  return {
+    ...(wanted.name === node.name ? {} : { name: wanted.name }),
+    ...(isSame([...(wanted.roles ?? [])].sort(), [...node.roles].sort()) ? {} : { roles: wanted.roles }),
+    ...(isSame(formatLabels(wanted.labels ?? {}).sort(), formatLabels(node.labels).sort()) ? {} : { labels: wanted.labels }),
+    ...(wanted.address === (node.address ?? '') ? {} : { address: wanted.address }),
+  };
 }

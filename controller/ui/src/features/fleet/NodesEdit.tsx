@@ -1,17 +1,17 @@
 // Roles or labels of several nodes at once: what is added, and what is taken away.
 import { useState } from 'react';
 import { Button, Group, Modal, TagsInput } from '@mantine/core';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { api, take } from '@/api/client';
 import { rolesQuery } from '@/api/queries';
-import type { Node, NodeUpdate } from '@/api/schema';
-import { eachNode } from '@/components/eachNode';
+import type { Node, NodeEdit, NodeUpdate } from '@/api/schema';
 import { parseLabels } from '@/components/labels';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
-import { toast } from '@/ui/toast';
+import { EditPlan } from './EditPlan';
 import type { SelectedNode } from './NodesActions';
+import { useNodeEdits } from './useNodeEdits';
 
 interface Props {
   nodes: readonly SelectedNode[];
@@ -21,34 +21,43 @@ interface Props {
 }
 
 export default function NodesEdit({ nodes, what, onClose, onDone }: Props) {
-  const client = useQueryClient();
   const roles = useQuery(rolesQuery).data ?? [];
   const [added, setAdded] = useState<string[]>([]);
   const [removed, setRemoved] = useState<string[]>([]);
   const wrong = what === 'labels' ? added.find((label) => !/^[a-z][a-z0-9._-]*=[^,=]*$/.test(label)) : undefined;
-  const save = useMutation({
-    mutationFn: () => eachNode(nodes, async (node) => {
-      // What the node has is asked first: of an act on many, each only gets what it lacks.
-      const params = { path: { node: node.name } };
-      const now = await take(api.GET('/api/v1/nodes/{node}', { params }));
-      await take(api.PATCH('/api/v1/nodes/{node}', { params, body: what === 'roles' ? rolesAfter(now, added, removed) : labelsAfter(now, added, removed), headers: { 'If-Match': `"${now.revision}"` } }));
-    }),
-    onSuccess: () => {
-      toast(`The ${what} of ${plural(nodes.length, 'node')} are saved`);
-      onDone();
+  const edits = useNodeEdits();
+  // What the nodes have is asked first: of an act on many, each only gets what it lacks.
+  const make = useMutation({
+    mutationFn: async () => {
+      const wanted: NodeEdit[] = [];
+      for (const node of nodes) {
+        const now = await take(api.GET('/api/v1/nodes/{node}', { params: { path: { node: node.name } } }));
+        wanted.push({ node: now.id, set: what === 'roles' ? rolesAfter(now, added, removed) : labelsAfter(now, added, removed), base: now.revision });
+      }
+      await edits.plan.mutateAsync(wanted);
     },
-    onSettled: () => Promise.all(['nodes', 'fleet-map', 'roles'].map((area) => client.invalidateQueries({ queryKey: [area] }))),
   });
+  const close = (): void => {
+    edits.drop();
+    onClose();
+  };
   const refusal = wrong !== undefined ? `${wrong}: write it as key=value` : added.length + removed.length === 0 ? `Say which ${what} to add or to take away.` : undefined;
   const names = roles.map((role) => role.name);
+  if (edits.change !== undefined) {
+    return (
+      <Modal opened onClose={close} title={`What would change with ${plural(nodes.length, 'node')}`} centered size="xl">
+        <EditPlan edits={edits} change={edits.change} onSaved={onDone} onLeft={onDone} />
+      </Modal>
+    );
+  }
   return (
-    <Modal opened onClose={onClose} title={`${what === 'roles' ? 'Roles' : 'Labels'} of ${plural(nodes.length, 'node')}`} centered>
+    <Modal opened onClose={close} title={`${what === 'roles' ? 'Roles' : 'Labels'} of ${plural(nodes.length, 'node')}`} centered>
       <div className="stack">
         <p className="dim">{nodes.slice(0, 12).map((node) => node.name).join(', ')}{nodes.length > 12 && ` and ${nodes.length - 12} more`}</p>
         {what === 'roles' ? (
           <>
-            <TagsInput label="Add roles" description="What is set for these roles reaches the nodes at once." data={names} value={added} onChange={setAdded} data-autofocus />
-            <TagsInput label="Take roles away" description="What only these roles set is removed from the nodes at once." data={names} value={removed} onChange={setRemoved} />
+            <TagsInput label="Add roles" description="You see what that changes on the nodes before it is saved." data={names} value={added} onChange={setAdded} data-autofocus />
+            <TagsInput label="Take roles away" description="What only these roles set is removed from the nodes." data={names} value={removed} onChange={setRemoved} />
           </>
         ) : (
           <>
@@ -56,10 +65,10 @@ export default function NodesEdit({ nodes, what, onClose, onDone }: Props) {
             <TagsInput label="Take labels away" description="Their keys" value={removed} onChange={setRemoved} />
           </>
         )}
-        <Failure error={save.error} />
+        <Failure error={make.error} />
         <Group justify="flex-end" gap={8}>
-          <Button variant="default" onClick={onClose}>Cancel</Button>
-          <ActionButton refusal={refusal} onClick={() => { save.mutate(); }} loading={save.isPending}>Save on {plural(nodes.length, 'node')}</ActionButton>
+          <Button variant="default" onClick={close}>Cancel</Button>
+          <ActionButton refusal={refusal} onClick={() => { make.mutate(); }} loading={make.isPending}>Show what changes</ActionButton>
         </Group>
       </div>
     </Modal>

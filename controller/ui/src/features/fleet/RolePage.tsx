@@ -9,6 +9,7 @@ import { RunSomething } from '@/features/operation/OperationsPage';
 import { DataTable } from '@/ui/DataTable';
 import { Empty } from '@/ui/Empty';
 import { Facts } from '@/ui/Facts';
+import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { Pager } from '@/ui/Pager';
@@ -43,7 +44,7 @@ export default function RolePage() {
         above={<Link to="/roles">Roles</Link>}
         title={name}
         facts={it !== undefined && <Facts items={[plural(it.nodes, 'node'), `${it.online} online`, plural(it.objects, 'object'), <RoleState key="state" role={it} />]} />}
-        actions={<><Button variant="default" renderRoot={(props) => <Link to="/roles/$role/compare" params={{ role: name }} {...props} />}>Compare its nodes</Button><RunSomething on={`role:${name}`} /><NewObject scope={`role:${name}`} /></>}
+        actions={<><Button variant="default" leftSection={<Icon name="history" />} renderRoot={(props) => <Link to="/roles/$role/past" params={{ role: name }} {...props} />}>As it stood</Button><Button variant="default" renderRoot={(props) => <Link to="/roles/$role/compare" params={{ role: name }} {...props} />}>Compare its nodes</Button><RunSomething on={`role:${name}`} /><NewObject scope={`role:${name}`} /></>}
       />
       <Failure error={role.error} />
       <Tabs label="About this role" active={tab} tabs={[{ id: 'objects', title: 'Desired state', count: it?.objects, to: to('objects') }, { id: 'nodes', title: 'Nodes', count: it?.nodes, to: to('nodes') }, { id: 'history', title: 'History', to: to('history') }]} />

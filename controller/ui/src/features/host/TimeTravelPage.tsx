@@ -4,11 +4,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { exportQuery, historyQuery, rolesQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
-import type { HistoryItem } from '@/api/schema';
-import { KIND_ICONS } from '@/components/kinds';
-import { ScopeText } from '@/components/ScopeText';
 import { ActionButton } from '@/ui/ActionButton';
-import { Diff, DiffSize } from '@/ui/Diff';
 import { Empty } from '@/ui/Empty';
 import { FilterChoice } from '@/ui/FilterChoice';
 import { Icon } from '@/ui/Icon';
@@ -16,14 +12,12 @@ import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
-import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
+import { HistoryRow } from './HistoryRow';
 import { download } from './manifest';
 import { AGO, fromInput, toInput } from '@/ui/moment';
 
 const route = getRouteApi('/app/config/history');
-
-const WORDS: Record<HistoryItem['verb'], string> = { create: 'made', update: 'changed', rename: 'renamed', delete: 'deleted', none: 'unchanged', conflict: 'changed' };
 
 export default function TimeTravelPage() {
   const { from, to, scope } = route.useSearch();
@@ -50,27 +44,11 @@ export default function TimeTravelPage() {
         history.data.items.length === 0 ? <Empty title="Nothing changed">{plural(history.data.unchanged, 'object')} stood then as at the later moment.</Empty> : (
           <section className="card" aria-labelledby="changed-since">
             <div className="card-head"><h2 id="changed-since">{plural(history.data.items.length, 'object')} {history.data.has_more && 'and more '}changed</h2><span className="dim small">{history.data.unchanged} unchanged</span></div>
-            <ol className="card-list">{history.data.items.map((item) => <Row key={item.object} item={item} />)}</ol>
+            <ol className="card-list">{history.data.items.map((item) => <HistoryRow key={item.object} item={item} />)}</ol>
           </section>
         )
       )}
     </>
-  );
-}
-
-function Row({ item }: { item: HistoryItem }) {
-  const { key, last } = item;
-  return (
-    <li style={{ display: 'block', padding: '10px 16px' }}>
-      <div className="stack-s" style={{ alignItems: 'stretch', padding: 0 }}>
-        <span className="row-wrap">
-          <Icon name={KIND_ICONS[key.kind]} /> {item.verb === 'delete' ? <strong>{key.name}</strong> : <Link to="/config/$object" params={{ object: item.object }} search={{ tab: 'history' }}>{key.name}</Link>}
-          <ScopeText scope={key.scope} /> <span>{WORDS[item.verb]}</span> <DiffSize text={item.diff} />
-        </span>
-        <span className="small dim row-wrap">{last.author} · <Time at={last.at} /> · <Link to="/changes/$change" params={{ change: String(last.change) }}>change {last.change}</Link>{last.reason !== '' && <> · {last.reason}</>}</span>
-        {item.diff !== '' && <Diff text={item.diff} label={`What became of ${key.kind} ${key.name}`} />}
-      </div>
-    </li>
   );
 }
 

@@ -3,9 +3,8 @@ import { Button } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { tilesOf } from '@/api/queries';
-import type { PastChange, PastFleet } from '@/api/schema';
+import type { PastFleet } from '@/api/schema';
 import { ActivityList } from '@/components/ActivityList';
-import { StateBadge } from '@/components/StateBadge';
 import { FleetMap } from '@/features/overview/FleetMap';
 import { Empty } from '@/ui/Empty';
 import { Facts } from '@/ui/Facts';
@@ -15,6 +14,9 @@ import { PageHead } from '@/ui/PageHead';
 import { number, plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
+import { ChangeLine } from './ChangeLine';
+import { CompareWith, ordered } from './CompareWith';
+import { DiffView } from './DiffView';
 import { KeptNotice, Moment } from './Moment';
 import { pastFleetQuery } from './queries';
 
@@ -23,7 +25,7 @@ const route = getRouteApi('/app/past');
 const NOBODY: ReadonlySet<string> = new Set();
 
 export default function PastFleetPage() {
-  const { at } = route.useSearch();
+  const { at, with: other } = route.useSearch();
   const navigate = route.useNavigate();
   const past = useQuery({ ...pastFleetQuery(at ?? ''), enabled: at !== undefined });
   const it = past.data;
@@ -35,11 +37,16 @@ export default function PastFleetPage() {
         facts={it === undefined ? 'Overview as of any moment in the past' : <Facts items={[<Time key="at" at={it.at} absolute />, isKept(it) && plural(it.counts.nodes, 'node'), isKept(it) && `${number(it.counts.online)} online`, it.counts.offline > 0 && `${number(it.counts.offline)} offline`, it.counts.drifted > 0 && `${number(it.counts.drifted)} drifted`, it.counts.failed > 0 && `${number(it.counts.failed)} failed`, plural(it.counts.objects, 'object')]} />}
         actions={at !== undefined && <Button variant="default" leftSection={<Icon name="history" />} renderRoot={(props) => <Link to="/config/history" search={{ from: at }} {...props} />}>What changed since</Button>}
       />
-      <Moment at={at} onGo={(next) => void navigate({ search: next === undefined ? {} : { at: next }, replace: true })} />
+      <Moment at={at} onGo={(next) => void navigate({ search: next === undefined ? {} : { at: next, ...(other === undefined ? {} : { with: other }) }, replace: true })} />
+      {at !== undefined && <CompareWith at={at} with_={other} onChange={(next) => void navigate({ search: { at, ...(next === undefined ? {} : { with: next }) }, replace: true })} />}
       <Failure error={past.error} />
       {at === undefined && <Empty title="Choose a moment">See which nodes were there and how they stood, which changes had been applied, and what had just happened.</Empty>}
-      {past.isLoading && <RowSkeletons />}
-      {it !== undefined && at !== undefined && <Stood it={it} onLook={(node) => void navigate({ to: '/nodes/$node/past', params: { node }, search: { at } })} />}
+      {at !== undefined && other !== undefined ? <DiffView {...ordered(at, other)} /> : (
+        <>
+          {past.isLoading && <RowSkeletons />}
+          {it !== undefined && at !== undefined && <Stood it={it} onLook={(node) => void navigate({ to: '/nodes/$node/past', params: { node }, search: { at } })} />}
+        </>
+      )}
     </>
   );
 }
@@ -68,18 +75,5 @@ function Stood({ it, onLook }: { it: PastFleet; onLook: (node: string) => void }
         </section>
       </div>
     </div>
-  );
-}
-
-function ChangeLine({ change }: { change: PastChange }) {
-  return (
-    <li>
-      <Link to="/changes/$change" params={{ change: String(change.number) }}>
-        <span className="dim num">#{change.number}</span>
-        <span className="grow ellipsis">{change.title}</span>
-        <StateBadge state={change.was_rolling ? 'rolling' : 'done'} />
-        <span className="dim small nowrap from-sm-inline">{change.author} · <Time at={change.applied_at} /></span>
-      </Link>
-    </li>
   );
 }

@@ -1,38 +1,30 @@
 // One node as it stood at a moment: its state, the objects that held it, what had been changed by hand.
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
-import type { PastNode, PastObject, PastStanding } from '@/api/schema';
+import type { PastNode, PastStanding } from '@/api/schema';
 import { ActivityList } from '@/components/ActivityList';
-import { KIND_ICONS } from '@/components/kinds';
 import { nodeState } from '@/components/nodeState';
 import { RoleChips } from '@/components/RoleChips';
-import { ScopeText } from '@/components/ScopeText';
 import { StateBadge } from '@/components/StateBadge';
-import { DataTable, type Column } from '@/ui/DataTable';
+import { DataTable } from '@/ui/DataTable';
 import { Empty } from '@/ui/Empty';
 import { Facts } from '@/ui/Facts';
-import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { plural } from '@/ui/plural';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
+import { CompareWith, ordered } from './CompareWith';
+import { DiffView } from './DiffView';
 import { KeptNotice, Moment } from './Moment';
+import { objectColumns } from './objectColumns';
 import { pastNodeQuery } from './queries';
 
 const route = getRouteApi('/app/nodes/$node/past');
 
-const columns: readonly Column<PastObject>[] = [
-  { id: 'name', head: 'Object', cell: (row) => <><Icon name={KIND_ICONS[row.key.kind]} /> <span className="ellipsis">{row.key.name}</span></> },
-  { id: 'scope', head: 'Scope', from: 'sm', grow: true, cell: (row) => <ScopeText scope={row.key.scope} /> },
-  { id: 'revision', head: 'Revision', right: true, cell: (row) => row.revision },
-  { id: 'author', head: 'By', from: 'md', cell: (row) => row.author },
-  { id: 'at', head: 'Saved', from: 'sm', right: true, cell: (row) => <Time at={row.at} absolute /> },
-];
-
 export default function PastNodePage() {
   const { node } = route.useParams();
-  const { at } = route.useSearch();
+  const { at, with: other } = route.useSearch();
   const navigate = route.useNavigate();
   const past = useQuery({ ...pastNodeQuery(node, at ?? ''), enabled: at !== undefined });
   const it = past.data;
@@ -45,11 +37,11 @@ export default function PastNodePage() {
         title={<>{stood?.name ?? node} as it stood {stood != null && <span style={{ fontSize: 14, fontWeight: 400 }}><StateBadge state={nodeState(stood)} /></span>}</>}
         facts={stood == null ? 'The node as of any moment in the past' : <Standing stood={stood} />}
       />
-      <Moment at={at} onGo={(next) => void navigate({ search: next === undefined ? {} : { at: next }, replace: true })} />
+      <Moment at={at} onGo={(next) => void navigate({ search: next === undefined ? {} : { at: next, ...(other === undefined ? {} : { with: other }) }, replace: true })} />
+      {at !== undefined && <CompareWith at={at} with_={other} onChange={(next) => void navigate({ search: { at, ...(next === undefined ? {} : { with: next }) }, replace: true })} />}
       <Failure error={past.error} />
       {at === undefined && <Empty title="Choose a moment">See how the node stood, which objects held it, and what had been changed by hand.</Empty>}
-      {past.isLoading && <RowSkeletons />}
-      {it !== undefined && <Stood it={it} />}
+      {at !== undefined && other !== undefined ? <DiffView {...ordered(at, other)} node={node} /> : <>{past.isLoading && <RowSkeletons />}{it !== undefined && <Stood it={it} />}</>}
     </>
   );
 }
@@ -93,7 +85,7 @@ function Stood({ it }: { it: PastNode }) {
         <section className="stack-s" aria-label="Objects">
           <h2>{plural(it.objects.length, 'object')} held it</h2>
           <p className="dim small">By their scopes; of several with the same target the most specific one was in force.</p>
-          {it.objects.length > 0 && <DataTable label="Objects as they stood" columns={columns} rows={it.objects} idOf={(row) => row.id} to={(row) => ({ to: '/config/$object', params: { object: row.id }, search: { tab: 'history' } })} />}
+          {it.objects.length > 0 && <DataTable label="Objects as they stood" columns={objectColumns} rows={it.objects} idOf={(row) => row.id} to={(row) => ({ to: '/config/$object', params: { object: row.id }, search: { tab: 'history' } })} />}
         </section>
       )}
       <section className="card" aria-labelledby="past-activity">
