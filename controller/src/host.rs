@@ -11,6 +11,7 @@ pub(crate) mod mask;
 mod show;
 mod store;
 mod uses;
+pub(crate) mod zone;
 
 pub(crate) use history::{as_of, differences};
 pub use show::{diff, summary, text, text_diff};

@@ -15,7 +15,7 @@ use lampas_shared::{
     object::{Kind, ObjectSpec},
 };
 
-use super::{ObjectFilter, Stored, check, history, mask};
+use super::{ObjectFilter, Stored, check, history, mask, zone};
 use crate::{
     access::Reach,
     api::{
@@ -62,7 +62,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .gives::<History>()
             .scoped(Scoped::Filtered),
         ask("/api/v1/check/spec", VIEW, "Check an object without saving it", check_spec)
-            .scoped(Scoped::Plain)
+            .scoped(Scoped::Filtered)
             .takes::<ObjectSpec>()
             .gives::<SpecCheck>(),
         ask("/api/v1/check/manifest", VIEW, "Read a manifest without saving it", check_manifest)
@@ -304,8 +304,14 @@ async fn export(
     Ok(axum::Json(Export { objects: specs.len() as u32, manifest: lampas_manifest::export(&specs) }))
 }
 
-async fn check_spec(Json(raw): Json<serde_json::Value>) -> axum::Json<SpecCheck> {
-    axum::Json(check::check(&raw, clock::now()))
+async fn check_spec(
+    State(app): State<App>,
+    caller: Caller,
+    Json(raw): Json<serde_json::Value>,
+) -> Answer<axum::Json<SpecCheck>> {
+    let reach = Reach::of(&app, &caller, Permission::View).await?;
+    let own = zone::of_job(&app, &reach, &raw).await?;
+    Ok(axum::Json(check::check(&raw, own.as_ref(), clock::now())))
 }
 
 async fn check_manifest(Json(given): Json<ManifestText>) -> axum::Json<ManifestCheck> {

@@ -5,7 +5,7 @@ use lampas_render::{Zone, crontab, next_runs};
 use lampas_shared::{
     TextError, deceptive_char,
     fleet::Scope,
-    host::{CronJob, CronTable, Encoding, FileMode, ManagedFile, Schedule},
+    host::{CronJob, CronTable, Encoding, FileMode, ManagedFile, Schedule, TimeZoneName},
     object::{Body, ObjectSpec},
     template::Source,
     time::UnixMs,
@@ -14,8 +14,8 @@ use lampas_shared::{
 /// How many runs are shown.
 const RUNS: usize = 5;
 
-/// Checks a spec as it was sent.
-pub(crate) fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
+/// Checks a spec as it was sent; `own` is the zone of its nodes, where they have one in common.
+pub(crate) fn check(raw: &serde_json::Value, own: Option<&TimeZoneName>, now: UnixMs) -> SpecCheck {
     let mut found = SpecCheck { problems: Vec::new(), next_runs: Vec::new(), time_zone: None };
     let spec = match serde_json::from_value::<ObjectSpec>(raw.clone()) {
         Ok(spec) => spec,
@@ -23,7 +23,7 @@ pub(crate) fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
             found.problems.push(unreadable(&error.to_string()));
             // What can be shown of the job is shown although another field is wrong.
             if let Some(Ok(job)) = raw.get("body").map(|b| serde_json::from_value::<Body>(b.clone())) {
-                runs(&job, now, &mut found);
+                runs(&job, own, now, &mut found);
             }
             return found;
         }
@@ -43,23 +43,27 @@ pub(crate) fn check(raw: &serde_json::Value, now: UnixMs) -> SpecCheck {
         }
         _ => {}
     }
-    runs(&spec.body, now, &mut found);
+    runs(&spec.body, own, now, &mut found);
     found
 }
 
-/// Returns the next runs of a job with the zone that they are meant in; none when the zone is the node's own and UTC
-/// stands in for it.
-pub(crate) fn job_runs(job: &CronJob, now: UnixMs, count: usize) -> (String, Vec<NextRun>) {
-    let zone = job.time_zone.as_ref().and_then(|z| Zone::parse(z).ok()).unwrap_or_else(Zone::utc);
+/// Returns the next runs of a job with the zone that they are meant in: its own, else that of its nodes, `own`; where
+/// that is not known or not one, UTC stands for theirs, and says so.
+pub(crate) fn job_runs(job: &CronJob, own: Option<&TimeZoneName>, now: UnixMs, count: usize) -> (String, Vec<NextRun>) {
+    let named = job.time_zone.as_ref().or(own).and_then(|z| Some((z.to_string(), Zone::parse(z).ok()?)));
+    let (name, zone) = named.unwrap_or_else(|| ("UTC (the job goes by each node's own zone)".to_owned(), Zone::utc()));
     let runs = next_runs(&job.schedule, &zone, now, count);
     let shown = runs.into_iter().map(|r| NextRun { at: r.at, local: r.local, note: r.note.unwrap_or_default() });
-    (zone.name().to_string(), shown.collect())
+    (name, shown.collect())
 }
 
-fn runs(body: &Body, now: UnixMs, found: &mut SpecCheck) {
+fn runs(body: &Body, own: Option<&TimeZoneName>, now: UnixMs, found: &mut SpecCheck) {
     if let Body::Cron(job) = body {
-        let (zone, runs) = job_runs(job, now, RUNS);
+        let (zone, runs) = job_runs(job, own, now, RUNS);
         found.time_zone = Some(zone);
+        if runs.is_empty() && !job.schedule.is_reboot() {
+            found.problems.push(warning("schedule", "no day of the next 40 years fits it: the job never runs"));
+        }
         found.next_runs = if job.enabled { runs } else { Vec::new() };
     }
 }
@@ -255,10 +259,31 @@ mod tests {
     }
 
     #[test]
+    fn a_job_without_a_zone_goes_by_that_of_its_nodes() {
+        let berlin = TimeZoneName::parse("Europe/Berlin").expect("a zone");
+        let found = check(&cron("17 3 * * *"), Some(&berlin), NOW);
+        assert_eq!(found.time_zone.as_deref(), Some("Europe/Berlin"));
+        assert!(found.next_runs.iter().all(|r| r.local.ends_with("T03:17:00+02:00")), "{:?}", found.next_runs);
+        let mut tokyo = cron("17 3 * * *");
+        tokyo["body"]["time_zone"] = "Asia/Tokyo".into();
+        assert_eq!(check(&tokyo, Some(&berlin), NOW).time_zone.as_deref(), Some("Asia/Tokyo"));
+    }
+
+    #[test]
+    fn a_job_that_never_comes_is_told() {
+        let warned =
+            |schedule: &str| check(&cron(schedule), None, NOW).problems.iter().any(|p| p.message.contains("never"));
+        assert!(warned("0 0 30 2 *"));
+        assert!(!warned("0 4 29 2 *"));
+        assert!(!warned("@reboot"));
+    }
+
+    #[test]
     fn a_job_shows_its_next_runs() {
-        let found = check(&cron("*/5 * * * *"), NOW);
+        let found = check(&cron("*/5 * * * *"), None, NOW);
         assert!(found.problems.is_empty(), "{:?}", found.problems);
         assert_eq!(found.next_runs.len(), 5);
+        assert_eq!(found.time_zone.as_deref(), Some("UTC (the job goes by each node's own zone)"));
         assert!(found.next_runs.windows(2).all(|w| w[1].at.since(w[0].at) == 300_000));
     }
 
@@ -266,7 +291,7 @@ mod tests {
     fn a_template_is_read_and_an_open_file_with_secrets_is_warned_of() {
         let file = |content: &str, mode: &str| {
             let body = serde_json::json!({"kind": "file", "path": "/etc/f", "content": content, "mode": mode, "template": true});
-            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), NOW);
+            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), None, NOW);
             found.problems.into_iter().map(|f| (f.field, f.severity)).collect::<Vec<_>>()
         };
         assert_eq!(file("{{secret.pw}}", "0640"), []);
@@ -282,7 +307,7 @@ mod tests {
             (serde_json::json!({"scope": "fleet"}), "name"),
             (serde_json::json!({"name": "x", "scope": "nowhere"}), "scope"),
         ] {
-            let found = check(&raw, NOW);
+            let found = check(&raw, None, NOW);
             assert_eq!(found.problems[0].field, field, "{:?}", found.problems);
             assert_eq!(found.problems[0].severity, Severity::Error);
         }
@@ -301,7 +326,7 @@ mod tests {
         let job = |change: &dyn Fn(&mut serde_json::Value)| {
             let mut raw = cron("17 4 * * *");
             change(&mut raw);
-            let found = check(&raw, NOW);
+            let found = check(&raw, None, NOW);
             assert!(found.problems.iter().all(|f| f.severity == Severity::Warning), "{:?}", found.problems);
             found.problems.into_iter().map(|f| (f.field, f.column)).collect::<Vec<_>>()
         };
@@ -323,7 +348,7 @@ mod tests {
     fn a_file_of_cron_is_read_as_cron_reads_it() {
         let file = |path: &str, content: &str| {
             let body = serde_json::json!({"kind": "file", "path": path, "content": content});
-            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), NOW);
+            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), None, NOW);
             found.problems.into_iter().map(|f| (f.field, f.line, f.column)).collect::<Vec<_>>()
         };
         let content = |line, column| ("content".to_owned(), Some(line), column);
