@@ -75,7 +75,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
         if !error.is_data() {
             return malformed(&error);
         }
-        let message = error.to_string();
+        let message = without_place(&error.to_string()).to_owned();
         let last = pointer.rsplit('/').next().unwrap_or_default();
         match field_of(&message, last) {
             Some(field) if field != last => Refusal::field(&format!("{pointer}/{field}"), message),
@@ -84,6 +84,14 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     })?;
     text.end().map_err(|e| malformed(&e))?;
     Ok(value)
+}
+
+/// Takes off where in the text a mistake stands: its pointer says it better.
+fn without_place(message: &str) -> &str {
+    match message.rsplit_once(" at line ") {
+        Some((said, place)) if place.bytes().all(|b| b.is_ascii_digit() || b"column ".contains(&b)) => said,
+        _ => message,
+    }
 }
 
 /// Writes a path as a JSON pointer (RFC 6901).
@@ -221,6 +229,7 @@ mod tests {
             let body = format!(r#"{{"drafts":[{draft}]}}"#);
             let Err(refusal) = read_json::<lampas_api::ChangeCreate>(body.as_bytes()) else { panic!("{draft}") };
             assert_eq!(refusal.fields[0].pointer, expected, "{draft}: {}", refusal.detail);
+            assert!(!refusal.fields[0].detail.contains("column"), "{}", refusal.fields[0].detail);
         };
         let put = |name: &str, body: &str| format!(r#"{{"put":{{"name":"{name}","scope":"fleet","body":{body}}}}}"#);
         check(&put("a b", r#"{"kind":"file","path":"/etc/x","content":""}"#), "/drafts/0/put/name");

@@ -2,15 +2,19 @@
 //! body of a problem.
 
 use axum::{
-    body::BodyDataStream,
+    body::{Body, BodyDataStream, HttpBody as _},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use futures_util::StreamExt as _;
-use std::{net::IpAddr, time::Duration};
+use futures_util::{Stream, StreamExt as _, stream::poll_fn};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tracing::{Instrument as _, debug, info_span};
 
 use super::{App, problem::Refusal};
@@ -49,7 +53,7 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
             drain(request.into_body().into_data_stream()).await;
             refusal.into_response()
         }
-        None => next.run(request).instrument(span.clone()).await,
+        None => answered(request, next).instrument(span.clone()).await,
     };
     let mut response = match response.extensions().get::<Refusal>() {
         Some(refusal) => {
@@ -70,9 +74,26 @@ pub(super) async fn wrap(State(app): State<App>, mut request: Request, next: Nex
     response
 }
 
+/// Runs a request, and takes what its handler left of the body: an answer before the end of a request resets its stream
+/// in HTTP/2, and some clients (curl of Debian 12) then lose an answer that has already been sent.
+async fn answered(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let kept = Arc::new(Mutex::new(body.into_data_stream()));
+    let shared = || {
+        let kept = kept.clone();
+        poll_fn(move |cx| kept.lock().expect("no holder panics").poll_next_unpin(cx))
+    };
+    let response = next.run(Request::from_parts(parts, Body::from_stream(shared()))).await;
+    drain(shared()).await;
+    response
+}
+
 /// Takes and forgets the rest of a body that was refused: a client that is still sending when the connection closes
 /// would see a broken pipe instead of the reason. Bounded; who sends more, or slower, is cut off.
-pub(super) async fn drain(mut body: BodyDataStream) {
+pub(super) async fn drain(mut body: impl Stream<Item = <BodyDataStream as Stream>::Item> + Unpin) {
     let taken = async {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(chunk)) = body.next().await {
