@@ -32,8 +32,26 @@ pub(crate) fn line(text: impl AsRef<str>) {
 /// Prints an answer as JSON.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) {
     let text = serde_json::to_string_pretty(value).expect("answers are JSON");
+    raw(format!("{}\n", escaped(&text)).as_bytes());
+}
+
+/// Escapes in JSON what a terminal obeys or what hides text, which JSON itself lets stand: it says the same.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() || deceptive_char(c.encode_utf8(&mut [0; 4])).is_none() {
+            text.push(c);
+        } else {
+            text.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    text
+}
+
+/// Prints bytes as they are.
+pub(crate) fn raw(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    if writeln!(out, "{text}").is_err() {
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
 }
@@ -145,6 +163,15 @@ mod tests {
     #[test]
     fn what_a_node_sent_cannot_move_the_cursor_or_hide() {
         assert_eq!(clean("a\x1b[2Jb\u{202e}c\td\n"), "a\\u{1b}[2Jb\\u{202e}c\td\n");
+    }
+
+    #[test]
+    fn json_says_the_same_without_what_a_terminal_obeys() {
+        let said = serde_json::json!({"output": "a\u{9b}2Jb\u{202e}c\x1b[0m\n grün"});
+        let text = escaped(&serde_json::to_string_pretty(&said).expect("is JSON"));
+        assert!(!text.contains(['\u{9b}', '\u{202e}', '\x1b']), "{text}");
+        assert!(text.contains("\\u009b") && text.contains("grün"), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("is JSON"), said);
     }
 
     #[test]

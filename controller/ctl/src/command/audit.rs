@@ -38,9 +38,9 @@ pub(super) async fn list(context: &Context, args: AuditArgs) -> Result<u8, Comma
         } else {
             match broken {
                 None => output::line(format!(
-                    "{} entries, whole, with {}; head {}",
+                    "{} entries, whole, with {} signed by nodes; head {}",
                     verification.entries,
-                    output::count(verification.countersigned, "head that nodes signed"),
+                    output::count(verification.countersigned, "head"),
                     verification.head
                 )),
                 Some(seq) => {

@@ -108,7 +108,7 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                 output::note(&problem.message);
             }
             for run in &check.next_runs {
-                output::line(format!("{}  {}", run.local, run.note));
+                output::line(format!("{}  {}", run.local, run.note).trim_end());
             }
             Ok(u8::from(!check.problems.is_empty()))
         }
