@@ -54,7 +54,7 @@ fn key(row: &AnyRow) -> Result<KeyRow, DbError> {
 
 /// Returns the keys of a user, the oldest first.
 pub(super) async fn of(tx: &mut Tx, user: UserId) -> Result<Vec<KeyRow>, DbError> {
-    let sql = format!("SELECT {KEY} WHERE k.user_id = ? ORDER BY k.id");
+    let sql = format!("SELECT {KEY} WHERE k.user_id = ? ORDER BY k.created_ms, k.id");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(user.to_string()).fetch_all(tx.conn()).await?;
     rows.iter().map(key).collect()
 }
@@ -214,7 +214,8 @@ mod tests {
 
     async fn keys_are_kept_and_counted(db: Db) {
         let (user, other): (UserId, UserId) = (random::new_id(), random::new_id());
-        let (first, second) = (&row(user, "Schlüssel"), &row(user, "spare"));
+        let first = &row(user, "Schlüssel");
+        let second = &KeyRow { created_at: UnixMs(1_001), ..row(user, "spare") };
         db.write(|mut tx: Tx| async move {
             insert(&mut tx, first, "h1").await?;
             insert(&mut tx, second, "h2").await?;
