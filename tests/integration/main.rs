@@ -15,6 +15,7 @@ mod mariadb;
 mod membership;
 mod operation;
 mod peer;
+mod probe;
 mod real_accounts;
 mod real_cut_off;
 mod real_effects;

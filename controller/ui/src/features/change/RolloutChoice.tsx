@@ -4,7 +4,9 @@ import type { PlannedWave } from '@/api/schema';
 import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
-import type { Choice, GateChoice, Problems } from './strategy';
+import { FIRST_GATE, type GateChoice } from './gate';
+import { GateFields } from './GateFields';
+import type { Choice, Problems } from './strategy';
 import { waveWords } from './useWaves';
 
 interface Props {
@@ -52,13 +54,9 @@ export function RolloutChoice({ choice, onChange, problems, waves, error }: Prop
             <Select label="If a wave fails" data={FAILURES} value={choice.onFailure} allowDeselect={false} onChange={(next) => { set({ onFailure: FAILURES.find((each) => each.value === next)?.value ?? 'revert' }); }} />
           </div>
           {choice.gates.map((gate, index) => (
-            <div key={index} className="rollout-gate">
-              <TextInput className="mono-input" label={`Check ${index + 1}: must exit with 0 on each node of a wave`} placeholder="/usr/local/sbin/is-healthy --quick" value={gate.command} onChange={(event) => { setGate(index, { command: event.currentTarget.value }); }} error={problems.gates?.[index]} autoComplete="off" />
-              <TextInput label="As user" placeholder="nobody" value={gate.user} onChange={(event) => { setGate(index, { user: event.currentTarget.value }); }} autoComplete="off" />
-              <Button variant="subtle" color="gray" onClick={() => { set({ gates: choice.gates.filter((_, at) => at !== index) }); }}>Remove<span className="sr"> check {index + 1}</span></Button>
-            </div>
+            <GateFields key={index} index={index} gate={gate} onChange={(change) => { setGate(index, change); }} onRemove={() => { set({ gates: choice.gates.filter((_, at) => at !== index) }); }} problem={problems.gates?.[index]} />
           ))}
-          {choice.gates.length < 10 && <div><Button size="xs" variant="default" leftSection={<Icon name="plus" size={14} />} onClick={() => { set({ gates: [...choice.gates, { command: '', user: '' }] }); }}>Add a check between waves</Button></div>}
+          {choice.gates.length < 10 && <div><Button size="xs" variant="default" leftSection={<Icon name="plus" size={14} />} onClick={() => { set({ gates: [...choice.gates, FIRST_GATE] }); }}>Add a check between waves</Button></div>}
           <Failure error={error} />
         </>
       )}

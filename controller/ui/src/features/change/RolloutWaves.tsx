@@ -12,6 +12,9 @@ import { span } from '@/ui/time';
 import { nodeLook } from './LandingCard';
 import { byName, gateAfter, isCutShort, type GateLook } from './rollout';
 
+// The rest stands with the operation.
+const SHOWN_ANSWERS = 3;
+
 export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: readonly ChangeNode[] | undefined }) {
   const known = nodes === undefined ? undefined : byName(nodes);
   const soak = rollout.strategy.soak_secs;
@@ -73,6 +76,12 @@ function Between({ gate, soak }: { gate: GateLook | undefined; soak: number }) {
             <li key={row.command}>
               <code className="rollout-command" title={row.command}>{row.command}</code>
               {row.text !== '' && <span className="dim">{row.text}{row.operation !== undefined && <>, <AppLink path={`/operations/${row.operation}`}>operation {row.operation}</AppLink></>}</span>}
+              {row.answers.length > 0 && (
+                <ul className="rollout-answers" aria-label={`What nodes answered to ${row.command}`}>
+                  {row.answers.slice(0, SHOWN_ANSWERS).map((answer) => <li key={answer.node.id}><span className="dim">{answer.node.name}</span> {answer.text}</li>)}
+                  {row.answers.length > SHOWN_ANSWERS && <li className="dim">and {row.answers.length - SHOWN_ANSWERS} more</li>}
+                </ul>
+              )}
             </li>
           ))}
           {soak > 0 && <li className="dim">stays well for {span(soak * 1000)}</li>}

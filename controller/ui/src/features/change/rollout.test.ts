@@ -27,7 +27,7 @@ it('tells how the gate after a wave stands', () => {
   expect(words(view(), 1)).toBe('waits');
   expect(words(view({ state: 'aborted' }), 1)).toBe('not asked');
   expect(gateAfter(view({ strategy: AT_ONCE }), 0)).toBeUndefined();
-  expect(gateAfter(asked(view({ phase: 'gating' }), gate(1, 1, 0)), 0)?.rows).toEqual([{ state: 'applying', command: "/bin/ok 'a b'", text: '1 of 2 answered', operation: 7 }]);
+  expect(gateAfter(asked(view({ phase: 'gating' }), gate(1, 1, 0)), 0)?.rows).toEqual([{ state: 'applying', command: "/bin/ok 'a b'", text: '1 of 2 answered', operation: 7, answers: [] }]);
 });
 
 it('says what is going on, and what its end means', () => {

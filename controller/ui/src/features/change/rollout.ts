@@ -1,7 +1,7 @@
 // How a rollout stands, in words and in the states of the one table. Pure: the pages draw what this says.
-import type { ChangeNode, RolloutView, RolloutWave, WaveGate } from '@/api/schema';
+import type { ChangeNode, GateAnswer, RolloutView, RolloutWave, WaveGate } from '@/api/schema';
 import { plural } from '@/ui/plural';
-import { lineOf } from '@/ui/words';
+import { gateTitle } from './gate';
 
 /** Returns whether it ended before every wave was through. */
 export function isCutShort(rollout: RolloutView): boolean {
@@ -16,7 +16,7 @@ export function isActive(rollout: RolloutView): boolean {
 /** Returns what is going on: the heading of the card. */
 export function headline(rollout: RolloutView): string {
   const wave = rollout.waves.length === 1 ? 'the only wave' : `wave ${rollout.wave} of ${rollout.waves.length}`;
-  const doing = { applying: 'nodes are on their way', gating: 'the checks are asked', soaking: 'it must stay well' }[rollout.phase];
+  const doing = { measuring: 'what the checks compare with is measured', applying: 'nodes are on their way', gating: 'the checks are asked', soaking: 'it must stay well' }[rollout.phase];
   switch (rollout.state) {
     case 'running':
       return `${wave.replace(/^./, (letter) => letter.toUpperCase())}: ${doing}`;
@@ -51,6 +51,8 @@ export interface GateRow {
   command: string;
   text: string;
   operation: number | undefined;
+  /** What nodes answered: what was measured, and the bound. */
+  answers: GateAnswer[];
 }
 
 /** Returns what stands after a wave: its checks, and that it must stay well. Undefined when nothing does. */
@@ -59,7 +61,7 @@ export function gateAfter(rollout: RolloutView, index: number): GateLook | undef
   const soaks = rollout.strategy.soak_secs > 0;
   if (commands.length === 0 && !soaks) return undefined;
   const asked = rollout.waves[index]?.gates ?? [];
-  const rows = commands.map((gate, at): GateRow => row(lineOf(gate.command), asked.find((each) => each.gate === at)));
+  const rows = commands.map((gate, at): GateRow => row(gateTitle(gate), asked.find((each) => each.gate === at)));
   const isPast = index + 1 < rollout.wave || rollout.state === 'done';
   const isHere = index + 1 === rollout.wave && isActive(rollout);
   const isPassed = rows.every((each) => each.state === 'done');
@@ -72,11 +74,12 @@ export function gateAfter(rollout: RolloutView, index: number): GateLook | undef
 }
 
 function row(command: string, gate: WaveGate | undefined): GateRow {
-  if (gate === undefined) return { state: 'waiting', command, text: '', operation: undefined };
+  if (gate === undefined) return { state: 'waiting', command, text: '', operation: undefined, answers: [] };
   const { open, passed, failed, operation } = gate;
-  if (failed > 0) return { state: 'failed', command, text: `no on ${plural(failed, 'node')}`, operation };
-  if (open > 0) return { state: 'applying', command, text: `${passed} of ${passed + open} answered`, operation };
-  return { state: 'done', command, text: `holds on ${plural(passed, 'node')}`, operation };
+  const answers = gate.answers ?? [];
+  if (failed > 0) return { state: 'failed', command, text: `no on ${plural(failed, 'node')}`, operation, answers };
+  if (open > 0) return { state: 'applying', command, text: `${passed} of ${passed + open} answered`, operation, answers };
+  return { state: 'done', command, text: `holds on ${plural(passed, 'node')}`, operation, answers };
 }
 
 /** Returns the names of nodes for a question: those of some waves, without those that never had the change. */

@@ -1,5 +1,6 @@
 // How a change goes out: what is typed becomes a strategy, or says what is wrong with it.
 import { expect, it } from 'vitest';
+import { FIRST_GATE } from './gate';
 import { AT_ONCE, FIRST_CHOICE, secondsOf, strategyOf, wavesOf } from './strategy';
 
 it.each([
@@ -25,7 +26,7 @@ it('asks for nothing when all nodes get it at once', () => {
 });
 
 it('makes a canary with a check', () => {
-  const { strategy } = strategyOf({ ...FIRST_CHOICE, way: 'canary', canary: ' 2 ', gates: [{ command: '/bin/true --fast', user: '' }], soak: '5 min', maxFailures: '10%', onFailure: 'pause' });
+  const { strategy } = strategyOf({ ...FIRST_CHOICE, way: 'canary', canary: ' 2 ', gates: [{ ...FIRST_GATE, kind: 'command', place: '/bin/true --fast' }], soak: '5 min', maxFailures: '10%', onFailure: 'pause' });
   expect(strategy).toEqual({ waves: ['2'], max_failures: '10%', gates: [{ command: ['/bin/true', '--fast'], user: 'nobody', timeout_secs: 60 }], soak_secs: 300, deadline_secs: 600, on_failure: 'pause' });
 });
 
@@ -38,7 +39,8 @@ it.each([
   [{ maxFailures: 'some' }, 'maxFailures'],
   [{ deadline: '5 s' }, 'deadline'],
   [{ soak: '2 days' }, 'soak'],
-  [{ gates: [{ command: 'true', user: '' }] }, 'gates'],
+  [{ gates: [{ ...FIRST_GATE, kind: 'command', place: 'true' }] }, 'gates'],
+  [{ gates: [FIRST_GATE] }, 'gates'],
 ] as const)('refuses %j', (change, field) => {
   const { strategy, problems } = strategyOf({ ...FIRST_CHOICE, way: 'canary', ...change });
   expect(strategy).toBeUndefined();

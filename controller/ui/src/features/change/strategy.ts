@@ -1,12 +1,6 @@
 // How a change shall go out, as somebody types it, and the strategy that it makes.
 import type { OnFailure, RolloutStrategy } from '@/api/schema';
-import { wordsOf } from '@/ui/words';
-
-export interface GateChoice {
-  /** A program by its absolute path, with its arguments. */
-  command: string;
-  user: string;
-}
+import { type GateChoice, gateOf } from './gate';
 
 export interface Choice {
   way: 'once' | 'canary' | 'waves';
@@ -48,17 +42,12 @@ export function strategyOf(choice: Choice): Made {
   if (soak === undefined || soak > 86_400) problems.soak = 'Up to a day: 30 s, 5 min, 1 h';
   const deadline = secondsOf(choice.deadline);
   if (deadline === undefined || deadline < 10 || deadline > 86_400) problems.deadline = '10 seconds to a day: 30 s, 10 min, 1 h';
-  const gates = choice.gates.map((gate) => ({ command: wordsOf(gate.command) ?? [], user: gate.user.trim() === '' ? 'nobody' : gate.user.trim(), timeout_secs: 60 }));
-  const gateProblems = choice.gates.map((gate, index) => gateProblem(gate.command, gates[index]?.command ?? []));
+  const made = choice.gates.map((gate) => gateOf(gate, secondsOf));
+  const gates = made.flatMap(({ gate }) => (gate === undefined ? [] : [gate]));
+  const gateProblems = made.map(({ problem }) => problem);
   if (gateProblems.some((problem) => problem !== undefined)) problems.gates = gateProblems;
   if (Object.keys(problems).length > 0) return { strategy: undefined, problems };
   return { strategy: { waves, max_failures: maxFailures, gates, soak_secs: soak ?? 0, deadline_secs: deadline ?? 600, on_failure: choice.onFailure }, problems };
-}
-
-function gateProblem(text: string, words: readonly string[]): string | undefined {
-  if (text.trim() === '') return 'A command, or remove this check';
-  if (words.length === 0) return 'A quote is not closed';
-  return words[0]?.startsWith('/') === true ? undefined : 'The program by its absolute path';
 }
 
 function isAmount(text: string): boolean {
