@@ -32,11 +32,13 @@ pub(super) async fn login(context: &Context, profile: &Profile, args: LoginArgs)
     let mut request = SignInRequest { login: args.login, password, code, key: None };
     let (cookie, session): (String, Session) = match context.client.sign_in("/session", &request).await {
         Err(error) if error.code() == "second_factor.needed" && std::io::stdin().is_terminal() => {
+            output::note(error.to_string());
             request.code = Some(ask("Code of your authenticator, or a recovery code: ")?);
             context.client.sign_in("/session", &request).await?
         }
         Err(error) if error.code() == "second_factor.needed" => {
-            let why = "a code is needed too: give --code-file FILE, or sign in on a terminal";
+            let why = "a code is needed too: give --code-file FILE, or sign in on a terminal (who has a security key alone gives \
+                       a recovery code, or makes an API token in the dashboard)";
             return Err(CommandError::Usage(why.into()));
         }
         other => other?,
@@ -61,7 +63,8 @@ pub(super) async fn proven(
     output::note(format!("this is grave: sign in once more as {}", held.login));
     let mut request = SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None, key: None };
     if held.has_second_factor {
-        request.code = Some(ask("Code of your authenticator, or a recovery code: ")?);
+        let what = if held.has_authenticator { "Code of your authenticator, or a recovery code: " } else { "Recovery code: " };
+        request.code = Some(ask(what)?);
     }
     let (cookie, session): (String, Session) = context.client.sign_in("/session", &request).await?;
     let client = context.client.with_session(&cookie, &session.csrf_token);
