@@ -26,5 +26,6 @@ mod restart;
 mod rollout;
 mod secrets;
 mod signing;
+mod source;
 mod takeover;
 mod trust;

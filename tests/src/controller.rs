@@ -112,6 +112,11 @@ impl Controller {
         self.store = store;
     }
 
+    /// Configures the process, when it is started the next time.
+    pub fn configure(&self, text: &str) -> Result<()> {
+        Ok(fs::write(self.path("controller.toml"), text)?)
+    }
+
     /// Starts the process again on the same data and port; returns once it answers.
     pub fn resume(&mut self) -> Result<()> {
         let data = self.data().display().to_string();
@@ -121,6 +126,10 @@ impl Controller {
         if let Store::Database(path) = &self.store {
             file = path.display().to_string();
             args.extend(["--database-file", &file]);
+        }
+        let config = self.path("controller.toml").display().to_string();
+        if Path::new(&config).exists() {
+            args.extend(["--config", &config]);
         }
         let log = self.path("controller.log");
         let mut process = Process::start_at("lampas-controller", &args, &log, &self.log_level, self.days_off)?;

@@ -14,7 +14,7 @@ use lampas_shared::{
     rollout::Strategy,
 };
 
-use super::{CommandError, Context, approval, change, past, plan};
+use super::{CommandError, Context, approval, change, checkout, past, plan};
 use crate::{
     cli::{ApplyArgs, DiffArgs, ExportArgs},
     client::CallError,
@@ -43,7 +43,21 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
             Err(CommandError::Usage("give either manifests with -f, or a plan's id with --plan, not both".into()))
         }
         (false, only_plan) => {
-            let made = create(context, &args.file, args.prune, args.how.reason).await?;
+            let reason = match args.source {
+                false => args.how.reason,
+                true if args.how.reason.is_empty() => checkout::commit(&args.file)?,
+                true => format!("{} ({})", args.how.reason, checkout::commit(&args.file)?),
+            };
+            let reason = reason.chars().take(500).collect();
+            let made = create(context, &args.file, args.prune, reason).await?;
+            if args.markdown {
+                let has_work = plan::has_work(&made);
+                if !has_work {
+                    drop_change(context, &made).await?;
+                }
+                output::line(checkout::markdown(&made, context.client.server()).trim_end());
+                return Ok(if has_work { 10 } else { 0 });
+            }
             if !plan::has_work(&made) {
                 drop_change(context, &made).await?;
                 return change::shown_plan(context, &made);

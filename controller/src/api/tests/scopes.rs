@@ -58,6 +58,10 @@ fn change(specs: &[Value], apply: bool) -> Value {
     json!({"drafts": drafts, "apply": apply, "allow_unplanned": true, "reason": "a test"})
 }
 
+fn source(name: &str) -> Value {
+    json!({"name": name, "url": "https://git.invalid/fleet.git", "scope": "role:db"})
+}
+
 fn command(on: &[&str]) -> Value {
     json!({"work": {"kind": "command", "argv": ["true"]}, "on": on})
 }
@@ -146,6 +150,8 @@ async fn world(controller: &Controller, admin: &Browser<'_>) -> World {
     assert_eq!(status, 201, "{freeze}");
     let (status, enrolment) = admin.send("POST", "/api/v1/enrolment-tokens", json!({"roles": ["db"], "uses": 2})).await;
     assert_eq!(status, 201, "{enrolment}");
+    let (status, made) = admin.send("POST", "/api/v1/sources", source("theirs")).await;
+    assert_eq!(status, 201, "{made}");
     World {
         enrolment: text(&enrolment["token"]["id"]),
         db,
@@ -186,6 +192,7 @@ impl World {
             "{run}" => self.run.clone(),
             "{protection}" => self.protection.clone(),
             "{freeze}" => self.freeze.clone(),
+            "{source}" => "theirs".to_owned(),
             "{token}" if rule.path.contains("/enrolment-tokens/") => self.enrolment.clone(),
             part if part.starts_with('{') => "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
             part => part.to_owned(),
@@ -206,6 +213,9 @@ impl World {
             ("POST", "operations" | "preview") => command(&["fleet"]),
             ("POST", "secrets") => json!({"name": "theirs", "scope": "role:db", "value": "a secret of theirs"}),
             ("POST", "protections") => json!({"scope": "fleet", "reason": "a test"}),
+            ("POST", "sources") => source("more"),
+            ("POST", "accept") => json!({"commit": "0"}),
+            ("PATCH", "{source}") => json!({"prune": true}),
             ("POST", "freezes") => json!({"scope": "role:db", "until": until, "reason": "a test"}),
             ("POST", "apply") => json!({"plan": "0000-0000"}),
             ("POST", "approve") => json!({"plan": "0".repeat(64)}),
@@ -244,7 +254,9 @@ async fn the_whole_table_keeps_who_has_one_role_to_it() {
             Scoped::Node | Scoped::Role => assert!([403, 404].contains(&status), "{what}"),
             Scoped::Objects | Scoped::Selection => {
                 assert!([403, 404].contains(&status), "{what}");
-                assert!(status == 403 || rule.path.contains("/drift/") || rule.path.contains("{change}"), "{what}");
+                // What can't be seen isn't there.
+                let is_hidden = ["/drift/", "{change}", "{source}"].iter().any(|p| rule.path.contains(p));
+                assert!(status == 403 || is_hidden, "{what}");
             }
             // Of lists and pages nothing of elsewhere is in the answer, where there is one.
             Scoped::Filtered => {
@@ -263,7 +275,7 @@ async fn the_whole_table_keeps_who_has_one_role_to_it() {
             assert_eq!(status, 200, "admin: {path}: {body}");
             let body = body.to_string();
             let is_named = ELSEWHERE.iter().any(|word| body.contains(word));
-            let is_quiet = ["/groups", "/output", "/revisions", "/uses"].iter().any(|p| path.ends_with(p));
+            let is_quiet = ["/groups", "/output", "/revisions", "/uses", "/sources"].iter().any(|p| path.ends_with(p));
             assert!(is_named || is_quiet, "admin sees what lies elsewhere: {path}: {body}");
         }
     }
