@@ -122,7 +122,7 @@ export default function NodePage() {
           {drifts.data?.items.length === 0 && <p className="card card-none">Nothing on {it.name} was changed by hand. What was is under <Link to="/drift" search={{ show: 'all', node: it.id }}>past drift</Link>.</p>}
         </div>
       )}
-      {tab === 'activity' && <ActivityTab name={name} resources={resources.data} />}
+      {tab === 'activity' && <ActivityTab name={name} resources={resources.data} zone={it.facts.time_zone} />}
       {tab === 'runs' && <RunsTab node={it.id} />}
       {tab === 'facts' && <NodeFactsCard node={it} />}
       {dialog === 'edit' && <NodeEdit node={it} onClose={() => { setDialog(undefined); }} />}
@@ -132,7 +132,7 @@ export default function NodePage() {
   );
 }
 
-function ActivityTab({ name, resources }: { name: string; resources: readonly NodeResource[] | undefined }) {
+function ActivityTab({ name, resources, zone }: { name: string; resources: readonly NodeResource[] | undefined; zone: string | undefined }) {
   const activity = useQuery(nodeActivityQuery(name));
   return (
     <div className="columns">
@@ -140,7 +140,7 @@ function ActivityTab({ name, resources }: { name: string; resources: readonly No
         <div className="card-head"><h2 id="past">What happened</h2></div>
         {activity.data === undefined ? activity.error === null ? <RowSkeletons /> : <Failure error={activity.error} /> : <ActivityList items={activity.data.items} none="Nothing has happened here yet." />}
       </section>
-      <UpcomingRuns resources={resources ?? []} />
+      <UpcomingRuns resources={resources ?? []} zone={zone} />
     </div>
   );
 }

@@ -1,7 +1,7 @@
 // What cron will run on a node next, from the jobs that are in force there.
-import { useQueries } from '@tanstack/react-query';
+import { queryOptions, useQueries } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { nextRunsQuery } from '@/api/queries';
+import { api, take } from '@/api/client';
 import type { NodeResource } from '@/api/schema';
 import { Icon } from '@/ui/Icon';
 import { Time } from '@/ui/Time';
@@ -10,10 +10,21 @@ import { Time } from '@/ui/Time';
 const MOST_JOBS = 12;
 const MOST_RUNS = 10;
 
-export function UpcomingRuns({ resources }: { resources: readonly NodeResource[] }) {
+// What a job's spec means on a node of this zone: the next five runs come from the same check as in the editor.
+const nextRunsQuery = (id: string, revision: number, zone: string | undefined) =>
+  queryOptions({
+    queryKey: ['check', 'next-runs', id, revision, zone],
+    queryFn: async () => {
+      const { spec } = await take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } }));
+      const goesByNode = spec.body.kind === 'cron' && spec.body.time_zone == null && zone !== undefined && zone !== '';
+      return take(api.POST('/api/v1/check/spec', { body: goesByNode ? { ...spec, body: { ...spec.body, time_zone: zone } } : spec }));
+    },
+  });
+
+export function UpcomingRuns({ resources, zone }: { resources: readonly NodeResource[]; zone: string | undefined }) {
   const jobs = resources.filter((resource) => resource.kind === 'cron');
   const asked = jobs.slice(0, MOST_JOBS);
-  const answers = useQueries({ queries: asked.map((job) => nextRunsQuery(job.object, job.revision)) });
+  const answers = useQueries({ queries: asked.map((job) => nextRunsQuery(job.object, job.revision, zone)) });
   const runs = answers
     .flatMap((answer, index) => (answer.data?.next_runs ?? []).map((run) => ({ ...run, job: asked[index] })))
     .sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
