@@ -23,6 +23,12 @@ pub(crate) struct ApplyArgs {
     /// Delete objects of the manifests' scopes and kinds that the manifests don't name
     #[arg(long)]
     pub(crate) prune: bool,
+    /// Say in the history which commit of a git checkout the manifests lie in
+    #[arg(long, requires = "file")]
+    pub(crate) source: bool,
+    /// With --plan: print it as Markdown, for a comment on a merge request
+    #[arg(long, requires = "plan")]
+    pub(crate) markdown: bool,
     #[command(flatten)]
     pub(crate) how: ApplyHow,
 }
