@@ -8,6 +8,11 @@ export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 say() { printf '%s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
 
+# Seconds as people say them: 21 s, 3 min 40 s.
+span() {
+  if [ "$1" -lt 60 ]; then printf '%s s' "$1"; else printf '%s min %s s' $(($1 / 60)) $(($1 % 60)); fi
+}
+
 # Runs a step with its name and its seconds: step "building the agent" cargo build …; the output goes to a log that is
 # shown when the step fails.
 step_number=0
@@ -29,7 +34,7 @@ step() {
   if [ "$result" = 0 ]; then
     local note
     note=$(sed -n 's/^NOTE: //p' "$log" | tail -n 1)
-    printf '%s\n' "${note:-$((SECONDS - start)) s}"
+    printf '%s\n' "${note:-$(span $((SECONDS - start)))}"
     rm -f "$log"
   else
     printf 'failed\n\n'
