@@ -11,6 +11,7 @@ import { Failure, Notice } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { Time } from '@/ui/Time';
 import { toast } from '@/ui/toast';
+import { useNow } from '@/ui/useNow';
 import type { NodeEdits } from './useNodeEdits';
 
 interface Props {
@@ -24,7 +25,7 @@ export function EditPlan({ edits, change, onSaved, onLeft }: Props) {
   const navigate = useNavigate();
   const refusal = useRefusal('change');
   const { plan, control } = change;
-  const now = Date.now();
+  const now = useNow();
   const protections = control?.protections ?? [];
   const standing = (control?.freezes ?? []).filter((freeze) => Date.parse(freeze.from) <= now);
   const isHeld = protections.length > 0 || standing.length > 0;
