@@ -7,6 +7,7 @@ mod factor;
 mod fleet;
 mod grant;
 mod operation;
+mod provider;
 mod signing;
 mod source;
 mod takeover;
@@ -28,11 +29,12 @@ pub(crate) use change::{
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use grant::{GrantCommand, GroupCommand};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
+pub(crate) use provider::{ProviderCommand, ProviderSetArgs};
 pub(crate) use factor::FactorCommand;
 pub(crate) use source::{SourceCommand, SourceSetArgs};
 pub(crate) use signing::{ScriptCommand, SignArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
-pub(crate) use value::{SecretCommand, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs};
+pub(crate) use value::{SecretCommand, SecretPurgeArgs, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs};
 
 /// Runs a fleet of application servers from the command line.
 #[derive(Debug, Parser)]
@@ -153,6 +155,9 @@ pub(crate) enum Command {
     /// Second factors: list, remove; where security keys are registered
     #[command(subcommand)]
     Factor(FactorCommand),
+    /// Identity providers to sign in with: list, set, check, remove; identities of users: link, invite, unlink
+    #[command(subcommand)]
+    Provider(ProviderCommand),
     /// Groups of users: list, create, set, remove
     #[command(subcommand)]
     Group(GroupCommand),

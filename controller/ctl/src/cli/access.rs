@@ -30,6 +30,8 @@ pub(crate) struct SetupArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Who signs in with an identity provider has no password to give here: make an API token in the \
+                        dashboard, under API tokens, keep it in a file, and name that by LAMPAS_TOKEN_FILE or --token-file.")]
 pub(crate) struct LoginArgs {
     /// The user's name
     #[arg(long, default_value = "admin")]
@@ -101,8 +103,11 @@ pub(crate) enum UserCommand {
         #[arg(long, default_value = "viewer")]
         preset: Preset,
         /// A file with the password, or `-` for standard input
-        #[arg(long)]
-        password_file: PathBuf,
+        #[arg(long, required_unless_present = "no_password")]
+        password_file: Option<PathBuf>,
+        /// Without a password: the user signs in with an identity provider, once invited (`lampasctl provider invite`)
+        #[arg(long, conflicts_with = "password_file")]
+        no_password: bool,
     },
     /// Change a user
     Set {

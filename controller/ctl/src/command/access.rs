@@ -19,8 +19,9 @@ pub(super) async fn user(context: &Context, command: UserCommand) -> Result<u8, 
         UserCommand::Show { login } => return grant::rights(context, &login).await,
         UserCommand::Can { login, action, scope } => return grant::can(context, &login, action, &scope).await,
         UserCommand::List => client.pages::<User>("/users", &[], None).await?.items,
-        UserCommand::Create { login, preset, password_file } => {
-            let request = UserCreate { login, preset, password: read_secret(&password_file)? };
+        UserCommand::Create { login, preset, password_file, no_password: _ } => {
+            let password = password_file.as_deref().map(read_secret).transpose()?.unwrap_or_default();
+            let request = UserCreate { login, preset, password };
             vec![client.send_json(Method::POST, "/users", &request).await?]
         }
         UserCommand::Set { login, preset, disabled, password_file } => {
