@@ -184,7 +184,7 @@ async fn two_moments_say_what_came_changed_and_went() {
         (format!("from={first}&role=app&node=web-9"), "/node"),
     ] {
         let (status, problem) = admin.get(&format!("/api/v1/past/diff?{query}")).await;
-        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(field)), "{problem}");
+        assert_eq!((status, &problem["fields"][0]["pointer"]), (422, &json!(field)), "{problem}");
     }
     assert_eq!(admin.get(&format!("/api/v1/past/diff?from={first}&node=web-77")).await.0, 404);
 }
