@@ -8,6 +8,8 @@ import { rememberKnown } from '@/api/early';
 import { setupQuery } from '@/api/queries';
 import { mayOn, sessionQuery } from '@/api/session';
 import type { Kind, Permission } from '@/api/schema';
+// Reads what a provider's redirect brought before the router cleans the address.
+import '@/features/access/provider';
 import { KINDS_OF_OBJECTS } from '@/components/kinds';
 import { Frame } from '@/frame/Frame';
 import { NoSuchPage, NotFound, PageError, PagePending } from '@/frame/PageStates';
@@ -42,6 +44,10 @@ const signIn = createRoute({
   validateSearch: (search: Search) => texts(search, 'to'),
   component: lazyRouteComponent(() => import('@/features/access/SignInPage')),
 });
+
+const providerReturn = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in/provider', component: lazyRouteComponent(() => import('@/features/access/ProviderReturnPage')) });
+
+const invited = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in/invited', component: lazyRouteComponent(() => import('@/features/access/InvitedPage')) });
 
 const secondFactor = createRoute({
   getParentRoute: () => rootRoute,
@@ -173,6 +179,10 @@ const drift = createRoute({
 
 const oneDrift = createRoute({ getParentRoute: () => app, path: '/drift/$drift', component: lazyRouteComponent(() => import('@/features/drift/OneDriftPage')) });
 
+const sources = createRoute({ getParentRoute: () => app, path: '/sources', component: lazyRouteComponent(() => import('@/features/source/SourcesPage')) });
+
+const source = createRoute({ getParentRoute: () => app, path: '/sources/$source', component: lazyRouteComponent(() => import('@/features/source/SourcePage')) });
+
 const runs = createRoute({
   getParentRoute: () => app,
   path: '/runs',
@@ -244,8 +254,10 @@ const nothing = createRoute({ getParentRoute: () => app, path: '$', component: N
 const tree = rootRoute.addChildren([
   setup,
   signIn,
+  providerReturn,
+  invited,
   secondFactor,
-  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, sources, source, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

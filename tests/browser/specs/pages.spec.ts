@@ -95,6 +95,9 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'approvals-all', path: 'approvals?show=all', ready: heading('Approvals') },
     { name: 'new-freeze', path: 'approvals', ready: async (page) => { await page.getByRole('button', { name: 'Freeze a scope …' }).click(); await expect(page.getByRole('dialog', { name: 'Freeze a scope' })).toBeVisible(); } },
     { name: 'change-done', path: `changes/${done?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('heading', { name: /^In force on/ })).toBeVisible(); } },
+    { name: 'sources', path: 'sources', ready: table('Git sources') },
+    { name: 'source', path: 'sources/pages', ready: async (page) => { await expect(page.getByRole('region', { name: 'Set up as' })).toBeVisible(); } },
+    { name: 'new-source', path: 'sources', ready: async (page) => { await page.getByRole('button', { name: 'Add a source' }).click(); await expect(page.getByRole('dialog', { name: 'Add a git source' })).toBeVisible(); } },
     { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
     { name: 'one-drift', path: `drift/${drift?.id ?? 'none'}`, ready: async (page) => { await expect(page.getByRole('article')).toBeVisible(); } },
     { name: 'runs', path: 'runs', ready: heading('Job runs') },
@@ -107,6 +110,7 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'users', path: 'users', ready: table('Users') },
     { name: 'users-groups', path: 'users?show=groups', ready: async (page) => { await expect(page.getByText(/No group yet/).or(page.getByRole('table', { name: 'Groups of users' }))).toBeVisible(); } },
     { name: 'users-grants', path: 'users?show=grants', ready: async (page) => { await expect(page.getByText(/No grant yet/).or(page.getByRole('table', { name: 'Grants' }))).toBeVisible(); } },
+    { name: 'users-providers', path: 'users?show=providers', ready: async (page) => { await expect(page.getByText(/No identity provider yet/).or(page.getByRole('table', { name: 'Identity providers' }))).toBeVisible(); } },
     { name: 'users-sessions', path: 'users?show=sessions', ready: table('Open sessions') },
     { name: 'users-rules', path: 'users?show=rules', ready: async (page) => { await expect(page.getByRole('region', { name: 'Second factor needed' }).getByRole('checkbox').first()).toBeVisible(); } },
     { name: 'account', path: 'account', ready: heading('Your account') },
@@ -121,6 +125,12 @@ async function looks(api: Api): Promise<Look[]> {
 async function keepSecret(api: Api, directory: string): Promise<void> {
   await api.send('POST', 'secrets', { name: 'pages.password', scope: 'role:database', value: 'not shown', description: 'for pictures', apply: true, allow_unplanned: true });
   await applyManifest(directory, '[[file]]\nname = "pages.conf"\nscope = "role:database"\npath = "/etc/pages.conf"\nmode = "0640"\ntemplate = true\ncontent = "password={{secret.pages.password}}\\n"\n');
+}
+
+/** A git source of a host that isn't there: it has something to tell. */
+async function keepSource(api: Api): Promise<void> {
+  const all = await api.get<{ name: string }[]>('sources');
+  if (!all.some((one) => one.name === 'pages')) await api.send('POST', 'sources', { name: 'pages', url: 'https://git.invalid/fleet.git', scope: 'role:app' });
 }
 
 async function furnish(name: string, directory: string): Promise<void> {
@@ -164,6 +174,7 @@ for (const scheme of ['light', 'dark'] as const) {
     test.setTimeout(600_000);
     await furnish(name, info.outputPath('.'));
     await keepSecret(api, info.outputPath('.'));
+    await keepSource(api);
     await plan(api, name);
     await roll(name, info.outputPath('.'));
     const unguard = await guard(api);

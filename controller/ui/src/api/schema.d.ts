@@ -399,7 +399,7 @@ export interface paths {
         put?: never;
         /**
          * Check an object without saving it
-         * @description Needs the permission `view`.
+         * @description Needs the permission `view`; what lies outside of it is left out.
          */
         post: operations["post_check_spec"];
         delete?: never;
@@ -497,13 +497,13 @@ export interface paths {
         };
         /**
          * Enrolment tokens, newest first
-         * @description Needs the permission `manage_nodes` over the whole fleet.
+         * @description Needs the permission `manage_nodes`; what lies outside of it is left out.
          */
         get: operations["get_enrolment_tokens"];
         put?: never;
         /**
          * Make an enrolment token
-         * @description Needs the permission `manage_nodes` over the whole fleet.
+         * @description Needs the permission `manage_nodes` over all that is selected.
          */
         post: operations["post_enrolment_tokens"];
         delete?: never;
@@ -521,14 +521,14 @@ export interface paths {
         };
         /**
          * One token, to wait for its node
-         * @description Needs the permission `manage_nodes` over the whole fleet.
+         * @description Needs the permission `manage_nodes`; what lies outside of it is left out.
          */
         get: operations["get_enrolment_tokens_token"];
         put?: never;
         post?: never;
         /**
          * Withdraw an enrolment token
-         * @description Needs the permission `manage_nodes` over the whole fleet.
+         * @description Needs the permission `manage_nodes`; what lies outside of it is left out.
          */
         delete: operations["delete_enrolment_tokens_token"];
         options?: never;
@@ -1016,6 +1016,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/objects/{object}/purge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Destroy earlier values of a secret
+         * @description Needs the permission `write_secret` over the scope of each object and on each node that moves.
+         */
+        post: operations["post_objects_object_purge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/objects/{object}/revisions": {
         parameters: {
             query?: never;
@@ -1096,6 +1116,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/objects/{object}/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which git sources an object comes from
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_objects_object_sources"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/objects/{object}/uses": {
         parameters: {
             query?: never;
@@ -1108,6 +1148,26 @@ export interface paths {
          * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects_object_uses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/{object}/values": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The values that a secret had, and what still needs each; never a value
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_objects_object_values"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1300,6 +1360,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/operations/{operation}/sign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give the signature that an operation waits for; it starts
+         * @description Needs the permission `run` over all that is selected.
+         */
+        post: operations["post_operations_operation_sign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/operations/{operation}/signing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an operator has to sign before an operation starts
+         * @description Needs the permission `run` over all that is selected.
+         */
+        get: operations["get_operations_operation_signing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -1332,6 +1432,26 @@ export interface paths {
          * @description Needs the permission `view` over the whole fleet.
          */
         get: operations["get_past"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/past/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What became of the fleet, a role or a node between two moments
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_past_diff"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1404,6 +1524,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Identity providers, by name
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_providers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/providers/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One identity provider, by name
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_providers_provider"];
+        /**
+         * Make or change an identity provider
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        put: operations["put_providers_provider"];
+        post?: never;
+        /**
+         * Remove an identity provider with its identities
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        delete: operations["delete_providers_provider"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/providers/{provider}/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask a provider whether people can sign in
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        post: operations["post_providers_provider_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/roles": {
         parameters: {
             query?: never;
@@ -1456,6 +1644,26 @@ export interface paths {
          * @description Needs the permission `view` on the whole role.
          */
         get: operations["get_roles_role_compare"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/roles/{role}/past": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a role stood at a moment
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_roles_role_past"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1552,6 +1760,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * With what one signs in
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_session_identities"];
+        put?: never;
+        /**
+         * Begin to link an identity of one's own
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_identities"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/identities/{identity}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unlink an identity of one's own
+         * @description Needs the permission `own_account`.
+         */
+        delete: operations["delete_session_identities_identity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/key-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a sign-in with a key has to answer
+         * @description Open to everybody.
+         */
+        post: operations["post_session_key_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign in with a passkey alone
+         * @description Open to everybody.
+         */
+        post: operations["post_session_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session/password": {
         parameters: {
             query?: never;
@@ -1586,6 +1878,90 @@ export interface paths {
          * @description Needs the permission `own_account`.
          */
         post: operations["post_session_proof"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/proof/key-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a proof with a key has to answer
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_proof_key_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/proof/provider": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin to show at a provider who sits there
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_proof_provider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/provider": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * End what was begun with a provider
+         * @description Open to everybody.
+         */
+        put: operations["put_session_provider"];
+        /**
+         * Begin to sign in with an identity provider
+         * @description Open to everybody.
+         */
+        post: operations["post_session_provider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/provider/key-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a key has to answer after the provider
+         * @description Open to everybody.
+         */
+        post: operations["post_session_provider_key_request"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1660,6 +2036,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session/security-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One's own security keys
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_session_security_keys"];
+        put?: never;
+        /**
+         * Register what the browser made; the first second factor brings recovery codes
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_security_keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/security-keys/creation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a new key is asked for
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_security_keys_creation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/security-keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a security key
+         * @description Needs the permission `own_account`.
+         */
+        delete: operations["delete_session_security_keys_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/sessions": {
         parameters: {
             query?: never;
@@ -1718,6 +2158,26 @@ export interface paths {
          * @description Open to everybody.
          */
         post: operations["post_setup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sign-in-options": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * With what one can sign in besides a password
+         * @description Open to everybody.
+         */
+        get: operations["get_sign_in_options"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1786,6 +2246,98 @@ export interface paths {
         get: operations["get_signing"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Git sources, by name
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_sources"];
+        put?: never;
+        /**
+         * Set up a git source
+         * @description Needs the permission `change` over all that is selected.
+         */
+        post: operations["post_sources"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/{source}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One git source, with what differs from it
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_sources_source"];
+        put?: never;
+        post?: never;
+        /**
+         * Forget a git source
+         * @description Needs the permission `change` over all that is selected.
+         */
+        delete: operations["delete_sources_source"];
+        options?: never;
+        head?: never;
+        /**
+         * Set up a git source anew
+         * @description Needs the permission `change` over all that is selected.
+         */
+        patch: operations["patch_sources_source"];
+        trace?: never;
+    };
+    "/api/v1/sources/{source}/accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a head whose history was rewritten
+         * @description Needs the permission `change` over all that is selected.
+         */
+        post: operations["post_sources_source_accept"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources/{source}/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look at a git source now
+         * @description Needs the permission `change` over all that is selected.
+         */
+        post: operations["post_sources_source_sync"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1940,6 +2492,70 @@ export interface paths {
         patch: operations["patch_users_user"];
         trace?: never;
     };
+    "/api/v1/users/{user}/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * With what a user signs in
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_users_user_identities"];
+        put?: never;
+        /**
+         * Link an identity to a user
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        post: operations["post_users_user_identities"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/identities/{identity}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Unlink an identity, or withdraw an invitation
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        delete: operations["delete_users_user_identities_identity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/invitations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Invite a user to sign in with a provider
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        post: operations["post_users_user_invitations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/users/{user}/may": {
         parameters: {
             query?: never;
@@ -1995,6 +2611,46 @@ export interface paths {
          * @description Needs the permission `manage_users` over the whole fleet.
          */
         delete: operations["delete_users_user_second_factor"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/security-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The security keys of a user
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_users_user_security_keys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/security-keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove a security key of a user who lost it
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        delete: operations["delete_users_user_security_keys_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2422,6 +3078,8 @@ export interface components {
             control?: components["schemas"]["Control"];
             /** @description The drafts, with what they do. */
             drafts: components["schemas"]["DraftView"][];
+            /** @description Its edits of nodes, with what they do. */
+            node_edits?: components["schemas"]["NodeEditView"][];
             plan?: components["schemas"]["Plan"] | null;
             /**
              * Format: int64
@@ -2441,8 +3099,10 @@ export interface components {
             allow_unplanned?: boolean;
             /** @description Applies it in the same call when every affected node could be planned, or `allow_unplanned` is set. */
             apply?: boolean;
-            /** @description The drafts, 1 to 10,000. */
-            drafts: components["schemas"]["Draft"][];
+            /** @description The drafts of objects: with the edits of nodes 1 to 10,000. */
+            drafts?: components["schemas"]["Draft"][];
+            /** @description Edits of nodes, at most one of each. */
+            node_edits?: components["schemas"]["NodeEdit"][];
             /** @description Why, in the author's words, up to 500 characters. */
             reason?: string;
             /** @description With `apply`: in which waves; all nodes at once by default. */
@@ -2594,6 +3254,11 @@ export interface components {
          * @enum {string}
          */
         CronTable: "system" | "user";
+        /**
+         * @description How an object differs from what git says.
+         * @enum {string}
+         */
+        Difference: "edited" | "missing" | "gone";
         /** @description A directory; what stands in it is nobody's business but its own objects'. */
         Directory: {
             /** @description The group; `root` by default. */
@@ -2820,7 +3485,7 @@ export interface components {
             seq: number;
         };
         /** @enum {string} */
-        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "change.schedule.moved" | "change.protection.changed" | "change.freeze.changed" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.session.opened" | "access.session.refused";
+        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "change.schedule.moved" | "change.protection.changed" | "change.freeze.changed" | "change.source.changed" | "change.source.moved" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.provider.changed" | "access.session.opened" | "access.session.refused" | "access.key.suspect";
         /** @description When an account expires: a day (`2027-01-31`), or `never`. */
         Expiry: string;
         /** @description `GET /api/v1/export?scope&kind`: manifests that `apply` reads. */
@@ -2989,20 +3654,39 @@ export interface components {
             /** @description Until when. */
             until: components["schemas"]["UnixMs"];
         };
-        /** @description A command that must exit with 0 on each node of a wave: a check, or a support script by its path. */
+        /**
+         * @description What must hold on each node of a wave: a probe, or a command that exits with 0 (a check, a support script by its path).
+         *     One of the two is given.
+         */
         Gate: {
             /** @description The program by absolute path, with its arguments; no shell reads it. 1 to 64 of them, 4 KiB in all. */
-            command: string[];
+            command?: string[];
+            from?: components["schemas"]["NodeName"] | null;
+            probe?: components["schemas"]["Probe"] | null;
             /**
              * Format: int32
-             * @description How long it may run, in seconds, 1 to 3,600; 60 by default. The stage's deadline ends it as well.
+             * @description How long a command may run, in seconds, 1 to 3,600; 60 by default. The stage's deadline ends it as well. A probe has
+             *     times of its own.
              */
             timeout_secs?: number;
-            /** @description Whom it runs as; `nobody` by default. */
+            /** @description Whom a command runs as; `nobody` by default. A probe has no user's rights. */
             user?: components["schemas"]["UserName"];
+        };
+        /** @description What a node answered to a gate: what was measured, and the bound. */
+        GateAnswer: {
+            /** @description Which. */
+            node: components["schemas"]["NodeRef"];
+            /** @description How its run ended. */
+            state: components["schemas"]["RunState"];
+            /** @description In plain words. */
+            text: string;
         };
         /** @example 1.118 */
         Generation: string;
+        /** @description A folder of a repository, without a slash at either end; empty for the whole repository. */
+        GitFolder: string;
+        /** @description A branch or a tag, as `git check-ref-format` has it. */
+        GitName: string;
         /** @description A grant: `GET /api/v1/grants`. It adds to what its subject may; nothing takes away but its end. */
         Grant: {
             /** @description What: a preset, or permissions joined with commas. */
@@ -3046,6 +3730,13 @@ export interface components {
         };
         /** @description Names a grant. */
         GrantId: string;
+        /** @description What a group of an identity provider means here: a group of users, a preset, or both. */
+        GroupMapping: {
+            /** @description The group as the provider's claim names it; compared as it is. */
+            claim: string;
+            group?: components["schemas"]["UserGroupName"] | null;
+            preset?: components["schemas"]["Preset"] | null;
+        };
         /** @description A group's name, as in group(5): at most 32 characters. */
         GroupName: string;
         /** @description Permissions over what is in all of some scopes, and where they come from. */
@@ -3097,6 +3788,13 @@ export interface components {
             /** @description What became of it. */
             verb: components["schemas"]["DraftVerb"];
         };
+        /** @description A key that a host showed. */
+        HostKey: {
+            /** @description Its fingerprint, to be compared: `SHA256:…`. */
+            fingerprint: string;
+            /** @description The key: `ssh-ed25519 AAAA…`. */
+            key: string;
+        };
         /** @description A host name for hosts(5): labels of `A-Z a-z 0-9 - _`, at most 253 characters, compared without case. */
         HostName: string;
         /** @description One entry: either an address with names (`address`, `names`), or one line for each node of a scope (`nodes`). */
@@ -3113,6 +3811,31 @@ export interface components {
             names?: components["schemas"]["HostName"][];
             nodes?: components["schemas"]["Scope"] | null;
         };
+        /** @description A URL answers as it should. Redirects are not followed: they are an answer. */
+        HttpProbe: {
+            /** @description What the first mebibyte of the body must contain; empty for nothing. */
+            contains?: string;
+            /** @description Goes to an address that is neither the node's nor that of a node of the fleet. */
+            elsewhere?: boolean;
+            /** @description The header `Host`, and the name that the certificate must have; that of the URL when empty. */
+            host?: string;
+            /** @description How; `GET` by default. */
+            method?: components["schemas"]["ProbeMethod"];
+            /**
+             * Format: int32
+             * @description The least status that is expected, 100 to 599; 200 by default.
+             */
+            status_from?: number;
+            /**
+             * Format: int32
+             * @description The greatest one; 299 by default.
+             */
+            status_to?: number;
+            /** @description What is expected of TLS, of an https URL. */
+            tls?: components["schemas"]["ProbeTls"];
+            /** @description Where: `http://127.0.0.1:8080/health`. */
+            url: components["schemas"]["ProbeUrl"];
+        };
         /** @description A user that a person signs in as. */
         HumanUser: {
             /** @description The groups by name, the primary one first. */
@@ -3126,6 +3849,43 @@ export interface components {
              * @description The number.
              */
             uid: number;
+        };
+        /** @description `GET /api/v1/session/identities` and `GET /api/v1/users/{user}/identities`: with what somebody signs in. */
+        Identities: {
+            /** @description Whether there is a password. */
+            has_password: boolean;
+            /** @description Identities and open invitations, the oldest first. */
+            identities: components["schemas"]["Identity"][];
+            /** @description The user's name. */
+            login: components["schemas"]["Login"];
+            /** @description Whether it may be used to sign in. */
+            may_use_password: boolean;
+        };
+        /** @description A user's identity at a provider. */
+        Identity: {
+            /** @description When it was linked, or invited. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description The identity, or the invitation for one. */
+            id: components["schemas"]["IdentityId"];
+            invited_until?: components["schemas"]["UnixMs"] | null;
+            /** @description Whether the provider made the account, and its mappings give the preset. */
+            is_maker: boolean;
+            last_used_at?: components["schemas"]["UnixMs"] | null;
+            /** @description The provider's name. */
+            provider: components["schemas"]["ProviderName"];
+            /** @description What the provider called the user last; to be read, nothing is decided by it. */
+            shown: string;
+            /** @description What the provider knows the user by (`sub`); absent while the invitation is open. */
+            subject?: string | null;
+        };
+        /** @description Names a user's identity at a provider, or an invitation for one. */
+        IdentityId: string;
+        /** @description `POST /api/v1/users/{user}/identities`: links an identity to a user. */
+        IdentityLink: {
+            /** @description The provider's name. */
+            provider: string;
+            /** @description What the provider knows the user by (`sub`). */
+            subject: string;
         };
         /** @description `POST /api/v1/nodes/{id or name}/import`: makes a planned change of what stands on a node. */
         ImportRequest: {
@@ -3156,6 +3916,93 @@ export interface components {
             number?: number | null;
             /** @description What became an object. */
             taken: components["schemas"]["TakenItem"][];
+        };
+        /** @description `POST /api/v1/users/{user}/invitations`: lets a user link an identity at the first sign-in. */
+        InvitationCreate: {
+            /** @description The provider's name. */
+            provider: string;
+            /**
+             * Format: int64
+             * @description Its life in seconds, 60 to 2,592,000 (30 days).
+             */
+            ttl_secs?: number;
+        };
+        /** @description The answer: the only time that the link is shown. Whoever opens it becomes that user. */
+        InvitationCreated: {
+            /** @description Until when it can be taken up. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description The invitation. */
+            id: components["schemas"]["IdentityId"];
+            /** @description The link to give to the user. */
+            link: string;
+        };
+        /** @description What `navigator.credentials.get()` answered. `POST /api/v1/session/passkey` takes it alone. */
+        KeyAnswer: {
+            /** @description `response.authenticatorData`. */
+            authenticator_data: string;
+            /** @description `response.clientDataJSON`. */
+            client_data: string;
+            /** @description The credential's id. */
+            id: string;
+            /** @description `response.signature`. */
+            signature: string;
+            /** @description `response.userHandle`, which passkeys answer. */
+            user_handle?: string | null;
+        };
+        /** @description What `navigator.credentials.create()` is asked for: the answer to `POST /api/v1/session/security-keys/creation`. */
+        KeyCreation: {
+            /** @description The algorithms that are understood (IANA COSE), the preferred one first. */
+            algorithms: number[];
+            /** @description The challenge; it serves once, in this session, for five minutes. */
+            challenge: string;
+            /** @description The keys that are registered already. */
+            exclude: components["schemas"]["KeyRef"][];
+            /** @description The host name that the key is bound to. */
+            rp_id: string;
+            /** @description What is called so in the browser's dialog. */
+            rp_name: string;
+            /**
+             * Format: int32
+             * @description How long the browser waits.
+             */
+            timeout_ms: number;
+            /** @description The user's handle, which tells nothing. */
+            user_handle: string;
+            /** @description The user's name. */
+            user_name: string;
+        };
+        /** @description A key that may answer, or that is registered already. */
+        KeyRef: {
+            /** @description The credential's id. */
+            id: string;
+            /** @description How browsers reach it: `usb`, `nfc`, `ble`, `hybrid`, `internal`. */
+            transports: string[];
+        };
+        /** @description What `navigator.credentials.get()` is asked for. */
+        KeyRequest: {
+            /** @description The keys that may answer; empty: any passkey. */
+            allow: components["schemas"]["KeyRef"][];
+            /** @description The challenge; it serves once, for this user or session, for five minutes. */
+            challenge: string;
+            /** @description Whether the key itself must ask for a PIN or a finger. */
+            must_verify: boolean;
+            /** @description The host name that the key is bound to. */
+            rp_id: string;
+            /**
+             * Format: int32
+             * @description How long the browser waits.
+             */
+            timeout_ms: number;
+        };
+        /**
+         * @description `POST /api/v1/session/key-request`, open: what a sign-in with a key has to answer. With name and password for the key as
+         *     a second factor; without both for a passkey.
+         */
+        KeySignIn: {
+            /** @description The user's name. */
+            login?: string | null;
+            /** @description The password. */
+            password?: string | null;
         };
         /**
          * @description The kinds of objects; also the names of the tables in a manifest.
@@ -3261,6 +4108,14 @@ export interface components {
             /** @description The same in a sentence. */
             text: string;
         };
+        /** @description What the node measures of itself, against a bound. */
+        MeasureProbe: {
+            /** @description The bound. */
+            bound: components["schemas"]["ProbeBound"];
+            /** @description What. */
+            measure: components["schemas"]["ProbeMeasure"];
+            path?: components["schemas"]["ManagedPath"] | null;
+        };
         /** @description A run to come. */
         NextRun: {
             /** @description When. */
@@ -3288,6 +4143,32 @@ export interface components {
              * @description The number of the row's revision, as in the ETag.
              */
             revision: number;
+        };
+        /** @description An edit of a node in a change. */
+        NodeEdit: {
+            /**
+             * Format: int64
+             * @description The node's revision that the edit was made from; refused when there is a newer one. Absent: whatever there is.
+             */
+            base?: number | null;
+            /** @description The node, by id or name. */
+            node: string;
+            /** @description What shall be; what is left out stays. */
+            set: components["schemas"]["NodeUpdate"];
+        };
+        /** @description An edit of a node as it is shown. */
+        NodeEditView: {
+            /**
+             * Format: int64
+             * @description The node's revision that it was made from.
+             */
+            base: number;
+            /** @description A unified diff of name, roles, labels and address. */
+            diff: string;
+            /** @description The node. */
+            node: components["schemas"]["NodeRef"];
+            /** @description `update`, `rename`, `none`; `conflict` when the node was edited since, or is gone. */
+            verb: components["schemas"]["DraftVerb"];
         };
         /** @description What a node says of itself when it connects. Facts are hostile input: lengths are bounded when they arrive. */
         NodeFacts: {
@@ -3339,6 +4220,8 @@ export interface components {
             require_signature: boolean;
             /** @description Whether content that root executes is allowed. */
             root_code: boolean;
+            /** @description Whether a signature also covers root code with secrets in it, by reference. */
+            signed_secrets?: boolean;
             /** @description Whose signatures the node takes: the principals of its `allowed_signers`; the first sixteen. */
             signers: string[];
         };
@@ -3435,7 +4318,7 @@ export interface components {
             /** @description Whether it is heard. */
             state: components["schemas"]["NodeState"];
         };
-        /** @description `PATCH /api/v1/nodes/{id}`: what is left out stays. */
+        /** @description `PATCH /api/v1/nodes/{id}`, and the edits of nodes in a change: what is left out stays. */
         NodeUpdate: {
             /** @description The address by which other nodes know it; `""` removes it. */
             address?: string | null;
@@ -3447,6 +4330,11 @@ export interface components {
             /** @description All of its roles. */
             roles?: components["schemas"]["RoleName"][] | null;
         };
+        /**
+         * Format: double
+         * @description A number that is one: neither infinite nor NaN.
+         */
+        Number: number;
         /** @description `GET /api/v1/objects/{id}`, with the revision as its ETag. */
         Object: components["schemas"]["ObjectSummary"] & {
             /** @description The nodes that have it. */
@@ -3473,6 +4361,25 @@ export interface components {
         };
         /** @description An object's name: 1 to 128 of `A-Z a-z 0-9 . _ -`, starting with a letter or digit. */
         ObjectName: string;
+        /** @description `GET /api/v1/objects/{object}/sources`: where an object comes from. */
+        ObjectSource: {
+            /** @description The commit that was read last. */
+            commit: string;
+            /** @description The manifest. */
+            file: string;
+            /** @description The source. */
+            id: components["schemas"]["SourceId"];
+            /**
+             * Format: int32
+             * @description The line, from 1.
+             */
+            line: number;
+            /** @description What it does. */
+            mode: components["schemas"]["SourceMode"];
+            /** @description Its name. */
+            name: components["schemas"]["SourceName"];
+            what?: components["schemas"]["Difference"] | null;
+        };
         /** @description An object as an operator writes it: identity, policy and body. Ids and revisions are the controller's. */
         ObjectSpec: {
             /** @description What it says. */
@@ -3616,6 +4523,19 @@ export interface components {
              * @description How many nodes the selection has.
              */
             total: number;
+            /** @description The nodes among them that are known to want an operator's signature. */
+            want_signature?: components["schemas"]["NodeRef"][];
+        };
+        /** @description The signature of an operation. */
+        OperationSigning: {
+            /**
+             * Format: int64
+             * @description The statement's serial.
+             */
+            serial?: number | null;
+            signed_at?: components["schemas"]["UnixMs"] | null;
+            /** @description Until when an operator may sign; nothing starts before. */
+            until: components["schemas"]["UnixMs"];
         };
         /** @description An operation as somebody asks for it. */
         OperationSpec: {
@@ -3629,6 +4549,15 @@ export interface components {
             reason?: string;
             /** @description Only try: on each node in a copy of its files and without a network, and say what would change. */
             rehearse?: boolean;
+            /**
+             * @description Parameters whose values are those of secrets, by the secret's name: each node gets that which it is entitled to, and
+             *     the program reads it as `PARAM_NAME`. The values stand nowhere else.
+             */
+            secrets?: {
+                [key: string]: components["schemas"]["ObjectName"];
+            };
+            /** @description Wait for an operator's signature before anything starts, also where no node is known to want one. */
+            sign?: boolean;
             /** @description In which order. */
             strategy?: components["schemas"]["Strategy"];
             /** @description As whom; `root` by default. */
@@ -3668,6 +4597,7 @@ export interface components {
             rehearse: boolean;
             /** @description Where its runs are. */
             runs: components["schemas"]["RunCounts"];
+            signing?: components["schemas"]["OperationSigning"] | null;
             /** @description Where it is as a whole. */
             state: components["schemas"]["OperationState"];
             /** @description What runs, in one line. */
@@ -4052,6 +4982,18 @@ export interface components {
             total?: number | null;
         };
         /** @description One page of a list, in its order. */
+        Page_Provider: {
+            /** @description The rows. */
+            items: components["schemas"]["Provider"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
         Page_Revision: {
             /** @description The rows. */
             items: components["schemas"]["Revision"][];
@@ -4142,7 +5084,7 @@ export interface components {
          * @description What a value may be.
          * @enum {string}
          */
-        ParameterKind: "text" | "integer" | "boolean" | "choice";
+        ParameterKind: "text" | "integer" | "boolean" | "choice" | "secret";
         /**
          * @description A parameter's name: 1 to 32 of `a-z 0-9 _`, starting with a letter. The script reads it as `PARAM_` and the name
          *     in capitals.
@@ -4171,6 +5113,37 @@ export interface components {
             /** @description Whether it was still on its way to its nodes. */
             was_rolling: boolean;
         };
+        /** @description What became of a fleet, of a role or of a node between two moments: `GET /api/v1/past/diff`. */
+        PastDiff: {
+            /** @description From this moment. */
+            from: components["schemas"]["UnixMs"];
+            /** @description Whether there are more nodes or objects than are listed. */
+            has_more: boolean;
+            kept_since?: components["schemas"]["UnixMs"] | null;
+            /** @description The nodes that came, went or stood otherwise, by name; at most 1,000. */
+            nodes: components["schemas"]["PastNodeDiff"][];
+            /** @description Whether it is known how nodes stood at both moments; when it isn't, nothing is said of nodes. */
+            nodes_known: boolean;
+            /**
+             * Format: int32
+             * @description How many were there at both moments and stood alike.
+             */
+            nodes_unchanged: number;
+            /** @description The objects that came, changed or went, by kind, scope and name; at most 1,000. */
+            objects: components["schemas"]["HistoryItem"][];
+            /**
+             * @description Whether it is known which objects were meant at both moments. Of a node it goes by how the node stood; of a
+             *     role and of the fleet it is always known.
+             */
+            objects_known: boolean;
+            /**
+             * Format: int32
+             * @description How many stood at both moments and were the same.
+             */
+            objects_unchanged: number;
+            /** @description To this one. */
+            to: components["schemas"]["UnixMs"];
+        };
         /** @description Something that had been changed by hand. */
         PastDrift: {
             ended_at?: components["schemas"]["UnixMs"] | null;
@@ -4182,31 +5155,44 @@ export interface components {
             path: string;
         };
         /** @description The fleet as it stood: `GET /api/v1/past`. */
-        PastFleet: {
+        PastFleet: components["schemas"]["PastMoment"] & {
             /** @description What had happened last, the newest first. */
             activity: components["schemas"]["Activity"][];
-            /** @description The moment. */
-            at: components["schemas"]["UnixMs"];
             /** @description The changes that were applied last until then, the newest first. */
             changes: components["schemas"]["PastChange"][];
             /** @description The numbers. */
             counts: components["schemas"]["OverviewCounts"];
-            kept_since?: components["schemas"]["UnixMs"] | null;
             /** @description Nodes that stood alike, as on the fleet map. */
             map: components["schemas"]["FleetMapGroup"][];
         };
-        /** @description A node as it stood: `GET /api/v1/nodes/{node}/past`. */
-        PastNode: {
-            /** @description What had happened there last, the newest first. */
-            activity: components["schemas"]["Activity"][];
+        /** @description A moment of the past, and whether it is known how nodes stood then. */
+        PastMoment: {
             /** @description The moment. */
             at: components["schemas"]["UnixMs"];
+            kept_since?: components["schemas"]["UnixMs"] | null;
+        };
+        /** @description A node as it stood: `GET /api/v1/nodes/{node}/past`. */
+        PastNode: components["schemas"]["PastMoment"] & {
+            /** @description What had happened there last, the newest first. */
+            activity: components["schemas"]["Activity"][];
             /** @description What had been changed by hand there, and not been decided about. */
             drifts: components["schemas"]["PastDrift"][];
-            kept_since?: components["schemas"]["UnixMs"] | null;
             /** @description The objects whose scope held it then. */
             objects: components["schemas"]["PastObject"][];
             stood?: components["schemas"]["PastStanding"] | null;
+        };
+        /** @description A node that another moment finds otherwise. */
+        PastNodeDiff: {
+            after?: components["schemas"]["PastStanding"] | null;
+            before?: components["schemas"]["PastStanding"] | null;
+            /** @description What is otherwise, in words: `state`, `config`, `roles`, `labels`, `name`, `generation`, `mode`, `resources`. */
+            changed: string[];
+            /** @description Its name, as of the later moment where it was there then. */
+            name: components["schemas"]["NodeName"];
+            /** @description The node. */
+            node: components["schemas"]["NodeId"];
+            /** @description What became of it. */
+            verb: components["schemas"]["PastVerb"];
         };
         /** @description An object at a revision. */
         PastObject: {
@@ -4223,6 +5209,17 @@ export interface components {
              * @description The revision that stood.
              */
             revision: number;
+        };
+        /** @description A role as it stood: `GET /api/v1/roles/{role}/past`. */
+        PastRole: components["schemas"]["PastMoment"] & {
+            /** @description The changes of its objects that were applied last until then, the newest first. */
+            changes: components["schemas"]["PastChange"][];
+            /** @description The nodes that had it, as they stood, by name. */
+            members: components["schemas"]["PastStanding"][];
+            /** @description The objects that had it as their scope. */
+            objects: components["schemas"]["PastObject"][];
+            /** @description The role. */
+            role: components["schemas"]["RoleName"];
         };
         /** @description How a node stood for a while. */
         PastStanding: {
@@ -4243,6 +5240,8 @@ export interface components {
             };
             /** @description Its name. */
             name: components["schemas"]["NodeName"];
+            /** @description The node. */
+            node: components["schemas"]["NodeId"];
             /** @description Whether it only observed. */
             observe: boolean;
             /**
@@ -4256,6 +5255,11 @@ export interface components {
             state: components["schemas"]["NodeState"];
             until?: components["schemas"]["UnixMs"] | null;
         };
+        /**
+         * @description What became of a node between two moments.
+         * @enum {string}
+         */
+        PastVerb: "came" | "went" | "changed";
         /**
          * @description What a call needs. A closed list: the table of calls names one for each call.
          * @enum {string}
@@ -4343,6 +5347,98 @@ export interface components {
             /** @description Why it would refuse; empty when nothing is known to stand in the way. */
             problem: string;
         };
+        /** @description Something that must hold. */
+        Probe: {
+            /**
+             * Format: int32
+             * @description How much time lies between two looks, in seconds, 1 to 60; 5 by default.
+             */
+            every_secs?: number;
+            /**
+             * Format: int32
+             * @description For how long it must hold from then on, in seconds, 0 to 3,600; 0 by default: one answer is enough.
+             */
+            for_secs?: number;
+            /**
+             * Format: int32
+             * @description How long one answer may take, in seconds, 1 to 60; 10 by default.
+             */
+            timeout_secs?: number;
+            /** @description What is asked. */
+            what: components["schemas"]["ProbeWhat"];
+            /**
+             * Format: int32
+             * @description How long it may take until it holds for the first time, in seconds, 0 to 3,600; 0 by default: at once.
+             */
+            within_secs?: number;
+        };
+        /** @description What a value must keep to: a number, or what it was before the change. One of the two is given. */
+        ProbeBound: {
+            /** @description How. */
+            compare: components["schemas"]["ProbeCompare"];
+            number?: components["schemas"]["Number"] | null;
+            worse_percent?: components["schemas"]["Number"] | null;
+        };
+        /**
+         * @description How a value is compared with a bound.
+         * @enum {string}
+         */
+        ProbeCompare: "<" | "<=" | ">" | ">=";
+        /** @description A host by name or address: `127.0.0.1`, `::1`, `db-1.internal`. */
+        ProbeHost: string;
+        /**
+         * @description What a node can measure of itself.
+         * @enum {string}
+         */
+        ProbeMeasure: "load_per_core" | "memory_available_percent" | "swap_used_percent" | "disk_free_percent" | "inodes_free_percent" | "descriptors" | "processes";
+        /**
+         * @description How a URL is asked.
+         * @enum {string}
+         */
+        ProbeMethod: "GET" | "HEAD";
+        /** @description What is expected of TLS: by default a certificate that the node's own roots vouch for. */
+        ProbeTls: {
+            /** @default null */
+            ca: components["schemas"]["ManagedPath"] | null;
+            /**
+             * Format: int32
+             * @description For how many days the certificate must still be valid, 0 to 3,650; 0 by default.
+             * @default 0
+             */
+            days_left: number;
+            /**
+             * @description Takes any certificate.
+             * @default false
+             */
+            insecure: boolean;
+            /**
+             * @description The name that the certificate must have; the host's when empty.
+             * @default
+             */
+            server_name: string;
+        };
+        /** @example http://127.0.0.1/health */
+        ProbeUrl: string;
+        /** @description What is asked. */
+        ProbeWhat: (components["schemas"]["TcpProbe"] & {
+            /** @enum {string} */
+            kind: "tcp";
+        }) | (components["schemas"]["HttpProbe"] & {
+            /** @enum {string} */
+            kind: "http";
+        }) | (components["schemas"]["UnitProbe"] & {
+            /** @enum {string} */
+            kind: "unit";
+        }) | (components["schemas"]["ProcessProbe"] & {
+            /** @enum {string} */
+            kind: "process";
+        }) | (components["schemas"]["MeasureProbe"] & {
+            /** @enum {string} */
+            kind: "measure";
+        }) | (components["schemas"]["SeriesProbe"] & {
+            /** @enum {string} */
+            kind: "series";
+        });
         /** @description What went wrong, as `application/problem+json`. */
         Problem: {
             /** @description The code alone: `conflict`, `not_found`, `invalid`, `plan.moved` … */
@@ -4362,6 +5458,11 @@ export interface components {
             title: string;
             /** @description A stable URI reference: `/problems/CODE`. */
             type: string;
+        };
+        /** @description A process of this name runs. */
+        ProcessProbe: {
+            /** @description The name as the kernel knows it (proc(5), comm): of a longer one the first 15 bytes count. */
+            process: string;
         };
         /** @description How the nodes of a change stand; the sum is the number of affected nodes. */
         Progress: {
@@ -4440,6 +5541,128 @@ export interface components {
         };
         /** @description Names a scope's protection. */
         ProtectionId: string;
+        /** @description An identity provider: `GET /api/v1/providers`, `GET /api/v1/providers/{provider}`. */
+        Provider: {
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description Whether there is a client secret; it is shown to nobody. */
+            has_client_secret: boolean;
+            /** @description The provider. */
+            id: components["schemas"]["ProviderId"];
+            /**
+             * Format: int32
+             * @description How many users have an identity there.
+             */
+            identities: number;
+            /** @description Its name. */
+            name: components["schemas"]["ProviderName"];
+            /** @description The redirect URI to register with the provider, exactly as it stands. */
+            redirect_uri: string;
+            /** @description What it is and does. */
+            spec: components["schemas"]["ProviderSpec"];
+            /** @description When it was last changed. */
+            updated_at: components["schemas"]["UnixMs"];
+        };
+        /**
+         * @description `POST /api/v1/session/proof/provider` and `POST /api/v1/session/identities`: begins to show at a provider who sits there,
+         *     and to link an identity of one's own.
+         */
+        ProviderBegin: {
+            /** @description The provider's name. */
+            provider: string;
+        };
+        /** @description `POST /api/v1/providers/{provider}/check`: what the provider says of itself, fetched anew. */
+        ProviderCheck: {
+            /** @description What was found, and what is wrong. */
+            findings: string[];
+            /** @description Whether people can sign in, as far as that shows without one. */
+            is_good: boolean;
+        };
+        /** @description The answer. */
+        ProviderDone: {
+            /** @description What was ended. */
+            purpose: components["schemas"]["ProviderPurpose"];
+            /** @description The session as it is. */
+            session: components["schemas"]["Session"];
+        };
+        /** @description Names an identity provider. */
+        ProviderId: string;
+        /** @description The name of an identity provider: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter. */
+        ProviderName: string;
+        /**
+         * @description What was ended.
+         * @enum {string}
+         */
+        ProviderPurpose: "sign_in" | "proof" | "link";
+        /** @description `PUT /api/v1/providers/{provider}`: makes an identity provider, or puts all of this in the place of what it was. */
+        ProviderPut: {
+            /** @description Another client secret, which is stored sealed; left out: it stays; empty: it is taken away. */
+            client_secret?: string | null;
+            /** @description What it shall be. */
+            spec: components["schemas"]["ProviderSpec"];
+        };
+        /** @description Where the browser goes next. */
+        ProviderRedirect: {
+            /** @description The provider's page. */
+            url: string;
+        };
+        /**
+         * @description `PUT /api/v1/session/provider`, open, with the cookie: ends what was begun, with what the provider's redirect brought;
+         *     then, if a second factor is asked for (`second_factor.needed`), once more with that alone.
+         */
+        ProviderReturn: {
+            /** @description `code` of the redirect. */
+            code?: string | null;
+            /** @description `error` of the redirect. */
+            error?: string | null;
+            /** @description `iss` of the redirect (RFC 9207), if it stands there. */
+            issuer?: string | null;
+            key?: components["schemas"]["KeyAnswer"] | null;
+            /** @description The code that the authenticator shows, or a recovery code. */
+            second_factor?: string | null;
+            /** @description `state` of the redirect. */
+            state?: string | null;
+        };
+        /**
+         * @description `POST /api/v1/session/provider`, open: begins to sign in with a provider. The answer sets a cookie that the rest of it
+         *     is bound to.
+         */
+        ProviderSignIn: {
+            /** @description The secret of an invitation, for the first time. */
+            invitation?: string | null;
+            /** @description The provider's name. */
+            provider: string;
+        };
+        /** @description What an administrator says of an identity provider. */
+        ProviderSpec: {
+            /** @description Whether users with an identity there may sign in by password too. */
+            allows_password?: boolean;
+            /** @description The client id that the provider knows this controller by. */
+            client_id: string;
+            /** @description The preset of such accounts where no mapping gives one. */
+            default_preset?: components["schemas"]["Preset"];
+            /** @description The claim that lists the user's groups; empty: none does. */
+            groups_claim?: string;
+            /** @description Whether it is offered; sign-in with one that isn't is refused. */
+            is_enabled?: boolean;
+            /** @description The issuer, as its discovery document names it: `https://id.example.com/realms/main`. */
+            issuer: string;
+            /** @description Whether whoever signs in there gets an account; otherwise only who was invited or has linked one. */
+            makes_accounts?: boolean;
+            /** @description What those groups mean here. */
+            mappings?: components["schemas"]["GroupMapping"][];
+            /** @description The scopes that are asked for; `openid` always is. */
+            scopes?: string[];
+            /**
+             * @description Values of `acr` or `amr` that stand for a second factor at the provider: who comes with one is not asked for the
+             *     second factor here. Empty: everybody who has one is asked.
+             */
+            second_factor_values?: string[];
+            /** @description What the button of the sign-in page says; empty: the name. */
+            title?: string;
+            /** @description The claim that accounts made at the first sign-in are named by. */
+            user_claim?: string;
+        };
         /** @example reload nginx.service */
         Reaction: string;
         /** @description Why something is done, for calls that take nothing else. */
@@ -4556,7 +5779,7 @@ export interface components {
          * @description How far a wave is.
          * @enum {string}
          */
-        RolloutPhase: "applying" | "gating" | "soaking";
+        RolloutPhase: "measuring" | "applying" | "gating" | "soaking";
         /** @description `POST /api/v1/changes/{id or number}/rollout`: what somebody wants of a rollout. */
         RolloutRequest: {
             /** @description What. */
@@ -4850,6 +6073,11 @@ export interface components {
              * @description How many recovery codes are left.
              */
             recovery_codes_left: number;
+            /**
+             * Format: int32
+             * @description How many security keys there are; each is a second factor by itself.
+             */
+            security_keys: number;
             since?: components["schemas"]["UnixMs"] | null;
         };
         /** @description `POST /api/v1/session/second-factor`: makes the secret of a new second factor, which counts once a code confirmed it. */
@@ -4875,6 +6103,28 @@ export interface components {
             description?: string;
             value?: components["schemas"]["SecretValueId"] | null;
         };
+        /** @description `POST /api/v1/objects/{object}/purge`: earlier values are destroyed. */
+        SecretPurge: {
+            /** @description Also those that something still needs: it can't be put together then. */
+            force?: boolean;
+            /**
+             * Format: int32
+             * @description How many of the earlier values are kept, the newest; none by default. The one that stands always is.
+             */
+            keep?: number;
+            /** @description Why, for the audit. */
+            reason?: string;
+        };
+        /** @description What a purge did. */
+        SecretPurged: {
+            /**
+             * Format: int32
+             * @description How many values were destroyed.
+             */
+            purged: number;
+            /** @description The values as they stand, newest first. */
+            values: components["schemas"]["SecretValue"][];
+        };
         /**
          * @description `POST /api/v1/secrets`: a secret's new value. The answer is the planned change, which lists who uses it; no call ever
          *     gives the value back.
@@ -4899,8 +6149,86 @@ export interface components {
         };
         /** Format: password */
         SecretText: string;
+        /** @description A row of `GET /api/v1/objects/{object}/values`: one of a secret's values, newest first; never the value itself. */
+        SecretValue: {
+            /** @description When it was set. */
+            at: components["schemas"]["UnixMs"];
+            /** @description Who set it. */
+            author: string;
+            /** @description Its id. */
+            id: components["schemas"]["SecretValueId"];
+            /** @description Whether it is the one that stands. */
+            is_current: boolean;
+            purged_at?: components["schemas"]["UnixMs"] | null;
+            /** @description What still needs it, in words: `node web-1 has not taken the new value yet`. Empty when nothing does. */
+            uses: string[];
+        };
         /** @description Names one value of a secret; drawn at random, it says nothing of the value. */
         SecretValueId: string;
+        /** @description A security key: a token, a phone or a computer that keeps the secret half of a key pair. */
+        SecurityKey: {
+            /** @description When it was registered. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description The key. */
+            id: components["schemas"]["SecurityKeyId"];
+            /**
+             * @description Whether it is a passkey: it knows the account by itself and asks for a PIN or a finger, so that no password is
+             *     needed with it.
+             */
+            is_passkey: boolean;
+            last_used_at?: components["schemas"]["UnixMs"] | null;
+            /** @description The host name that it was registered for, if that is no longer the dashboard's: it does not work. */
+            made_for?: string | null;
+            /** @description What its owner calls it. */
+            name: string;
+            suspect_since?: components["schemas"]["UnixMs"] | null;
+        };
+        /** @description `POST /api/v1/session/security-keys`: registers what `navigator.credentials.create()` made. */
+        SecurityKeyAdd: {
+            /** @description `response.attestationObject`. */
+            attestation: string;
+            /** @description `response.clientDataJSON`. */
+            client_data: string;
+            /** @description `getClientExtensionResults().credProps.rk`: whether it knows the account by itself. */
+            is_discoverable?: boolean;
+            /** @description What to call it, 1 to 64 characters. */
+            name: string;
+            /** @description `response.getTransports()`. */
+            transports?: string[];
+        };
+        /** @description The answer. */
+        SecurityKeyAdded: {
+            /** @description The key. */
+            key: components["schemas"]["SecurityKey"];
+            /** @description Of a first second factor the recovery codes: the only time that they are shown. Empty otherwise. */
+            recovery_codes: string[];
+        };
+        /** @description Names a user's security key. */
+        SecurityKeyId: string;
+        /** @description `GET /api/v1/session/security-keys`, and `GET /api/v1/users/{user}/security-keys` of another user. */
+        SecurityKeys: {
+            /** @description The keys, the oldest first. */
+            items: components["schemas"]["SecurityKey"][];
+            /** @description Why no key can be used with this controller, and what to do; absent when they can. */
+            unavailable?: string | null;
+            /** @description The address of the dashboard, the only one at which keys work: browsers bind them to its host name. */
+            url: string;
+        };
+        /** @example node_load1 */
+        Series: string;
+        /** @description A value of a Prometheus text endpoint, against a bound. Where several series match, each must hold. */
+        SeriesProbe: {
+            /** @description The bound. */
+            bound: components["schemas"]["ProbeBound"];
+            /** @description Goes to an address that is neither the node's nor that of a node of the fleet. */
+            elsewhere?: boolean;
+            /** @description Which: `node_load1`, `http_requests_total{code="500",method!="HEAD"}`. */
+            series: components["schemas"]["Series"];
+            /** @description What is expected of TLS, of an https URL. */
+            tls?: components["schemas"]["ProbeTls"];
+            /** @description The endpoint: `http://127.0.0.1:9100/metrics`. */
+            url: components["schemas"]["ProbeUrl"];
+        };
         /** @description A unit of systemd: whether it starts with the node, whether it runs, whether it may, and what is changed about it. */
         Service: {
             /** @description Whether it starts with the node; left as it is when left out. */
@@ -4925,8 +6253,12 @@ export interface components {
             expires_at: components["schemas"]["UnixMs"];
             /** @description What the fleet is called. */
             fleet_name: string;
-            /** @description Whether a code is asked for at sign-in. */
+            /** @description Whether it can be the code of an authenticator. */
+            has_authenticator: boolean;
+            /** @description Whether a second factor is asked for at sign-in. */
             has_second_factor: boolean;
+            /** @description Whether it can be a security key. */
+            has_security_key: boolean;
             /** @description The preset that includes all that may be done somewhere: what a token can be made for at most. */
             level: components["schemas"]["Preset"];
             /** @description The user's name. */
@@ -4951,8 +6283,9 @@ export interface components {
         SessionProof: {
             /** @description The code of the second factor, for who has one. */
             code?: string | null;
-            /** @description The password. */
-            password: string;
+            key?: components["schemas"]["KeyAnswer"] | null;
+            /** @description The password; not needed with a security key that asked for a PIN or a finger itself. */
+            password?: string;
         };
         /** @description `POST /api/v1/setup`, open, with the token of the set-up link: makes the first administrator and signs in. */
         SetupRequest: {
@@ -4969,6 +6302,8 @@ export interface components {
         SetupState: {
             /** @description Whether there is no administrator yet. */
             is_open: boolean;
+            /** @description The address at which security keys and passkeys work; absent when they can't, since it has no host name. */
+            keys_url?: string | null;
             /** @description The controller's version. */
             version: string;
         };
@@ -4977,6 +6312,18 @@ export interface components {
          * @enum {string}
          */
         Severity: "error" | "warning";
+        /** @description `GET /api/v1/sign-in-options`, open: with what one can sign in besides a password. */
+        SignInOptions: {
+            /** @description The providers, by title. */
+            providers: components["schemas"]["SignInProvider"][];
+        };
+        /** @description A button of the sign-in page. */
+        SignInProvider: {
+            /** @description The provider's name. */
+            name: components["schemas"]["ProviderName"];
+            /** @description What the button says. */
+            title: string;
+        };
         /**
          * @description `POST /api/v1/session`, open: signs in. Whoever has a second factor is told so (`second_factor.needed`) once the password
          *     is right, and sends both again with a code.
@@ -4984,6 +6331,7 @@ export interface components {
         SignInRequest: {
             /** @description The code that the authenticator shows, or a recovery code. */
             code?: string | null;
+            key?: components["schemas"]["KeyAnswer"] | null;
             /** @description The user's name. */
             login: string;
             /** @description The password. */
@@ -5031,7 +6379,8 @@ export interface components {
             text: string;
         };
         /**
-         * @description `GET /api/v1/signing?change=N` or `?node=NAME`: what needs an operator's signature. The client builds the statement
+         * @description `GET /api/v1/signing?change=N` or `?node=NAME`, and `GET /api/v1/operations/{operation}/signing`: what needs an
+         *     operator's signature. The client builds the statement
          *     itself, from what it was shown.
          */
         Signing: {
@@ -5048,6 +6397,8 @@ export interface components {
             purpose: string;
             /** @description The resources that the parts name, whole: [`lampas_shared::desired::Resource`] as JSON, with its content. */
             resources: string[];
+            /** @description What would be run, of an operation. */
+            runs?: components["schemas"]["SigningRun"][];
         };
         /** @description Nodes that want the same signed. */
         SigningPart: {
@@ -5057,6 +6408,8 @@ export interface components {
             put: number[];
             /** @description What goes. */
             remove: components["schemas"]["SigningRemoval"][];
+            /** @description Places in [`Signing::runs`] of what would be run. */
+            run?: number[];
         };
         /** @description Root code that goes. */
         SigningRemoval: {
@@ -5065,6 +6418,250 @@ export interface components {
             /** @description Where it stands. */
             path: string;
         };
+        /** @description Something that would be run. */
+        SigningRun: {
+            /** @description [`lampas_shared::operation::RunOrder`] as JSON, of no particular run. */
+            order: string;
+            /** @description Of a script that stands on the node: its text, whose hash the order names. */
+            script?: string | null;
+        };
+        /** @description A row of `GET /api/v1/sources`. */
+        Source: {
+            /** @description Whether it goes on although some nodes could not be asked. */
+            allow_unplanned: boolean;
+            /** @description Who may sign; empty when no signature is asked for. */
+            allowed_signers: string;
+            branch?: components["schemas"]["GitName"] | null;
+            /**
+             * Format: int64
+             * @description The number of the change that brings what git says, while it is open.
+             */
+            change?: number | null;
+            commit?: components["schemas"]["SourceCommit"] | null;
+            /** @description How the fleet stands beside it. */
+            counts: components["schemas"]["SourceCounts"];
+            /** @description When it was made. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description When it is looked at next. */
+            due_at: components["schemas"]["UnixMs"];
+            /** @description The folder; empty for the whole repository. */
+            folder: components["schemas"]["GitFolder"];
+            /** @description Whether it has a credential. */
+            has_credential: boolean;
+            /** @description The host's keys that are pinned. */
+            host_keys: components["schemas"]["HostKey"][];
+            /** @description The source. */
+            id: components["schemas"]["SourceId"];
+            /**
+             * Format: int32
+             * @description How often it is looked at, in seconds.
+             */
+            interval_secs: number;
+            /** @description Whether it is being looked at. */
+            is_syncing: boolean;
+            /** @description What is done with what it says. */
+            mode: components["schemas"]["SourceMode"];
+            /** @description Its name. */
+            name: components["schemas"]["SourceName"];
+            /** @description What was passed over, and why. */
+            notes: string[];
+            /** @description Keys that the host showed and that are not pinned. */
+            offered_keys?: components["schemas"]["HostKey"][];
+            /** @description Who set it up: what it does is done with that user's rights. */
+            owner: string;
+            problem?: components["schemas"]["SourceProblem"] | null;
+            /** @description Whether what it brought goes when git has it no longer. */
+            prune: boolean;
+            refused?: components["schemas"]["SourceCommit"] | null;
+            /** @description In which waves. */
+            rollout: components["schemas"]["RolloutStrategy"];
+            /** @description What its manifests may touch. */
+            scope: components["schemas"]["Scope"];
+            /** @description How it stands. */
+            state: components["schemas"]["SourceState"];
+            synced_at?: components["schemas"]["UnixMs"] | null;
+            tag?: components["schemas"]["GitName"] | null;
+            /** @description When it was set up as it is. */
+            updated_at: components["schemas"]["UnixMs"];
+            /** @description The repository. */
+            url: components["schemas"]["SourceUrl"];
+            /** @description Why it stands so, in words. */
+            why: string;
+        };
+        /** @description `POST /api/v1/sources/{source}/accept`: takes a head that doesn't follow on the one before. */
+        SourceAccept: {
+            /** @description The commit that was seen, whole; refused when the head is another by now. */
+            commit: string;
+            /** @description Why, up to 500 characters. */
+            reason?: string;
+        };
+        /** @description A commit. */
+        SourceCommit: {
+            /** @description When, as it says itself. */
+            at: components["schemas"]["UnixMs"];
+            /** @description Who wrote it, as it says itself. */
+            author: string;
+            /** @description Its id, whole. */
+            id: string;
+            /** @description Who signed it, as the allowed signers name them; empty when no signature is asked for. */
+            signed_by?: string;
+            /** @description Its first line. */
+            subject: string;
+        };
+        /** @description How the fleet stands beside git, in numbers of objects. */
+        SourceCounts: {
+            /**
+             * Format: int32
+             * @description Otherwise than git says.
+             */
+            edited: number;
+            /**
+             * Format: int32
+             * @description Brought by this source, and in git no longer.
+             */
+            gone: number;
+            /**
+             * Format: int32
+             * @description Only in git.
+             */
+            missing: number;
+            /**
+             * Format: int32
+             * @description As git says.
+             */
+            same: number;
+        };
+        /** @description `POST /api/v1/sources`: a new source. What it does is done with the rights of whoever sets it up, in its scope. */
+        SourceCreate: {
+            /** @description With `apply`: goes on although some nodes could not be asked; they get it when they return. */
+            allow_unplanned?: boolean;
+            /** @description Who may sign, as `allowed_signers` of ssh-keygen has it. Not empty: the head must be signed by one of them. */
+            allowed_signers?: string;
+            branch?: components["schemas"]["GitName"] | null;
+            credential?: components["schemas"]["SourceCredential"] | null;
+            folder?: components["schemas"]["GitFolder"] | null;
+            /** @description The host's keys, of ssh: `ssh-ed25519 AAAA…`, or lines of known_hosts. Without one nothing is fetched. */
+            host_keys?: string[];
+            /**
+             * Format: int32
+             * @description How often it is looked at, in seconds: 60 to 86,400; 300 by default.
+             */
+            interval_secs?: number | null;
+            /** @description What is done with what it says. */
+            mode?: components["schemas"]["SourceMode"];
+            /** @description What it is called. */
+            name: components["schemas"]["SourceName"];
+            /** @description Whether objects that it brought go when git has them no longer. */
+            prune?: boolean;
+            /** @description Why, up to 500 characters. */
+            reason?: string;
+            /** @description With `apply`: in which waves. */
+            rollout?: components["schemas"]["RolloutStrategy"];
+            /** @description What its manifests may touch: objects of this scope, and of nodes within it. */
+            scope: components["schemas"]["Scope"];
+            tag?: components["schemas"]["GitName"] | null;
+            /** @description The repository: `https://HOST/PATH`, `ssh://USER@HOST/PATH`, or `file:///PATH` within `sources.directories`. */
+            url: components["schemas"]["SourceUrl"];
+        };
+        /** @description What a repository is opened with. It goes in and never comes out. */
+        SourceCredential: {
+            /** @description Of https a token, of ssh a private key without a passphrase. */
+            secret: components["schemas"]["SecretText"];
+            /** @description Of https: the user that the token belongs to; `git` when left out. */
+            user?: string | null;
+        };
+        /** @description `GET /api/v1/sources/{source}`. */
+        SourceDetail: components["schemas"]["Source"] & {
+            /** @description The objects that differ; the first 500. */
+            differences: components["schemas"]["SourceDifference"][];
+        };
+        /** @description One object that differs. */
+        SourceDifference: {
+            at?: components["schemas"]["UnixMs"] | null;
+            /** @description Who saved what stands; empty when nothing does. */
+            by: string;
+            /** @description From what stands to what git says, as manifests. */
+            diff: string;
+            /** @description The manifest; where it stood last, when git has it no longer. */
+            file: string;
+            /** @description Whether the next change of the source brings it. What was changed in the fleet since is left until somebody says so. */
+            is_pending: boolean;
+            /** @description Its identity. */
+            key: components["schemas"]["ObjectKey"];
+            /**
+             * Format: int32
+             * @description The line, from 1.
+             */
+            line: number;
+            object?: components["schemas"]["ObjectId"] | null;
+            /** @description How it differs. */
+            what: components["schemas"]["Difference"];
+        };
+        /** @description Names a git source. */
+        SourceId: string;
+        /**
+         * @description What is done with what git says.
+         * @enum {string}
+         */
+        SourceMode: "watch" | "propose" | "apply";
+        /** @description A source's name: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter. */
+        SourceName: string;
+        /** @description What is wrong with a source, and what to do. */
+        SourceProblem: {
+            /** @description When it was found. */
+            at: components["schemas"]["UnixMs"];
+            /** @description A stable word: `fetch`, `host_key`, `signature`, `rewritten`, `manifest`, `scope`, `rights`, `change`. */
+            code: string;
+            /** @description Mistakes in manifests, as `FILE:LINE: what`; the first 100. */
+            mistakes?: string[];
+            /** @description What to do about it. */
+            remedy: string;
+            /** @description What happened. */
+            text: string;
+        };
+        /**
+         * @description How a source stands.
+         * @enum {string}
+         */
+        SourceState: "new" | "synced" | "differs" | "waiting" | "rewritten" | "failed";
+        /** @description `POST /api/v1/sources/{source}/sync`: looks now. */
+        SourceSync: {
+            /** @description Whether all that differs is brought, also what was changed in the fleet since git last said something of it. */
+            all?: boolean;
+            /** @description Why, up to 500 characters. */
+            reason?: string;
+        };
+        /** @description `PATCH /api/v1/sources/{source}`: what is left out stays. Who changes a source is from then on who set it up. */
+        SourceUpdate: {
+            /** @description Whether to go on although some nodes could not be asked. */
+            allow_unplanned?: boolean | null;
+            /** @description Who may sign; empty: anybody, and nobody needs to. */
+            allowed_signers?: string | null;
+            branch?: components["schemas"]["GitName"] | null;
+            credential?: components["schemas"]["SourceCredential"] | null;
+            folder?: components["schemas"]["GitFolder"] | null;
+            /** @description Forgets the credential. */
+            forget_credential?: boolean;
+            /** @description The host's keys; all of them. */
+            host_keys?: string[] | null;
+            /**
+             * Format: int32
+             * @description How often it is looked at, in seconds.
+             */
+            interval_secs?: number | null;
+            mode?: components["schemas"]["SourceMode"] | null;
+            name?: components["schemas"]["SourceName"] | null;
+            /** @description Whether objects that it brought go when git has them no longer. */
+            prune?: boolean | null;
+            /** @description Why, up to 500 characters. */
+            reason?: string;
+            rollout?: components["schemas"]["RolloutStrategy"] | null;
+            scope?: components["schemas"]["Scope"] | null;
+            tag?: components["schemas"]["GitName"] | null;
+            url?: components["schemas"]["SourceUrl"] | null;
+        };
+        /** @description Where a repository is: `https://HOST/PATH`, `ssh://USER@HOST/PATH` or `file:///PATH`. It holds no secret. */
+        SourceUrl: string;
         /** @description `POST /api/v1/check/spec`: checks a spec without saving it; always 200. */
         SpecCheck: {
             /** @description For a cron job: the next five runs. Empty for `@reboot`. */
@@ -5155,6 +6752,19 @@ export interface components {
          *     The most specific scope wins a target; two claims on one level are refused when saved.
          */
         Target: string;
+        /** @description A TCP port accepts, and speaks TLS if that is wanted. */
+        TcpProbe: {
+            /** @description Goes to an address that is neither the node's nor that of a node of the fleet. */
+            elsewhere?: boolean;
+            /** @description Where; the node itself (`127.0.0.1`) by default. */
+            host?: components["schemas"]["ProbeHost"];
+            /**
+             * Format: int32
+             * @description The port, 1 to 65,535.
+             */
+            port: number;
+            tls?: components["schemas"]["ProbeTls"] | null;
+        };
         /** @description An IANA time zone: `Europe/Berlin`, `UTC`. Whether it exists is checked where zones are known (render). */
         TimeZoneName: string;
         /** @description Names a session, an enrolment token or an API token; never the secret itself. */
@@ -5192,6 +6802,11 @@ export interface components {
         };
         /** @description The name of a unit, as systemd has it: `nginx.service`, `backup.timer`, `getty@tty1.service`. */
         UnitName: string;
+        /** @description A unit of systemd is active. */
+        UnitProbe: {
+            /** @description Its name: `nginx.service`. */
+            unit: components["schemas"]["UnitName"];
+        };
         /** @example 2026-01-31T09:31:07.250Z */
         UnixMs: string;
         /** @description A node that could not be asked. */
@@ -5228,7 +6843,7 @@ export interface components {
             grants: number;
             /** @description The groups that the user is in. */
             groups: components["schemas"]["UserGroupName"][];
-            /** @description Whether a code is asked for at sign-in. */
+            /** @description Whether a second factor is asked for at sign-in. */
             has_second_factor: boolean;
             /** @description The user. */
             id: components["schemas"]["UserId"];
@@ -5239,13 +6854,18 @@ export interface components {
             login: components["schemas"]["Login"];
             /** @description The preset, which holds over the whole fleet. */
             preset: components["schemas"]["Preset"];
+            /**
+             * Format: int32
+             * @description How many security keys the user has.
+             */
+            security_keys: number;
         };
         /** @description `POST /api/v1/users`. */
         UserCreate: {
             /** @description The name to sign in with. */
             login: components["schemas"]["Login"];
-            /** @description The first password, 10 to 256 characters. */
-            password: string;
+            /** @description The first password, 10 to 256 characters; left out or empty: none, the user signs in with an identity provider. */
+            password?: string;
             /** @description The preset. */
             preset: components["schemas"]["Preset"];
         };
@@ -5340,6 +6960,8 @@ export interface components {
         Wave: string;
         /** @description How a gate of a wave stands. */
         WaveGate: {
+            /** @description What nodes answered, those that say no first; 20 at most. */
+            answers?: components["schemas"]["GateAnswer"][];
             /**
              * Format: int32
              * @description Nodes on which it doesn't, or that gave no answer.
@@ -5396,6 +7018,15 @@ export interface components {
             parameters?: {
                 [key: string]: string;
             };
+        } | {
+            /** @description What was measured on each node before, where it is compared with that. */
+            before?: {
+                [key: string]: components["schemas"]["Number"];
+            };
+            /** @enum {string} */
+            kind: "probe";
+            /** @description What is asked. */
+            probe: components["schemas"]["Probe"];
         };
     };
     responses: never;
@@ -5437,6 +7068,7 @@ export type ComparedVersion = components['schemas']['ComparedVersion'];
 export type Control = components['schemas']['Control'];
 export type CronJob = components['schemas']['CronJob'];
 export type CronTable = components['schemas']['CronTable'];
+export type Difference = components['schemas']['Difference'];
 export type Directory = components['schemas']['Directory'];
 export type Draft = components['schemas']['Draft'];
 export type DraftAct = components['schemas']['DraftAct'];
@@ -5475,19 +7107,36 @@ export type FreezeId = components['schemas']['FreezeId'];
 export type FreezeState = components['schemas']['FreezeState'];
 export type FrozenScope = components['schemas']['FrozenScope'];
 export type Gate = components['schemas']['Gate'];
+export type GateAnswer = components['schemas']['GateAnswer'];
 export type Generation = components['schemas']['Generation'];
+export type GitFolder = components['schemas']['GitFolder'];
+export type GitName = components['schemas']['GitName'];
 export type Grant = components['schemas']['Grant'];
 export type GrantCreate = components['schemas']['GrantCreate'];
 export type GrantId = components['schemas']['GrantId'];
+export type GroupMapping = components['schemas']['GroupMapping'];
 export type GroupName = components['schemas']['GroupName'];
 export type HeldRight = components['schemas']['HeldRight'];
 export type History = components['schemas']['History'];
 export type HistoryItem = components['schemas']['HistoryItem'];
+export type HostKey = components['schemas']['HostKey'];
 export type HostName = components['schemas']['HostName'];
 export type HostsEntry = components['schemas']['HostsEntry'];
+export type HttpProbe = components['schemas']['HttpProbe'];
 export type HumanUser = components['schemas']['HumanUser'];
+export type Identities = components['schemas']['Identities'];
+export type Identity = components['schemas']['Identity'];
+export type IdentityId = components['schemas']['IdentityId'];
+export type IdentityLink = components['schemas']['IdentityLink'];
 export type ImportRequest = components['schemas']['ImportRequest'];
 export type Imported = components['schemas']['Imported'];
+export type InvitationCreate = components['schemas']['InvitationCreate'];
+export type InvitationCreated = components['schemas']['InvitationCreated'];
+export type KeyAnswer = components['schemas']['KeyAnswer'];
+export type KeyCreation = components['schemas']['KeyCreation'];
+export type KeyRef = components['schemas']['KeyRef'];
+export type KeyRequest = components['schemas']['KeyRequest'];
+export type KeySignIn = components['schemas']['KeySignIn'];
 export type Kind = components['schemas']['Kind'];
 export type LeftItem = components['schemas']['LeftItem'];
 export type Limits = components['schemas']['Limits'];
@@ -5500,8 +7149,11 @@ export type ManifestCheck = components['schemas']['ManifestCheck'];
 export type ManifestObject = components['schemas']['ManifestObject'];
 export type ManifestText = components['schemas']['ManifestText'];
 export type MayAnswer = components['schemas']['MayAnswer'];
+export type MeasureProbe = components['schemas']['MeasureProbe'];
 export type NextRun = components['schemas']['NextRun'];
 export type Node = components['schemas']['Node'];
+export type NodeEdit = components['schemas']['NodeEdit'];
+export type NodeEditView = components['schemas']['NodeEditView'];
 export type NodeFacts = components['schemas']['NodeFacts'];
 export type NodeId = components['schemas']['NodeId'];
 export type NodeName = components['schemas']['NodeName'];
@@ -5512,10 +7164,12 @@ export type NodeResource = components['schemas']['NodeResource'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeSummary = components['schemas']['NodeSummary'];
 export type NodeUpdate = components['schemas']['NodeUpdate'];
+export type Number = components['schemas']['Number'];
 export type Object = components['schemas']['Object'];
 export type ObjectId = components['schemas']['ObjectId'];
 export type ObjectKey = components['schemas']['ObjectKey'];
 export type ObjectName = components['schemas']['ObjectName'];
+export type ObjectSource = components['schemas']['ObjectSource'];
 export type ObjectSpec = components['schemas']['ObjectSpec'];
 export type ObjectSummary = components['schemas']['ObjectSummary'];
 export type OnFailure = components['schemas']['OnFailure'];
@@ -5525,6 +7179,7 @@ export type OperationId = components['schemas']['OperationId'];
 export type OperationNode = components['schemas']['OperationNode'];
 export type OperationOutput = components['schemas']['OperationOutput'];
 export type OperationPreview = components['schemas']['OperationPreview'];
+export type OperationSigning = components['schemas']['OperationSigning'];
 export type OperationSpec = components['schemas']['OperationSpec'];
 export type OperationState = components['schemas']['OperationState'];
 export type OperationSummary = components['schemas']['OperationSummary'];
@@ -5555,6 +7210,7 @@ export type PageObjectSummary = components['schemas']['Page_ObjectSummary'];
 export type PageOpenSession = components['schemas']['Page_OpenSession'];
 export type PageOperationNode = components['schemas']['Page_OperationNode'];
 export type PageOperationSummary = components['schemas']['Page_OperationSummary'];
+export type PageProvider = components['schemas']['Page_Provider'];
 export type PageRevision = components['schemas']['Page_Revision'];
 export type PageRole = components['schemas']['Page_Role'];
 export type PageRun = components['schemas']['Page_Run'];
@@ -5565,11 +7221,16 @@ export type ParameterKind = components['schemas']['ParameterKind'];
 export type ParameterName = components['schemas']['ParameterName'];
 export type PasswordChange = components['schemas']['PasswordChange'];
 export type PastChange = components['schemas']['PastChange'];
+export type PastDiff = components['schemas']['PastDiff'];
 export type PastDrift = components['schemas']['PastDrift'];
 export type PastFleet = components['schemas']['PastFleet'];
+export type PastMoment = components['schemas']['PastMoment'];
 export type PastNode = components['schemas']['PastNode'];
+export type PastNodeDiff = components['schemas']['PastNodeDiff'];
 export type PastObject = components['schemas']['PastObject'];
+export type PastRole = components['schemas']['PastRole'];
 export type PastStanding = components['schemas']['PastStanding'];
+export type PastVerb = components['schemas']['PastVerb'];
 export type Permission = components['schemas']['Permission'];
 export type Place = components['schemas']['Place'];
 export type Plan = components['schemas']['Plan'];
@@ -5579,13 +7240,35 @@ export type PlannedWave = components['schemas']['PlannedWave'];
 export type PolicyOfNode = components['schemas']['PolicyOfNode'];
 export type Preset = components['schemas']['Preset'];
 export type PreviewNode = components['schemas']['PreviewNode'];
+export type Probe = components['schemas']['Probe'];
+export type ProbeBound = components['schemas']['ProbeBound'];
+export type ProbeCompare = components['schemas']['ProbeCompare'];
+export type ProbeHost = components['schemas']['ProbeHost'];
+export type ProbeMeasure = components['schemas']['ProbeMeasure'];
+export type ProbeMethod = components['schemas']['ProbeMethod'];
+export type ProbeTls = components['schemas']['ProbeTls'];
+export type ProbeUrl = components['schemas']['ProbeUrl'];
+export type ProbeWhat = components['schemas']['ProbeWhat'];
 export type Problem = components['schemas']['Problem'];
+export type ProcessProbe = components['schemas']['ProcessProbe'];
 export type Progress = components['schemas']['Progress'];
 export type Proof = components['schemas']['Proof'];
 export type ProtectedScope = components['schemas']['ProtectedScope'];
 export type Protection = components['schemas']['Protection'];
 export type ProtectionCreate = components['schemas']['ProtectionCreate'];
 export type ProtectionId = components['schemas']['ProtectionId'];
+export type Provider = components['schemas']['Provider'];
+export type ProviderBegin = components['schemas']['ProviderBegin'];
+export type ProviderCheck = components['schemas']['ProviderCheck'];
+export type ProviderDone = components['schemas']['ProviderDone'];
+export type ProviderId = components['schemas']['ProviderId'];
+export type ProviderName = components['schemas']['ProviderName'];
+export type ProviderPurpose = components['schemas']['ProviderPurpose'];
+export type ProviderPut = components['schemas']['ProviderPut'];
+export type ProviderRedirect = components['schemas']['ProviderRedirect'];
+export type ProviderReturn = components['schemas']['ProviderReturn'];
+export type ProviderSignIn = components['schemas']['ProviderSignIn'];
+export type ProviderSpec = components['schemas']['ProviderSpec'];
 export type Reaction = components['schemas']['Reaction'];
 export type Reason = components['schemas']['Reason'];
 export type RecoveryCodes = components['schemas']['RecoveryCodes'];
@@ -5621,15 +7304,27 @@ export type SecondFactorBegin = components['schemas']['SecondFactorBegin'];
 export type SecondFactorConfirm = components['schemas']['SecondFactorConfirm'];
 export type SecondFactorSecret = components['schemas']['SecondFactorSecret'];
 export type Secret = components['schemas']['Secret'];
+export type SecretPurge = components['schemas']['SecretPurge'];
+export type SecretPurged = components['schemas']['SecretPurged'];
 export type SecretSet = components['schemas']['SecretSet'];
 export type SecretText = components['schemas']['SecretText'];
+export type SecretValue = components['schemas']['SecretValue'];
 export type SecretValueId = components['schemas']['SecretValueId'];
+export type SecurityKey = components['schemas']['SecurityKey'];
+export type SecurityKeyAdd = components['schemas']['SecurityKeyAdd'];
+export type SecurityKeyAdded = components['schemas']['SecurityKeyAdded'];
+export type SecurityKeyId = components['schemas']['SecurityKeyId'];
+export type SecurityKeys = components['schemas']['SecurityKeys'];
+export type Series = components['schemas']['Series'];
+export type SeriesProbe = components['schemas']['SeriesProbe'];
 export type Service = components['schemas']['Service'];
 export type Session = components['schemas']['Session'];
 export type SessionProof = components['schemas']['SessionProof'];
 export type SetupRequest = components['schemas']['SetupRequest'];
 export type SetupState = components['schemas']['SetupState'];
 export type Severity = components['schemas']['Severity'];
+export type SignInOptions = components['schemas']['SignInOptions'];
+export type SignInProvider = components['schemas']['SignInProvider'];
 export type SignInRequest = components['schemas']['SignInRequest'];
 export type SignInRules = components['schemas']['SignInRules'];
 export type Signature = components['schemas']['Signature'];
@@ -5638,6 +7333,23 @@ export type Signed = components['schemas']['Signed'];
 export type Signing = components['schemas']['Signing'];
 export type SigningPart = components['schemas']['SigningPart'];
 export type SigningRemoval = components['schemas']['SigningRemoval'];
+export type SigningRun = components['schemas']['SigningRun'];
+export type Source = components['schemas']['Source'];
+export type SourceAccept = components['schemas']['SourceAccept'];
+export type SourceCommit = components['schemas']['SourceCommit'];
+export type SourceCounts = components['schemas']['SourceCounts'];
+export type SourceCreate = components['schemas']['SourceCreate'];
+export type SourceCredential = components['schemas']['SourceCredential'];
+export type SourceDetail = components['schemas']['SourceDetail'];
+export type SourceDifference = components['schemas']['SourceDifference'];
+export type SourceId = components['schemas']['SourceId'];
+export type SourceMode = components['schemas']['SourceMode'];
+export type SourceName = components['schemas']['SourceName'];
+export type SourceProblem = components['schemas']['SourceProblem'];
+export type SourceState = components['schemas']['SourceState'];
+export type SourceSync = components['schemas']['SourceSync'];
+export type SourceUpdate = components['schemas']['SourceUpdate'];
+export type SourceUrl = components['schemas']['SourceUrl'];
 export type SpecCheck = components['schemas']['SpecCheck'];
 export type Strategy = components['schemas']['Strategy'];
 export type Subject = components['schemas']['Subject'];
@@ -5647,10 +7359,12 @@ export type SysctlKey = components['schemas']['SysctlKey'];
 export type TakeOver = components['schemas']['TakeOver'];
 export type TakenItem = components['schemas']['TakenItem'];
 export type Target = components['schemas']['Target'];
+export type TcpProbe = components['schemas']['TcpProbe'];
 export type TimeZoneName = components['schemas']['TimeZoneName'];
 export type TokenId = components['schemas']['TokenId'];
 export type ToolFinding = components['schemas']['ToolFinding'];
 export type UnitName = components['schemas']['UnitName'];
+export type UnitProbe = components['schemas']['UnitProbe'];
 export type UnixMs = components['schemas']['UnixMs'];
 export type Unplanned = components['schemas']['Unplanned'];
 export type UpcomingRun = components['schemas']['UpcomingRun'];
@@ -7632,6 +9346,41 @@ export interface operations {
             };
         };
     };
+    post_objects_object_purge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecretPurge"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretPurged"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_objects_object_revisions: {
         parameters: {
             query?: {
@@ -7767,6 +9516,37 @@ export interface operations {
             };
         };
     };
+    get_objects_object_sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ObjectSource"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_objects_object_uses: {
         parameters: {
             query?: never;
@@ -7785,6 +9565,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ValueUse"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_object_values: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecretValue"][];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -8131,6 +9942,72 @@ export interface operations {
             };
         };
     };
+    post_operations_operation_sign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Signed"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_operations_operation_signing: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operation: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Signing"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_overview: {
         parameters: {
             query?: never;
@@ -8179,6 +10056,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PastFleet"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_past_diff: {
+        parameters: {
+            query: {
+                /** @description From this moment. */
+                from: components["schemas"]["UnixMs"];
+                /** @description To this one; now by default. */
+                to?: components["schemas"]["UnixMs"];
+                /** @description Of this role alone. */
+                role?: string;
+                /** @description Of this node alone, by id or name. */
+                node?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PastDiff"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -8316,6 +10231,166 @@ export interface operations {
             };
         };
     };
+    get_providers: {
+        parameters: {
+            query?: {
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Provider"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_providers_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_providers_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderPut"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_providers_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_providers_provider_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderCheck"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_roles: {
         parameters: {
             query?: never;
@@ -8394,6 +10469,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RoleComparison"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_roles_role_past: {
+        parameters: {
+            query: {
+                /** @description The moment. */
+                at: components["schemas"]["UnixMs"];
+            };
+            header?: never;
+            path: {
+                role: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PastRole"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -8598,6 +10707,163 @@ export interface operations {
             };
         };
     };
+    get_session_identities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identities"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_identities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderBegin"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderRedirect"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_session_identities_identity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                identity: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_key_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeySignIn"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyRequest"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyAnswer"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     put_session_password: {
         parameters: {
             query?: never;
@@ -8648,6 +10914,163 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_proof_key_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyRequest"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_proof_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderBegin"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderRedirect"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_session_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderReturn"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderDone"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_provider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProviderSignIn"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderRedirect"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_provider_key_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyRequest"];
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -8819,6 +11242,126 @@ export interface operations {
             };
         };
     };
+    get_session_security_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityKeys"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_security_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecurityKeyAdd"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityKeyAdded"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_security_keys_creation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyCreation"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_session_security_keys_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_sessions: {
         parameters: {
             query?: {
@@ -8935,6 +11478,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Session"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sign_in_options: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignInOptions"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -9096,6 +11668,237 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Signing"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"][];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sources_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceDetail"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_sources_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Reason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    patch_sources_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceUpdate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sources_source_accept: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SourceAccept"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_sources_source_sync: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SourceSync"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -9531,6 +12334,137 @@ export interface operations {
             };
         };
     };
+    get_users_user_identities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identities"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_users_user_identities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IdentityLink"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_users_user_identities_identity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+                identity: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_users_user_invitations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InvitationCreate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InvitationCreated"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_users_user_may: {
         parameters: {
             query: {
@@ -9604,6 +12538,67 @@ export interface operations {
             header?: never;
             path: {
                 user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_users_user_security_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityKeys"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_users_user_security_keys_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user: string;
+                key: string;
             };
             cookie?: never;
         };

@@ -4,7 +4,7 @@ import type { IconName } from '@/ui/Icon';
 
 export interface Place {
   title: string;
-  to: '/' | '/nodes' | '/roles' | '/policies' | '/config' | '/changes' | '/approvals' | '/drift' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
+  to: '/' | '/nodes' | '/roles' | '/policies' | '/config' | '/changes' | '/approvals' | '/drift' | '/sources' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
   icon: IconName;
   /** The second key after `g`. */
   key: string;
@@ -24,6 +24,7 @@ export const places: readonly Place[] = [
   { title: 'Changes', to: '/changes', icon: 'changes', key: 'h', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Approvals', to: '/approvals', icon: 'check', key: 'v', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Drift', to: '/drift', icon: 'drift', key: 'd', group: 'fleet', permission: 'view', isInRail: true },
+  { title: 'Sources', to: '/sources', icon: 'folder', key: 's', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Operations', to: '/operations', icon: 'script', key: 'p', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Job runs', to: '/runs', icon: 'jobs', key: 'j', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Enrol a node', to: '/enrol', icon: 'enrol', key: 'e', group: 'manage', permission: 'manage_nodes', over: 'fleet', isInRail: true },

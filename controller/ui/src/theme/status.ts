@@ -50,6 +50,11 @@ const table = {
   standing: { tone: 'violet', shape: 'diamond', word: 'standing', weight: 2 },
   repaired: { tone: 'green', shape: 'check', word: 'repaired', weight: 0 },
   resolved: { tone: 'green', shape: 'check', word: 'resolved', weight: 0 },
+  // a git source beside the fleet
+  new: { tone: 'slate', shape: 'dashed', word: 'not read yet', weight: 0 },
+  synced: { tone: 'green', shape: 'disc', word: 'as in git', weight: 0 },
+  differs: { tone: 'violet', shape: 'diamond', word: 'differs', weight: 1 },
+  rewritten: { tone: 'amber', shape: 'triangle', word: 'history rewritten', weight: 2 },
   // way of an operation and of its runs
   queued: { tone: 'slate', shape: 'dashed', word: 'queued', weight: 0 },
   running: { tone: 'blue', shape: 'half', word: 'running', weight: 0 },

@@ -7,6 +7,7 @@ import { driftsQuery, objectQuery, runsQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { Object as FleetObject } from '@/api/schema';
 import { KIND_ICONS, KIND_NOUNS } from '@/components/kinds';
+import { ObjectSources } from '@/features/source/ObjectSources';
 import { RunsTable } from '@/components/RunsTable';
 import { ScopeText } from '@/components/ScopeText';
 import type { ObjectTab } from '@/routes';
@@ -26,6 +27,7 @@ import { ObjectEditor } from './ObjectEditor';
 import { ObjectNodes } from './ObjectNodes';
 import { ScriptUsesCard } from './ScriptUsesCard';
 import { SecretEditor } from './SecretEditor';
+import { SecretValuesCard } from './SecretValuesCard';
 import { UsesCard } from './values';
 
 const route = getRouteApi('/app/config/$object');
@@ -57,6 +59,7 @@ export default function ObjectPage() {
         actions={!it.is_deleted && <ActionButton variant="default" color="red" refusal={refusal} leftSection={<Icon name="trash" />} onClick={() => { setDeleting(true); }}>Delete</ActionButton>}
       />
       {it.is_deleted && <Notice tone="warn" title="This object was deleted">What it says below is its last revision. The history brings it back.</Notice>}
+      {!it.is_deleted && <ObjectSources object={id} />}
       {drifts.length > 0 && <Notice tone="warn" title={`Changed by hand on ${drifts.map((drift) => drift.node.name).join(', ')}`}><Link to="/drift">Look at the drift</Link> and revert or adopt it before you change the object.</Notice>}
       <Tabs
         label="About this object"
@@ -76,6 +79,7 @@ export default function ObjectPage() {
       {tab === 'edit' && it.kind !== 'secret' && <ObjectEditor key={it.id} draftKey={it.id} original={it.spec} revision={it.revision} isMasked={it.is_masked} />}
       {tab === 'nodes' && <ObjectNodes object={it} />}
       {tab === 'uses' && it.kind !== 'script' && <UsesCard object={it} />}
+      {tab === 'uses' && it.kind === 'secret' && <SecretValuesCard object={it} />}
       {tab === 'manifest' && <ManifestView object={it} />}
       {tab === 'history' && <History object={it} />}
       {tab === 'uses' && it.kind === 'script' && <ScriptUsesCard object={it} />}
