@@ -34,6 +34,7 @@ use crate::{
     db::{Db, DbError},
 };
 
+pub(crate) use factor::check_factors;
 #[cfg(test)]
 pub(crate) use factor::code_at;
 pub(crate) use grant::store::{everybody, rights};

@@ -243,6 +243,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Config { command: ConfigCommand::Check(common) } => {
             let config = common.load()?;
             config.database.url(&config.data_dir).map_err(anyhow::Error::msg)?;
+            crate::secret::check_configured(&config).await?;
             say("the configuration is in order")
         }
         Command::Config { command: ConfigCommand::Dump(common) } => say(common.load()?.dump().trim_end()),

@@ -197,6 +197,19 @@ impl Db {
     /// # Errors
     /// When it can't be reached, or its tables are of a later version.
     pub async fn open(url: &str, max_connections: u32) -> Result<Self, DbError> {
+        let db = Self::connect(url, max_connections).await?;
+        migrate::run(&db.inner.writers, db.inner.dialect).await?;
+        let last =
+            db.read(|mut tx| async move { crate::event::last_seq(&mut tx).await.map(|seq| tx.done(seq)) }).await?;
+        db.inner.committed.send_replace(last);
+        Ok(db)
+    }
+
+    /// Opens a database as it is, for a look: nothing is migrated.
+    ///
+    /// # Errors
+    /// When it can't be reached.
+    pub(crate) async fn connect(url: &str, max_connections: u32) -> Result<Self, DbError> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::of_url(url).ok_or_else(|| DbError::Address("write sqlite:// or mysql://".into()))?;
         let given: AnyConnectOptions =
@@ -227,7 +240,7 @@ impl Db {
                 (both.clone(), both)
             }
         };
-        let db = Self {
+        Ok(Self {
             inner: Arc::new(Inner {
                 dialect,
                 writers,
@@ -235,12 +248,7 @@ impl Db {
                 committed: tokio::sync::watch::Sender::new(0),
                 memo: Arc::default(),
             }),
-        };
-        migrate::run(&db.inner.writers, dialect).await?;
-        let last =
-            db.read(|mut tx| async move { crate::event::last_seq(&mut tx).await.map(|seq| tx.done(seq)) }).await?;
-        db.inner.committed.send_replace(last);
-        Ok(db)
+        })
     }
 
     /// Returns what SQL differs in.

@@ -5,9 +5,13 @@
 //! neither the store nor a dump of it holds one, and no object, diff, export or event can show one. A node asks for a
 //! value over its link with a key of its own, and gets it sealed to that key if its state, or one that is planned for it,
 //! holds that value.
+//!
+//! Earlier values are kept until somebody purges them (`purge`).
 
 pub(crate) mod api;
+mod purge;
 pub(crate) mod store;
 mod vault;
 
+pub(crate) use vault::{CheckError, check_configured};
 pub use vault::Vault;

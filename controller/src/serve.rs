@@ -11,7 +11,7 @@ use lampas_shared::{
     error::Chain,
     id::{ControllerId, FleetId},
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     api::{App, Services, server::Listener},
@@ -67,6 +67,13 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let url = config.database.url(dir).map_err(anyhow::Error::msg)?;
     let db = Db::open(url.reveal(), config.database.max_connections).await?;
 
+    // The rest goes on without: what needs a secret says so by itself.
+    if let Err(error) = crate::secret::Vault::new(dir).check(&db).await {
+        error!(error = %Chain(&error), "the secrets in the store can't be opened here");
+    }
+    if let Err(error) = crate::access::check_factors(dir, &db).await {
+        error!(error = %Chain(&error), "the second factors in the store can't be opened here");
+    }
     if config.signer.socket.is_none() {
         let program = std::env::current_exe().context("find this program")?;
         signer::supervise(tasks, &program, &dir.join("signer"), &signer_socket(&config))?;

@@ -34,6 +34,23 @@ pub enum VaultError {
     /// The cryptography failed.
     #[error("seal {0}")]
     Seal(&'static str),
+    /// The store holds values that were sealed under a key which is not here.
+    #[error(
+        "the store holds values that this controller can't open: {}. They were sealed under the key of another controller, \
+         or of this one before; copy {} from there, or from a backup, to {} (mode 0600, of the user that the controller \
+         runs as). No key is made, and nothing new is sealed, until then",
+        .why,
+        .file,
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The same, below a data directory.
+        file: String,
+        /// What is wrong with the file.
+        why: &'static str,
+    },
 }
 
 const KEY_BYTES: usize = 32;
@@ -79,6 +96,24 @@ impl Vault {
         let length = key.open_in_place(nonce, self.bound_to(owner), &mut body).map_err(|_| damaged())?.len();
         body.truncate(length);
         Ok(body)
+    }
+
+    /// Checks that the key here is that of the store, by one of the values in it; with none there is nothing to be wrong.
+    ///
+    /// # Errors
+    /// [`VaultError::Foreign`], which says what to do.
+    pub(crate) fn check(&self, sample: Option<(&dyn Display, &str)>) -> Result<(), VaultError> {
+        let Some((owner, sealed)) = sample else { return Ok(()) };
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let foreign = |why| VaultError::Foreign { path: self.path.clone(), file: format!("identity/{name}"), why };
+        match self.open(&owner, sealed) {
+            Ok(_) => Ok(()),
+            Err(VaultError::Open(_)) => Err(foreign("the key here is another one")),
+            Err(VaultError::Key { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(foreign("there is no key here"))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A row that is copied to another owner opens nothing.
@@ -141,6 +176,23 @@ mod tests {
         let other = Vault::new(other.path(), "test-key", "test/1");
         other.seal(&"anna", b"x").expect("makes a key");
         other.open(&"anna", &sealed).expect_err("another key");
+    }
+
+    #[test]
+    fn a_store_of_another_key_is_told_by_what_to_copy() {
+        let (one, two) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let at = |dir: &tempfile::TempDir| Vault::new(dir.path(), "test-key", "test/1");
+        let sealed = at(&one).seal(&"anna", b"x").expect("sealed");
+        at(&one).check(Some((&"anna", &sealed))).expect("its own");
+        at(&two).check(None).expect("nothing is sealed yet");
+        let missing = at(&two).check(Some((&"anna", &sealed))).expect_err("no key").to_string();
+        assert!(missing.contains("there is no key here") && missing.contains("copy identity/test-key"), "{missing}");
+        assert!(!at(&two).path.exists(), "none is made");
+        at(&two).seal(&"ben", b"y").expect("makes one");
+        let foreign = at(&two).check(Some((&"anna", &sealed))).expect_err("another key").to_string();
+        assert!(foreign.contains("the key here is another one"), "{foreign}");
+        fs::copy(at(&one).path, at(&two).path).expect("copied");
+        at(&two).check(Some((&"anna", &sealed))).expect("opens now");
     }
 
     #[test]

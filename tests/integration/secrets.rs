@@ -251,6 +251,30 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     assert_eq!(back.code, 0, "{back:?}");
     assert!(web.read("/etc/app.conf")?.contains(DB[0]));
 
+    // A run gets values by reference, and what it prints of them is taken out; who isn't entitled is told.
+    let script = "echo \"got $PARAM_KEY\"; printf %s \"$PARAM_KEY\" | wc -c; echo \"$PARAM_PW\" >&2";
+    let parameters = ["--param-secret", "key=secret/report.key", "--param-secret", "pw=secret/db.password"];
+    let command = ["--", "sh", "-c", script];
+    let run = controller.ctl(&[&["run", "--on", "node:web-1"], &parameters[..], &command].concat())?;
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.contains("got [secret report.key]") && run.out.contains(&KEY.len().to_string()), "{run:?}");
+    assert!(run.out.contains("[secret db.password]"), "{run:?}");
+    let elsewhere = controller.ctl(&[&["run", "--on", "node:db-1"], &parameters[..], &command].concat())?;
+    assert!(elsewhere.code != 0 && elsewhere.out.contains("not entitled to secret db.password"), "{elsewhere:?}");
+    for args in [["run", "show", "1", "--output", "json"].as_slice(), &["run", "output", "1"], &["run", "list"], &["audit"]] {
+        told.push((args.join(" "), format!("{:?}", controller.ctl(args)?).into_bytes()));
+    }
+    told.push(("run".to_owned(), format!("{run:?}{elsewhere:?}").into_bytes()));
+
+    // Earlier values are destroyed by an act of their own, and don't come back.
+    let plan = controller.ctl_ok(&["secret", "purge", "db.password", "--plan"])?.out;
+    assert!(plan.contains("stands") && plan.contains("earlier"), "{plan}");
+    controller.ctl_ok(&["secret", "purge", "db.password", "--yes", "-m", "left the company"])?;
+    let gone = controller.ctl(&["object", "restore", "secret/db.password", "--revision", "2", "--wait"])?;
+    assert!(gone.code != 0 && gone.err.contains("was purged"), "{gone:?}");
+    assert!(controller.ctl_ok(&["audit"])?.out.contains("secret.purge"), "it is in the audit");
+    assert!(web.read("/etc/app.conf")?.contains(DB[0]), "what stands, stands");
+
     // An edit by hand is shown without it, and can't be taken into the object.
     web.write("/etc/app.conf", &format!("password={}\n# by hand\n", DB[0]))?;
     let drift = wait_for("the drift", || {

@@ -106,7 +106,7 @@ fn root_code_lands_with_a_signature_and_stays_without() -> Result<()> {
     let harmless = "[[file]]\nname = \"motd\"\nscope = \"fleet\"\npath = \"/etc/motd\"\ncontent = \"hello\"\n";
     controller.apply(harmless)?;
     let run = controller.ctl(&["run", "--on", "node:web-1", "--", "true"])?;
-    assert!(run.code != 0, "operations carry no signature: {run:#?}");
+    assert!(run.code != 0, "it waits for a signature, or is refused: {run:#?}");
     Ok(())
 }
 
@@ -245,5 +245,159 @@ fn a_draft_is_checked_and_tried_on_one_node() -> Result<()> {
     );
     let promoted = controller.ctl(&["script", "promote", "greet", "--node", "web-1", "--to", "role:app"])?;
     assert_eq!(promoted.code, 10, "{promoted:#?}");
+    Ok(())
+}
+
+/// Waits until the controller knows that a node wants signatures.
+fn told_of_signatures(controller: &Controller) {
+    wait_for("the policy", || {
+        let all = controller.json(&["node", "policy"]).map_err(|e| e.to_string())?;
+        if all[0]["policy"]["require_signature"] == true { Ok(()) } else { Err(all.to_string()) }
+    });
+}
+
+/// A script that root would run, and its first signature.
+fn with_script(controller: &Controller, key: &str) -> Result<()> {
+    let manifest = "[[script]]\nname = \"greet\"\nscope = \"fleet\"\ncontent = \"#!/bin/sh\\necho hello $PARAM_NAME\\n\"\n\
+                    parameters = [{ name = \"name\" }]\n";
+    let planned = controller.ctl_with(&["--output", "json", "apply", "-f", "-", "--plan"], manifest)?;
+    let number = serde_json::from_str::<serde_json::Value>(&planned.out)?["number"].to_string();
+    controller.ctl_ok(&["change", "sign", &number, "--key", key, "--yes"])?;
+    controller.ctl_ok(&["change", "apply", &number, "--wait"])?;
+    Ok(())
+}
+
+#[test]
+fn runs_as_root_begin_under_a_signature_and_only_once() -> Result<()> {
+    let controller = Controller::start()?;
+    let mut node = controller.node("web-1", "app")?;
+    let (ann, eve) = (key(&controller, "ann")?, key(&controller, "eve")?);
+    wants_signatures(&node, &ann)?;
+    controller.apply("[[file]]\nname = \"motd\"\nscope = \"fleet\"\npath = \"/etc/motd\"\ncontent = \"x\"\n")?;
+    told_of_signatures(&controller);
+    let (ann, eve) = (ann.display().to_string(), eve.display().to_string());
+
+    // In one act: what is signed is shown, and it runs.
+    let on = ["--on", "node:web-1"];
+    let signed = controller.ctl(&["run", "--sign", &ann, "--yes", on[0], on[1], "--", "echo", "signed for"])?;
+    assert_eq!(signed.code, 0, "{signed:#?}");
+    assert!(signed.out.contains("signed for") && signed.out.contains("(as root, at most 600 s"), "{signed:#?}");
+
+    // In two: it waits, and says what to type.
+    let waiting = controller.ctl(&["run", on[0], on[1], "--", "echo", "two"])?;
+    assert_eq!(waiting.code, 2, "{waiting:#?}");
+    assert!(waiting.out.contains("waits for an operator's signature"), "{waiting:#?}");
+    let list = controller.json(&["run", "list"])?;
+    let number = list["items"][0]["number"].to_string();
+    assert!(list["items"][0]["signing"]["signed_at"].is_null(), "{list:#}");
+    assert!(waiting.err.contains(&format!("lampasctl run sign {number} --key FILE")), "{waiting:#?}");
+    let text = controller.ctl_ok(&["run", "sign", &number, "--print"])?.out;
+    assert!(text.contains("\nrun ") && text.contains("echo two (as root"), "{text}");
+
+    // What differs by a byte is over something else, and the controller says so before any node does.
+    let sign = |text: &str, key: &str, name: &str| -> Result<[String; 2]> {
+        let (file, signature) = (controller.path(name), controller.path(&format!("{name}.sig")));
+        let _ = std::fs::remove_file(&signature);
+        std::fs::write(&file, text)?;
+        let made = Command::new("/usr/bin/ssh-keygen")
+            .args(["-q", "-Y", "sign", "-n", "lampas-root-code", "-f", key])
+            .arg(&file)
+            .status()?;
+        ensure!(made.success(), "not signed");
+        Ok([file.display().to_string(), signature.display().to_string()])
+    };
+    let hash_at = text.find("\nrun ").expect("a line") + 5;
+    let mut other = text.clone();
+    other.replace_range(hash_at..=hash_at, if text[hash_at..].starts_with('0') { "1" } else { "0" });
+    let [file, signature] = sign(&other, &ann, "other")?;
+    let refused = controller.ctl(&["run", "sign", &number, "--text", &file, "--signature", &signature])?;
+    assert!(refused.code == 1 && refused.err.contains("does not cover what would run"), "{refused:#?}");
+    let [file, signature] = sign(&text, &ann, "right")?;
+    let ran = controller.ctl(&["run", "sign", &number, "--text", &file, "--signature", &signature])?;
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(ran.out.contains("two"), "{ran:#?}");
+    let again = controller.ctl(&["run", "sign", &number, "--text", &file, "--signature", &signature])?;
+    assert!(again.code == 1 && again.err.contains("it is over"), "{again:#?}");
+
+    // A stranger's signature starts nothing: the node refuses it.
+    let strange = controller.ctl(&["run", "--sign", &eve, "--yes", on[0], on[1], "--", "echo", "three"])?;
+    assert_eq!(strange.code, 2, "{strange:#?}");
+    assert!(strange.out.contains("is not in /etc/lampas/allowed_signers"), "{strange:#?}");
+
+    // Scripts are shown whole, and parameters are part of what is signed; also across a restart of the agent.
+    with_script(&controller, &ann)?;
+    node.kill();
+    node.resume()?;
+    controller.wait_online("web-1");
+    let script =
+        controller.ctl(&["run", "greet", "--param", "name=you", "--sign", &ann, "--yes", on[0], on[1]])?;
+    assert_eq!(script.code, 0, "{script:#?}");
+    assert!(script.out.contains("| echo hello") && script.out.contains("PARAM_NAME=\"you\""), "{script:#?}");
+    assert!(script.out.contains("hello you"), "{script:#?}");
+    let used = node.read("/var/lib/lampas/agent/runs/signed.json")?;
+    assert_eq!(used.matches("\"serial\"").count(), 3, "each statement is remembered: {used}");
+
+    let acts = controller.ctl_ok(&["audit"])?.out;
+    assert!(acts.contains("operation.sign"), "{acts}");
+    Ok(())
+}
+
+#[test]
+fn a_statement_that_is_told_again_starts_nothing() -> Result<()> {
+    let mut controller = Controller::start()?;
+    let mut node = controller.node("web-1", "app")?;
+    let ann = key(&controller, "ann")?;
+    wants_signatures(&node, &ann)?;
+    controller.apply("[[file]]\nname = \"motd\"\nscope = \"fleet\"\npath = \"/etc/motd\"\ncontent = \"x\"\n")?;
+    told_of_signatures(&controller);
+    let ann = ann.display().to_string();
+    let trace = controller.path("trace").display().to_string();
+    let script = format!("echo ran >> {trace}");
+    let on = ["--on", "node:web-1"];
+    let first = controller.ctl(&["run", "--sign", &ann, "--yes", on[0], on[1], "--", "sh", "-c", &script])?;
+    assert_eq!(first.code, 0, "{first:#?}");
+    assert_eq!(std::fs::read_to_string(&trace)?, "ran\n");
+    // Who owns the store gives the same operation a new run under the statement that was used; the agent is restarted.
+    controller.kill();
+    node.kill();
+    let store = controller.data().join("lampas.db");
+    let sql = "UPDATE operation_run SET run = '01936d3c-0000-7000-8000-000000000001', state = 'queued', has_begun = 0, \
+               has_result = 0, told_ms = NULL, ended_ms = NULL, output_state = 'none'; \
+               UPDATE operation SET state = 'running', ended_ms = NULL;";
+    let done = Command::new("/usr/bin/sqlite3").arg(&store).arg(sql).output()?;
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    controller.resume()?;
+    node.resume()?;
+    let refused = wait_for("the refusal", || {
+        let shown = controller.json(&["run", "show", "1"]).map_err(|e| e.to_string())?;
+        let run = shown["nodes"][0].clone();
+        if run["state"] == "refused" { Ok(run) } else { Err(shown.to_string()) }
+    });
+    assert!(refused["detail"].as_str().is_some_and(|d| d.contains("starts nothing twice")), "{refused:#}");
+    assert_eq!(std::fs::read_to_string(&trace)?, "ran\n");
+    Ok(())
+}
+
+#[test]
+fn an_ssh_agent_signs_as_a_file_does() -> Result<()> {
+    let controller = Controller::start()?;
+    let node = controller.node("web-1", "app")?;
+    let ann = key(&controller, "ann")?;
+    wants_signatures(&node, &ann)?;
+    controller.apply("[[file]]\nname = \"motd\"\nscope = \"fleet\"\npath = \"/etc/motd\"\ncontent = \"x\"\n")?;
+    told_of_signatures(&controller);
+    let socket = controller.path("agent.sock");
+    let mut agent = Command::new("/usr/bin/ssh-agent").arg("-D").arg("-a").arg(&socket).spawn()?;
+    wait_for("the agent's socket", || if socket.exists() { Ok(()) } else { Err("not yet") });
+    let added = Command::new("/usr/bin/ssh-add").arg("-q").arg(&ann).env("SSH_AUTH_SOCK", &socket).status()?;
+    ensure!(added.success(), "no key in the agent");
+    // Only the agent has it from here on.
+    std::fs::remove_file(&ann)?;
+    let arguments = ["run", "--agent", "--yes", "--on", "node:web-1", "--", "echo", "by the agent"];
+    let ran = controller.ctl_command(&arguments)?.env("SSH_AUTH_SOCK", &socket).output()?;
+    agent.kill()?;
+    agent.wait()?;
+    assert!(ran.status.success(), "{ran:#?}");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("by the agent\n"), "{ran:#?}");
     Ok(())
 }

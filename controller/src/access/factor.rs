@@ -29,9 +29,10 @@ use crate::{
         problem::{Answer, Refusal},
     },
     audit::{Entry, Principal},
-    db::{DbError, Tx},
+    db::{Db, DbError, Tx},
     event::NewEvent,
-    vault::Vault,
+    secret::CheckError,
+    vault::{Vault, VaultError},
 };
 
 pub(super) use store::put_codes;
@@ -46,6 +47,26 @@ impl Factors {
     pub(super) fn new(data_dir: &Path) -> Self {
         Self(Vault::new(data_dir, "second-factor-key", "second-factor/1"))
     }
+}
+
+/// Checks that the key here opens the second factors that the store holds.
+///
+/// # Errors
+/// When it doesn't: the text says which file to copy.
+pub(crate) async fn check_factors(data_dir: &Path, db: &Db) -> Result<(), CheckError> {
+    check(Factors::new(data_dir).0, db).await
+}
+
+async fn check(vault: Vault, db: &Db) -> Result<(), CheckError> {
+    let sample = db.read(|mut tx| async move {
+        let sample = store::any(&mut tx).await?;
+        Ok::<_, DbError>(tx.done(sample))
+    });
+    let sample = sample.await?;
+    let checked = tokio::task::spawn_blocking(move || {
+        vault.check(sample.as_ref().map(|(id, sealed)| (id as &dyn std::fmt::Display, sealed.as_str())))
+    });
+    Ok(checked.await.unwrap_or(Err(VaultError::Seal("second-factor/1")))?)
 }
 
 /// What the second factor says to a sign-in whose password is right.
@@ -189,6 +210,8 @@ impl Access {
             caller.grave(clock::now())?;
         }
         let secret = totp::make();
+        // A second key would make two kinds of them, of which each controller opens one.
+        check(self.factors.0.clone(), &self.db).await.map_err(|e| Refusal::new("second_factor.vault", e.to_string()))?;
         let sealed = &self.factors.0.seal(&user.id, secret.as_slice()).map_err(|e| Refusal::internal(&e))?;
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
         let fleet = self

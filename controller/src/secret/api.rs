@@ -1,7 +1,7 @@
 //! The calls of secrets: a new value, and who uses a variable or a secret.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use lampas_api::{Change, Draft, DraftAct, SecretSet, ValueUse};
+use lampas_api::{Change, Draft, DraftAct, SecretPurge, SecretPurged, SecretSet, SecretValue, ValueUse};
 use lampas_runtime::random;
 use lampas_shared::{
     access::Permission,
@@ -40,12 +40,36 @@ pub(crate) fn calls() -> Vec<Call> {
         )
         .scoped(Scoped::Filtered)
         .gives_list::<ValueUse>(),
+        get(
+            "/api/v1/objects/{object}/values",
+            Access::Needs(Permission::View),
+            "The values that a secret had, and what still needs each; never a value",
+            values,
+        )
+        .scoped(Scoped::Filtered)
+        .gives_list::<SecretValue>(),
+        act(
+            "POST",
+            "/api/v1/objects/{object}/purge",
+            WRITE,
+            "secret.purge",
+            "Destroy earlier values of a secret",
+            purge,
+        )
+        .scoped(Scoped::Objects)
+        .takes::<SecretPurge>()
+        .gives::<SecretPurged>(),
     ]
 }
 
 async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSet>) -> Answer<impl IntoResponse> {
     let reason = change::reason(&wanted.reason)?;
     let by = caller.as_principal();
+    // A second key would make two kinds of values, of which each controller opens one.
+    if let Err(error) = app.vault.check(&app.db).await {
+        error!(error = %Chain(&error), "the value of a secret is not taken");
+        return Err(Refusal::new("secret.vault", Chain(&error).to_string()));
+    }
     let id: SecretValueId = random::new_id();
     let (vault, value) = (app.vault.clone(), wanted.value);
     let sealed = tokio::task::spawn_blocking(move || vault.seal(id, value.reveal())).await;
@@ -79,6 +103,46 @@ async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSe
         change::planned(&app, app.changes.create(&new, &by).await?, &by).await?
     };
     Ok((StatusCode::CREATED, axum::Json(change::shown(&app, &caller, &row).await?)))
+}
+
+async fn values(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<axum::Json<Vec<SecretValue>>> {
+    let id: ObjectId = param("object", &id)?;
+    let eyes = Eyes::of(&app, &caller).await?;
+    let view = app.desired.view().await?;
+    if !view.all.objects.get(&id).is_some_and(|o| eyes.sees.has_scope(&o.spec.scope)) {
+        return Err(Refusal::not_found("object", id));
+    }
+    Ok(axum::Json(super::purge::values(&app.db, &view, id).await?))
+}
+
+async fn purge(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(wanted): Json<SecretPurge>,
+) -> Answer<axum::Json<SecretPurged>> {
+    let id: ObjectId = param("object", &id)?;
+    let wanted = SecretPurge { reason: change::reason(&wanted.reason)?, ..wanted };
+    let view = app.desired.view().await?;
+    Ok(axum::Json(super::purge::purge(&app.db, &view, id, &wanted, &caller.as_principal()).await?))
+}
+
+impl From<super::purge::PurgeError> for Refusal {
+    fn from(error: super::purge::PurgeError) -> Self {
+        use super::purge::PurgeError as E;
+        let text = Chain(&error).to_string();
+        match error {
+            E::Store(inner) => Self::internal(&inner),
+            E::NotFound(id) => Self::not_found("secret", id),
+            E::Outside(_) => Self::new("forbidden", text),
+            E::Used(_) => Self::new("secret.used", text),
+            E::Moved => Self::new("secret.moved", text),
+        }
+    }
 }
 
 async fn uses(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<axum::Json<Vec<ValueUse>>> {

@@ -2,11 +2,16 @@
 
 use lampas_shared::{
     id::{ObjectId, SecretValueId},
+    object::Body,
     time::UnixMs,
 };
+use sqlx::{Any, QueryBuilder};
 
 use crate::{
-    db::{DbError, Tx, row::Reader},
+    db::{
+        DbError, Tx,
+        row::{Reader, id_chunks, push_ids},
+    },
     fleet,
 };
 
@@ -39,11 +44,90 @@ pub(crate) async fn object_of(tx: &mut Tx, id: SecretValueId) -> Result<Option<O
     row.map(|row| Reader::new("secret_value", &row).parse("object")).transpose()
 }
 
-/// Returns a value as it was sealed.
+/// A value, without it.
+#[derive(Debug, Clone)]
+pub(super) struct ValueRow {
+    pub(super) id: SecretValueId,
+    pub(super) author: String,
+    pub(super) at: UnixMs,
+    pub(super) purged_at: Option<UnixMs>,
+}
+
+/// Returns the values of a secret, newest first.
+pub(super) async fn of_object(tx: &mut Tx, object: ObjectId) -> Result<Vec<ValueRow>, DbError> {
+    let rows = sqlx::query(
+        "SELECT v.id, v.author, v.at_ms, v.purged_ms FROM secret_value v WHERE v.object = ? ORDER BY v.at_ms DESC, v.id DESC",
+    )
+    .bind(object.to_string())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("secret_value", row);
+            Ok(ValueRow {
+                id: r.parse("id")?,
+                author: r.text("author")?,
+                at: r.time("at_ms")?,
+                purged_at: r.maybe_time("purged_ms")?,
+            })
+        })
+        .collect()
+}
+
+/// Returns the value that stands of a secret.
+pub(super) async fn current_of(tx: &mut Tx, object: ObjectId) -> Result<Option<SecretValueId>, DbError> {
+    let row = sqlx::query("SELECT o.body FROM object o WHERE o.id = ?")
+        .bind(object.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    match Reader::new("object", &row).json::<Body>("body")? {
+        Body::Secret(secret) => Ok(secret.value),
+        _ => Ok(None),
+    }
+}
+
+/// Destroys values of a secret; returns how many.
+pub(super) async fn purge(tx: &mut Tx, object: ObjectId, ids: &[SecretValueId], now: UnixMs) -> Result<u64, DbError> {
+    let mut purged = 0;
+    for chunk in id_chunks(ids) {
+        let mut query = QueryBuilder::<Any>::new("UPDATE secret_value SET sealed = '', purged_ms = ");
+        query.push_bind(now.0).push(" WHERE purged_ms IS NULL AND object = ").push_bind(object.to_string());
+        query.push(" AND id IN ");
+        push_ids(&mut query, chunk);
+        purged += query.build().persistent(false).execute(tx.conn()).await?.rows_affected();
+    }
+    Ok(purged)
+}
+
+/// Returns whether a value was destroyed.
+pub(crate) async fn is_purged(tx: &mut Tx, id: SecretValueId) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT v.purged_ms FROM secret_value v WHERE v.id = ?")
+        .bind(id.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    let purged = row.map(|row| Reader::new("secret_value", &row).maybe_time("purged_ms")).transpose()?;
+    Ok(purged.flatten().is_some())
+}
+
+/// Returns one of the values that are kept, whichever: who has the key opens it.
+pub(crate) async fn any(tx: &mut Tx) -> Result<Option<(SecretValueId, String)>, DbError> {
+    let row = sqlx::query("SELECT v.id, v.sealed FROM secret_value v WHERE v.purged_ms IS NULL LIMIT 1")
+        .fetch_optional(tx.conn())
+        .await?;
+    row.map(|row| {
+        let r = Reader::new("secret_value", &row);
+        Ok((r.parse("id")?, r.text("sealed")?))
+    })
+    .transpose()
+}
+
+/// Returns a value as it was sealed; nothing when it was destroyed.
 pub(crate) async fn sealed(tx: &mut Tx, id: SecretValueId) -> Result<Option<String>, DbError> {
     let row = sqlx::query("SELECT v.sealed FROM secret_value v WHERE v.id = ?")
         .bind(id.to_string())
         .fetch_optional(tx.conn())
         .await?;
-    row.map(|row| Reader::new("secret_value", &row).text("sealed")).transpose()
+    let sealed = row.map(|row| Reader::new("secret_value", &row).text("sealed")).transpose()?;
+    Ok(sealed.filter(|s| !s.is_empty()))
 }

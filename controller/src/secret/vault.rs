@@ -6,7 +6,11 @@ use lampas_runtime::seal;
 use lampas_shared::id::{NodeId, SecretValueId};
 use thiserror::Error;
 
-use crate::vault::{self, VaultError};
+use crate::{
+    config::Config,
+    db::{Db, DbError},
+    vault::{self, VaultError},
+};
 
 /// Why a node gets no value.
 #[derive(Debug, Error)]
@@ -19,6 +23,17 @@ pub enum ResealError {
     Node(#[from] seal::SealError),
 }
 
+/// Why it can't be said that the key is right.
+#[derive(Debug, Error)]
+pub(crate) enum CheckError {
+    /// It isn't, or can't be read.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] DbError),
+}
+
 /// Seals values, each bound to its id.
 #[derive(Debug, Clone)]
 pub struct Vault(vault::Vault);
@@ -27,6 +42,22 @@ impl Vault {
     /// Keeps its key below a data directory.
     pub fn new(data_dir: &Path) -> Self {
         Self(vault::Vault::new(data_dir, "secret-key", "secret/1"))
+    }
+
+    /// Checks that the key here opens what the store holds.
+    ///
+    /// # Errors
+    /// When it doesn't: the text says which file to copy.
+    pub(crate) async fn check(&self, db: &Db) -> Result<(), CheckError> {
+        let sample = db.read(|mut tx| async move {
+            let sample = super::store::any(&mut tx).await?;
+            Ok::<_, DbError>(tx.done(sample))
+        });
+        let (sample, vault) = (sample.await?, self.0.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            vault.check(sample.as_ref().map(|(id, sealed)| (id as &dyn std::fmt::Display, sealed.as_str())))
+        });
+        Ok(checked.await.unwrap_or(Err(VaultError::Seal("secret/1")))?)
     }
 
     /// Seals a value; the first call makes the key. Blocking, as the other.
@@ -52,6 +83,28 @@ impl Vault {
         let bound = format!("node {node} value {id}");
         Ok(seal::seal(key, bound.as_bytes(), &value)?)
     }
+}
+
+/// Checks that the key in the data directory opens what the configured store holds. A store that can't be reached, or holds
+/// nothing yet, says nothing of the key.
+///
+/// # Errors
+/// When it doesn't.
+pub(crate) async fn check_configured(config: &Config) -> anyhow::Result<()> {
+    // A look must not make the file of a store that is still to be.
+    let url = config.database.url(&config.data_dir).map_err(anyhow::Error::msg)?;
+    let file = url.reveal().strip_prefix("sqlite://").map(|rest| rest.split('?').next().unwrap_or(rest).to_owned());
+    if file.is_some_and(|file| !Path::new(&file).exists()) {
+        return Ok(());
+    }
+    let Ok(db) = Db::connect(url.reveal(), 2).await else { return Ok(()) };
+    let secrets = Vault::new(&config.data_dir).check(&db).await;
+    for checked in [secrets, crate::access::check_factors(&config.data_dir, &db).await] {
+        if let Err(CheckError::Vault(error)) = checked {
+            return Err(error.into());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

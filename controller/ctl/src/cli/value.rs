@@ -23,8 +23,30 @@ pub(crate) enum SecretCommand {
     },
     /// Give a secret a new value, from standard input or a file; everything that uses it is applied again
     Set(Box<SecretSetArgs>),
+    /// Destroy earlier values of a secret; the one that stands stays
+    Purge(SecretPurgeArgs),
     /// Delete a secret that nothing uses
     Delete(ValueDeleteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecretPurgeArgs {
+    /// The name, SCOPE/NAME or an id
+    pub(crate) secret: String,
+    /// Keep so many of the earlier values, the newest
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) keep: u32,
+    /// Also those that something still needs
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Only show the values, and what still needs each
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Why, for the audit
+    #[arg(long, short = 'm', default_value = "")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) sure: Sure,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use lampas_api::{Change, ChangeCreate, Draft, DraftAct, Object, ObjectSummary, Page, Revision, SecretSet, ValueUse};
+use lampas_api::{
+    Change, ChangeCreate, Draft, DraftAct, Object, ObjectSummary, Page, Revision, SecretPurge, SecretPurged, SecretSet,
+    SecretValue, ValueUse,
+};
 use lampas_shared::{
     fleet::Scope,
     object::{Body, DriftPolicy, Kind, ObjectName, ObjectSpec},
@@ -15,9 +18,11 @@ use lampas_shared::{
 };
 use reqwest::Method;
 
-use super::{CommandError, Context, approval, change, object, plan, show};
+use super::{CommandError, Context, approval, change, confirm, object, plan, show};
 use crate::{
-    cli::{ObjectCommand, SecretCommand, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs},
+    cli::{
+        ObjectCommand, SecretCommand, SecretPurgeArgs, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs,
+    },
     output::{self, ago, count, now},
 };
 
@@ -29,6 +34,7 @@ pub(super) async fn secret(context: &Context, command: SecretCommand) -> Result<
         }
         SecretCommand::Show { secret } => shown(context, Kind::Secret, &secret).await,
         SecretCommand::Set(args) => set_secret(context, *args).await,
+        SecretCommand::Purge(args) => purge(context, args).await,
         SecretCommand::Delete(args) => delete(context, Kind::Secret, args).await,
     }
 }
@@ -222,6 +228,53 @@ async fn go_on(context: &Context, made: &Change, how: ValueHow) -> Result<u8, Co
     }
     let wanted = approval::How::new(how.apply.allow_unplanned, strategy, &how.apply.control, &how.apply.reason)?;
     approval::apply(context, &made.summary.number.to_string(), &current.id, wanted, &how.apply.wait).await
+}
+
+/// Shows the values of a secret, and destroys the earlier ones.
+async fn purge(context: &Context, args: SecretPurgeArgs) -> Result<u8, CommandError> {
+    let found = find(context, Kind::Secret, &args.secret).await?;
+    let path = format!("/objects/{}", found.about.id);
+    let values: Vec<SecretValue> = context.client.get(&format!("{path}/values"), &[]).await?;
+    if args.plan {
+        if context.is_json() {
+            output::json(&values)
+        } else {
+            print_values(&values)
+        }
+        return Ok(0);
+    }
+    let earlier = values.iter().filter(|v| !v.is_current && v.purged_at.is_none()).count();
+    let gone = earlier.saturating_sub(args.keep as usize);
+    if gone == 0 {
+        output::note(format!("secret {} has no earlier value to purge", found.about.name));
+        return Ok(0);
+    }
+    if !context.is_json() {
+        print_values(&values);
+    }
+    let what = count(gone as u64, "earlier value");
+    confirm(&args.sure, &format!("destroy {what} of secret {}? they don't come back", found.about.name))?;
+    let request = SecretPurge { keep: args.keep, force: args.force, reason: args.reason };
+    let done: SecretPurged = context.client.send_json(Method::POST, &format!("{path}/purge"), &request).await?;
+    if context.is_json() {
+        output::json(&done);
+    } else {
+        output::line(format!("{} destroyed", count(u64::from(done.purged), "value")));
+    }
+    Ok(0)
+}
+
+fn print_values(values: &[SecretValue]) {
+    let row = |value: &SecretValue| {
+        let state = match (value.is_current, value.purged_at) {
+            (true, _) => "stands".to_owned(),
+            (_, Some(at)) => format!("purged {}", ago(Some(at), now())),
+            (false, None) if value.uses.is_empty() => "earlier".to_owned(),
+            (false, None) => "earlier, needed".to_owned(),
+        };
+        vec![ago(Some(value.at), now()), value.author.clone(), state, value.uses.join("; ")]
+    };
+    output::table(&["SET", "BY", "STATE", "NEEDED BY"], values.iter().map(row).collect());
 }
 
 async fn delete(context: &Context, kind: Kind, args: ValueDeleteArgs) -> Result<u8, CommandError> {

@@ -27,6 +27,16 @@ pub(super) async fn get(tx: &mut Tx, user: UserId) -> Result<Option<FactorRow>, 
     .transpose()
 }
 
+/// Returns one of the secrets, whichever: who has the key opens it.
+pub(super) async fn any(tx: &mut Tx) -> Result<Option<(UserId, String)>, DbError> {
+    let row = sqlx::query("SELECT f.user_id, f.sealed FROM second_factor f LIMIT 1").fetch_optional(tx.conn()).await?;
+    row.map(|row| {
+        let r = Reader::new("second_factor", &row);
+        Ok((r.parse("user_id")?, r.text("sealed")?))
+    })
+    .transpose()
+}
+
 /// Keeps the secret of a factor that is not confirmed yet, instead of one that never was.
 pub(super) async fn begin(tx: &mut Tx, user: UserId, sealed: &str, now: UnixMs) -> Result<(), DbError> {
     sqlx::query("DELETE FROM second_factor WHERE user_id = ? AND confirmed_ms IS NULL")

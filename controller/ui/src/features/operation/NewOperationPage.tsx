@@ -35,6 +35,9 @@ interface Form {
   rehearse: boolean;
 }
 
+/** What stands before the name of a secret among the parameters. No text of one line begins so. */
+const SECRET = '\n';
+
 /** Stands where nothing is asked yet; never sent. */
 const EMPTY: OperationSpec = { work: { kind: 'command', argv: [] }, on: [] };
 
@@ -43,7 +46,10 @@ function specOf(form: Form): OperationSpec | undefined {
   const argv = wordsOf(form.kind === 'command' ? form.command : form.arguments);
   if (argv === undefined || form.on.length === 0) return undefined;
   if (form.kind === 'command' ? argv.length === 0 : form.script === '') return undefined;
-  const given = Object.fromEntries(Object.entries(form.parameters).filter(([, value]) => value !== ''));
+  const filled = Object.entries(form.parameters).filter(([, value]) => value !== '');
+  // A secret is given by its name; its value never passes through here.
+  const given = Object.fromEntries(filled.filter(([, value]) => !value.startsWith(SECRET)));
+  const secrets = Object.fromEntries(filled.filter(([, value]) => value.startsWith(SECRET)).map(([name, value]) => [name, value.slice(SECRET.length)]));
   const away: Away = form.away === 'queue' ? { away: 'queue', until: new Date(Date.now() + form.hours * 3_600_000).toISOString() } : { away: form.away };
   return {
     work: form.kind === 'command' ? { kind: 'command', argv } : { kind: 'script', name: form.script, arguments: argv, parameters: given },
@@ -54,6 +60,7 @@ function specOf(form: Form): OperationSpec | undefined {
     away,
     reason: form.reason,
     rehearse: form.rehearse,
+    ...(form.kind === 'script' && Object.keys(secrets).length > 0 ? { secrets } : {}),
   };
 }
 
@@ -65,6 +72,7 @@ export default function NewOperationPage() {
   const set = (change: Partial<Form>): void => { setForm((before) => ({ ...before, ...change })); };
   const roles = useQuery(rolesQuery).data ?? [];
   const nodes = useQuery(nodesQuery({})).data?.items ?? [];
+  const secrets = useQuery(objectsQuery({ kind: 'secret' })).data?.items ?? [];
   const scripts = useQuery(objectsQuery({ kind: 'script' })).data?.items ?? [];
   const spec = specOf(form);
   // What it would run on does not depend on the hour until which it waits.
@@ -103,7 +111,7 @@ export default function NewOperationPage() {
         ) : (
           <>
             <Select label="Script" description="Each node runs the one of this name that is in force there" placeholder="Choose a script" searchable data={[...new Set(scripts.map((each) => each.name))]} value={form.script === '' ? null : form.script} onChange={(name) => { set({ script: name ?? '', parameters: {} }); }} required />
-            {(found?.parameters ?? []).map((parameter) => <Field key={parameter.name} parameter={parameter} value={form.parameters[parameter.name] ?? ''} onChange={(value) => { set({ parameters: { ...form.parameters, [parameter.name]: value } }); }} />)}
+            {(found?.parameters ?? []).map((parameter) => <Field key={parameter.name} parameter={parameter} secrets={[...new Set(secrets.map((each) => each.name))]} value={form.parameters[parameter.name] ?? ''} onChange={(value) => { set({ parameters: { ...form.parameters, [parameter.name]: value } }); }} />)}
             <TextInput className="mono-input" label="Arguments" description="Further arguments, as they are" value={form.arguments} onChange={(event) => { set({ arguments: event.currentTarget.value }); }} />
           </>
         )}
@@ -121,6 +129,7 @@ export default function NewOperationPage() {
         <TextInput label="Reason" description="For the history" value={form.reason} onChange={(event) => { set({ reason: event.currentTarget.value }); }} />
         <Checkbox label="Rehearse: run in a copy of each node's files and without a network, and say what would change" checked={form.rehearse} onChange={(event) => { set({ rehearse: event.currentTarget.checked }); }} />
         <Failure error={preview.error} />
+        {(found?.want_signature ?? []).length > 0 && <Notice tone="warn" title={`Waits for an operator’s signature, which ${plural((found?.want_signature ?? []).length, 'node')} want`}>Nothing starts before somebody whose key they know signs it. The next page says what to type.</Notice>}
         {found?.problems.map((each) => <Notice key={each} tone="warn">{each}</Notice>)}
         {found !== undefined && (
           <section aria-label="Where it would run" className="stack-s">
@@ -138,13 +147,15 @@ export default function NewOperationPage() {
   );
 }
 
-function Field({ parameter, value, onChange }: { parameter: Parameter; value: string; onChange: (value: string) => void }) {
+function Field({ parameter, secrets, value, onChange }: { parameter: Parameter; secrets: readonly string[]; value: string; onChange: (value: string) => void }) {
   const common = { label: parameter.name, description: parameter.help === '' ? undefined : parameter.help, withAsterisk: parameter.required === true };
   switch (parameter.type) {
     case 'boolean':
       return <Select {...common} clearable placeholder={parameter.default ?? 'not set'} data={['true', 'false']} value={value === '' ? null : value} onChange={(next) => { onChange(next ?? ''); }} />;
     case 'choice':
       return <Select {...common} clearable placeholder={parameter.default ?? 'choose'} data={parameter.choices ?? []} value={value === '' ? null : value} onChange={(next) => { onChange(next ?? ''); }} />;
+    case 'secret':
+      return <Select {...common} clearable searchable placeholder="choose a secret" nothingFoundMessage="no such secret; set one under Config" data={[...secrets]} value={value === '' ? null : value.slice(SECRET.length)} onChange={(next) => { onChange(next === null ? '' : `${SECRET}${next}`); }} />;
     case 'integer':
       return <NumberInput {...common} allowDecimal={false} placeholder={parameter.default ?? ''} {...(parameter.min == null ? {} : { min: parameter.min })} {...(parameter.max == null ? {} : { max: parameter.max })} value={value === '' ? '' : Number(value)} onChange={(next) => { onChange(String(next)); }} />;
     default:

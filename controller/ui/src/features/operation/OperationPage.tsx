@@ -19,6 +19,8 @@ import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
 import { OutputText } from './OutputText';
 import { OutputView } from './OutputView';
+import { SigningCard } from './SigningCard';
+import { isWaiting } from './signing';
 import { useOutput } from './useOutput';
 
 const route = getRouteApi('/app/operations/$operation');
@@ -46,6 +48,7 @@ export default function OperationPage() {
     <>
       <Head it={it} />
       <Failure error={nodes.error} />
+      {isWaiting(it.summary) && it.cancelled_at == null && <SigningCard summary={it.summary} mayRead={it.may_read_output} />}
       {!it.may_read_output && <Notice>Output is read by who may read contents, and by who started the operation.</Notice>}
       <Tabs label="Ways to look at the output" active={isGrouped ? 'grouped' : 'nodes'} tabs={[{ id: 'nodes', title: 'By node', count: it.summary.runs.total, to: to(nodeName === undefined ? {} : { node: nodeName }) }, { id: 'grouped', title: 'Equal output', to: to({ view: 'grouped' }) }]} />
       {isGrouped ? (

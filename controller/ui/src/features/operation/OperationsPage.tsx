@@ -17,13 +17,14 @@ import { Pager } from '@/ui/Pager';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 import { Waiting } from '@/ui/Waiting';
+import { isWaiting } from './signing';
 
 const route = getRouteApi('/app/operations');
 
 const STATES = ['running', 'succeeded', 'failed', 'cancelled'] as const;
 
 const columns: readonly Column<OperationSummary>[] = [
-  { id: 'title', head: 'What', grow: true, cell: (it) => <span className="ellipsis mono">{it.title}{it.rehearse && <span className="dim"> (rehearsal)</span>}</span> },
+  { id: 'title', head: 'What', grow: true, cell: (it) => <span className="ellipsis mono">{it.title}{it.rehearse && <span className="dim"> (rehearsal)</span>}{isWaiting(it) && <span className="tone-amber"> waits for a signature</span>}</span> },
   { id: 'state', head: 'State', cell: (it) => <StateBadge state={it.state} more={`${it.runs.succeeded}/${it.runs.total}`} /> },
   { id: 'on', head: 'On', from: 'sm', cell: (it) => <span className="ellipsis">{it.on.join(', ')}</span> },
   { id: 'user', head: 'As', from: 'md', cell: (it) => it.user },
