@@ -113,6 +113,9 @@ enum Command {
         #[arg(long)]
         inside: bool,
     },
+    /// Have apt do what the agent put down, whether the agent lives on or not; the agent calls this.
+    #[command(hide = true)]
+    Packages,
     /// Become a checker without any power; the agent calls this.
     #[command(hide = true)]
     Sandbox {
@@ -165,6 +168,7 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
         Command::Job(JobCommand::Run { id, now }) => Ok(run_job(paths, id, now)),
         Command::Job(JobCommand::List) => ask::jobs(paths, output),
         Command::Sandbox { checker } => Ok(ExitCode::from(crate::system::sandbox::step(&checker))),
+        Command::Packages => change_packages(paths),
         Command::RunShim { run } => {
             crate::operation::watch_over(paths, run).context("watching over a run")?;
             Ok(ExitCode::SUCCESS)
@@ -251,6 +255,19 @@ fn config(command: ConfigCommand, paths: &Paths) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn change_packages(paths: &Paths) -> anyhow::Result<ExitCode> {
+    telemetry::init(telemetry::LogFormat::Human, "info");
+    clean_umask();
+    let root = crate::system::Root::open(paths.root())?;
+    crate::host::serve_packages(&root).map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What programs of the system make is made with the system's own umask, whatever the shell's is that started the agent.
+fn clean_umask() {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -45,6 +45,7 @@ pub use looks::Looks;
 pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, TakenLine, Undo, UndoStep};
 pub use package::{
     Apt, PackagePlan, STATUS as PACKAGE_STATUS, Standing, observed as observed_together, plan as plan_packages,
+    serve_packages,
 };
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::{prove, prove_planned};

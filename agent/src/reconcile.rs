@@ -49,7 +49,7 @@ use crate::{
     journal::{Journal, JournalError},
     link,
     signature::Verifier,
-    system::{PathError, Root},
+    system::{PathError, Root, sandbox::Helper},
 };
 
 /// What a reconciler is made from.
@@ -90,7 +90,9 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
     let trust = Trust::load(&paths.identity().join(link::TRUST_FILE)).ok().flatten();
     let (fleet, verifier) = (trust.map(|t| t.fleet), Verifier::new(tools.sandbox.clone()));
     let wake = Arc::new(Notify::new());
-    let apt = host::Apt::new(&root, wake.clone());
+    let packages = ["--root".to_owned(), root.path().display().to_string(), "packages".to_owned()];
+    let helper = Helper { path: wrapper.display().to_string(), args: packages.to_vec(), env: Vec::new() };
+    let apt = host::Apt::new(&root, wake.clone(), helper);
     let bench = Arc::new(Bench {
         root,
         node,

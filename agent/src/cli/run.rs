@@ -31,6 +31,7 @@ const COLLECT_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
     heap::share_one();
+    super::clean_umask();
     let config: Config = load_or_default(&paths.config())?;
     telemetry::init(config.log.format, &config.log.level);
     // One connection and one file at a time keep no second core busy; each thread costs memory.

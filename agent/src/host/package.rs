@@ -2,8 +2,8 @@
 //!
 //! A package is a place that is no file (`package:nginx`): it reads as a small text, so that plan, drift and what LAMPAS
 //! made are those of files. What is to be done is one transaction of apt, rehearsed while planning, so that the plan says
-//! what else would come or go. It runs on a thread of its own ([`Apt`]): files and jobs don't wait for it, and a failed one
-//! holds up nothing else. It can't be undone, and the plan says so beforehand; nothing of it is rolled back.
+//! what else would come or go. It runs in a process of its own ([`shim`]): files and jobs don't wait for it, a failed one
+//! holds up nothing else, and the agent's end does not end it. It can't be undone, and the plan says so beforehand; nothing of it is rolled back.
 //!
 //! New services don't start while their packages are installed ([`shield`]): what runs is the business of other objects.
 //! Below `--root DIR` apt and dpkg work on DIR's own database, lists and sources.
@@ -11,6 +11,7 @@
 mod apt;
 mod rehearse;
 mod shield;
+mod shim;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +24,11 @@ use lampas_shared::{
     object::Target,
     report::{ObservedFile, ResourceReport, ResourceState, Verb},
 };
+use serde::{Deserialize, Serialize};
 
+pub use shim::serve as serve_packages;
+#[cfg(test)]
+pub(super) use shim::tests::helper as packages_helper;
 pub use worker::Apt;
 
 use super::{
@@ -54,7 +59,7 @@ pub struct PackagePlan {
 }
 
 /// One transaction of apt, as it was rehearsed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Work {
     /// What is installed: `name` or `name=version`.
     pub(super) installs: BTreeSet<String>,

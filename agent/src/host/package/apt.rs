@@ -18,7 +18,7 @@ const REHEARSAL_LIMIT: Duration = Duration::from_secs(60);
 /// Lists of a few mirrors, some of which don't answer.
 const UPDATE_LIMIT: Duration = Duration::from_secs(300);
 /// A large upgrade on a slow disk.
-const LIMIT: Duration = Duration::from_secs(1800);
+pub(super) const LIMIT: Duration = Duration::from_secs(1800);
 /// What dpkg says of a large upgrade.
 const MAX_OUTPUT: usize = 8 << 20;
 /// How long another's lock is waited for.
@@ -105,10 +105,10 @@ pub(super) fn simulate(root: &Root, work: &Work) -> Result<String, Fault> {
 }
 
 /// Ends what an installation left half done.
-pub(super) fn configure(root: &Root) -> Result<String, Fault> {
+pub(super) fn configure(root: &Root, limit: Duration) -> Result<String, Fault> {
     answer(
         "dpkg --configure",
-        run(&program(root, DPKG, LIMIT).args(["--force-confdef", "--force-confold", "--configure", "-a"])),
+        run(&program(root, DPKG, limit).args(["--force-confdef", "--force-confold", "--configure", "-a"])),
     )
 }
 
@@ -121,9 +121,9 @@ pub(super) fn update(root: &Root) -> Result<String, Fault> {
 }
 
 /// Runs a transaction.
-pub(super) fn install(root: &Root, work: &Work) -> Result<String, Fault> {
+pub(super) fn install(root: &Root, work: &Work, limit: Duration) -> Result<String, Fault> {
     let lock = format!("DPkg::Lock::Timeout={LOCK_SECS}");
-    let command = program(root, APT_GET, LIMIT)
+    let command = program(root, APT_GET, limit)
         .args(["-o", &lock, "-o", "Dpkg::Use-Pty=0", "-o", "Acquire::Retries=2"])
         .args(["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"])
         .args(options(work))
@@ -133,8 +133,8 @@ pub(super) fn install(root: &Root, work: &Work) -> Result<String, Fault> {
 }
 
 /// Removes what removed packages left.
-pub(super) fn purge(root: &Root, names: &[String]) -> Result<String, Fault> {
-    answer("dpkg --purge", run(&program(root, DPKG, LIMIT).args(["--purge"]).args(names.iter().cloned())))
+pub(super) fn purge(root: &Root, names: &[String], limit: Duration) -> Result<String, Fault> {
+    answer("dpkg --purge", run(&program(root, DPKG, limit).args(["--purge"]).args(names.iter().cloned())))
 }
 
 /// Holds packages, and lets them go.
@@ -164,7 +164,8 @@ fn answer(what: &str, result: Result<Output, crate::system::run::RunError>) -> R
 /// Tells common failures apart by what apt and dpkg say in English (the locale is C).
 fn classify(output: &str) -> (&'static str, &'static str) {
     let says = |words: &[&str]| words.iter().any(|w| output.contains(w));
-    if says(&["Could not get lock", "is locked by another process", "Unable to acquire the dpkg frontend lock"]) {
+    // Not debconf's, which goes on without its own.
+    if says(&["Could not get lock", "dpkg frontend lock", "dpkg frontend is locked", "status database is locked"]) {
         ("package.locked", "another program works on packages; it is tried again")
     } else if says(&["No space left on device", "You don't have enough free space"]) {
         ("package.disk_full", "the disk is full")
@@ -194,11 +195,24 @@ pub(super) fn tail(output: &str) -> String {
     let lines: Vec<&str> = output.lines().filter(is_plain).collect();
     let last: Vec<String> = lines[lines.len().saturating_sub(TAIL_LINES)..]
         .iter()
-        .map(|line| line.chars().filter(|c| !c.is_control()).collect())
+        .map(|line| without_passwords(&line.chars().filter(|c| !c.is_control()).collect::<String>()))
         .collect();
     let text = last.join(" | ");
     let from = text.len().saturating_sub(TAIL_BYTES);
     text[text.ceil_char_boundary(from)..].to_owned()
+}
+
+/// Takes names and passwords out of addresses: a source may have them, and apt repeats it.
+fn without_passwords(line: &str) -> String {
+    let mut words = line.split("://");
+    let mut out = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let end = word.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(word.len());
+        let from = word[..end].rfind('@').map_or(0, |at| at + 1);
+        out.push_str("://");
+        out.push_str(&word[from..]);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -209,7 +223,12 @@ mod tests {
     fn failures_are_told_apart() {
         let check = |output: &str, expected: &str| assert_eq!(classify(output).0, expected, "{output}");
         check("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1 (apt)", "package.locked");
+        check("dpkg: error: dpkg frontend lock was locked by another process with pid 7", "package.locked");
         check("dpkg: error processing package broken (--configure):\n E: Sub-process", "package.broken");
+        check(
+            "debconf: DbDriver \"config\": config.dat is locked by another process\ndpkg: error processing package x",
+            "package.broken",
+        );
         check("E: Failed to fetch http://x/y  Could not connect", "package.no_network");
         check("E: You don't have enough free space in /var/cache/apt/archives/.", "package.disk_full");
         check("E: Unable to locate package nope", "package.unknown");
@@ -224,5 +243,7 @@ mod tests {
         let told = tail(&output);
         assert!(told.ends_with("line 99 é") && told.contains("line 88") && !told.contains("line 87"), "{told}");
         assert!(tail(&"é".repeat(5000)).len() <= TAIL_BYTES);
+        let failed = "Err:1 https://ann:hunter2@mirror/x InRelease http://b@c/d ftp://plain/e@f";
+        assert_eq!(tail(failed), "Err:1 https://mirror/x InRelease http://c/d ftp://plain/e@f");
     }
 }

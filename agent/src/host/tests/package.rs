@@ -18,7 +18,7 @@ use lampas_shared::{
 use tokio::sync::Notify;
 
 use super::fixture::{Host, is_root, resource};
-use crate::host::{Apt, PackagePlan, Standing, apply, plan_packages};
+use crate::host::{Apt, PackagePlan, Standing, apply, package::packages_helper, plan_packages};
 
 struct Packages {
     host: Host,
@@ -53,7 +53,7 @@ impl Packages {
         host.write("var/lib/dpkg/status", "");
         let repository = host.path("repository").display().to_string();
         host.write("etc/apt/sources.list", &format!("deb [trusted=yes] file:{repository} ./\n"));
-        let apt = Apt::new(&host.root, Arc::new(Notify::new()));
+        let apt = Apt::new(&host.root, Arc::new(Notify::new()), packages_helper(&host.root));
         let packages = Self { host, apt };
         packages.shell();
         Some(packages)
@@ -333,10 +333,137 @@ fn real_a_change_by_hand_is_drift_and_what_stood_before_stays() {
 #[test]
 fn without_dpkg_packages_are_blocked() {
     let host = Host::new();
-    let apt = Apt::new(&host.root, Arc::new(Notify::new()));
+    let apt = Apt::new(&host.root, Arc::new(Notify::new()), packages_helper(&host.root));
     let wanted = [package("hello", "{}")];
     let plan = host.with_inputs(&wanted, |inputs| plan_packages(&host.root, inputs, &apt)).expect("a plan");
     let code = plan.plan.items[0].fault.as_ref().map(|f| f.code.as_str());
     assert!(matches!(code, Some("package.no_dpkg" | "package.no_apt")), "{plan:?}");
     assert!(!plan.has_work());
+}
+
+/// Waits for something that another process does.
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < until, "waited for {what} in vain");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A script that says that it runs and waits until it may go on. There is no sleep in the root.
+const WAITS: &str = ": > /runs; while [ ! -e /go ]; do :; done";
+
+impl Packages {
+    fn begin(&mut self, resources: &[Resource]) {
+        let plan = self.plan(resources);
+        self.host.owned = plan.during(&self.host.root, &self.host.owned);
+        self.apt.start(&self.host.root, &plan).expect("starts");
+    }
+
+    /// An agent that begins anew on the same disk, beside whatever the one before left.
+    fn restart(&mut self) {
+        self.apt = Apt::new(&self.host.root, Arc::new(Notify::new()), packages_helper(&self.host.root));
+    }
+}
+
+#[test]
+fn real_an_agent_that_ends_leaves_apt_its_shield_and_finds_it_again() {
+    let Some(mut packages) = Packages::new() else { return };
+    packages.publish("slow", "1.0", "", WAITS);
+    packages.update();
+    let wanted = [package("slow", "{}")];
+    packages.begin(&wanted);
+    wait_for("its script", || packages.host.path("runs").exists());
+    packages.restart();
+    assert!(packages.apt.is_busy(), "it is found again");
+    assert_eq!(packages.states(&wanted), [ResourceState::Applying]);
+    let shield = packages.host.path("usr/sbin/policy-rc.d");
+    assert!(shield.exists(), "services still don't start");
+    packages.host.write("go", "");
+    wait_for("its end", || !packages.apt.is_busy());
+    assert!(!shield.exists());
+    assert_eq!(packages.version("slow").as_deref(), Some("1.0"));
+    assert_eq!(packages.states(&wanted), [ResourceState::Converged]);
+}
+
+#[test]
+fn real_what_runs_apt_is_killed_and_the_next_attempt_mends_it() {
+    let Some(mut packages) = Packages::new() else { return };
+    packages.publish("slow", "1.0", "", WAITS);
+    packages.update();
+    let wanted = [package("slow", "{}")];
+    packages.begin(&wanted);
+    wait_for("its script", || packages.host.path("runs").exists());
+    let root = packages.host.dir.path().display().to_string();
+    for pid in of_root(&root) {
+        // Some are children that went with their parents.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+    wait_for("the agent to notice", || !packages.apt.is_busy());
+    assert!(!packages.host.path("usr/sbin/policy-rc.d").exists(), "the shield is down");
+    assert_eq!(packages.states(&wanted), [ResourceState::Applying], "it is planned anew, with what is half done");
+    packages.host.write("go", "");
+    packages.apply(&wanted).expect("mended");
+    assert_eq!(packages.states(&wanted), [ResourceState::Converged]);
+}
+
+/// The processes whose command line or environment names a root, but for this one, those that start others first.
+fn of_root(root: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("lists").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let names =
+            |file: &str| fs::read(entry.path().join(file)).is_ok_and(|b| String::from_utf8_lossy(&b).contains(root));
+        let is_in = fs::read_link(entry.path().join("root")).is_ok_and(|to| to.display().to_string() == root);
+        if pid != std::process::id() as i32 && (names("cmdline") || names("environ") || is_in) {
+            found.push(pid);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn real_an_installation_without_end_is_ended_and_mended() {
+    let Some(mut packages) = Packages::new() else { return };
+    packages.publish("endless", "1.0", "", "while :; do :; done");
+    packages.update();
+    packages.apt.limit = Duration::from_secs(3);
+    let wanted = [package("endless", "{}")];
+    let why = packages.apply(&wanted).expect_err("it has no end");
+    assert!(why.starts_with("package.timed_out"), "{why}");
+    let root = packages.host.dir.path().display().to_string();
+    assert_eq!(of_root(&root), Vec::<i32>::new(), "nothing of it goes on");
+    packages.publish("endless", "2.0", "", "exit 0");
+    packages.update();
+    packages.apply(&[package("endless", r#"{"version": "2.0"}"#)]).expect("the next version mends it");
+    assert_eq!(packages.version("endless").as_deref(), Some("2.0"));
+}
+
+#[test]
+fn real_a_name_that_no_list_knows_is_no_pattern() {
+    let Some(mut packages) = Packages::new() else { return };
+    packages.publish("helxlo", "1.0", "", "");
+    packages.update();
+    let why = packages.apply(&[package("hel.lo", "{}")]).expect_err("there is none");
+    assert!(why.starts_with("package.unknown") && why.contains("hel.lo"), "{why}");
+    assert_eq!(packages.version("helxlo"), None, "nobody asked for it");
+}
+
+#[test]
+fn real_what_is_written_into_a_source_by_an_editor_is_seen() {
+    let Some(packages) = Packages::new() else { return };
+    packages.publish("hello", "1.0", "", "");
+    packages.publish("hello", "2.0", "", "");
+    packages.update();
+    let preferences = "etc/apt/preferences.d/pins";
+    packages.host.write(preferences, "");
+    let latest = [package("hello", r#"{"version": "latest"}"#)];
+    let wants = |version: &str| {
+        let diff = packages.plan(&latest).plan.items.remove(0).diff;
+        assert!(diff.contains(&format!("+installed {version}\n")), "{diff}");
+    };
+    wants("2.0");
+    packages.host.write(preferences, "Package: hello\nPin: version 1.0\nPin-Priority: 1001\n");
+    wants("1.0");
 }
