@@ -81,6 +81,8 @@ impl Bench {
         let mut seen = self.policy_seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.replace(policy.clone()).is_some_and(|before| before != policy) {
             self.facts_seen.send_modify(|seen| *seen += 1);
+            // What may be done is another, though nothing on the disk is.
+            self.set_last_observed(None);
         }
         ruling
     }

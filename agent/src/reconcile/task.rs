@@ -28,6 +28,8 @@ use crate::{
 
 /// After a pass, until what it left behind has been sent; then memory is given back.
 const SETTLES_IN: Duration = Duration::from_secs(3);
+/// What the node's owner says: who may do what here, and whether anything is done at all.
+const OWNERS: [&str; 3] = ["/etc/lampas/policy.toml", "/etc/lampas/allowed_signers", "/var/lib/lampas/agent/observe"];
 /// The longest pause between attempts at what failed.
 const MAX_RETRY: Duration = Duration::from_secs(600);
 
@@ -150,10 +152,12 @@ impl Reconciler {
                 return self.retry_later();
             }
         };
+        let mut watched = outcome.watched;
+        watched.extend(OWNERS.map(str::to_owned));
         self.watched.send_if_modified(|old| {
-            let is_new = *old != outcome.watched;
+            let is_new = *old != watched;
             if is_new {
-                old.clone_from(&outcome.watched);
+                *old = watched;
             }
             is_new
         });

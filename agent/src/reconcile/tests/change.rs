@@ -190,6 +190,31 @@ async fn the_nodes_policy_stops_what_it_forbids_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_policy_that_is_edited_is_followed_at_once() {
+    let node = Node::start();
+    node.send(1, vec![file("/etc/motd", "x\n"), file("/opt/tool", "x\n")]).await;
+    node.wait("all of it", || node.report(1, |r| r.phase == Phase::Confirmed)).await;
+    // Nobody asks for a pass from here on, and the next full look is ten minutes away.
+    fs::create_dir(node.path("/etc/lampas")).expect("made");
+    node.edit("/etc/lampas/policy.toml", "deny_paths = [\"/opt\"]\n");
+    let blocked = node.wait("the policy", || node.report(1, |r| r.state == ResourceState::Blocked)).await;
+    let fault = blocked.resources.iter().find_map(|r| r.fault.clone()).expect("says why");
+    assert_eq!(fault.code, "policy.denied_path");
+    node.edit("/etc/lampas/policy.toml", "deny_paths = []\n");
+    node.wait("that it is lifted", || {
+        node.reports()
+            .iter()
+            .rev()
+            .find_map(|report| match report {
+                Report::Generation(r) => Some(r.state == ResourceState::Converged),
+                _ => None,
+            })?
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn why_knows_the_author_also_from_the_copy() {
     let node = Node::start();
     node.send(1, vec![file("/etc/motd", "x\n")]).await;
