@@ -46,6 +46,9 @@ export function setProver(next: Prover): () => void {
 /** Copies of writing requests under way: a body can be sent once, and what is grave is sent again after the proof. */
 const copies = new Map<string, Request>();
 
+/** Where a 401 says that a sign-in failed, not that a session is over. */
+const OPEN = ['/session', '/setup', '/session/key-request', '/session/passkey', '/session/provider', '/session/provider/key-request'];
+
 async function asksForProof(response: Response): Promise<boolean> {
   if (response.status !== 403) return false;
   const problem: unknown = await response.clone().json().catch(() => undefined);
@@ -66,7 +69,7 @@ const guard: Middleware = {
     const copy = copies.get(id);
     copies.delete(id);
     if (copy !== undefined && prover !== undefined && (await asksForProof(response)) && (await prover())) return fetchOrEarly(copy);
-    if (response.status === 401 && !schemaPath.endsWith('/session') && !schemaPath.endsWith('/setup')) onSignedOut();
+    if (response.status === 401 && !OPEN.some((path) => schemaPath.endsWith(path))) onSignedOut();
     return undefined;
   },
 };

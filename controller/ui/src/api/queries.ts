@@ -103,22 +103,16 @@ export const exportQuery = (filter: { scope?: string | undefined; kind?: string 
 
 export const secondFactorQuery = queryOptions({ queryKey: ['users', 'second-factor'], queryFn: () => take(api.GET('/api/v1/session/second-factor')) });
 
+export const securityKeysQuery = queryOptions({ queryKey: ['security-keys', 'own'], queryFn: () => take(api.GET('/api/v1/session/security-keys')) });
+
+export const securityKeysOfQuery = (user: string) => queryOptions({ queryKey: ['security-keys', user], queryFn: () => take(api.GET('/api/v1/users/{user}/security-keys', { params: { path: { user } } })) });
+
 export const signInRulesQuery = queryOptions({ queryKey: ['users', 'rules'], queryFn: () => take(api.GET('/api/v1/sign-in-rules')) });
 
 export const allSessionsQuery = (user: string | undefined, after: string | undefined) =>
   queryOptions({ queryKey: ['users', 'all-sessions', user, after], queryFn: () => take(api.GET('/api/v1/sessions', { params: { query: { ...(user === undefined ? { all: true } : { user }), ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
 
 export const sessionsQuery = queryOptions({ queryKey: ['users', 'sessions'], queryFn: () => take(api.GET('/api/v1/sessions')) });
-
-/** What a cron job's spec means: the next five runs come from the same check as in the editor. */
-export const nextRunsQuery = (id: string, revision: number) =>
-  queryOptions({
-    queryKey: ['check', 'next-runs', id, revision],
-    queryFn: async () => {
-      const { spec } = await take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } }));
-      return take(api.POST('/api/v1/check/spec', { body: spec }));
-    },
-  });
 
 export const revisionsQuery = (id: string) =>
   infiniteQueryOptions({
@@ -194,6 +188,15 @@ export const usersQuery = (after: string | undefined) =>
 
 export const userGroupsQuery = (after: string | undefined) =>
   queryOptions({ queryKey: ['users', 'groups', after], queryFn: () => take(api.GET('/api/v1/user-groups', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
+
+export const providersQuery = (after: string | undefined) =>
+  queryOptions({ queryKey: ['users', 'providers', after], queryFn: () => take(api.GET('/api/v1/providers', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
+
+export const identitiesOfQuery = (user: string) => queryOptions({ queryKey: ['users', 'identities', user], queryFn: () => take(api.GET('/api/v1/users/{user}/identities', { params: { path: { user } } })) });
+
+export const ownIdentitiesQuery = queryOptions({ queryKey: ['users', 'own-identities'], queryFn: () => take(api.GET('/api/v1/session/identities')) });
+
+export const signInOptionsQuery = queryOptions({ queryKey: ['sign-in-options'], queryFn: () => take(api.GET('/api/v1/sign-in-options')), staleTime: 60_000 });
 
 export const grantsQuery = (after: string | undefined) =>
   queryOptions({ queryKey: ['users', 'grants', after], queryFn: () => take(api.GET('/api/v1/grants', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });

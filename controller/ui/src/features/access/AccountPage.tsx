@@ -16,6 +16,8 @@ import { RowSkeletons } from '@/ui/Skeletons';
 import { toast, toastFailure } from '@/ui/toast';
 import { browserOf } from './browser';
 import { FactorCard } from './FactorCard';
+import { IdentitiesCard } from './IdentitiesCard';
+import { KeysCard } from './KeysCard';
 
 export default function AccountPage() {
   const session = useSession();
@@ -25,6 +27,8 @@ export default function AccountPage() {
       <div className="columns-even">
         <div className="stack">
           <PasswordCard />
+          <IdentitiesCard />
+          <KeysCard />
           <FactorCard />
         </div>
         <div className="stack">

@@ -22,44 +22,50 @@ import { toast, toastFailure } from '@/ui/toast';
 import { GrantsTable } from './GrantsTable';
 import { GroupsTable } from './GroupsTable';
 import { PRESETS, presetOf } from './presets';
+import { ProvidersTable } from './ProvidersTable';
 import { RightsDialog } from './RightsDialog';
 import { RulesCard } from './RulesCard';
 import { SessionsTable } from './SessionsTable';
+import { UserIdentitiesDialog } from './UserIdentitiesDialog';
+import { UserKeysDialog } from './UserKeysDialog';
 
 const route = getRouteApi('/app/users');
 
 export default function UsersPage() {
   const { after, show, user: of } = route.useSearch();
   const navigate = route.useNavigate();
-  const tab = show === 'sessions' || show === 'rules' || show === 'groups' || show === 'grants' ? show : 'users';
+  const tab = show === 'sessions' || show === 'rules' || show === 'groups' || show === 'grants' || show === 'providers' ? show : 'users';
   const turn = (next: string | undefined): void => void navigate({ search: { ...(show === undefined ? {} : { show }), ...(next === undefined ? {} : { after: next }) } });
   const users = useQuery(usersQuery(tab === 'users' ? after : undefined));
-  const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'factor' | 'rights' | 'remove'; user: User }>();
+  const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'factor' | 'identities' | 'keys' | 'rights' | 'remove'; user: User }>();
   const close = (): void => { setDialog(undefined); };
   const columns: readonly Column<User>[] = [
     { id: 'login', head: 'User', cell: (user) => <span className="strong">{user.login}</span> },
     { id: 'preset', head: 'May', cell: (user) => <PresetSelect user={user} /> },
     { id: 'grants', head: 'Grants', from: 'sm', cell: (user) => <button type="button" className="plain" aria-label={`What ${user.login} may`} onClick={() => { setDialog({ kind: 'rights', user }); }}>{user.grants === 0 ? <span className="dim">none</span> : plural(user.grants, 'grant')}{user.groups.length > 0 && <span className="dim small"> {user.groups.join(', ')}</span>}</button> },
     { id: 'state', head: 'Sign-in', from: 'sm', grow: true, cell: (user) => (user.is_disabled ? <span className="state"><ShapeMark shape="cross" tone="red" size={10} />barred</span> : <span className="state"><ShapeMark shape="check" tone="green" size={10} />allowed</span>) },
-    { id: 'factor', head: 'Second factor', from: 'md', cell: (user) => (user.has_second_factor ? <span className="state"><ShapeMark shape="check" tone="green" size={10} />on</span> : <span className="dim">none</span>) },
+    { id: 'factor', head: 'Second factor', from: 'md', cell: (user) => (user.has_second_factor ? <span className="state"><ShapeMark shape="check" tone="green" size={10} />{user.security_keys === 0 ? 'on' : plural(user.security_keys, 'key')}</span> : <span className="dim">none</span>) },
     { id: 'last', head: 'Last sign-in', from: 'sm', right: true, cell: (user) => <Time at={user.last_sign_in_at} /> },
     { id: 'created', head: 'Made', from: 'md', right: true, cell: (user) => <Time at={user.created_at} /> },
-    { id: 'act', head: '', right: true, cell: (user) => <UserMenu user={user} onRights={() => { setDialog({ kind: 'rights', user }); }} onPassword={() => { setDialog({ kind: 'password', user }); }} onFactor={() => { setDialog({ kind: 'factor', user }); }} onRemove={() => { setDialog({ kind: 'remove', user }); }} /> },
+    { id: 'act', head: '', right: true, cell: (user) => <UserMenu user={user} onRights={() => { setDialog({ kind: 'rights', user }); }} onPassword={() => { setDialog({ kind: 'password', user }); }} onFactor={() => { setDialog({ kind: 'factor', user }); }} onKeys={() => { setDialog({ kind: 'keys', user }); }} onIdentities={() => { setDialog({ kind: 'identities', user }); }} onRemove={() => { setDialog({ kind: 'remove', user }); }} /> },
   ];
   return (
     <>
       <PageHead title="Users" facts={users.data !== undefined && plural(users.data.total ?? users.data.items.length, 'user')} actions={<Button leftSection={<Icon name="plus" />} onClick={() => { setDialog({ kind: 'new' }); }}>New user</Button>} />
-      <Tabs label="What of users" active={tab} tabs={[{ id: 'users', title: 'Users', to: { to: '/users', search: {} } }, { id: 'groups', title: 'Groups', to: { to: '/users', search: { show: 'groups' } } }, { id: 'grants', title: 'Grants', to: { to: '/users', search: { show: 'grants' } } }, { id: 'sessions', title: 'Open sessions', to: { to: '/users', search: { show: 'sessions' } } }, { id: 'rules', title: 'Sign-in rules', to: { to: '/users', search: { show: 'rules' } } }]} />
+      <Tabs label="What of users" active={tab} tabs={[{ id: 'users', title: 'Users', to: { to: '/users', search: {} } }, { id: 'groups', title: 'Groups', to: { to: '/users', search: { show: 'groups' } } }, { id: 'grants', title: 'Grants', to: { to: '/users', search: { show: 'grants' } } }, { id: 'sessions', title: 'Open sessions', to: { to: '/users', search: { show: 'sessions' } } }, { id: 'providers', title: 'Providers', to: { to: '/users', search: { show: 'providers' } } }, { id: 'rules', title: 'Sign-in rules', to: { to: '/users', search: { show: 'rules' } } }]} />
       {tab === 'sessions' && <SessionsTable user={of} after={after} onGo={({ user: whose, after: next }) => void navigate({ search: { show: 'sessions', ...(whose === undefined ? {} : { user: whose }), ...(next === undefined ? {} : { after: next }) } })} />}
       {tab === 'rules' && <RulesCard />}
       {tab === 'groups' && <GroupsTable after={after} onGo={turn} />}
       {tab === 'grants' && <GrantsTable after={after} onGo={turn} />}
+      {tab === 'providers' && <ProvidersTable after={after} onGo={turn} />}
       {tab === 'users' && <>
       <Failure error={users.error} />
       {users.data === undefined ? users.error === null && <RowSkeletons /> : <DataTable label="Users" columns={columns} rows={users.data.items} idOf={(user) => user.id} />}
       <Pager shown={users.data?.items.length ?? 0} total={users.data?.total} noun="users" isFirst={after === undefined} next={users.data?.next} onGo={(next) => void navigate({ search: next === undefined ? {} : { after: next } })} />
       </>}
       {dialog?.kind === 'factor' && <TakeFactorOff user={dialog.user} onClose={close} />}
+      {dialog?.kind === 'identities' && <UserIdentitiesDialog user={dialog.user} onClose={close} />}
+      {dialog?.kind === 'keys' && <UserKeysDialog user={dialog.user} onClose={close} />}
       {dialog?.kind === 'rights' && <RightsDialog user={dialog.user} onClose={close} />}
       {dialog?.kind === 'new' && <NewUser onClose={close} />}
       {dialog?.kind === 'password' && <NewPassword user={dialog.user} onClose={close} />}
@@ -84,7 +90,7 @@ function PresetSelect({ user }: { user: User }) {
   return <Select size="xs" w={150} aria-label={`Preset of ${user.login}`} data={PRESETS.map((preset) => preset.value)} value={user.preset} allowDeselect={false} onChange={(next) => { update.mutate({ preset: presetOf(next) }, { onError: toastFailure }); }} />;
 }
 
-function UserMenu({ user, onRights, onPassword, onFactor, onRemove }: { user: User; onRights: () => void; onPassword: () => void; onFactor: () => void; onRemove: () => void }) {
+function UserMenu({ user, onRights, onPassword, onFactor, onKeys, onIdentities, onRemove }: { user: User; onRights: () => void; onPassword: () => void; onFactor: () => void; onKeys: () => void; onIdentities: () => void; onRemove: () => void }) {
   const session = useSession();
   const update = useUserUpdate(user, user.is_disabled ? `${user.login} may sign in again` : `${user.login} is barred, and the sessions are over`);
   const isOwn = session.user === user.id;
@@ -103,7 +109,9 @@ function UserMenu({ user, onRights, onPassword, onFactor, onRemove }: { user: Us
       <Menu.Dropdown>
         <Menu.Item onClick={onRights}>What {user.login} may …</Menu.Item>
         <Menu.Item onClick={onPassword}>Set a new password …</Menu.Item>
-        <Menu.Item disabled={isOwn || !user.has_second_factor} onClick={onFactor}>Take the second factor off …</Menu.Item>
+        <Menu.Item onClick={onIdentities}>Identity providers …</Menu.Item>
+        <Menu.Item disabled={isOwn || !user.has_second_factor} onClick={onFactor}>Take every second factor off …</Menu.Item>
+        <Menu.Item disabled={isOwn || user.security_keys === 0} onClick={onKeys}>Security keys …</Menu.Item>
         <Menu.Item disabled={isOwn} onClick={() => { end.mutate(); }}>End all sessions</Menu.Item>
         <Menu.Item disabled={isOwn} onClick={() => { update.mutate({ is_disabled: !user.is_disabled }, { onError: toastFailure }); }}>{user.is_disabled ? 'Allow sign-in' : 'Bar sign-in'}{isOwn && ' (that is you)'}</Menu.Item>
         <Menu.Item color="red" disabled={isOwn} onClick={onRemove}>Remove …</Menu.Item>
@@ -136,7 +144,7 @@ function NewUser({ onClose }: { onClose: () => void }) {
       >
         <TextInput label="User name" value={login} onChange={(event) => { setLogin(event.currentTarget.value.trim()); }} required error={fieldProblem(create.error, 'login')} autoComplete="off" data-autofocus />
         <Select label="May" data={PRESETS} value={preset} onChange={(next) => { setPreset(presetOf(next)); }} allowDeselect={false} />
-        <PasswordInput label="First password" description="At least 10 characters" minLength={10} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required autoComplete="new-password" error={fieldProblem(create.error, 'password')} />
+        <PasswordInput label="First password" description="At least 10 characters; empty for who signs in with an identity provider" minLength={10} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} autoComplete="new-password" error={fieldProblem(create.error, 'password')} />
         <Failure error={create.error} />
         <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={create.isPending}>Make the user</Button></Group>
       </form>
@@ -176,7 +184,7 @@ function TakeFactorOff({ user, onClose }: { user: User; onClose: () => void }) {
   });
   return (
     <ConfirmByName opened onClose={onClose} title={`Take the second factor off ${user.login}`} name={user.login} verb="Take it off" onConfirm={() => { off.mutate(); }} isPending={off.isPending} error={off.error}>
-      <p>For somebody who lost the device and the recovery codes: be sure that it is they who ask. The sessions of this user end at once.</p>
+      <p>For somebody who lost authenticator, keys and recovery codes: be sure that it is they who ask. All of them go. The sessions of this user end at once.</p>
     </ConfirmByName>
   );
 }
