@@ -1,26 +1,35 @@
-// Password and code: who sits there?
+// Who sits there? A security key first, for who has one; else password and code.
 import { useState } from 'react';
-import { Button, Group, PasswordInput, TextInput } from '@mantine/core';
-import { fieldProblem } from '@/api/client';
+import { Anchor, Button, Group, PasswordInput, TextInput } from '@mantine/core';
+import { useMutation } from '@tanstack/react-query';
+import { api, fieldProblem, take } from '@/api/client';
+import type { SessionProof } from '@/api/schema';
+import { useSession } from '@/api/session';
 import { Failure } from '@/ui/Notice';
-
-export interface Proof {
-  password: string;
-  code?: string;
-}
+import { askKey, hasWebAuthn } from './webauthn';
 
 interface Props {
   verb: string;
-  needsCode: boolean;
   error: unknown;
   isPending: boolean;
-  onProof: (proof: Proof) => void;
+  onProof: (proof: SessionProof) => void;
   onCancel: () => void;
 }
 
-export function ProofForm({ verb, needsCode, error, isPending, onProof, onCancel }: Props) {
+export function ProofForm({ verb, error, isPending, onProof, onCancel }: Props) {
+  const session = useSession();
+  const canUseKey = session.has_security_key && hasWebAuthn;
+  const [byKey, setByKey] = useState(canUseKey);
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
+  const ask = useMutation({
+    mutationFn: async () => {
+      const asked = await take(api.POST('/api/v1/session/proof/key-request'));
+      // Without a password the key itself has to know who holds it.
+      return { password, key: await askKey(asked, password === '') };
+    },
+    onSuccess: onProof,
+  });
   const isAtField = fieldProblem(error, 'password') !== undefined || fieldProblem(error, 'code') !== undefined;
   return (
     <form
@@ -28,13 +37,15 @@ export function ProofForm({ verb, needsCode, error, isPending, onProof, onCancel
       onSubmit={(event) => {
         event.preventDefault();
         event.stopPropagation();
-        onProof({ password, ...(code === '' ? {} : { code }) });
+        if (byKey) ask.mutate();
+        else onProof({ password, ...(code === '' ? {} : { code }) });
       }}
     >
-      <PasswordInput label="Your password" autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(error, 'password')} data-autofocus />
-      {needsCode && <TextInput label="Code of your authenticator" description="Or a recovery code" autoComplete="one-time-code" value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required error={fieldProblem(error, 'code')} />}
-      {!isAtField && <Failure error={error} />}
-      <Group justify="flex-end" gap={8}><Button variant="default" onClick={onCancel}>Cancel</Button><Button type="submit" loading={isPending}>{verb}</Button></Group>
+      <PasswordInput label="Your password" description={byKey ? 'Leave it empty if your key asks for a PIN or a finger' : undefined} autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required={!byKey} error={fieldProblem(error, 'password')} data-autofocus={byKey ? undefined : true} />
+      {!byKey && session.has_second_factor && <TextInput label={session.has_authenticator ? 'Code of your authenticator' : 'Recovery code'} description={session.has_authenticator ? 'Or a recovery code' : 'Each serves once'} autoComplete="one-time-code" value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required error={fieldProblem(error, 'code')} />}
+      {canUseKey && <Anchor component="button" type="button" size="sm" ta="left" onClick={() => { setByKey(!byKey); ask.reset(); }}>{byKey ? (session.has_authenticator ? 'Use a code instead' : 'Use a recovery code instead') : 'Use a security key instead'}</Anchor>}
+      {ask.isPending ? null : <Failure error={ask.error ?? (isAtField ? null : error)} />}
+      <Group justify="flex-end" gap={8}><Button variant="default" onClick={onCancel}>Cancel</Button><Button type="submit" loading={isPending || ask.isPending} data-autofocus={byKey ? true : undefined}>{byKey ? 'Use a security key' : verb}</Button></Group>
     </form>
   );
 }
