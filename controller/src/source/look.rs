@@ -104,7 +104,7 @@ impl Sources {
                 return self.tell(row, claim, &before, Some(trouble)).await;
             }
         };
-        let is_due = row.due.0 == 0 || row.status.fetch_at.is_none_or(|at| at <= now);
+        let is_due = row.due.0 <= 0 || row.status.fetch_at.is_none_or(|at| at <= now);
         if is_due {
             row.status.fetch_at = Some(now.plus_ms(i64::from(row.settings.interval_secs) * 1000));
             match self.read(row).await {
@@ -125,6 +125,8 @@ impl Sources {
             row.status.why = settled.why;
             return self.tell(row, claim, &before, None).await;
         }
+        // What stood in the way of the change is looked at anew.
+        row.status.problem = None;
         let Settled { state, why, trouble } = self.settle(row, claim, &by).await?;
         (row.state, row.status.why) = (state, why);
         self.tell(row, claim, &before, trouble).await
@@ -235,7 +237,7 @@ impl Sources {
         after.status.pardoned = None;
         after.status.notes.clone_from(&content.notes);
         let (after_ref, entries, standing) = (&after, &content.entries, &standing);
-        let may_bring = brings(row.settings.mode);
+        let (may_bring, is_news) = (brings(row.settings.mode), row.commit != after.commit);
         let clash = self
             .db()
             .write(|mut tx| async move {
@@ -258,15 +260,17 @@ impl Sources {
                         place.unwrap_or_default()
                     )));
                 }
-                let entry = Entry::done(by, "source.sync", format!("source {}", after_ref.name)).because(format!(
-                    "commit {} by {}: {}",
-                    commit_short(&after_ref.commit),
-                    after_ref.status.commit.as_ref().map(|c| c.author.as_str()).unwrap_or_default(),
-                    after_ref.status.commit.as_ref().map(|c| c.subject.as_str()).unwrap_or_default(),
-                ));
-                tx.audit(entry.with_details(&serde_json::json!({
-                    "commit": after_ref.status.commit, "objects": entries.len(),
-                })));
+                if is_news {
+                    let entry = Entry::done(by, "source.sync", format!("source {}", after_ref.name)).because(format!(
+                        "commit {} by {}: {}",
+                        commit_short(&after_ref.commit),
+                        after_ref.status.commit.as_ref().map(|c| c.author.as_str()).unwrap_or_default(),
+                        after_ref.status.commit.as_ref().map(|c| c.subject.as_str()).unwrap_or_default(),
+                    ));
+                    tx.audit(entry.with_details(&serde_json::json!({
+                        "commit": after_ref.status.commit, "objects": entries.len(),
+                    })));
+                }
                 Ok::<_, SourceError>(tx.done(()))
             })
             .await;

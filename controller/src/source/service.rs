@@ -201,7 +201,7 @@ impl Sources {
                 Ok(tx.done(row))
             })
             .await?;
-        self.0.woken.notify_waiters();
+        self.0.woken.notify_one();
         Ok(self.shown(&made, None))
     }
 
@@ -282,7 +282,7 @@ impl Sources {
                 Ok::<_, SourceError>(tx.done(row))
             })
             .await?;
-        self.0.woken.notify_waiters();
+        self.0.woken.notify_one();
         Ok(self.shown(&made, None))
     }
 
@@ -324,7 +324,7 @@ impl Sources {
             })
         });
         let row = done.await?;
-        self.0.woken.notify_waiters();
+        self.0.woken.notify_one();
         Ok(self.shown(&SourceRow { due: UnixMs(0), ..row }, None))
     }
 
@@ -356,7 +356,7 @@ impl Sources {
             })
         });
         let row = done.await?;
-        self.0.woken.notify_waiters();
+        self.0.woken.notify_one();
         Ok(self.shown(&SourceRow { due: UnixMs(0), ..row }, None))
     }
 
@@ -521,7 +521,7 @@ impl Sources {
             updated_at: row.updated_at,
             state: row.state,
             why: status.why.clone(),
-            is_syncing: row.due.0 == 0 || row.claim.as_ref().is_some_and(|(_, until)| *until > now),
+            is_syncing: row.due.0 <= 0 || row.claim.as_ref().is_some_and(|(_, until)| *until > now),
             commit: status.commit.clone(),
             refused: status.refused.clone(),
             synced_at: status.synced_at,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use lampas_api::{Draft, DraftAct};
+use lampas_runtime::clock;
 use lampas_shared::{
     change::{ChangeState, Verdict},
     desired::ContentHash,
@@ -24,11 +25,14 @@ use super::{
 };
 use crate::{
     audit::Principal,
-    change::{Apply, ChangeError, NewChange},
+    change::{Apply, ChangeError, ChangeRow, NewChange},
     db::{StoreError as _, row::to_json},
     fleet,
     host::Stored,
 };
+
+/// How long nodes that stood in the way, or were away, are left alone.
+const AGAIN_MS: i64 = 60_000;
 
 /// How a source stands beside the fleet.
 #[derive(Debug)]
@@ -113,6 +117,7 @@ impl Sources {
             return Ok(());
         }
         (row.change, row.draft_key) = (None, None);
+        row.status.round += 1;
         self.put_marks(row, claim, Mark::Done).await
     }
 
@@ -167,6 +172,7 @@ impl Sources {
     async fn withdraw(&self, row: &mut SourceRow, claim: &str, by: &Principal) -> Result<(), SourceError> {
         let Some(change) = row.change.take() else { return Ok(()) };
         row.draft_key = None;
+        row.status.round += 1;
         match self.changes().abandon(change, by).await {
             Ok(()) | Err(ChangeError::State { .. } | ChangeError::NotFound(_)) => {}
             // What it was of may lie outside by now: it stays, for somebody who may.
@@ -196,7 +202,7 @@ impl Sources {
             drafts,
             reason: reason(row),
             // A controller that died after this finds the same change.
-            request_key: Some(format!("source/{}/{}", row.id, &key[..24])),
+            request_key: Some(format!("source/{}/{}/{}", row.id, row.status.round, &key[..24])),
             ..NewChange::default()
         };
         let made = match self.changes().create(&new, by).await {
@@ -205,7 +211,8 @@ impl Sources {
             Err(error) => return Ok(Err(error)),
         };
         if !made.state.is_open() {
-            // The same was brought, and dropped or undone, before: it is a difference that stands until somebody asks.
+            // It was made by a look that died, and dropped by somebody since.
+            row.status.round += 1;
             let why = format!("change {} brought the same before, and is {}", made.number, made.state.as_str());
             return Ok(Err(ChangeError::Unfit(why)));
         }
@@ -230,7 +237,7 @@ impl Sources {
     }
 
     /// Plans the change, and applies it if the source does that.
-    async fn advance(&self, row: &SourceRow, change: ChangeId, by: &Principal) -> Result<Step, ChangeError> {
+    async fn advance(&self, row: &mut SourceRow, change: ChangeId, by: &Principal) -> Result<Step, ChangeError> {
         let mut found = self.changes().find(&change.to_string()).await?;
         let number = found.number;
         if found.state == ChangeState::Draft {
@@ -239,6 +246,7 @@ impl Sources {
                 return Ok(Step::Done(Settled::waiting(format!("change {number} was {}", declined.note))));
             }
             self.changes().plan(change, by).await?;
+            row.status.planned_at = Some(clock::now());
             found = self.changes().find(&change.to_string()).await?;
         }
         if row.settings.mode == SourceMode::Propose {
@@ -248,21 +256,25 @@ impl Sources {
             };
             return Ok(Step::Done(Settled::waiting(format!("change {number} {what}"))));
         }
-        let how = |plan: Option<String>| Apply {
-            plan,
-            allow_unplanned: row.settings.allow_unplanned,
-            rollout: row.settings.rollout.clone(),
-            ..Apply::default()
-        };
+        let (allow_unplanned, rollout) = (row.settings.allow_unplanned, row.settings.rollout.clone());
+        let how = |plan: Option<String>| Apply { plan, allow_unplanned, rollout: rollout.clone(), ..Apply::default() };
+        let waits = |error: &ChangeError| Step::Done(Settled::waiting(format!("change {number}: {error}")));
+        // Nodes are not asked again and again while somebody thinks about it.
+        let control = self.changes().brief(change).await?.control;
+        if found.state == ChangeState::Planned && control.approval.is_some_and(|a| a.verdict == Verdict::Wanted) {
+            let (needs, may) = (control.protections, control.approvers);
+            return Ok(waits(&ChangeError::ApprovalNeeded { number, needs, may }));
+        }
         let applied = match self.changes().apply(change, &how(found.plan_id.clone()), by).await {
-            // Something moved since it was planned: once more, as it is by now.
-            Err(ChangeError::Moved { .. }) => {
-                let plan = self.changes().plan(change, by).await?;
-                self.changes().apply(change, &how(Some(plan.digest)), by).await
+            // Something moved since it was planned, or stood in the way then: once more, as it is by now.
+            Err(ChangeError::Moved { .. }) => self.replan(row, change, &how, by).await,
+            Err(ChangeError::Unplanned { .. } | ChangeError::Blocked(_))
+                if row.status.planned_at.is_none_or(|at| clock::now().since(at) > AGAIN_MS) =>
+            {
+                self.replan(row, change, &how, by).await
             }
             other => other,
         };
-        let waits = |error: &ChangeError| Step::Done(Settled::waiting(format!("change {number}: {error}")));
         match applied {
             Ok(_) => Ok(Step::Again),
             Err(
@@ -274,6 +286,18 @@ impl Sources {
             ) => Ok(waits(&error)),
             Err(error) => Err(error),
         }
+    }
+
+    async fn replan(
+        &self,
+        row: &mut SourceRow,
+        change: ChangeId,
+        how: &(dyn Fn(Option<String>) -> Apply + Sync),
+        by: &Principal,
+    ) -> Result<ChangeRow, ChangeError> {
+        let plan = self.changes().plan(change, by).await?;
+        row.status.planned_at = Some(clock::now());
+        self.changes().apply(change, &how(Some(plan.digest)), by).await
     }
 
     /// Says what stands in the way of a change, at the manifest that it comes from.

@@ -63,6 +63,10 @@ pub(super) struct Status {
     pub(super) offered_keys: Vec<HostKey>,
     pub(super) counts: SourceCounts,
     pub(super) notes: Vec<String>,
+    /// How many changes it had that are over: the same drafts are another change afterwards.
+    pub(super) round: u64,
+    /// When the nodes were asked last for a plan of the open change.
+    pub(super) planned_at: Option<UnixMs>,
 }
 
 /// A source as it stands.
@@ -282,9 +286,12 @@ pub(super) async fn save(tx: &mut Tx, row: &SourceRow, claim: &str) -> Result<bo
     Ok(held.is_some())
 }
 
-/// Asks for a look now.
+/// Asks for a look now: another number than before, so that a look that is under way doesn't count as this one.
 pub(super) async fn ask(tx: &mut Tx, id: SourceId) -> Result<(), DbError> {
-    sqlx::query("UPDATE source SET due_ms = 0 WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    sqlx::query("UPDATE source SET due_ms = CASE WHEN due_ms <= 0 THEN due_ms - 1 ELSE 0 END WHERE id = ?")
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 

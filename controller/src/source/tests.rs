@@ -290,7 +290,7 @@ async fn a_commit_is_shown_proposed_or_applied() {
     assert_eq!(names, [json!("a"), json!("foreign")]);
     let (_, audit) = admin.get("/api/v1/audit?act=source.&limit=100").await;
     let by_source = |e: &&Value| e["principal"] == "source:fleet of admin" && e["result"] == "done";
-    assert_eq!(audit["items"].as_array().map(|a| a.iter().filter(by_source).count()), Some(5), "{audit}");
+    assert_eq!(audit["items"].as_array().map(|a| a.iter().filter(by_source).count()), Some(3), "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,7 +116,7 @@ fn listed(context: &Context, found: &[Source]) {
     if found.is_empty() {
         return output::note(
             "no git sources; set one up with: lampasctl source set NAME --url URL --scope role:app, or apply manifests from \
-             a checkout with: lampasctl apply -f DIR --set NAME --source",
+             a checkout with: lampasctl apply -f DIR --source",
         );
     }
     let row = |s: &Source| {
