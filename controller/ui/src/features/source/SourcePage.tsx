@@ -6,7 +6,7 @@ import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
 import { useRefusal } from '@/api/session';
 import type { Source, SourceDetail, SourceDifference } from '@/api/schema';
-import { KIND_ICONS, KIND_NOUNS } from '@/components/kinds';
+import { KIND_NOUNS } from '@/components/kinds';
 import { ScopeText } from '@/components/ScopeText';
 import { StateBadge } from '@/components/StateBadge';
 import { ActionButton } from '@/ui/ActionButton';
@@ -73,7 +73,7 @@ function Shown({ it }: { it: SourceDetail }) {
         <aside className="editor-side stack" aria-label="About the source">
           <section className="card" aria-label="Commit">
             <div className="card-head"><h2>Commit</h2></div>
-            <div style={{ padding: '0 16px 12px' }}>
+            <div style={{ padding: '12px 16px' }}>
               {it.commit == null ? <p className="dim">Nothing was read yet.</p> : <FactList items={[
                 ['Commit', <code key="id" style={{ overflowWrap: 'anywhere' }}>{it.commit.id}</code>],
                 ['Subject', it.commit.subject],
@@ -84,7 +84,7 @@ function Shown({ it }: { it: SourceDetail }) {
           </section>
           <section className="card" aria-label="Set up as">
             <div className="card-head"><h2>Set up as</h2></div>
-            <div style={{ padding: '0 16px 12px' }}>
+            <div style={{ padding: '12px 16px' }}>
               <FactList items={[
                 ['Repository', <span key="url" className="mono" style={{ overflowWrap: 'anywhere' }}>{it.url}</span>],
                 ['Follows', `${point}${it.folder === '' ? '' : `, folder ${it.folder}`}`],
@@ -155,7 +155,7 @@ const WORDS = { edited: 'otherwise in the fleet', missing: 'only in git', gone: 
 
 function Row({ it }: { it: SourceDifference }) {
   const [isOpen, setOpen] = useState(false);
-  const title = <><Icon name={KIND_ICONS[it.key.kind]} /> {it.key.name}</>;
+  const title = `${KIND_NOUNS[it.key.kind]} ${it.key.name}`;
   return (
     <div role="listitem" style={{ borderTop: '1px solid var(--border)' }}>
       <div className="row-wrap" style={{ padding: '8px 16px' }}>
