@@ -152,14 +152,13 @@ pub(super) async fn diff(context: &Context, from: UnixMs, args: &PastDiffArgs) -
     } else {
         String::new()
     };
+    let objects = if found.objects_known {
+        format!("{} otherwise, {} the same", count(found.objects.len() as u64, "object"), found.objects_unchanged)
+    } else {
+        "of objects nothing is known".to_owned()
+    };
     let more = if found.has_more { ", and more; narrow it with --role or --node" } else { "" };
-    output::note(format!(
-        "  between {} and {}: {nodes}{} changed, {} unchanged{more}",
-        found.from,
-        found.to,
-        count(found.objects.len() as u64, "object"),
-        found.objects_unchanged
-    ));
+    output::note(format!("  between {} and {}: {nodes}{objects}{more}", found.from, found.to));
     Ok(code)
 }
 

@@ -48,7 +48,7 @@ function Found({ it, isOfNode }: { it: PastDiff; isOfNode: boolean }) {
       {it.objects.length > 0 && (
         <section className="card" aria-labelledby="diff-objects">
           <div className="card-head"><h2 id="diff-objects">{plural(it.objects.length, 'object')} {it.has_more && 'and more '}otherwise</h2><span className="dim small">{it.objects_unchanged} the same</span></div>
-          <ol className="card-list">{it.objects.map((item) => <HistoryRow key={item.object} item={item} />)}</ol>
+          <ol className="card-list">{it.objects.map((item) => <HistoryRow key={item.object} item={item} isOfNode={isOfNode} />)}</ol>
         </section>
       )}
     </div>
