@@ -71,7 +71,7 @@ export function ApplyCard({ change }: { change: Change }) {
             <Checkbox mt={8} size="xs" label="Apply anyway: they get it when they return, without a plan seen before" checked={allowUnplanned} onChange={(event) => { setAllow(event.currentTarget.checked); }} />
           </Notice>
         )}
-        {plan?.blockers.length === 0 && changing + unplanned > 0 && <RolloutChoice choice={choice} onChange={setChoice} problems={problems} waves={waves} error={wavesError} />}
+        {plan?.blockers.length === 0 && changing + unplanned > 0 && (change.node_edits ?? []).length === 0 && <RolloutChoice choice={choice} onChange={setChoice} problems={problems} waves={waves} error={wavesError} />}
         {plan?.blockers.length === 0 && <TermsChoice change={change} terms={terms} onChange={setTerms} />}
         <Failure error={apply.error ?? replan.error} />
         <div className="row-wrap">
