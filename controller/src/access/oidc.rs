@@ -17,6 +17,10 @@ mod identity;
 mod member;
 mod provider;
 pub(super) mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::path::Path;
@@ -60,6 +64,12 @@ impl Oidc {
 }
 
 impl Access {
+    /// Forgets all attempts that were counted.
+    #[cfg(test)]
+    fn forgive_all(&self) {
+        self.throttle.forget();
+    }
+
     fn redirect_uri(&self) -> String {
         format!("{}{RETURN_PAGE}", self.oidc.url)
     }

@@ -77,6 +77,11 @@ impl Throttle {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgives an attempt that succeeded.
     pub fn succeeded(&self, login: &str, address: IpAddr) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);

@@ -45,6 +45,10 @@ async fn strangers_get_the_open_calls_and_nothing_else() {
         "POST /api/v1/session",
         "POST /api/v1/session/key-request",
         "POST /api/v1/session/passkey",
+        "GET /api/v1/sign-in-options",
+        "POST /api/v1/session/provider",
+        "PUT /api/v1/session/provider",
+        "POST /api/v1/session/provider/key-request",
     ];
     assert_eq!(open, expected.map(str::to_owned).into());
 }

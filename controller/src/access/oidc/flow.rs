@@ -6,6 +6,8 @@
 use lampas_api::{FieldProblem, KeyRequest, ProviderPurpose, ProviderRedirect, ProviderReturn};
 use lampas_runtime::clock;
 use lampas_shared::{
+    deceptive_char,
+    event::EventKind,
     id::{IdentityId, ProviderId, TokenId, UserId},
     time::UnixMs,
 };
@@ -35,10 +37,14 @@ use crate::{
     },
     audit::{Entry, Principal},
     db::{DbError, Tx},
+    event::NewEvent,
 };
 
 /// How long somebody may take at the provider's page, and then for the second factor.
 pub(super) const FLOW_MS: i64 = 600_000;
+
+/// The longest cookie's value; browsers take 4,096 bytes with name and attributes (RFC 6265, section 6.1).
+const MOST_COOKIE: usize = 3900;
 
 /// What the cookie holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -153,7 +159,12 @@ impl Access {
 
     fn sealed(&self, flow: &Flow) -> Answer<String> {
         let text = crate::db::row::to_json(flow);
-        self.oidc.flows.seal(&"flow", text.as_bytes()).map_err(|e| Refusal::internal(&e))
+        let sealed = self.oidc.flows.seal(&"flow", text.as_bytes()).map_err(|e| Refusal::internal(&e))?;
+        if sealed.len() <= MOST_COOKIE {
+            return Ok(sealed);
+        }
+        let why = "too many groups of the provider are mapped here for one user: map fewer";
+        Err(Refusal::new("sign_in_failed", why))
     }
 
     /// Opens a cookie; one that is over, or none of ours, is as good as none.
@@ -182,19 +193,29 @@ impl Access {
             && refusal.code != "throttled"
         {
             info!(from = %caller.address, why = refusal.detail, "a sign-in with a provider failed");
-            self.note_provider_refused(caller, &refusal.detail).await?;
+            self.note_provider_refused(caller, refusal).await?;
         }
         ended
     }
 
-    async fn note_provider_refused(&self, caller: &Caller, why: &str) -> Answer<()> {
-        let short: String = why.chars().take(200).collect();
-        self.note_refused(caller, "(with a provider)", &short).await
+    async fn note_provider_refused(&self, caller: &Caller, refusal: &Refusal) -> Answer<()> {
+        let why: String = refusal.detail.chars().take(200).collect();
+        let (by, object) = (&caller.as_principal(), &format!("with a provider: {why}"));
+        self.db
+            .write(|mut tx: Tx| async move {
+                tx.audit(Entry::refused(by, "session.open", object.as_str(), &refusal.code));
+                let told = NewEvent::new(EventKind::SessionRefused).with("login", "(with a provider)");
+                tx.event(told.with("from", caller.address));
+                Ok::<_, DbError>(tx.done(()))
+            })
+            .await?;
+        Ok(())
     }
 
     async fn ended(&self, caller: &Caller, cookie: Option<&str>, given: &ProviderReturn) -> Answer<Ended> {
-        let mut flow = self.opened(cookie)?;
+        // Counted before anything is looked at: what is refused is noted, and strangers shall not fill the audit.
         self.attempt(caller, &counted_as(caller))?;
+        let mut flow = self.opened(cookie)?;
         if let Some(session) = flow.session
             && factor::in_session(caller).ok() != Some(session)
         {
@@ -233,8 +254,8 @@ impl Access {
 
     /// Returns what a key has to answer of who came back and lacks the second factor.
     pub(super) async fn provider_key_request(&self, caller: &Caller, cookie: Option<&str>) -> Answer<KeyRequest> {
-        let flow = self.opened(cookie)?;
         self.attempt(caller, &counted_as(caller))?;
+        let flow = self.opened(cookie)?;
         let why = "nobody came back from the provider in this browser";
         let verified = flow.verified.ok_or_else(|| Refusal::new("sign_in_failed", why))?;
         let request = self.second_key_request(verified.user, flow.session).await?;
@@ -359,7 +380,8 @@ impl Access {
         let subject = token::subject(&claims).unwrap_or_default().to_owned();
         self.completed(row, &metadata, &tokens.access_token, &subject, &mut claims).await?;
         let shown = ["name", row.spec.user_claim.as_str(), "email"].into_iter().find_map(|c| token::text(&claims, c));
-        let shown: String = shown.unwrap_or_default().chars().filter(|c| !c.is_control()).take(60).collect();
+        let is_seen = |c: &char| deceptive_char(c.encode_utf8(&mut [0; 4])).is_none();
+        let shown: String = shown.unwrap_or_default().chars().filter(is_seen).take(60).collect();
         let groups = match row.spec.groups_claim.as_str() {
             "" => Vec::new(),
             name => token::texts(&claims, name),

@@ -204,39 +204,12 @@ fn seconds(claims: &Claims, name: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::{
-        rand::SystemRandom,
-        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
-    };
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
     use serde_json::json;
 
     use super::*;
+    use crate::access::oidc::testing::Signer;
 
     const NOW: UnixMs = UnixMs(1_700_000_000_000);
-
-    struct Signer(EcdsaKeyPair);
-
-    impl Signer {
-        fn new() -> Self {
-            let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
-            let pkcs8 = EcdsaKeyPair::generate_pkcs8(kind, &SystemRandom::new()).expect("a key");
-            Self(EcdsaKeyPair::from_pkcs8(kind, pkcs8.as_ref()).expect("the same key"))
-        }
-
-        fn jwk(&self, kid: &str) -> Jwk {
-            let point = self.0.public_key().as_ref();
-            let (x, y) = (B64.encode(&point[1..33]), B64.encode(&point[33..]));
-            let key = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "use": "sig", "alg": "ES256"});
-            serde_json::from_value(key).expect("a key")
-        }
-
-        fn sign(&self, header: &Value, claims: &Value) -> String {
-            let text = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
-            let signature = self.0.sign(&SystemRandom::new(), text.as_bytes()).expect("signed");
-            format!("{text}.{}", B64.encode(signature.as_ref()))
-        }
-    }
 
     fn good() -> Value {
         let now = NOW.0 / 1000;
