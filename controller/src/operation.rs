@@ -3,11 +3,13 @@
 //! What happens next is decided by `lampas_shared::operation::step`, from what the store holds. `drive` asks it whenever
 //! something moved, stores what it decides, and only then tells nodes; so a controller that dies at any point comes back
 //! into the same operation. A node begins each run at most once, so that it can be told again. `collect` gathers what nodes
-//! answer and write into few transactions. Results come through the outbox, and are stored with the reports of their
-//! node; a late one is taken, a second one is not.
+//! answer and write into few transactions. Several controllers on one store decide together: `decide` asks again in the
+//! transaction that writes, holding the operation, and each starts the runs of the nodes that it holds. Results come
+//! through the outbox, and are stored with the reports of their node; a late one is taken, a second one is not.
 
 pub(crate) mod api;
 mod collect;
+mod decide;
 mod drive;
 mod gate;
 mod output;
@@ -49,3 +51,6 @@ pub enum OperationError {
 }
 
 crate::store_error!(OperationError);
+
+#[cfg(test)]
+mod tests;

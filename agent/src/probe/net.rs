@@ -71,8 +71,9 @@ fn permitted(host: &ProbeHost, port: u16, elsewhere: bool) -> Result<Vec<SocketA
         .filter(|a| a.ip().to_canonical().is_loopback() || own.contains(&a.ip().to_canonical()))
         .collect();
     if near.is_empty() {
+        let is = if host.as_address().is_some() { String::new() } else { format!(" ({first})") };
         let text = "is neither this node nor a node of the fleet; say \"elsewhere\" to let the probe go there";
-        return Err(format!("{host} ({first}) {text}"));
+        return Err(format!("{host}{is} {text}"));
     }
     Ok(near)
 }

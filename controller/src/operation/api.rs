@@ -209,7 +209,6 @@ async fn cancel(State(app): State<App>, caller: Caller, Path(which): Path<String
 
 async fn signing(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Signing>> {
     let row = app.operations.find(&which).await?;
-    seen(&app, &caller, &row).await?;
     Ok(axum::Json(app.operations.signing(&row, &caller.as_principal()).await?))
 }
 
@@ -220,8 +219,8 @@ async fn sign(
     Json(signed): Json<Signed>,
 ) -> Answer<axum::Json<Operation>> {
     let row = app.operations.find(&which).await?;
-    let may_read = seen(&app, &caller, &row).await?.may_read;
     let row = app.operations.sign(&row, signed, &caller.as_principal()).await?;
+    let may_read = seen(&app, &caller, &row).await?.may_read;
     Ok(axum::Json(app.operations.shown(&row, may_read).await?))
 }
 

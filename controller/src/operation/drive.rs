@@ -12,9 +12,8 @@ use std::{
 use lampas_runtime::{Tasks, clock};
 use lampas_shared::{
     error::{Chain, Fault},
-    event::EventKind,
     id::{NodeId, OperationId, RunId},
-    operation::{Action, NodeView, OperationView, OutputPart, ProbeOrder, RunOrder, RunState, RunStatus, Work, step},
+    operation::{OutputPart, ProbeOrder, RunOrder, RunState, RunStatus, Work},
     time::UnixMs,
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -22,10 +21,11 @@ use tracing::{debug, info, warn};
 
 use super::{
     collect::Note,
+    decide::{Decision, Sight},
     service::Operations,
     store::{self, OperationRow, RunRow},
 };
-use crate::{db::DbError, event::NewEvent};
+use crate::db::DbError;
 
 /// How often it is looked when nothing wakes it, while something is under way and while nothing is.
 const BEAT: Duration = Duration::from_secs(1);
@@ -110,17 +110,18 @@ pub(super) async fn run(operations: Operations, tasks: Tasks, runs_days: u32) {
 
 /// Looks at everything once. Returns how many runs were looked at.
 async fn pass(operations: &Operations, tasks: &Tasks, telling: &Arc<Semaphore>) -> Result<usize, DbError> {
-    let (all, outputs) = operations
+    let (all, outputs, held) = operations
         .db()
         .read(|mut tx| async move {
             let all = store::under_way(&mut tx).await?;
             let outputs = store::pending_output(&mut tx).await?;
-            Ok::<_, DbError>(tx.done((all, outputs)))
+            let held = if all.is_empty() { BTreeSet::new() } else { store::held(&mut tx, None).await? };
+            Ok::<_, DbError>(tx.done((all, outputs, held)))
         })
         .await?;
     let size = all.iter().map(|(_, runs)| runs.len().max(1)).sum::<usize>() + outputs.len();
     for (operation, runs) in all {
-        one(operations, tasks, telling, operation, runs).await?;
+        one(operations, tasks, telling, (operation, runs), &held).await?;
     }
     for (run, has_result, is_stored, _) in outputs {
         if !operations.gate().connected(run.node) {
@@ -148,74 +149,34 @@ async fn one(
     operations: &Operations,
     tasks: &Tasks,
     telling: &Arc<Semaphore>,
-    operation: OperationRow,
-    runs: Vec<RunRow>,
+    (operation, runs): (OperationRow, Vec<RunRow>),
+    held: &BTreeSet<NodeId>,
 ) -> Result<(), DbError> {
     let now = clock::now();
+    let mut started = BTreeSet::new();
     if let Some(until) = operation.waits_until().filter(|_| operation.cancelled.is_none()) {
         return if now < until { Ok(()) } else { operations.unsigned(&operation, &runs, now).await };
     }
     let gate = operations.gate();
-    let views: Vec<NodeView> = runs
-        .iter()
-        .map(|run| NodeView {
-            state: run.state,
-            is_connected: !run.state.is_final() && gate.connected(run.node),
-            told_at: run.told_at.unwrap_or(operation.created_at),
-            has_begun: run.has_begun,
-        })
-        .collect();
-    let actions = step(&view_of(&operation, operations.heard_since()), &views, now);
-    let mut starts: Vec<usize> = Vec::new();
-    let mut cancels: Vec<usize> = Vec::new();
-    let mut settles: BTreeMap<(RunState, &'static str), Vec<RunId>> = BTreeMap::new();
-    let mut is_end = false;
-    for action in actions {
-        match action {
-            Action::Start(at) => starts.push(at),
-            Action::Cancel(at) => cancels.push(at),
-            Action::Settle(at, state, cause) => {
-                settles.entry((state, cause.as_str())).or_default().push(runs[at].run);
+    let sight = Sight { here: gate, held, heard_since: operations.heard_since() };
+    let Decision { cancels, .. } = match Decision::of(&operation, &runs, &sight, now) {
+        decision if !decision.is_due() => decision,
+        decision => {
+            let (begun, state) = operations.decide(operation.id, now).await?;
+            if let Some(state) = state {
+                info!(operation.id = %operation.id, state = state.as_str(), "operation {} is over", operation.number);
             }
-            Action::End => is_end = true,
+            started = begun;
+            operations.moved();
+            decision
         }
-    }
-    if !(starts.is_empty() && settles.is_empty() && !is_end) {
-        let started: Vec<RunId> = starts.iter().map(|at| runs[*at].run).collect();
-        let (id, number, started, settles) = (operation.id, operation.number, &started, &settles);
-        let state = operations
-            .db()
-            .write(|mut tx| async move {
-                store::start(&mut tx, started, now).await?;
-                for ((state, detail), runs) in settles {
-                    store::settle(&mut tx, runs, *state, detail, now).await?;
-                }
-                let mut state = None;
-                if is_end {
-                    let ended = store::conclude(&mut tx, id, now).await?;
-                    tx.event(
-                        NewEvent::new(EventKind::OperationEnded)
-                            .with("operation", id)
-                            .with("number", number)
-                            .with("state", ended.as_str()),
-                    );
-                    state = Some(ended);
-                } else {
-                    tx.event(NewEvent::new(EventKind::OperationMoved).with("operation", id));
-                }
-                Ok::<_, DbError>(tx.done(state))
-            })
-            .await?;
-        if let Some(state) = state {
-            info!(operation.id = %id, state = state.as_str(), "operation {number} is over");
-        }
-        operations.moved();
-    }
+    };
     // Those that were stored as running before and did not answer yet are told again.
-    let unanswered = runs.iter().enumerate().filter(|(_, r)| r.state == RunState::Running && !r.has_begun);
-    let telling_starts: Vec<usize> = starts.into_iter().chain(unanswered.map(|(at, _)| at)).collect();
-    for at in telling_starts {
-        let run = &runs[at];
+    for run in &runs {
+        let is_unanswered = run.state == RunState::Running && !run.has_begun;
+        if !is_unanswered && !started.contains(&run.run) {
+            continue;
+        }
         if gate.connected(run.node) && operation.cancelled.is_none() && operations.busy().is_due(run.run, "start", now)
         {
             let order = order(&operation, run);
@@ -241,18 +202,6 @@ async fn one(
         }
     }
     Ok(())
-}
-
-fn view_of(operation: &OperationRow, heard_since: UnixMs) -> OperationView {
-    OperationView {
-        // It could not begin before somebody signed.
-        started_at: operation.signing.as_ref().and_then(|s| s.signed_at).unwrap_or(operation.created_at),
-        heard_since,
-        timeout_secs: operation.spec.limits.timeout_secs,
-        strategy: operation.spec.strategy,
-        away: operation.spec.away,
-        is_cancelled: operation.cancelled.is_some(),
-    }
 }
 
 pub(super) fn order(operation: &OperationRow, run: &RunRow) -> RunOrder {

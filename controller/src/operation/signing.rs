@@ -67,7 +67,6 @@ impl Operations {
     /// # Errors
     /// When it waits for no signature, or somebody may not run it, or not read what would run.
     pub(crate) async fn signing(&self, row: &OperationRow, by: &Principal) -> Result<Signing, OperationError> {
-        must_wait(row)?;
         let (runs, last_serial, fleet) = self
             .db()
             .read(|mut tx| async move {
@@ -81,6 +80,7 @@ impl Operations {
         let ids = || runs.iter().map(|r| r.node);
         by.must_on_nodes(Permission::Run, ids(), view.members())?;
         by.must_on_nodes(Permission::ReadContent, ids(), view.members())?;
+        must_wait(row)?;
         let names: BTreeMap<NodeId, NodeName> = view.members().iter().map(|m| (m.id, m.name.clone())).collect();
         let mut by_program: BTreeMap<ContentHash, (RunOrder, Vec<NodeId>)> = BTreeMap::new();
         for run in runs.iter().filter(|r| r.state == RunState::Queued) {
@@ -121,6 +121,9 @@ impl Operations {
         signed: Signed,
         by: &Principal,
     ) -> Result<OperationRow, OperationError> {
+        let nodes: Vec<NodeId> = self.all_nodes(row.id).await?.iter().map(|n| n.node.id).collect();
+        let view = self.view().await?;
+        by.must_on_nodes(Permission::Run, nodes, view.members())?;
         must_wait(row)?;
         let now = clock::now();
         let refused = |why: String| OperationError::Signature(TextError::new("statement", "", why));
@@ -131,9 +134,6 @@ impl Operations {
         if statement.serial == 0 || i64::try_from(statement.serial).is_err() {
             return Err(refused("its serial is not from 1 to 2^63".into()));
         }
-        let nodes: Vec<NodeId> = self.all_nodes(row.id).await?.iter().map(|n| n.node.id).collect();
-        let view = self.view().await?;
-        by.must_on_nodes(Permission::Run, nodes, view.members())?;
         let (statement, signed, refused) = (&statement, &signed, &refused);
         let found = self
             .db()

@@ -1,5 +1,6 @@
 //! The tables of operations and their runs.
 
+mod hold;
 mod output;
 pub(crate) mod signing;
 
@@ -21,7 +22,6 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder, any::AnyRow};
 
-use super::gate::Measured;
 use crate::{
     db::{
         DbError, Tx,
@@ -30,6 +30,7 @@ use crate::{
     event::NewEvent,
 };
 
+pub(crate) use hold::{held, locked, measured};
 pub(crate) use output::{
     Piece, grown, output_is, pending_output, pieces, pieces_of, put_output, stored_to, trim_output,
 };
@@ -255,14 +256,7 @@ pub(crate) async fn under_way(tx: &mut Tx) -> Result<Vec<(OperationRow, Vec<RunR
     let mut all = Vec::new();
     for row in rows.iter().map(operation) {
         let row = row?;
-        let runs = sqlx::query(
-            "SELECT r.run, r.operation, r.node, r.state, r.work, r.told_ms, r.has_begun FROM operation_run r \
-             WHERE r.operation = ? ORDER BY r.place",
-        )
-        .bind(row.id.to_string())
-        .fetch_all(tx.conn())
-        .await?;
-        let mut runs: Vec<RunRow> = runs.iter().map(run_row).collect::<Result<_, _>>()?;
+        let mut runs = hold::runs_of(tx, row.id, "").await?;
         signing::fill(tx, &row, &mut runs).await?;
         all.push((row, runs));
     }
@@ -314,13 +308,13 @@ pub(crate) async fn begun(tx: &mut Tx, run: RunId) -> Result<u64, DbError> {
 
 /// Ends an operation whose runs are all over, or says again how a late result leaves it. Returns its state.
 pub(crate) async fn conclude(tx: &mut Tx, id: OperationId, now: UnixMs) -> Result<OperationState, DbError> {
-    let runs = counts(tx, &[id]).await?.remove(&id).unwrap_or_default();
+    let (all, succeeded) = hold::succeeded(tx, id).await?;
     let row = sqlx::query("SELECT o.cancelled_ms FROM operation o WHERE o.id = ?")
         .bind(id.to_string())
         .fetch_one(tx.conn())
         .await?;
     let is_cancelled = Reader::new("operation", &row).maybe_int("cancelled_ms")?.is_some();
-    let state = match (runs.succeeded == runs.total, is_cancelled) {
+    let state = match (succeeded == all, is_cancelled) {
         (true, _) => OperationState::Succeeded,
         (false, true) => OperationState::Cancelled,
         (false, false) => OperationState::Failed,
@@ -353,15 +347,17 @@ pub(crate) async fn cancel(tx: &mut Tx, id: OperationId, by: &str, now: UnixMs) 
 pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], now: UnixMs) -> Result<(), DbError> {
     let mut moved: BTreeSet<OperationId> = BTreeSet::new();
     let mut late: BTreeSet<OperationId> = BTreeSet::new();
+    // Whether an operation is over is decided under the same hold: a result comes before that, or is a late one.
+    let runs: Vec<RunId> = results.iter().map(|(_, result)| result.run).collect();
+    let of = hold::operations_of(tx, &runs).await?;
+    hold::hold(tx, &of).await?;
     for (node, result) in results {
-        let row = sqlx::query(
+        let mut query = QueryBuilder::<Any>::new(
             "SELECT r.operation, o.state FROM operation_run r JOIN operation o ON o.id = r.operation \
-             WHERE r.run = ? AND r.node = ? AND r.has_result = 0",
-        )
-        .bind(result.run.to_string())
-        .bind(node.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
+             WHERE r.has_result = 0 AND r.run = ",
+        );
+        query.push_bind(result.run.to_string()).push(" AND r.node = ").push_bind(node.to_string());
+        let row = query.push(tx.dialect().for_update()).build().fetch_optional(tx.conn()).await?;
         // Of no run of this node, or told before.
         let Some(row) = row else { continue };
         let r = Reader::new("operation_run", &row);
@@ -398,23 +394,6 @@ pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], no
         tx.event(NewEvent::new(EventKind::OperationMoved).with("operation", operation));
     }
     Ok(())
-}
-
-/// Returns what the operation of this request measured on each node.
-pub(crate) async fn measured(tx: &mut Tx, key: &str) -> Result<Measured, DbError> {
-    let rows = sqlx::query(
-        "SELECT r.node, r.measured FROM operation_run r JOIN operation o ON o.id = r.operation \
-         WHERE o.request_key = ? AND r.measured IS NOT NULL",
-    )
-    .bind(key.to_owned())
-    .fetch_all(tx.conn())
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let r = Reader::new("operation_run", row);
-            Ok((r.parse("node")?, r.parse("measured")?))
-        })
-        .collect()
 }
 
 /// Returns the nodes of operations.

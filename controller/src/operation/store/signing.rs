@@ -131,3 +131,75 @@ pub(super) async fn prune(tx: &mut Tx, ids: &[String]) -> Result<(), DbError> {
     query.build().persistent(false).execute(tx.conn()).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use lampas_api::OperationSigning;
+    use lampas_runtime::random;
+    use lampas_shared::operation::{OperationSpec, OperationState};
+
+    use super::*;
+    use crate::{
+        db::{Db, testing},
+        operation::store::{create, find, prune, start, under_way},
+    };
+
+    testing::on_both!(what_a_run_needs_is_kept_until_it_is_over);
+
+    async fn what_a_run_needs_is_kept_until_it_is_over(db: Db) {
+        let spec = r#"{"work":{"kind":"command","argv":["true"]},"on":["fleet"],"secrets":{"pw":"db.password"}}"#;
+        let spec: OperationSpec = serde_json::from_str(spec).expect("an operation");
+        let (node, value): (NodeId, SecretValueId) = (random::new_id(), random::new_id());
+        let now = UnixMs(1_790_000_000_000);
+        let used = SecretUse { name: "db.password".parse().expect("a name"), value };
+        let variable: EnvName = "PARAM_PW".parse().expect("a name");
+        let run = NewRun {
+            run: random::new_id(),
+            node,
+            name: "web-1".into(),
+            script: None,
+            secrets: [(variable.clone(), used.clone())].into(),
+            refused: None,
+        };
+        let row = OperationRow {
+            id: random::new_id(),
+            number: 0,
+            state: OperationState::Running,
+            spec,
+            author: "ann".into(),
+            principal: "user:ann".into(),
+            again_of: None,
+            created_at: now,
+            ended_at: None,
+            cancelled: None,
+            signing: Some(OperationSigning { until: now.plus_ms(1000), signed_at: None, serial: None }),
+        };
+        let (row, run) = (&row, &run);
+        db.write(|mut tx| async move {
+            create(&mut tx, row, None, None, std::slice::from_ref(run)).await?;
+            let id = row.id.to_string();
+            let found = find(&mut tx, &id).await?.expect("is there");
+            assert_eq!(found.waits_until(), Some(now.plus_ms(1000)));
+            assert!(!needs(&mut tx, node, value).await?, "before its node was told nobody gets it");
+            assert!(!signed(&mut tx, row.id, 7, now.plus_ms(1000)).await?, "too late");
+            assert!(signed(&mut tx, row.id, 7, now).await?);
+            assert!(!signed(&mut tx, row.id, 8, now).await?, "once");
+            let found = find(&mut tx, &id).await?.expect("is there");
+            assert_eq!((found.waits_until(), found.signing.and_then(|s| s.serial)), (None, Some(7)));
+            let all = under_way(&mut tx).await?;
+            let (_, runs) = all.first().expect("is under way");
+            assert_eq!(runs[0].secrets, [(variable.clone(), used.clone())].into());
+            start(&mut tx, &[run.run], now).await?;
+            assert!(needs(&mut tx, node, value).await?);
+            assert!(!needs(&mut tx, random::new_id(), value).await?, "another node's");
+            sqlx::query("UPDATE operation SET ended_ms = 1").execute(tx.conn()).await?;
+            prune(&mut tx, now, now).await?;
+            assert!(find(&mut tx, &id).await?.is_none() && !needs(&mut tx, node, value).await?);
+            let left = sqlx::query("SELECT k.run FROM operation_run_secret k").fetch_all(tx.conn()).await?;
+            assert!(left.is_empty());
+            Ok::<_, DbError>(tx.done(()))
+        })
+        .await
+        .expect("written");
+    }
+}

@@ -7,9 +7,9 @@ const made = (change: Partial<GateChoice>) => gateOf({ ...FIRST_GATE, ...change 
 
 it.each([
   [{ place: 'http://127.0.0.1/health', contains: 'ok', within: '30 s' }, { what: { kind: 'http', url: 'http://127.0.0.1/health', status_from: 200, status_to: 299, contains: 'ok' }, within_secs: 30, for_secs: 0 }, 'GET http://127.0.0.1/health'],
-  [{ place: 'https://db-1/', status: '204', insecure: true, days: '14', elsewhere: true }, { what: { kind: 'http', url: 'https://db-1/', status_from: 204, status_to: 204, tls: { insecure: true, days_left: 14 }, elsewhere: true }, within_secs: 0, for_secs: 0 }, 'GET https://db-1/'],
+  [{ place: 'https://db-1/', status: '204', insecure: true, days: '14', elsewhere: true }, { what: { kind: 'http', url: 'https://db-1/', status_from: 204, status_to: 204, tls: { server_name: '', ca: null, insecure: true, days_left: 14 }, elsewhere: true }, within_secs: 0, for_secs: 0 }, 'GET https://db-1/'],
   [{ kind: 'tcp', place: '5432' }, { what: { kind: 'tcp', host: '127.0.0.1', port: 5432 }, within_secs: 0, for_secs: 0 }, 'TCP 127.0.0.1:5432'],
-  [{ kind: 'tcp', place: '[::1]:443', tls: true }, { what: { kind: 'tcp', host: '::1', port: 443, tls: {} }, within_secs: 0, for_secs: 0 }, 'TLS on [::1]:443'],
+  [{ kind: 'tcp', place: '[::1]:443', tls: true }, { what: { kind: 'tcp', host: '::1', port: 443, tls: { server_name: '', ca: null, insecure: false, days_left: 0 } }, within_secs: 0, for_secs: 0 }, 'TLS on [::1]:443'],
   [{ kind: 'unit', place: 'nginx' }, { what: { kind: 'unit', unit: 'nginx.service' }, within_secs: 0, for_secs: 0 }, 'unit nginx.service'],
   [{ kind: 'measure', measure: 'disk_free_percent', place: '/var', compare: '>', bound: '10' }, { what: { kind: 'measure', measure: 'disk_free_percent', path: '/var', bound: { compare: '>', number: 10 } }, within_secs: 0, for_secs: 0 }, 'disk_free_percent of /var > 10'],
   [{ kind: 'series', place: 'http://127.0.0.1:9100/metrics', series: 'errors', compare: '<=', bound: 'before+10%', lasting: '1 min' }, { what: { kind: 'series', url: 'http://127.0.0.1:9100/metrics', series: 'errors', bound: { compare: '<=', worse_percent: 10 } }, within_secs: 0, for_secs: 60 }, 'errors of http://127.0.0.1:9100/metrics <= before+10%'],

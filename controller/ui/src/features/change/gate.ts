@@ -95,7 +95,7 @@ function whatOf(choice: GateChoice, place: string): ProbeWhat | string {
       const tls = tlsOf(choice, choice.tls);
       if (typeof tls === 'string') return tls;
       const host = found[1]?.replace(/^\[|\]$/g, '') ?? '127.0.0.1';
-      return { kind: 'tcp', host, port, ...(choice.tls ? { tls: tls.tls ?? {} } : {}), ...elsewhere };
+      return { kind: 'tcp', host, port, ...(choice.tls ? { tls: tls.tls ?? PLAIN_TLS } : {}), ...elsewhere };
     }
     case 'unit':
       if (place === '') return 'The name of a unit: nginx.service';
@@ -121,12 +121,15 @@ function whatOf(choice: GateChoice, place: string): ProbeWhat | string {
   }
 }
 
+/** A certificate that the node's own roots vouch for. */
+const PLAIN_TLS: ProbeTls = { server_name: '', ca: null, insecure: false, days_left: 0 };
+
 function tlsOf(choice: GateChoice, isTls: boolean): { tls?: ProbeTls } | string {
   if (!isTls) return {};
   const days = choice.days.trim() === '' ? 0 : Number(choice.days.trim());
   if (!Number.isInteger(days) || days < 0 || days > 3650) return 'Days that the certificate must still be valid: 14';
   if (!choice.insecure && days === 0) return {};
-  return { tls: { ...(choice.insecure ? { insecure: true } : {}), ...(days > 0 ? { days_left: days } : {}) } };
+  return { tls: { ...PLAIN_TLS, insecure: choice.insecure, days_left: days } };
 }
 
 /** Reads "2", "before+10%", "before-5%". */
