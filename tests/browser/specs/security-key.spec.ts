@@ -4,10 +4,9 @@
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import type { CDPSession, Page } from '@playwright/test';
+import { expect, test, type CDPSession, type Page } from '@playwright/test';
 import { Controller } from '../support/controller.ts';
 import { axe, widerThanWindow } from '../support/look.ts';
-import { expect, test } from '../support/test.ts';
 
 const PASSWORD = 'a good long sentence';
 
@@ -58,14 +57,16 @@ async function setUp(page: Page, controller: Controller): Promise<void> {
 }
 
 test.use({ storageState: { cookies: [], origins: [] } });
+// Many pictures, and four ceremonies.
+test.setTimeout(240_000);
 
 for (const scheme of ['light', 'dark'] as const) {
   test(`a security key from its registration to its removal, ${scheme}`, async ({ page }) => {
     const controller = await Controller.start('names = ["localhost"]\n');
     const url = controller.url.replace('127.0.0.1', 'localhost');
-    const look = async (name: string): Promise<void> => {
+    const look = async (name: string, loading = 0): Promise<void> => {
       await page.evaluate(() => document.fonts.ready);
-      await expect(page.locator('[data-loading]')).toHaveCount(0);
+      await expect(page.locator('button[data-loading]')).toHaveCount(loading);
       expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
       await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
       await page.setViewportSize({ width: 390, height: 844 });
@@ -118,7 +119,8 @@ for (const scheme of ['light', 'dark'] as const) {
       await page.getByRole('button', { name: 'Make the user' }).click();
       const proof = page.getByRole('dialog', { name: 'Is it you?' });
       await expect(proof).toBeVisible();
-      await look('prove-by-key');
+      // What is asked for waits behind the dialog.
+      await look('prove-by-key', 1);
       await proof.getByRole('button', { name: 'Use a security key' }).click();
       await expect(page.getByRole('cell', { name: 'eve', exact: true })).toBeVisible();
 
@@ -151,6 +153,7 @@ test('a key that is only touched is a second factor, and a lost one is taken off
     await page.getByRole('button', { name: 'Add a key' }).click();
     await page.getByLabel('What to call it').fill('plain key');
     await page.getByRole('button', { name: 'Register the key' }).click();
+    await expect(page.getByRole('list', { name: 'Recovery codes' })).toBeVisible();
     const [recovery = ''] = await page.getByRole('list', { name: 'Recovery codes' }).getByRole('listitem').allInnerTexts();
     await page.getByRole('button', { name: 'I have kept them' }).click();
     await expect(page.getByRole('list', { name: 'Security keys' }).getByRole('listitem')).toContainText(['plain key second factor']);

@@ -1,6 +1,6 @@
 // Who sits there? A security key first, for who has one; else password and code.
 import { useState } from 'react';
-import { Anchor, Button, Group, PasswordInput, TextInput } from '@mantine/core';
+import { Button, Group, PasswordInput, TextInput } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import type { SessionProof } from '@/api/schema';
@@ -43,7 +43,7 @@ export function ProofForm({ verb, error, isPending, onProof, onCancel }: Props) 
     >
       <PasswordInput label="Your password" description={byKey ? 'Leave it empty if your key asks for a PIN or a finger' : undefined} autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required={!byKey} error={fieldProblem(error, 'password')} data-autofocus={byKey ? undefined : true} />
       {!byKey && session.has_second_factor && <TextInput label={session.has_authenticator ? 'Code of your authenticator' : 'Recovery code'} description={session.has_authenticator ? 'Or a recovery code' : 'Each serves once'} autoComplete="one-time-code" value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required error={fieldProblem(error, 'code')} />}
-      {canUseKey && <Anchor component="button" type="button" size="sm" ta="left" onClick={() => { setByKey(!byKey); ask.reset(); }}>{byKey ? (session.has_authenticator ? 'Use a code instead' : 'Use a recovery code instead') : 'Use a security key instead'}</Anchor>}
+      {canUseKey && <div><button type="button" className="link small" onClick={() => { setByKey(!byKey); ask.reset(); }}>{byKey ? (session.has_authenticator ? 'Use a code instead' : 'Use a recovery code instead') : 'Use a security key instead'}</button></div>}
       {ask.isPending ? null : <Failure error={ask.error ?? (isAtField ? null : error)} />}
       <Group justify="flex-end" gap={8}><Button variant="default" onClick={onCancel}>Cancel</Button><Button type="submit" loading={isPending || ask.isPending} data-autofocus={byKey ? true : undefined}>{byKey ? 'Use a security key' : verb}</Button></Group>
     </form>

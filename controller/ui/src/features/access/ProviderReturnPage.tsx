@@ -1,6 +1,6 @@
 // Back from an identity provider: hands in what its redirect brought, and asks for the second factor if that is wanted.
 import { useEffect, useRef, useState } from 'react';
-import { Anchor, Button, TextInput } from '@mantine/core';
+import { Button, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { Link, useRouter } from '@tanstack/react-router';
 import { api, ApiError, fieldProblem, take } from '@/api/client';
@@ -71,7 +71,7 @@ export default function ProviderReturnPage() {
           {problem !== 'second_factor.needed' && <Failure error={end.error} />}
           <Failure error={useKey.error} />
           <Button type="submit" loading={end.isPending || useKey.isPending} fullWidth>{isKey ? 'Use the security key' : 'Sign in'}</Button>
-          {mayUseKey && <Anchor component="button" type="button" size="sm" onClick={() => { setByCode(!byCode); }}>{byCode ? 'Use a security key' : 'Use a code'}</Anchor>}
+          {mayUseKey && <button type="button" className="link small" onClick={() => { setByCode(!byCode); }}>{byCode ? 'Use a security key' : 'Use a code'}</button>}
         </form>
       </AuthCard>
     );

@@ -1,6 +1,6 @@
 // Signing in.
 import { useState } from 'react';
-import { Anchor, Button, PasswordInput, TextInput } from '@mantine/core';
+import { Button, PasswordInput, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, useRouter } from '@tanstack/react-router';
 import { api, ApiError, fieldProblem, take } from '@/api/client';
@@ -82,8 +82,8 @@ export default function SignInPage() {
         <Button type="submit" loading={signIn.isPending || askForKey.isPending} fullWidth key={step} autoFocus={step === 'key'}>{step === 'key' ? 'Use the security key' : 'Sign in'}</Button>
         {step !== 'password' && (
           <div className="row">
-            {mayUse.key && <Anchor component="button" type="button" size="sm" onClick={() => { go(step === 'key' ? 'code' : 'key'); }}>{step === 'code' ? 'Use a security key' : isRecovery ? 'Use a recovery code' : 'Use a code'}</Anchor>}
-            <Anchor component="button" type="button" size="sm" onClick={() => { go('password'); }}>Somebody else signs in</Anchor>
+            {mayUse.key && <button type="button" className="link small" onClick={() => { go(step === 'key' ? 'code' : 'key'); }}>{step === 'code' ? 'Use a security key' : isRecovery ? 'Use a recovery code' : 'Use a code'}</button>}
+            <button type="button" className="link small" onClick={() => { go('password'); }}>Somebody else signs in</button>
           </div>
         )}
         {step === 'password' && hasWebAuthn && isKeyPlace(setup.data?.keys_url) && <PasskeyButton onSession={enter} />}
