@@ -6,18 +6,12 @@
 mod sample;
 mod state;
 
-use lampas_shared::{
-    desired::{Content, Generation, NodeDesired, Resource, Spec},
-    host::{FileMode, GroupName, ManagedPath, UserName, Validator},
-    id::NodeId,
-    object::{Kind as ObjectKind, Target},
-};
+use lampas_shared::{desired::Resource, object::Kind as ObjectKind};
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use self::{
     sample::{sample_hello, samples},
-    state::{accounts_and_packages, resource, sample_state, younger_kinds},
+    state::{accounts_and_packages, sample_state, units_and_reactions, younger_kinds},
 };
 use crate::{
     DecodeError, Kind, Message, decode, encode,
@@ -156,37 +150,31 @@ fn a_kind_that_is_not_known_leaves_the_rest_of_the_state_as_it_was() {
     );
 }
 
+#[test]
+fn accounts_and_packages_are_unknown_to_older_agents_and_their_hash_is_not() {
+    let state = accounts_and_packages();
+    let sent = frame(&encode(&Message::Desired(Box::new(state.clone()))).unwrap());
+    for (word, other, count) in
+        [(&b"\x04user"[..], &b"\x04uses"[..], 2), (b"\x05group", b"\x05groux", 2), (b"\x07package", b"\x07packagf", 1)]
+    {
+        // The first are the words of kinds; a name of an account or a target may have the same letters.
+        let mut body = sent.body.clone();
+        let mut from = 0;
+        while let Some(found) = body[from..].windows(word.len()).position(|w| w == word) {
+            body[from + found..from + found + word.len()].copy_from_slice(other);
+            from += found + word.len();
+        }
+        let Message::Desired(read) = decode(&Frame { body, ..sent.clone() }).unwrap() else { panic!("a state") };
+        assert_eq!(read.compute_hash(), state.hash, "{word:?}");
+        let unknown = read.resources().filter(|r| r.kind == ObjectKind::Unsupported).count();
+        assert_eq!(unknown, count, "{word:?}: the others are as they were sent");
+    }
+}
+
 /// Units of systemd, and what is reloaded after a change: an agent that knows neither must not write the file without.
 #[test]
 fn units_and_reactions_travel_and_are_unknown_to_older_agents() {
-    use lampas_shared::host::{Aspect, CheckCommand, Reaction, UnitName};
-    let unit = UnitName::parse("app.service").unwrap();
-    let reactions: Vec<Reaction> = vec!["reload app".parse().unwrap(), "restart other.service".parse().unwrap()];
-    let file = |path: &ManagedPath, validate| Spec::File {
-        path: path.clone(),
-        content: Content::of(b"[Service]\nNice=5\n"),
-        owner: UserName::root(),
-        group: GroupName::root(),
-        mode: FileMode::new(0o644).unwrap(),
-        validate,
-    };
-    let at = |path: &ManagedPath, kind, validate| {
-        let on_change = reactions.clone();
-        Resource { on_change, ..resource(Target::path(path.as_str()), kind, file(path, validate)) }
-    };
-    let command = CheckCommand::new(vec!["/usr/sbin/app".into(), "-t".into(), "%s".into()]).unwrap();
-    let conf = ManagedPath::parse("/etc/app.conf").unwrap();
-    let mut resources = vec![
-        at(&unit.file_path().unwrap(), ObjectKind::Service, None),
-        at(&unit.override_path().unwrap(), ObjectKind::Service, None),
-        at(&conf, ObjectKind::File, Some(Validator::Command(command))),
-    ];
-    for (aspect, is_so) in [(Aspect::Masked, false), (Aspect::Enabled, true), (Aspect::Running, true)] {
-        let spec = Spec::Unit { unit: unit.clone(), aspect, is_so };
-        resources.push(resource(Target::unit(&unit, aspect), ObjectKind::Service, spec));
-    }
-    let generation = Generation { epoch: 1, counter: 121 };
-    let state = NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), generation, resources);
+    let state = units_and_reactions();
     let sent = frame(&encode(&Message::Desired(Box::new(state.clone()))).unwrap());
     assert_eq!(decode(&sent).unwrap(), Message::Desired(Box::new(state.clone())));
 

@@ -25,7 +25,9 @@ use lampas_shared::{
 };
 use uuid::Uuid;
 
-use super::state::{accounts_and_packages, kernel_setting, sample_state, with_secrets, younger_kinds};
+use super::state::{
+    accounts_and_packages, kernel_setting, sample_state, units_and_reactions, with_secrets, younger_kinds,
+};
 use crate::{
     BlobRequest, EnrolRequest, Enrolled, Goodbye, GoodbyeReason, Hello, Message, RenewRequest, Renewed, Reply, Report,
     Request, Role, SecretRequest, Trust, Welcome,
@@ -198,6 +200,7 @@ pub(super) fn samples() -> Vec<(&'static str, Message)> {
         ("probe_request", Message::Request(Box::new(Request::Run(question())))),
         ("probe_reply", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Ended(Box::new(answered()))))))),
         ("probe_report", Message::Report { seq: 3, report: Box::new(Report::Operation(answered())) }),
+        ("desired_units", Message::Desired(Box::new(units_and_reactions()))),
     ]
 }
 

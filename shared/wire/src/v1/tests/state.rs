@@ -220,3 +220,35 @@ pub(super) fn younger_kinds() -> NodeDesired {
         ],
     )
 }
+
+/// Units of systemd, what is reloaded after a change, and a program that checks.
+pub(super) fn units_and_reactions() -> NodeDesired {
+    use lampas_shared::host::{Aspect, CheckCommand, Reaction, UnitName};
+    let unit = UnitName::parse("app.service").unwrap();
+    let reactions: Vec<Reaction> = vec!["reload app".parse().unwrap(), "restart other.service".parse().unwrap()];
+    let file = |path: &ManagedPath, validate| Spec::File {
+        path: path.clone(),
+        content: Content::of(b"[Service]\nNice=5\n"),
+        owner: UserName::root(),
+        group: GroupName::root(),
+        mode: FileMode::new(0o644).unwrap(),
+        validate,
+    };
+    let at = |path: &ManagedPath, kind, validate| {
+        let on_change = reactions.clone();
+        Resource { on_change, ..resource(Target::path(path.as_str()), kind, file(path, validate)) }
+    };
+    let command = CheckCommand::new(vec!["/usr/sbin/app".into(), "-t".into(), "%s".into()]).unwrap();
+    let conf = ManagedPath::parse("/etc/app.conf").unwrap();
+    let mut resources = vec![
+        at(&unit.file_path().unwrap(), ObjectKind::Service, None),
+        at(&unit.override_path().unwrap(), ObjectKind::Service, None),
+        at(&conf, ObjectKind::File, Some(Validator::Command(command))),
+    ];
+    for (aspect, is_so) in [(Aspect::Masked, false), (Aspect::Enabled, true), (Aspect::Running, true)] {
+        let spec = Spec::Unit { unit: unit.clone(), aspect, is_so };
+        resources.push(resource(Target::unit(&unit, aspect), ObjectKind::Service, spec));
+    }
+    let generation = Generation { epoch: 1, counter: 121 };
+    NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), generation, resources)
+}
