@@ -58,7 +58,7 @@ function RemoveKey({ shown, isLast, onClose }: { shown: SecurityKey; isLast: boo
       <div className="stack">
         <p>It signs in no more, from this moment on.{isLast && ' It is your only key: without an authenticator, sign-in asks for the password alone then, or, where the fleet wants a second factor, for another one at once.'}</p>
         <Failure error={remove.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Keep it</Button><Button color="red" loading={remove.isPending} onClick={() => { remove.mutate(); }}>Remove the key</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Keep it</Button><Button loading={remove.isPending} onClick={() => { remove.mutate(); }}>Remove the key</Button></Group>
       </div>
     </Modal>
   );
