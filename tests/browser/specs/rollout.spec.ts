@@ -80,7 +80,9 @@ test('a check that says no stops the rollout and leads to its operation', async 
   await planNew(page, 'file', name, 'checked\n');
   await canaryFirst(page);
   await page.getByRole('button', { name: 'Add a check between waves' }).click();
-  const check = page.getByLabel(/^Check 1/);
+  await page.getByRole('combobox', { name: 'Check 1' }).click();
+  await page.getByRole('option', { name: 'A command exits with 0' }).click();
+  const check = page.getByLabel(/^Command; must exit with 0/);
   await check.fill('false');
   await expect(check).toHaveAttribute('aria-invalid', 'true');
   await expect(page.getByRole('button', { name: /^Apply/ })).toHaveAttribute('aria-disabled', 'true');
@@ -103,5 +105,19 @@ test('a check that says no stops the rollout and leads to its operation', async 
   await expect(question).toContainText('Nobody else gets it. 1 node: web-2.');
   await question.getByRole('button', { name: 'Abort the rollout' }).click();
   await expect(page.getByRole('heading', { name: 'Aborted at wave 1 of 2' })).toBeVisible();
+  expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
+});
+
+test('a URL that does not answer puts the canary back, with what was measured', async ({ page, name }) => {
+  await planNew(page, 'file', name, 'probed\n');
+  await canaryFirst(page);
+  await page.getByRole('button', { name: 'Add a check between waves' }).click();
+  const url = page.getByLabel(/^URL, as each node/);
+  await expect(url).toHaveAttribute('aria-invalid', 'true');
+  await url.fill('http://127.0.0.1:1/health');
+  await page.getByRole('button', { name: 'Apply to 1 of 2 nodes first' }).click();
+  await expect(page.getByRole('heading', { name: 'Reverted at wave 1 of 2' })).toBeVisible();
+  const answers = page.getByRole('list', { name: 'What nodes answered to GET http://127.0.0.1:1/health' });
+  await expect(answers).toContainText('nothing listens on 127.0.0.1:1');
   expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
 });

@@ -22,8 +22,9 @@ const PLACES: Record<GateChoice['kind'], { label: string; placeholder: string }>
 
 export function GateFields({ index, gate, onChange, onRemove, problem }: Props) {
   const { kind } = gate;
+  const hasPlace = kind !== 'measure' || isOfDisk(gate.measure);
   const text = (field: 'place' | 'user' | 'status' | 'contains' | 'days' | 'series' | 'bound' | 'within' | 'lasting' | 'from', label: string, placeholder = '') => (
-    <TextInput label={label} placeholder={placeholder} value={gate[field]} onChange={(event) => { onChange({ [field]: event.currentTarget.value }); }} autoComplete="off" />
+    <TextInput label={label} placeholder={placeholder} value={gate[field]} onChange={(event) => { onChange({ [field]: event.currentTarget.value }); }} error={field === 'bound' && !hasPlace ? problem : undefined} autoComplete="off" />
   );
   const flag = (field: 'tls' | 'insecure' | 'elsewhere', label: string) => <Checkbox label={label} checked={gate[field]} onChange={(event) => { onChange({ [field]: event.currentTarget.checked }); }} />;
   const isTls = kind === 'tcp' ? gate.tls : (kind === 'http' || kind === 'series') && gate.place.trim().startsWith('https:');
@@ -36,7 +37,7 @@ export function GateFields({ index, gate, onChange, onRemove, problem }: Props) 
       <div className="rollout-gate-fields">
         <Select label={`Check ${index + 1}`} data={GATE_KINDS} value={kind} allowDeselect={false} onChange={(next) => { onChange({ kind: GATE_KINDS.find((each) => each.value === next)?.value ?? 'http' }); }} />
         {kind === 'measure' && <Select label="Measure" data={MEASURES} value={gate.measure} allowDeselect={false} onChange={(next) => { onChange({ measure: MEASURES.find((each) => each.value === next)?.value ?? 'load_per_core' }); }} />}
-        {(kind !== 'measure' || isOfDisk(gate.measure)) && <TextInput className="mono-input rollout-gate-place" label={place.label} placeholder={place.placeholder} value={gate.place} onChange={(event) => { onChange({ place: event.currentTarget.value }); }} autoComplete="off" />}
+        {hasPlace && <TextInput className="mono-input rollout-gate-place" label={place.label} placeholder={place.placeholder} value={gate.place} onChange={(event) => { onChange({ place: event.currentTarget.value }); }} error={problem} autoComplete="off" />}
         {kind === 'command' && text('user', 'As user', 'nobody')}
         {kind === 'http' && text('status', 'Expected status', '200-299')}
         {kind === 'http' && text('contains', 'The body contains', 'anything')}
@@ -54,7 +55,6 @@ export function GateFields({ index, gate, onChange, onRemove, problem }: Props) 
         {isNetwork && flag('elsewhere', 'Goes to a host that is not of the fleet')}
         <Button size="xs" variant="subtle" color="gray" onClick={onRemove}>Remove<span className="sr"> check {index + 1}</span></Button>
       </div>
-      {problem !== undefined && <p className="rollout-gate-problem small" role="alert">{problem}</p>}
     </fieldset>
   );
 }
