@@ -88,6 +88,8 @@ for (const scheme of ['light', 'dark'] as const) {
         await dialog.getByRole('combobox', { name: 'Scopes' }).or(dialog.getByLabel('Scopes')).first().fill('groups');
         await page.keyboard.press('Enter');
         await dialog.getByRole('switch', { name: 'Whoever signs in there gets an account' }).click();
+        await dialog.getByRole('combobox', { name: 'Such accounts may' }).click();
+        await page.getByRole('option', { name: /^Viewer/ }).click();
         await dialog.getByLabel('Claim for groups').fill('groups');
         await dialog.getByRole('button', { name: 'Add a group' }).click();
         await dialog.getByLabel('Group of the provider, row 1').fill('web');

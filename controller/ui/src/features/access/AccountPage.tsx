@@ -4,7 +4,7 @@ import { Button, PasswordInput, SegmentedControl, Switch, useMantineColorScheme 
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { api, fieldProblem, take } from '@/api/client';
-import { sessionsQuery } from '@/api/queries';
+import { ownIdentitiesQuery, sessionsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { OpenSession } from '@/api/schema';
 import { FactList } from '@/ui/Facts';
@@ -21,12 +21,13 @@ import { KeysCard } from './KeysCard';
 
 export default function AccountPage() {
   const session = useSession();
+  const own = useQuery(ownIdentitiesQuery).data;
   return (
     <>
       <PageHead title="Your account" facts={`${session.login}, ${session.preset}`} />
       <div className="columns-even">
         <div className="stack">
-          <PasswordCard />
+          {own?.has_password !== false && <PasswordCard />}
           <IdentitiesCard />
           <KeysCard />
           <FactorCard />

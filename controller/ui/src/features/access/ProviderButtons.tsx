@@ -11,7 +11,7 @@ export function ProviderButtons({ after }: { after: string }) {
   const providers = options.data?.providers ?? [];
   if (providers.length === 0) return null;
   return (
-    <div className="stack" role="group" aria-label="Other ways to sign in">
+    <div className="stack" style={{ marginTop: 12 }} role="group" aria-label="Other ways to sign in">
       {providers.map((provider) => <Button key={provider.name} variant="default" fullWidth loading={go.isPending && go.variables === provider.name} onClick={() => { go.mutate(provider.name); }}>Sign in with {provider.title}</Button>)}
       <Failure error={go.error} />
     </div>
