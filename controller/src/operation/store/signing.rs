@@ -174,7 +174,7 @@ mod tests {
             cancelled: None,
             signing: Some(OperationSigning { until: now.plus_ms(1000), signed_at: None, serial: None }),
         };
-        let (row, run) = (&row, &run);
+        let (row, run, used, variable) = (&row, &run, &used, &variable);
         db.write(|mut tx| async move {
             create(&mut tx, row, None, None, std::slice::from_ref(run)).await?;
             let id = row.id.to_string();
