@@ -11,6 +11,8 @@ mod step;
 mod work;
 
 pub use parameter::{Parameter, ParameterKind, ParameterName, check_declarations, fill, fill_with};
-pub use run::{OperationRun, OutputChunk, OutputPart, OutputStream, ProbeOrder, RunEnd, RunOrder, RunState, RunStatus, SecretUse};
+pub use run::{
+    OperationRun, OutputChunk, OutputPart, OutputStream, ProbeOrder, RunEnd, RunOrder, RunState, RunStatus, SecretUse,
+};
 pub use step::{Action, Cause, NodeView, OperationView, deadline, step};
 pub use work::{Away, Limits, OperationSpec, OperationState, Strategy, Work};

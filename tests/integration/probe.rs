@@ -101,7 +101,8 @@ fn a_canary_whose_health_page_fails_is_put_back_and_says_why() -> Result<()> {
     let applied = apply(&controller, &[&probe, &port, process, "metric load_per_core < 100000"], "old")?;
     assert_eq!(applied.code, 0, "{applied:#?}");
     let shown = controller.ctl_ok(&["rollout", "show", "1"])?;
-    for line in [&*format!("wave 1: GET {url}"), "holds on 1 node", "200, in ", "accepts, in ", "as expected < 100000"] {
+    for line in [&*format!("wave 1: GET {url}"), "holds on 1 node", "200, in ", "accepts, in ", "as expected < 100000"]
+    {
         assert!(shown.out.contains(line), "{line}: {shown:#?}");
     }
     fs::remove_file(&nginx.health)?;
@@ -111,7 +112,11 @@ fn a_canary_whose_health_page_fails_is_put_back_and_says_why() -> Result<()> {
     assert!(applied.out.contains(&why) && applied.out.contains(": 404, expected 200 (operation "), "{applied:#?}");
     let shown = controller.json(&["rollout", "show", "2"])?;
     let gate = &shown["waves"][0]["gates"][0];
-    assert_eq!((gate["failed"].as_u64(), gate["answers"][0]["text"].as_str()), (Some(1), Some("404, expected 200")), "{shown}");
+    assert_eq!(
+        (gate["failed"].as_u64(), gate["answers"][0]["text"].as_str()),
+        (Some(1), Some("404, expected 200")),
+        "{shown}"
+    );
     assert_eq!(shown["waves"][1]["gates"].as_array().map(Vec::len), Some(0), "{shown}");
     for node in &nodes {
         wait_for("what stood before", || {
@@ -147,7 +152,9 @@ fn what_stalls_comes_late_or_speaks_garbage_is_bounded() -> Result<()> {
     let late = serve(|asked| page(if asked < 2 { "503 No" } else { "200 OK" }, ""))?;
     let applied = apply(&controller, &[&format!("http http://{late}/ within=1m every=1s")], "late")?;
     assert_eq!(applied.code, 0, "{applied:#?}");
-    for (probe, expected) in [("http ftp://a/", "only http and https"), ("metric load < 1", "is neither a URL nor one of")] {
+    for (probe, expected) in
+        [("http ftp://a/", "only http and https"), ("metric load < 1", "is neither a URL nor one of")]
+    {
         let refused = apply(&controller, &[probe], "never")?;
         assert!(refused.code == 1 && refused.err.contains(expected), "{refused:#?}");
     }
@@ -159,7 +166,8 @@ fn values_are_compared(store: Store) -> Result<()> {
     let _nodes = [controller.node("web-1", "app")?, controller.node("web-2", "app")?];
     let value = Arc::new(AtomicU32::new(100));
     let shown = Arc::clone(&value);
-    let url = serve(move |_| page("200 OK", &format!("# HELP\nerrors{{code=\"500\"}} {}\n", shown.load(Ordering::SeqCst))))?;
+    let url =
+        serve(move |_| page("200 OK", &format!("# HELP\nerrors{{code=\"500\"}} {}\n", shown.load(Ordering::SeqCst))))?;
     let fixed = format!("metric http://{url}/metrics 'errors{{code=\"500\"}}' <= 150");
     let before = format!("metric http://{url}/metrics errors <= before+10%");
     let applied = apply(&controller, &[&fixed, &before], "one")?;
@@ -170,7 +178,8 @@ fn values_are_compared(store: Store) -> Result<()> {
     // Each time it is asked it is worse than before: what was measured before the change came is 200 or more.
     let asked = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&asked);
-    let worse = serve(move |_| page("200 OK", &format!("errors {}\n", 200 + 100 * count.fetch_add(1, Ordering::SeqCst))))?;
+    let worse =
+        serve(move |_| page("200 OK", &format!("errors {}\n", 200 + 100 * count.fetch_add(1, Ordering::SeqCst))))?;
     let applied = apply(&controller, &[&format!("metric http://{worse}/metrics errors <= before+10%")], "two")?;
     assert_eq!(applied.code, 2, "{applied:#?}");
     assert!(applied.out.contains("300, expected <= 220 (10 % over 200 before the change)"), "{applied:#?}");

@@ -23,7 +23,8 @@ fn gate() -> Gate {
 
 /// One that compares with what was before.
 fn comparing() -> Gate {
-    let probe = r#"{"what": {"kind": "measure", "measure": "load_per_core", "bound": {"compare": "<=", "worse_percent": 10}}}"#;
+    let probe =
+        r#"{"what": {"kind": "measure", "measure": "load_per_core", "bound": {"compare": "<=", "worse_percent": 10}}}"#;
     Gate::probe(serde_json::from_str(probe).expect("a probe"))
 }
 
