@@ -216,3 +216,121 @@ fn printable(key: &[u8]) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lampas_shared::{
+        desired::{Content, Provenance, Resource, Spec},
+        fleet::Scope,
+        host::{FileMode, GroupName, ManagedPath, UserName},
+        object::{Kind, ObjectName},
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::host::{Before, Claim, Ownership, UndoStep};
+
+    /// One record a line, key and JSON, as agents in the field have them. A line may never change: a later version reads it,
+    /// and writes what needs nothing new as it did.
+    const GOLDEN: &str = include_str!("golden.txt");
+
+    fn resource() -> Resource {
+        Resource {
+            target: Target::path("/etc/motd"),
+            object: ObjectId::from_uuid(Uuid::from_u128(7)),
+            kind: Kind::File,
+            name: ObjectName::parse("motd").expect("a name"),
+            scope: Scope::Fleet,
+            drift: DriftPolicy::Hold,
+            provenance: Provenance {
+                revision: 1,
+                author: "ann".into(),
+                at: UnixMs(1),
+                reason: "why".into(),
+                change: 2,
+            },
+            spec: Spec::File {
+                path: ManagedPath::parse("/etc/motd").expect("a path"),
+                content: Content { inline: None, ..Content::of(b"hello\n") },
+                owner: UserName::root(),
+                group: GroupName::root(),
+                mode: FileMode::new(0o644).expect("a mode"),
+                validate: None,
+            },
+            on_change: Vec::new(),
+        }
+    }
+
+    fn samples() -> Vec<(&'static [u8], Vec<u8>)> {
+        let generation = Generation { epoch: 1, counter: 118 };
+        let state = NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), generation, vec![resource()]);
+        let claim = Claim {
+            object: resource().object,
+            kind: Kind::File,
+            name: resource().name,
+            lines: Vec::new(),
+            taken: Vec::new(),
+            on_change: Vec::new(),
+        };
+        let owned = Owned {
+            claims: BTreeMap::from([(resource().target, claim)]),
+            known: [ContentHash::of(b"known")].into(),
+            before: Before::Absent,
+            holds_secrets: false,
+        };
+        let undo = Undo {
+            ownership: Ownership { places: BTreeMap::from([("/etc/motd".to_owned(), owned.clone())]) },
+            steps: vec![UndoStep {
+                path: "/etc/motd".into(),
+                before: Before::Absent,
+                is_shared: false,
+                left: ContentHash::of(b"left"),
+                crontab_of: None,
+                foreign: None,
+            }],
+        };
+        let accepted = Accepted {
+            state: state.clone(),
+            received_at: UnixMs(3),
+            progress: Progress::Applied,
+            resources: Vec::new(),
+            applied_at: Some(UnixMs(4)),
+        };
+        let drift = Drift {
+            target: resource().target,
+            object: resource().object,
+            policy: DriftPolicy::Hold,
+            path: "/etc/motd".into(),
+            desired: resource().compute_hash(),
+            fingerprint: ContentHash::of(b"found"),
+            observed: None,
+            since: UnixMs(5),
+        };
+        let owed = Owed { generation, since: UnixMs(6), reactions: vec!["reload app".parse().expect("a reaction")] };
+        vec![
+            (key::CURRENT, encode(&accepted)),
+            (key::GOOD, encode(&state)),
+            (key::STANCE, encode(&Stance::Undone { generation, since: UnixMs(7) })),
+            (key::PAUSE, encode(&Pause { until: Some(UnixMs(9)), reason: "disk swap".into(), since: UnixMs(8) })),
+            (key::INTENT, encode(&Intent { generation, since: UnixMs(10), undo })),
+            (key::OWED, encode(&owed)),
+            (b"w//etc/motd", encode(&owned)),
+            (b"d/path:/etc/motd", encode(&drift)),
+        ]
+    }
+
+    #[test]
+    fn records_are_read_and_written_as_they_were_released() {
+        let text = |(key, bytes): &(&[u8], Vec<u8>)| {
+            assert_eq!(bytes[0], VERSION);
+            format!("{} {}\n", printable(key), String::from_utf8_lossy(&bytes[1..]))
+        };
+        assert_eq!(samples().iter().map(text).collect::<String>(), GOLDEN);
+        for (line, (key, _)) in GOLDEN.lines().zip(samples()) {
+            let (_, json) = line.split_once(' ').expect("key and record");
+            check(key, &[&[VERSION], json.as_bytes()].concat()).expect("read");
+        }
+    }
+}
