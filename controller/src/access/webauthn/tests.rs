@@ -163,6 +163,7 @@ async fn a_passkey_signs_in_alone_when_it_asked_for_a_pin() {
     let second = asked(&controller, "operator").await;
     let crossed = by_passkey(&controller, key.answer(challenge(&second), Some(&handle))).await;
     assert_eq!(code(&crossed), (401, "sign_in_failed"));
+    well(&mut key).await;
     let stranger = soft(&controller).answer(&request().await, Some(&handle));
     assert_eq!(code(&by_passkey(&controller, stranger).await), (401, "sign_in_failed"));
     well(&mut key).await;
