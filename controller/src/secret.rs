@@ -9,7 +9,7 @@
 //! Earlier values are kept until somebody purges them (`purge`).
 
 pub(crate) mod api;
-mod purge;
+pub(crate) mod purge;
 pub(crate) mod store;
 mod vault;
 

@@ -130,8 +130,10 @@ pub(crate) async fn purge(
     wanted: &SecretPurge,
     by: &Principal,
 ) -> Result<SecretPurged, PurgeError> {
+    // Who may not learns nothing of what it is.
+    let any = view.all.objects.get(&id).ok_or(PurgeError::NotFound(id))?;
+    by.must_on_scopes(Permission::WriteSecret, [&any.spec.scope], view.members())?;
     let stored = secret(view, id)?;
-    by.must_on_scopes(Permission::WriteSecret, [&stored.spec.scope], view.members())?;
     let all = values(db, view, id).await?;
     let earlier: Vec<&SecretValue> = all.iter().filter(|v| !v.is_current && v.purged_at.is_none()).collect();
     let gone: Vec<&SecretValue> = earlier.into_iter().skip(wanted.keep as usize).collect();

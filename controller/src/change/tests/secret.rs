@@ -20,6 +20,7 @@ testing::on_both!(
     a_secret_goes_to_who_uses_it_and_to_nobody_else,
     a_name_that_stands_for_nothing_is_refused_when_planned,
     values_of_others_and_writers_without_the_right_are_refused,
+    earlier_values_are_destroyed_and_stay_so,
 );
 
 fn spec(scope: &str, name: &str, value: Option<SecretValueId>) -> ObjectSpec {
@@ -155,6 +156,43 @@ async fn a_name_that_stands_for_nothing_is_refused_when_planned(db: Db) {
     assert!(refused.contains("there is no secret pw"), "{refused}");
     let refused = safe.set(&world, "fleet", "Bad", "x").await.expect_err("no name").to_string();
     assert!(refused.contains("Bad"), "{refused}");
+    world.end().await;
+}
+
+async fn earlier_values_are_destroyed_and_stay_so(db: Db) {
+    let (world, safe) = (World::new(db), Safe::new());
+    let web = world.node("web-1", &["app"], true).await;
+    let first = safe.set(&world, "fleet", "pw", "one").await.expect("set");
+    world.save(vec![template("role:app", "conf", "{{secret.pw}}")]).await.expect("saved");
+    let second = safe.set(&world, "fleet", "pw", "two").await.expect("set anew");
+    let view = world.changes.desired().view().await.expect("a view");
+    let id = view.all.objects.values().find(|o| matches!(o.spec.body, Body::Secret(_))).expect("the secret").id;
+    let values = secret::purge::values(&world.db, &view, id).await.expect("listed");
+    let seen: Vec<_> = values.iter().map(|v| (v.id, v.is_current, v.uses.is_empty())).collect();
+    assert_eq!(seen, [(second, true, true), (first, false, false)]);
+    assert!(values[1].uses[0].contains("web-1 may still have it"), "{values:?}");
+    let wanted = |keep, force| lampas_api::SecretPurge { keep, force, reason: "left".into() };
+    let purge = async |keep, force| {
+        secret::purge::purge(&world.db, &view, id, &wanted(keep, force), &admin()).await.map_err(|e| e.to_string())
+    };
+    assert!(purge(0, false).await.expect_err("is needed").contains("--force"));
+    assert_eq!(purge(1, false).await.expect("keeps it").purged, 0);
+    let done = purge(0, true).await.expect("forced");
+    assert!(done.purged == 1 && done.values[1].purged_at.is_some() && done.values[1].uses.is_empty(), "{done:?}");
+    assert_eq!(purge(0, false).await.expect("nothing is left").purged, 0);
+    let (kept, gone) = world
+        .db
+        .read(|mut tx| async move {
+            let kept = secret::store::sealed(&mut tx, second).await?;
+            let gone = secret::store::sealed(&mut tx, first).await?;
+            Ok::<_, DbError>(tx.done((kept, gone)))
+        })
+        .await
+        .expect("read");
+    assert!(kept.is_some() && gone.is_none());
+    let refused = world.changes.restore(id, 1, "", &admin()).await.expect_err("is gone").to_string();
+    assert!(refused.contains("was purged"), "{refused}");
+    assert_eq!(ask(&safe.members(&world), web, second).await.as_deref(), Some("two"), "what stands, stands");
     world.end().await;
 }
 
