@@ -327,6 +327,7 @@ mod tests {
             program: None,
             secrets: BTreeMap::new(),
             signed: None,
+            probe: None,
         }
     }
 
