@@ -13,5 +13,5 @@ pub(crate) mod purge;
 pub(crate) mod store;
 mod vault;
 
-pub(crate) use vault::{CheckError, check_configured};
 pub use vault::Vault;
+pub(crate) use vault::{CheckError, check_configured};

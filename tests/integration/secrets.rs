@@ -261,7 +261,9 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     assert!(run.out.contains("[secret db.password]"), "{run:?}");
     let elsewhere = controller.ctl(&[&["run", "--on", "node:db-1"], &parameters[..], &command].concat())?;
     assert!(elsewhere.code != 0 && elsewhere.out.contains("not entitled to secret db.password"), "{elsewhere:?}");
-    for args in [["run", "show", "1", "--output", "json"].as_slice(), &["run", "output", "1"], &["run", "list"], &["audit"]] {
+    for args in
+        [["run", "show", "1", "--output", "json"].as_slice(), &["run", "output", "1"], &["run", "list"], &["audit"]]
+    {
         told.push((args.join(" "), format!("{:?}", controller.ctl(args)?).into_bytes()));
     }
     told.push(("run".to_owned(), format!("{run:?}{elsewhere:?}").into_bytes()));

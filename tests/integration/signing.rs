@@ -329,8 +329,7 @@ fn runs_as_root_begin_under_a_signature_and_only_once() -> Result<()> {
     node.kill();
     node.resume()?;
     controller.wait_online("web-1");
-    let script =
-        controller.ctl(&["run", "greet", "--param", "name=you", "--sign", &ann, "--yes", on[0], on[1]])?;
+    let script = controller.ctl(&["run", "greet", "--param", "name=you", "--sign", &ann, "--yes", on[0], on[1]])?;
     assert_eq!(script.code, 0, "{script:#?}");
     assert!(script.out.contains("| echo hello") && script.out.contains("PARAM_NAME=\"you\""), "{script:#?}");
     assert!(script.out.contains("hello you"), "{script:#?}");

@@ -26,15 +26,17 @@ pub(crate) use change::{
     ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand, PastDiffArgs,
     RolloutCommand, RolloutOrderArgs,
 };
+pub(crate) use factor::FactorCommand;
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use grant::{GrantCommand, GroupCommand};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
 pub(crate) use provider::{ProviderCommand, ProviderSetArgs};
-pub(crate) use factor::FactorCommand;
-pub(crate) use source::{SourceCommand, SourceSetArgs};
 pub(crate) use signing::{ScriptCommand, SignArgs};
+pub(crate) use source::{SourceCommand, SourceSetArgs};
 pub(crate) use takeover::{EjectArgs, ImportArgs};
-pub(crate) use value::{SecretCommand, SecretPurgeArgs, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs};
+pub(crate) use value::{
+    SecretCommand, SecretPurgeArgs, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs,
+};
 
 /// Runs a fleet of application servers from the command line.
 #[derive(Debug, Parser)]

@@ -127,9 +127,7 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Run(args) => operation::run(context, *args).await,
         Command::User(command) => session::proven(context, async |c| access::user(c, command.clone()).await).await,
         Command::Factor(command) => session::proven(context, async |c| factor::run(c, command.clone()).await).await,
-        Command::Provider(command) => {
-            session::proven(context, async |c| provider::run(c, command.clone()).await).await
-        }
+        Command::Provider(command) => session::proven(context, async |c| provider::run(c, command.clone()).await).await,
         Command::Group(command) => session::proven(context, async |c| grant::group(c, command.clone()).await).await,
         Command::Grant(command) => session::proven(context, async |c| grant::grant(c, command.clone()).await).await,
         Command::ApiToken(command) => {

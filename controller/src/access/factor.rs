@@ -211,7 +211,9 @@ impl Access {
         }
         let secret = totp::make();
         // A second key would make two kinds of them, of which each controller opens one.
-        check(self.factors.0.clone(), &self.db).await.map_err(|e| Refusal::new("second_factor.vault", e.to_string()))?;
+        check(self.factors.0.clone(), &self.db)
+            .await
+            .map_err(|e| Refusal::new("second_factor.vault", e.to_string()))?;
         let sealed = &self.factors.0.seal(&user.id, secret.as_slice()).map_err(|e| Refusal::internal(&e))?;
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
         let fleet = self

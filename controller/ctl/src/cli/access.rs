@@ -30,8 +30,10 @@ pub(crate) struct SetupArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Who signs in with an identity provider has no password to give here: make an API token in the \
-                        dashboard, under API tokens, keep it in a file, and name that by LAMPAS_TOKEN_FILE or --token-file.")]
+#[command(
+    after_help = "Who signs in with an identity provider has no password to give here: make an API token in the \
+                        dashboard, under API tokens, keep it in a file, and name that by LAMPAS_TOKEN_FILE or --token-file."
+)]
 pub(crate) struct LoginArgs {
     /// The user's name
     #[arg(long, default_value = "admin")]

@@ -61,9 +61,11 @@ pub(super) async fn proven(
     }
     let held: Session = context.client.get("/session", &[]).await?;
     output::note(format!("this is grave: sign in once more as {}", held.login));
-    let mut request = SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None, key: None };
+    let mut request =
+        SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None, key: None };
     if held.has_second_factor {
-        let what = if held.has_authenticator { "Code of your authenticator, or a recovery code: " } else { "Recovery code: " };
+        let what =
+            if held.has_authenticator { "Code of your authenticator, or a recovery code: " } else { "Recovery code: " };
         request.code = Some(ask(what)?);
     }
     let (cookie, session): (String, Session) = context.client.sign_in("/session", &request).await?;
