@@ -168,7 +168,7 @@ fn check_git_name(text: &str) -> Result<(), TextError> {
     if text.chars().any(is_odd) || deceptive_char(text).is_some() {
         return wrong("has characters that no branch has");
     }
-    let is_bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(".lock");
+    let is_bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.strip_suffix(".lock").is_some();
     if text.starts_with('-') || text.ends_with('.') || text.contains("..") || text.contains("@{") || text == "@" {
         return wrong("is no name of a branch or tag");
     }

@@ -296,7 +296,7 @@ fn runs_as_root_begin_under_a_signature_and_only_once() -> Result<()> {
 
     // What differs by a byte is over something else, and the controller says so before any node does.
     let sign = |text: &str, key: &str, name: &str| -> Result<[String; 2]> {
-        let (file, signature) = (controller.path(name), controller.path(&format!("{name}.sig")));
+        let (file, signature) = (controller.path(name), controller.path(format!("{name}.sig")));
         let _ = std::fs::remove_file(&signature);
         std::fs::write(&file, text)?;
         let made = Command::new("/usr/bin/ssh-keygen")

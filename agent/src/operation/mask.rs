@@ -30,7 +30,7 @@ impl Patterns {
         }
         all.retain(|p| p.bytes.len() >= MIN_BYTES);
         // Of two that begin alike the longer one is meant where it stands.
-        all.sort_by(|a, b| b.bytes.len().cmp(&a.bytes.len()));
+        all.sort_by_key(|p| std::cmp::Reverse(p.bytes.len()));
         Self(all)
     }
 

@@ -157,11 +157,10 @@ impl Runs {
     pub async fn start(self: &Arc<Self>, order: RunOrder) -> Result<RunStatus, Fault> {
         let (run, by) = (order.run, order.by.clone());
         let title = order.argv.first().cloned().unwrap_or_default();
-        let sealed = match order.secrets.is_empty() {
-            false if self.status(run).await? == RunStatus::Unknown => {
-                Some(secret::fetch(&self.paths, &self.trust, &order).await?)
-            }
-            _ => None,
+        let sealed = if !order.secrets.is_empty() && self.status(run).await? == RunStatus::Unknown {
+            Some(secret::fetch(&self.paths, &self.trust, &order).await?)
+        } else {
+            None
         };
         let this = Arc::clone(self);
         let known = blocking(move || this.admit(&order, sealed.as_ref())).await?;

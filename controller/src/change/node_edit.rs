@@ -44,10 +44,10 @@ impl StoredEdit {
     fn after(&self) -> NodeUpdate {
         let (set, was) = (self.set.clone(), self.was.clone());
         let mut roles = set.roles.or(was.roles);
-        roles.iter_mut().for_each(|r| {
-            r.sort();
-            r.dedup();
-        });
+        if let Some(roles) = &mut roles {
+            roles.sort();
+            roles.dedup();
+        }
         NodeUpdate {
             name: set.name.or(was.name),
             roles,

@@ -432,10 +432,9 @@ async fn settle_value(
         return Ok(secret::store::insert(tx, value, object, &given.sealed, &author(by), clock::now()).await?);
     }
     if secret::store::object_of(tx, value).await? == Some(object) {
-        return match secret::store::is_purged(tx, value).await? {
-            true => Err(wrong("names a value that was purged; set a new one".to_owned())),
-            false => Ok(()),
-        };
+        let is_purged = secret::store::is_purged(tx, value).await?;
+        let purged = || wrong("names a value that was purged; set a new one".to_owned());
+        return if is_purged { Err(purged()) } else { Ok(()) };
     }
     Err(wrong("names a value that is not its own".to_owned()))
 }

@@ -200,7 +200,7 @@ fn prepare_ssh(order: &Order, runner: &mut Runner) -> Result<(), Trouble> {
         return Err(unpinned(order, runner, "no key of the host is pinned"));
     }
     let local = |what: &'static str| move |e: std::io::Error| Trouble::local(what, &e);
-    let known: String = order.host_keys.iter().map(|k| format!("{HOST_ALIAS} {k}\n")).collect();
+    let known = order.host_keys.iter().fold(String::new(), |known, key| known + HOST_ALIAS + " " + key + "\n");
     let (known_file, key_file) = (runner.room.join("known_hosts"), runner.room.join("key"));
     files::replace(&known_file, known.as_bytes(), 0o600).map_err(local("write the host's keys"))?;
     let mut config = format!(

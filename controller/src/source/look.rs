@@ -263,7 +263,7 @@ impl Sources {
                 if is_news {
                     let entry = Entry::done(by, "source.sync", format!("source {}", after_ref.name)).because(format!(
                         "commit {} by {}: {}",
-                        commit_short(&after_ref.commit),
+                        commit_short(after_ref.commit.as_ref()),
                         after_ref.status.commit.as_ref().map(|c| c.author.as_str()).unwrap_or_default(),
                         after_ref.status.commit.as_ref().map(|c| c.subject.as_str()).unwrap_or_default(),
                     ));
@@ -327,7 +327,7 @@ impl Sources {
                 if saved && is_news {
                     let event = NewEvent::new(EventKind::SourceMoved).with("source", &row.name);
                     let event = event.with("state", row.state.as_str()).with("why", &row.status.why);
-                    tx.event(event.with("commit", commit_short(&row.commit)));
+                    tx.event(event.with("commit", commit_short(row.commit.as_ref())));
                 }
                 if saved && is_new_trouble {
                     let by = principal(row);
@@ -342,8 +342,8 @@ impl Sources {
 }
 
 /// Returns the first digits of a commit's id.
-pub(super) fn commit_short(commit: &Option<String>) -> String {
-    commit.as_deref().unwrap_or_default().chars().take(12).collect()
+pub(super) fn commit_short(commit: Option<&String>) -> String {
+    commit.map(String::as_str).unwrap_or_default().chars().take(12).collect()
 }
 
 /// Finds objects that lie outside of what the source may touch.

@@ -202,7 +202,7 @@ impl Sources {
             })
             .await?;
         self.0.woken.notify_one();
-        Ok(self.shown(&made, None))
+        Ok(shown(&made, None))
     }
 
     /// Sets a source up anew; it is from then on of whoever does.
@@ -283,7 +283,7 @@ impl Sources {
             })
             .await?;
         self.0.woken.notify_one();
-        Ok(self.shown(&made, None))
+        Ok(shown(&made, None))
     }
 
     /// Forgets a source. The objects that it brought stay; an open change of it goes.
@@ -325,7 +325,7 @@ impl Sources {
         });
         let row = done.await?;
         self.0.woken.notify_one();
-        Ok(self.shown(&SourceRow { due: UnixMs(0), ..row }, None))
+        Ok(shown(&SourceRow { due: UnixMs(0), ..row }, None))
     }
 
     /// Takes a head that doesn't follow on the one before.
@@ -357,7 +357,7 @@ impl Sources {
         });
         let row = done.await?;
         self.0.woken.notify_one();
-        Ok(self.shown(&SourceRow { due: UnixMs(0), ..row }, None))
+        Ok(shown(&SourceRow { due: UnixMs(0), ..row }, None))
     }
 
     /// Does something to a source that somebody may change things in the scope of.
@@ -409,12 +409,12 @@ impl Sources {
                 Ok::<_, SourceError>(tx.done(rows))
             })
             .await?;
-        let mut shown = Vec::with_capacity(rows.len());
+        let mut list = Vec::with_capacity(rows.len());
         for row in &rows {
             let change = self.open_change(row).await?;
-            shown.push(self.shown(row, change));
+            list.push(shown(row, change));
         }
-        Ok(shown)
+        Ok(list)
     }
 
     async fn open_change(&self, row: &SourceRow) -> Result<Option<u64>, SourceError> {
@@ -442,7 +442,7 @@ impl Sources {
             .await?;
         let standing: BTreeMap<ObjectKey, &Stored> = view.all.objects.values().map(|o| (o.spec.key(), o)).collect();
         let change = self.open_change(&row).await?;
-        let mut source = self.shown(&row, change);
+        let mut source = shown(&row, change);
         source.counts = compare::count(&words, &standing);
         let differing = words.iter().filter(|w| sees(&w.key.scope)).filter_map(|w| compare::differs(w, &standing));
         let differences = differing.take(SHOWN).map(|d| {
@@ -495,43 +495,6 @@ impl Sources {
             })
         };
         Ok(found.iter().filter_map(one).collect())
-    }
-
-    fn shown(&self, row: &SourceRow, change: Option<u64>) -> Source {
-        let (settings, status) = (&row.settings, &row.status);
-        let now = clock::now();
-        Source {
-            id: row.id,
-            name: row.name.clone(),
-            url: settings.url.clone(),
-            branch: settings.branch.clone(),
-            tag: settings.tag.clone(),
-            folder: settings.folder.clone(),
-            scope: row.scope.clone(),
-            mode: settings.mode,
-            prune: settings.prune,
-            interval_secs: settings.interval_secs,
-            allow_unplanned: settings.allow_unplanned,
-            rollout: settings.rollout.clone(),
-            has_credential: row.sealed.is_some(),
-            host_keys: settings.host_keys.iter().filter_map(|k| host_key(k)).collect(),
-            allowed_signers: settings.allowed_signers.clone(),
-            owner: settings.owner.clone(),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            state: row.state,
-            why: status.why.clone(),
-            is_syncing: row.due.0 <= 0 || row.claim.as_ref().is_some_and(|(_, until)| *until > now),
-            commit: status.commit.clone(),
-            refused: status.refused.clone(),
-            synced_at: status.synced_at,
-            due_at: status.fetch_at.unwrap_or(now),
-            problem: status.problem.clone(),
-            offered_keys: status.offered_keys.clone(),
-            change,
-            counts: status.counts,
-            notes: status.notes.clone(),
-        }
     }
 
     async fn seal(
@@ -610,6 +573,43 @@ impl Sources {
             return wrong("/host_keys", "host key", "", "is of ssh alone; https proves its host by its certificate");
         }
         Ok(())
+    }
+}
+
+fn shown(row: &SourceRow, change: Option<u64>) -> Source {
+    let (settings, status) = (&row.settings, &row.status);
+    let now = clock::now();
+    Source {
+        id: row.id,
+        name: row.name.clone(),
+        url: settings.url.clone(),
+        branch: settings.branch.clone(),
+        tag: settings.tag.clone(),
+        folder: settings.folder.clone(),
+        scope: row.scope.clone(),
+        mode: settings.mode,
+        prune: settings.prune,
+        interval_secs: settings.interval_secs,
+        allow_unplanned: settings.allow_unplanned,
+        rollout: settings.rollout.clone(),
+        has_credential: row.sealed.is_some(),
+        host_keys: settings.host_keys.iter().filter_map(|k| host_key(k)).collect(),
+        allowed_signers: settings.allowed_signers.clone(),
+        owner: settings.owner.clone(),
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        state: row.state,
+        why: status.why.clone(),
+        is_syncing: row.due.0 <= 0 || row.claim.as_ref().is_some_and(|(_, until)| *until > now),
+        commit: status.commit.clone(),
+        refused: status.refused.clone(),
+        synced_at: status.synced_at,
+        due_at: status.fetch_at.unwrap_or(now),
+        problem: status.problem.clone(),
+        offered_keys: status.offered_keys.clone(),
+        change,
+        counts: status.counts,
+        notes: status.notes.clone(),
     }
 }
 

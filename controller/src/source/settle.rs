@@ -99,13 +99,13 @@ impl Sources {
             Some(change) => change,
             None => match self.make(row, claim, drafts, key, by).await? {
                 Ok(change) => change,
-                Err(error) => return Ok(Step::Done(self.refused(row, &words, &error))),
+                Err(error) => return Ok(Step::Done(refused(row, &words, &error))),
             },
         };
         match self.advance(row, change, by).await {
             Ok(step) => Ok(step),
             Err(error) if error.store_error().is_some() => Err(error.into()),
-            Err(error) => Ok(Step::Done(self.refused(row, &words, &error))),
+            Err(error) => Ok(Step::Done(refused(row, &words, &error))),
         }
     }
 
@@ -299,35 +299,35 @@ impl Sources {
         row.status.planned_at = Some(clock::now());
         self.changes().apply(change, &how(Some(plan.digest)), by).await
     }
+}
 
-    /// Says what stands in the way of a change, at the manifest that it comes from.
-    fn refused(&self, row: &SourceRow, words: &[Word], error: &ChangeError) -> Settled {
-        let text = clean(&Chain(error).to_string(), 1000);
-        let named = match error {
-            ChangeError::Field { key, .. } | ChangeError::Value { key, .. } => Some((**key).clone()),
-            ChangeError::NoSuchNode { key, .. } | ChangeError::Twice(key) => Some(key.clone()),
-            ChangeError::Template(problem) => Some(problem.key.clone()),
-            _ => None,
-        };
-        let word = match &named {
-            Some(key) => words.iter().find(|w| w.key == *key),
-            None => words.iter().find(|w| text.contains(&w.key.to_string())),
-        };
-        let text = word.map_or_else(|| text.clone(), |w| format!("{}:{}: {text}", w.file, w.line));
-        let commit = commit_short(&row.commit);
-        let (code, remedy) = match error {
-            ChangeError::Outside(_) => (
-                "rights",
-                format!(
-                    "{} may not do all that commit {commit} says: let somebody who may take the source over",
-                    row.settings.owner
-                ),
+/// Says what stands in the way of a change, at the manifest that it comes from.
+fn refused(row: &SourceRow, words: &[Word], error: &ChangeError) -> Settled {
+    let text = clean(&Chain(error).to_string(), 1000);
+    let named = match error {
+        ChangeError::Field { key, .. } | ChangeError::Value { key, .. } => Some((**key).clone()),
+        ChangeError::NoSuchNode { key, .. } | ChangeError::Twice(key) => Some(key.clone()),
+        ChangeError::Template(problem) => Some(problem.key.clone()),
+        _ => None,
+    };
+    let word = match &named {
+        Some(key) => words.iter().find(|w| w.key == *key),
+        None => words.iter().find(|w| text.contains(&w.key.to_string())),
+    };
+    let text = word.map_or_else(|| text.clone(), |w| format!("{}:{}: {text}", w.file, w.line));
+    let commit = commit_short(row.commit.as_ref());
+    let (code, remedy) = match error {
+        ChangeError::Outside(_) => (
+            "rights",
+            format!(
+                "{} may not do all that commit {commit} says: let somebody who may take the source over",
+                row.settings.owner
             ),
-            ChangeError::Unfit(_) => ("change", "bring all that differs: lampasctl source sync NAME --all".to_owned()),
-            _ => ("change", format!("nothing of commit {commit} was brought: mend it and push")),
-        };
-        Settled::failed(Trouble { mistakes: vec![text.clone()], ..Trouble::new(code, text, remedy) })
-    }
+        ),
+        ChangeError::Unfit(_) => ("change", "bring all that differs: lampasctl source sync NAME --all".to_owned()),
+        _ => ("change", format!("nothing of commit {commit} was brought: mend it and push")),
+    };
+    Settled::failed(Trouble { mistakes: vec![text.clone()], ..Trouble::new(code, text, remedy) })
 }
 
 /// How the fleet stands, when nothing is to be brought.
@@ -335,10 +335,10 @@ fn beside(row: &SourceRow) -> Settled {
     let counts = row.status.counts;
     let (state, why) = match counts.different() {
         0 if row.commit.is_none() => (SourceState::New, String::new()),
-        0 => (SourceState::Synced, format!("the fleet is as commit {} says", commit_short(&row.commit))),
+        0 => (SourceState::Synced, format!("the fleet is as commit {} says", commit_short(row.commit.as_ref()))),
         n => {
             let verb = if n == 1 { "object differs" } else { "objects differ" };
-            (SourceState::Differs, format!("{n} {verb} from commit {}", commit_short(&row.commit)))
+            (SourceState::Differs, format!("{n} {verb} from commit {}", commit_short(row.commit.as_ref())))
         }
     };
     Settled { state, why, trouble: None }
@@ -357,7 +357,7 @@ fn reason(row: &SourceRow) -> String {
     let text = format!(
         "source {}: commit {} by {}{signed}: {}",
         row.name,
-        commit_short(&row.commit),
+        commit_short(row.commit.as_ref()),
         commit.author,
         commit.subject
     );

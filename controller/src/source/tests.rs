@@ -145,7 +145,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let repository = Repository::make();
-        let directory = repository.root().to_owned();
+        let directory = repository.root();
         let controller = Controller::start_with(|config| {
             config.sources.directories = vec![directory];
             config.sources.fetch_secs = 60;
@@ -358,7 +358,7 @@ async fn only_signed_heads_are_taken_and_rewritten_history_waits() {
     let (ann, eve) = (repository.key("ann"), repository.key("eve"));
     repository.commit_signed("signed", &[("a.toml", &file("a", "1"))], &ann);
     let first = repository.head();
-    let signers = format!("ann@example.org {}", repository.public(&ann));
+    let signers = format!("ann@example.org {}", Repository::public(&ann));
     let source = world.source(&admin, json!({"mode": "apply", "allowed_signers": signers})).await;
     assert_eq!(
         (&source["state"], &source["commit"]["signed_by"]),

@@ -62,7 +62,7 @@ pub(super) fn read(checkout: &Checkout, folder: &GitFolder) -> Result<Content, T
     let mut notes = Vec::new();
     let tree = entries(&listed.out, &mut notes)?;
     let mut wanted = Vec::new();
-    for (path, entry) in tree.iter().filter(|(path, _)| path.ends_with(".toml")) {
+    for (path, entry) in tree.iter().filter(|(path, _)| path.strip_suffix(".toml").is_some()) {
         match entry {
             Entry::File { size, .. } if *size > MAX_MANIFEST => {
                 let text = format!("{path} has {size} bytes, a manifest has at most {MAX_MANIFEST}");
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn only_regular_files_with_plain_names_are_listed() {
-        let listed = "100644 blob aa      10\ta.toml\0120000 blob bb       7\tb.toml\0160000 commit cc       -\tsub\0\
-                      100644 blob dd       1\tx/../y.toml\0100755 blob ee       2\tx/z.toml\0100644 blob ff 3\t.git/config\0";
+        let listed = "100644 blob aa      10\ta.toml\x00120000 blob bb       7\tb.toml\x00160000 commit cc       -\tsub\0\
+                      100644 blob dd       1\tx/../y.toml\x00100755 blob ee       2\tx/z.toml\x00100644 blob ff 3\t.git/config\0";
         let mut notes = Vec::new();
         let found = entries(listed.as_bytes(), &mut notes).expect("listed");
         assert_eq!(found.get("a.toml"), Some(&Entry::File { id: "aa".into(), size: 10 }));

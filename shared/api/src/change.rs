@@ -60,7 +60,6 @@ impl TryFrom<DraftFields> for Draft {
 /// What a draft does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "drafts are mostly puts; a box would show in every pattern")]
 pub enum DraftAct {
     /// Makes or changes the object with this identity.
     Put(ObjectSpec),

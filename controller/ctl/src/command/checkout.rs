@@ -74,7 +74,7 @@ pub(super) fn markdown(change: &Change, server: &str) -> String {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         out.push_str(&format!("\n<details><summary>{}{more}</summary>\n", escaped(&names.join(", "))));
         for action in &group.actions {
-            out.push_str(&format!("\n`{}`\n", cell(&action.path.to_string())));
+            out.push_str(&format!("\n`{}`\n", cell(&action.path)));
             if let Some(fault) = &action.fault {
                 out.push_str(&format!("\n**Can't be done**: {}\n", escaped(&fault.message)));
             }

@@ -237,9 +237,9 @@ async fn purge(context: &Context, args: SecretPurgeArgs) -> Result<u8, CommandEr
     let values: Vec<SecretValue> = context.client.get(&format!("{path}/values"), &[]).await?;
     if args.plan {
         if context.is_json() {
-            output::json(&values)
+            output::json(&values);
         } else {
-            print_values(&values)
+            print_values(&values);
         }
         return Ok(0);
     }

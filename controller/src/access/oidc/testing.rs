@@ -47,12 +47,15 @@ impl Signer {
     }
 }
 
+/// A status, headers, and a body.
+pub(super) type Instead = (StatusCode, Vec<(&'static str, String)>, String);
+
 /// What the issuer does.
 pub(super) struct Act {
     /// What the discovery document says otherwise.
     pub(super) discovery: Value,
     /// What it answers instead of it.
-    pub(super) instead: Option<(StatusCode, Vec<(&'static str, String)>, String)>,
+    pub(super) instead: Option<Instead>,
     /// What the ID token says otherwise; null takes a claim away.
     pub(super) claims: Value,
     /// The header of the token.

@@ -42,7 +42,9 @@ pub(super) async fn create(tx: &mut Tx, row: &OperationRow, runs: &[NewRun]) -> 
 pub(super) async fn fill(tx: &mut Tx, row: &OperationRow, runs: &mut [RunRow]) -> Result<(), DbError> {
     if let Some(serial) = row.signing.as_ref().and_then(|s| s.serial) {
         let signed = statement(tx, serial).await?.map(Arc::new);
-        runs.iter_mut().for_each(|run| run.signed.clone_from(&signed));
+        for run in runs.iter_mut() {
+            run.signed.clone_from(&signed);
+        }
     }
     if row.spec.secrets.is_empty() {
         return Ok(());

@@ -103,7 +103,7 @@ impl Repository {
         path
     }
 
-    pub(super) fn public(&self, key: &Path) -> String {
+    pub(super) fn public(key: &Path) -> String {
         fs::read_to_string(key.with_extension("pub")).expect("the public half").trim().to_owned()
     }
 }

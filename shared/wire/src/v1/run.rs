@@ -190,7 +190,7 @@ impl TryFrom<Order> for domain::RunOrder {
             let value = SecretValueId::from_uuid(Uuid::from_bytes(value));
             secrets.insert(variable, domain::SecretUse { name: ObjectName::parse(name.0)?, value });
         }
-        let signed = order.signed.map(|signed| super::proof::signed_from_wire(signed)).transpose()?;
+        let signed = order.signed.map(super::proof::signed_from_wire).transpose()?;
         Ok(Self { program, secrets, signed, ..plain })
     }
 }
