@@ -13,7 +13,7 @@ CREATE TABLE security_key (
     created_ms BIGINT NOT NULL,
     used_ms BIGINT,
     suspect_ms BIGINT,
-    PRIMARY KEY (id)
+    PRIMARY KEY (id),
+    UNIQUE KEY security_key_by_credential (credential_hash),
+    KEY security_key_by_user (user_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE UNIQUE INDEX security_key_by_credential ON security_key (credential_hash);
-CREATE INDEX security_key_by_user ON security_key (user_id);

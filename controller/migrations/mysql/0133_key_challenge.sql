@@ -4,6 +4,6 @@ CREATE TABLE key_challenge (
     purpose VARCHAR(16) NOT NULL,
     bound_to VARCHAR(36) NOT NULL,
     expires_ms BIGINT NOT NULL,
-    PRIMARY KEY (challenge_hash)
+    PRIMARY KEY (challenge_hash),
+    KEY key_challenge_by_end (expires_ms)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE INDEX key_challenge_by_end ON key_challenge (expires_ms);

@@ -1,15 +1,7 @@
--- Operations that need an operator's signature, and the secrets that runs are given by reference.
+-- Operations that need an operator's signature.
 CREATE TABLE operation_signature (
     operation VARCHAR(36) NOT NULL PRIMARY KEY,
     until_ms BIGINT NOT NULL,
     serial BIGINT,
     signed_ms BIGINT
-) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-CREATE TABLE operation_run_secret (
-    run VARCHAR(36) NOT NULL,
-    variable VARCHAR(64) NOT NULL,
-    secret VARCHAR(128) NOT NULL,
-    value VARCHAR(36) NOT NULL,
-    PRIMARY KEY (run, variable),
-    KEY operation_run_secret_value (value)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

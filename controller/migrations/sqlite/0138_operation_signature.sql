@@ -1,15 +1,7 @@
--- Operations that need an operator's signature, and the secrets that runs are given by reference.
+-- Operations that need an operator's signature.
 CREATE TABLE operation_signature (
     operation VARCHAR(36) NOT NULL PRIMARY KEY,
     until_ms BIGINT NOT NULL,
     serial BIGINT,
     signed_ms BIGINT
 );
-CREATE TABLE operation_run_secret (
-    run VARCHAR(36) NOT NULL,
-    variable VARCHAR(64) NOT NULL,
-    secret VARCHAR(128) NOT NULL,
-    value VARCHAR(36) NOT NULL,
-    PRIMARY KEY (run, variable)
-);
-CREATE INDEX operation_run_secret_value ON operation_run_secret (value);

@@ -113,6 +113,7 @@ fn every_route_is_made_from_the_table() {
         let only_asks = call.rule.method == "GET"
             || path.contains("/check/")
             || path.ends_with("/check")
+            || path.ends_with("/key-request")
             || path.ends_with("/preview")
             || path.ends_with("/waves");
         assert_eq!(call.rule.act.is_none(), only_asks, "{path}");
