@@ -70,7 +70,7 @@ pub(crate) enum ProviderCommand {
 pub(crate) struct ProviderSetArgs {
     /// Its name
     pub(crate) name: ProviderName,
-    /// The issuer, exactly as its discovery document names it: https://id.example.com/realms/main
+    /// The issuer, exactly as its discovery document names it: `https://id.example.com/realms/main`
     #[arg(long)]
     pub(crate) issuer: Option<String>,
     /// The client id that the provider knows this controller by
