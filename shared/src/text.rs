@@ -26,11 +26,15 @@ impl TextError {
 }
 
 /// Returns the first character that must not stand in a single line: a control character, or one that reorders or
-/// hides text (Unicode bidirectional controls and zero-width characters, as in CVE-2021-42574).
+/// hides text (Unicode bidirectional controls, zero-width characters and tags, as in CVE-2021-42574).
 pub fn deceptive_char(text: &str) -> Option<char> {
     text.chars().find(|&c| {
         (c.is_control() && c != '\t')
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+            || matches!(
+                c,
+                '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+            )
+            || matches!(c, '\u{E0000}'..='\u{E007F}')
     })
 }
 
@@ -150,3 +154,17 @@ macro_rules! string_schema {
     };
 }
 pub(crate) use string_schema;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_or_turns_text_round_is_found() {
+        for hidden in ['\n', '\u{1b}', '\u{85}', '\u{61c}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{e0041}']
+        {
+            assert_eq!(deceptive_char(&format!("a{hidden}b")), Some(hidden), "U+{:04X}", u32::from(hidden));
+        }
+        assert_eq!(deceptive_char("tab\t, ä, 漢, עברית, e\u{301}"), None);
+    }
+}

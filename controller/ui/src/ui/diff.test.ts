@@ -28,6 +28,7 @@ describe('parseDiff', () => {
 describe('visible', () => {
   it.each([
     ['a\u202eb', 'a⟨U+202E⟩b'],
+    ['a\u{e0041}b', 'a⟨U+E0041⟩b'],
     ['\u001b[31m', '⟨U+001B⟩[31m'],
     ['zero\u200bwidth', 'zero⟨U+200B⟩width'],
     ['tab\tstays, ä too', 'tab\tstays, ä too'],
