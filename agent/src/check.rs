@@ -14,8 +14,8 @@ use lampas_runtime::{
     quic::{KEEP_ALIVE, Purpose},
     random,
 };
-use lampas_shared::{error::Chain, fleet::NodeFacts, time::UnixMs};
-use lampas_wire::{Hello, Message, Role, WIRE_VERSION, Welcome, encode, feature, frame::Decoder, link::PROBE_LIMIT};
+use lampas_shared::{error::Chain, time::UnixMs};
+use lampas_wire::{Message, Welcome, encode, frame::Decoder, link::PROBE_LIMIT};
 use quinn::TransportConfig;
 use tokio::{
     net::UdpSocket,
@@ -221,20 +221,7 @@ async fn greet(
     connection: &quinn::Connection,
     credentials: &Credentials,
 ) -> Result<(Welcome, quinn::RecvStream), String> {
-    let hello = Hello {
-        role: Role::Probe,
-        oldest_version: WIRE_VERSION,
-        newest_version: WIRE_VERSION,
-        features: feature::NONE,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        node: credentials.node(),
-        outbox_epoch: 1,
-        session: 0,
-        applied: None,
-        trust: credentials.trust_hash(),
-        facts: NodeFacts::default(),
-    };
-    let bytes = encode(&Message::Hello(Box::new(hello))).map_err(|e| e.to_string())?;
+    let bytes = encode(&Message::Hello(Box::new(credentials.trial()))).map_err(|e| e.to_string())?;
     let (mut send, mut recv) = connection.open_bi().await.map_err(|e| Chain(&e).to_string())?;
     send.write_all(&bytes).await.map_err(|e| Chain(&e).to_string())?;
     match read_message(&mut recv).await {

@@ -5,6 +5,7 @@
 
 mod ask;
 mod eject;
+mod jobs;
 mod run;
 mod show;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use show::{clean, parse_length};
+use show::{put, say};
 
 /// The privileged agent on every node of a LAMPAS fleet.
 #[derive(Debug, Parser)]
@@ -69,6 +71,11 @@ enum Command {
     /// The heads of the controller's audit that this node keeps, signed: compare them with `lampasctl audit verify FILE
     /// --heads`. Works offline.
     Heads,
+    /// Copies of what people changed by hand before LAMPAS wrote over it: list them, or print one as it was. Works offline.
+    Kept {
+        /// The name of one, as the list shows it; all are listed when left out.
+        name: Option<String>,
+    },
     /// Put the last good state back, and stay there until `resume` or a newer generation.
     Undo,
     /// Write nothing for a while; changes by hand are still reported.
@@ -184,6 +191,7 @@ fn dispatch(command: Command, output: Output, paths: &Paths) -> anyhow::Result<E
         Command::Plan => ask::plan(paths, output),
         Command::Why { place } => ask::why(paths, &place, output),
         Command::Heads => ask::heads(paths),
+        Command::Kept { name } => ask::kept(paths, name.as_deref(), output),
         Command::Undo => ask::undo(paths),
         Command::Pause { length, reason } => ask::pause(paths, length, reason),
         Command::Resume => ask::resume(paths),
@@ -203,21 +211,21 @@ fn run_job(paths: &Paths, id: ObjectId, now: bool) -> ExitCode {
 
 fn join_fleet(paths: &Paths, args: &enrol::Args) -> anyhow::Result<ExitCode> {
     let outcome = small_runtime()?.block_on(enrol::run(args, paths))?;
-    println!("enrolled as {}; the certificate is good until {} and renews itself", outcome.name, outcome.until);
+    say(format!("enrolled as {}; the certificate is good until {} and renews itself", outcome.name, outcome.until));
     if outcome.wrote_config {
-        println!("wrote {}", paths.config().display());
+        say(format!("wrote {}", paths.config().display()));
     }
     if outcome.observe {
-        println!("this node observes: nothing is written until an operator takes it over");
+        say("this node observes: nothing is written until an operator takes it over");
     }
-    println!("start the agent with: systemctl enable --now lampas-agent");
+    say("start the agent with: systemctl enable --now lampas-agent");
     Ok(ExitCode::SUCCESS)
 }
 
 fn look_for_controllers(paths: &Paths, args: &check::Args) -> anyhow::Result<ExitCode> {
     let reports = small_runtime()?.block_on(check::run(args, paths));
     for report in &reports {
-        println!("{}", clean(&report.to_string()));
+        say(report.to_string());
     }
     if reports.is_empty() {
         anyhow::bail!("no controller is known: enrol this node, or name one with --controller HOST:PORT");
@@ -246,12 +254,15 @@ fn small_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 fn config(command: ConfigCommand, paths: &Paths) -> anyhow::Result<ExitCode> {
     let config: Config = load_or_default(&paths.config())?;
     match command {
-        ConfigCommand::Dump => print!("{}", toml::to_string(&config)?),
+        ConfigCommand::Dump => put(&toml::to_string(&config)?),
         ConfigCommand::Check => {
-            if let crate::policy::Ruling::Malformed(why) = crate::policy::Ruling::read(&paths.policy()) {
-                anyhow::bail!("the policy can't be followed, and root code is stopped until it is mended: {why}");
+            if let crate::policy::Ruling::Malformed { why, .. } = crate::policy::Ruling::read(&paths.policy()) {
+                anyhow::bail!(
+                    "the policy can't be followed: until it is mended root code is stopped, and the last one that could be \
+                     followed holds; without one nothing is written: {why}"
+                );
             }
-            println!("{}: ok\n{}: ok", paths.config().display(), paths.policy().display());
+            say(format!("{}: ok\n{}: ok", paths.config().display(), paths.policy().display()));
         }
     }
     Ok(ExitCode::SUCCESS)

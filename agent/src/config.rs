@@ -182,6 +182,11 @@ impl Paths {
         self.data().join("observe")
     }
 
+    /// The last policy that could be followed.
+    pub fn kept_policy(&self) -> PathBuf {
+        self.data().join("policy.last")
+    }
+
     /// Where manifests are left when the node is ejected.
     pub fn ejected(&self) -> PathBuf {
         self.below("/var/lib/lampas/ejected")

@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use lampas_runtime::Tasks;
-use lampas_shared::error::Fault;
+use lampas_shared::{error::Fault, scan::Ejected};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use tokio::{
@@ -69,6 +69,17 @@ enum Answer {
     Fault(Fault),
 }
 
+/// What `eject` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EjectedHere {
+    /// What stays.
+    #[serde(flatten)]
+    pub ejected: Ejected,
+    /// Why no controller knows of it, if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
+}
+
 /// What `status` answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AgentStatus {
@@ -116,6 +127,8 @@ pub struct Service {
     pub handle: Handle,
     /// Says whether there is a connection: with whom, and why the last one ended.
     pub link: Box<dyn Fn() -> (Option<String>, Option<String>) + Send + Sync>,
+    /// Tells a controller that the node is ejected.
+    pub leave: Box<dyn Fn() -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>,
     /// Where a damaged journal was moved to.
     pub damaged_journal: Option<PathBuf>,
 }
@@ -235,7 +248,7 @@ async fn talk(stream: UnixStream, service: &Service) -> io::Result<()> {
 }
 
 async fn answer(service: &Service, request: Request) -> Answer {
-    let Service { handle, link, damaged_journal } = service;
+    let Service { handle, link, leave, damaged_journal } = service;
     match request {
         Request::Status => {
             let (connected, last_error) = link();
@@ -255,8 +268,19 @@ async fn answer(service: &Service, request: Request) -> Answer {
         }
         Request::Resume => reply(Box::pin(handle.resume())).await,
         Request::Retry => reply(Box::pin(handle.retry())).await,
-        Request::Eject => reply(Box::pin(handle.eject())).await,
+        Request::Eject => reply(Box::pin(eject(handle, leave()))).await,
     }
+}
+
+/// Ejects, and tells the controller before the agent stops. What could not be told is told to who asked.
+async fn eject(handle: &Handle, leave: BoxFuture<'_, Result<(), Fault>>) -> Result<EjectedHere, Fault> {
+    let mut told = Ok(());
+    let ejected = handle.eject_and(async { told = leave.await }).await?;
+    let untold = told.err().map(|fault| {
+        warn!(error = %fault, "no controller knows that this node is ejected");
+        fault.message
+    });
+    Ok(EjectedHere { ejected, untold })
 }
 
 async fn reply<T: Serialize>(work: BoxFuture<'_, Result<T, Fault>>) -> Answer {

@@ -19,7 +19,7 @@ use tokio::{io::unix::AsyncFd, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::config::Paths;
+use crate::{config::Paths, host};
 
 /// An editor writes a file in several steps; one look after the last is enough.
 const QUIET: Duration = Duration::from_millis(100);
@@ -89,6 +89,8 @@ struct Watcher {
     paths: Paths,
     inotify: AsyncFd<Source>,
     directories: BTreeMap<PathBuf, Directory>,
+    /// Files that may have one name alone: of a second one elsewhere the kernel tells who watches the file itself.
+    single: BTreeMap<PathBuf, WatchDescriptor>,
 }
 
 struct Directory {
@@ -113,7 +115,7 @@ impl Watcher {
             reason = "what replaces it is unsafe; the descriptor lives and dies with the value that is given here"
         )]
         let inotify = AsyncFd::new(Source(inotify))?;
-        Ok(Self { paths, inotify, directories: BTreeMap::new() })
+        Ok(Self { paths, inotify, directories: BTreeMap::new(), single: BTreeMap::new() })
     }
 
     /// Watches the directories of these paths and no others.
@@ -157,7 +159,29 @@ impl Watcher {
                 }
             }
         }
+        self.follow_single(watched);
         debug!(directories = self.directories.len(), "watching for changes by hand");
+    }
+
+    /// Watches the files whose count of names matters: cron(8) passes over one that has a second. What takes the place of one
+    /// is an event of its directory, which leads here.
+    fn follow_single(&mut self, watched: &BTreeSet<String>) {
+        let flags = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW;
+        let inotify = &self.inotify.get_ref().0;
+        let mut single = BTreeMap::new();
+        for path in watched.iter().filter(|path| path.starts_with(host::CRON_DIRECTORY)) {
+            let path = self.paths.below(path);
+            // What is not there, or can't be watched, is found through its directory or by the full look.
+            if let Ok(descriptor) = inotify.add_watch(&path, flags) {
+                single.insert(path, descriptor);
+            }
+        }
+        for (_, old) in std::mem::replace(&mut self.single, single) {
+            if !self.single.values().any(|descriptor| *descriptor == old) {
+                // The file may be gone, and its watch with it.
+                let _ = inotify.rm_watch(old);
+            }
+        }
     }
 
     /// Waits for events and takes them. Returns whether one matters. Cancel-safe: events that are not taken stay.
@@ -166,7 +190,7 @@ impl Watcher {
         let mut matters = false;
         loop {
             match guard.get_inner().0.read_events() {
-                Ok(events) => matters |= events.iter().any(|e| Self::is_ours(&self.directories, e)),
+                Ok(events) => matters |= events.iter().any(|e| self.is_ours(e)),
                 Err(nix::errno::Errno::EAGAIN) => {
                     guard.clear_ready();
                     return Ok(matters);
@@ -177,13 +201,16 @@ impl Watcher {
         }
     }
 
-    fn is_ours(directories: &BTreeMap<PathBuf, Directory>, event: &InotifyEvent) -> bool {
+    fn is_ours(&self, event: &InotifyEvent) -> bool {
         let of_all = AddWatchFlags::IN_Q_OVERFLOW;
         let of_directory = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_UNMOUNT;
         if event.mask.intersects(of_all) {
             return true;
         }
-        let directory = directories.values().find(|d| d.descriptor == event.wd);
+        if event.mask.contains(AddWatchFlags::IN_ATTRIB) && self.single.values().any(|d| *d == event.wd) {
+            return true;
+        }
+        let directory = self.directories.values().find(|d| d.descriptor == event.wd);
         directory.is_some_and(|d| {
             event.mask.intersects(of_directory) || event.name.as_ref().is_some_and(|n| d.names.contains(n))
         })

@@ -27,6 +27,9 @@ pub fn gather(paths: &Paths) -> NodeFacts {
         root: paths.root().display().to_string(),
         addresses: addresses(),
         policy: Some(crate::signature::node_policy(paths, &crate::policy::Ruling::of(paths))),
+        // The journal says the rest, where there is one.
+        pause: None,
+        undone_since: None,
     }
 }
 

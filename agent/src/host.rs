@@ -38,18 +38,22 @@ mod validate;
 
 pub use account::WATCHED as ACCOUNT_FILES;
 pub use apply::{ApplyError, apply};
+pub use cron::DIRECTORY as CRON_DIRECTORY;
 pub use eject::{EjectedJob, EjectedScript, Ejection, eject};
 pub use inputs::{Facts, Inputs, Removal};
-pub use kept::{keep_ownership, kept_ownership, put_aside, sweep};
+pub use kept::{
+    Copy, copies, copy, forget_ownership, forget_sealed, keep_ownership, kept_ownership, purge, put_aside,
+    seal_earlier, sweep,
+};
 pub use looks::Looks;
 pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, TakenLine, Undo, UndoStep};
 pub use package::{
-    Apt, PackagePlan, STATUS as PACKAGE_STATUS, Standing, observed as observed_together, plan as plan_packages,
-    serve_packages,
+    Apt, ChangedPackage, PackagePlan, STATUS as PACKAGE_STATUS, Standing, changed_packages, followed, may_change,
+    note_follows, observed as observed_together, plan as plan_packages, serve_packages,
 };
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::{prove, prove_planned};
-pub use react::{Due, Reacted, react};
+pub use react::{Due, Reacted, react, react_each};
 pub use secrets::{Digests, Secrets};
 pub use undo::roll_back;
 pub(crate) use validate::checker_of;

@@ -6,19 +6,21 @@
 //!
 //! The files are plain JSON below `/var/lib/lampas/agent`: `jobs/ID.json` (the job; root's, readable by the job's user),
 //! `jobs/ID.slot` (the last slot that was taken; the job's user's), and `spool/` (a mail drop: everybody may add, nobody
-//! but root may read or remove what is another's).
+//! but root may read or remove what is another's). What cron did not start is told by the agent, from [`slots`].
 
 mod collect;
 mod command;
 mod file;
 mod mail;
 mod run;
+mod slots;
 mod spool;
 
-pub use collect::{Collected, collect};
+pub use collect::{Collected, MAX_RECORDS, collect};
 pub use file::{JOBS_DIRECTORY, JobFile, JobFileError};
 pub(crate) use file::{job_path, prepare_directories, prepare_slot, remove_slot, retire};
 pub use run::{Start, run};
+pub use slots::{Moment, Slots};
 pub use spool::SPOOL_DIRECTORY;
 
 #[cfg(test)]

@@ -86,6 +86,20 @@ pub enum JournalError {
         /// Why.
         why: String,
     },
+    /// A newer agent wrote it, and this one can't read it. Nothing was touched.
+    #[error(
+        "the journal {} was written by lampas-agent {version}, and this older one ({}) can't read it: {why}; install \
+         {version} again, or, to go on without what it knows, move {} away by hand", dir.display(), env!("CARGO_PKG_VERSION"),
+        dir.join("db").display()
+    )]
+    Newer {
+        /// Where.
+        dir: PathBuf,
+        /// Which.
+        version: String,
+        /// What can't be read.
+        why: String,
+    },
     /// The outbox holds as many results as it may, none of which may be dropped.
     #[error("the outbox is full: {len} reports wait for a controller")]
     Full {
@@ -240,6 +254,27 @@ impl Journal {
     /// Returns the value of a secret as it came: sealed to this node's key.
     pub fn sealed_value(&self, value: SecretValueId) -> Result<Option<Vec<u8>>, JournalError> {
         self.inner.store.get(&secret_key(value))
+    }
+
+    /// Lets go of values of secrets, durably.
+    pub fn forget_values(&self, values: &std::collections::BTreeSet<SecretValueId>) -> Result<(), JournalError> {
+        let mut batch = Batch::new();
+        for value in values {
+            if self.inner.store.get(&secret_key(*value))?.is_some() {
+                batch.push((secret_key(*value), None));
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.inner.store.commit(&batch) }
+    }
+
+    /// Returns the values of secrets that it holds.
+    pub fn values(&self) -> Result<std::collections::BTreeSet<SecretValueId>, JournalError> {
+        let of_key = |key: &[u8]| {
+            let bytes = key[key::SECRET.len()..].try_into().ok()?;
+            Some(SecretValueId::from_uuid(uuid::Uuid::from_bytes(bytes)))
+        };
+        let entries = self.inner.store.scan(key::SECRET, key::SECRET, usize::MAX)?;
+        Ok(entries.iter().filter_map(|(key, _)| of_key(key)).collect())
     }
 
     /// Does all of a transaction or nothing, durably. Returns the outbox's last sequence number.

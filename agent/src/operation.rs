@@ -30,5 +30,6 @@ mod unshared;
 pub use check::check;
 pub use launch::{Place, become_program};
 pub use runs::{Runs, Starter, Trust};
+pub(crate) use secret::values_in_use;
 pub(crate) use serve::{is_of_runs, serve};
 pub use shim::watch_over;

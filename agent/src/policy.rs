@@ -8,9 +8,15 @@
 //! signed_secrets = false     # true: with require_signature, also root code that holds values of secrets
 //! ```
 //!
-//! Without the file everything is allowed that a [`ManagedPath`] can name. It judges
+//! Without the file everything is allowed that a [`lampas_shared::host::ManagedPath`] can name. It judges
 //! effect, not kind: a plain file below `/etc/cron.d` is root code. A policy that can't be read, or that others than root
-//! could have written, stops root code until it is mended; the rest goes on.
+//! could have written, stops root code until it is mended; the rest goes by the last one that could be followed, which the
+//! agent keeps beside its journal. Without that nothing is written. A file that says nothing can't be followed either:
+//! an editor on a full disk leaves such a one, and removing it is the way to have none.
+//!
+//! Who is as good as root on the node, by number or by a group, has root code in jobs, runs, keys, the account and the
+//! home. That goes by passwd(5) and group(5) and by what the state makes of them: who has a rule of their own in sudoers,
+//! or is in such a group by a directory service alone, isn't found.
 //!
 //! A signature covers root code with secrets by reference: the text around them, the names of the secrets, and which of
 //! their values. The values come from the controller, and whoever took it could send others. So `signed_secrets = true`
@@ -18,24 +24,31 @@
 //! dash, or any value that is written `| base64`. Everything else stays refused.
 
 mod account;
+mod powerful;
 
 use std::{
     fs,
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
+    time::Duration,
 };
 
 use lampas_runtime::config::{Mistakes, Section};
 use lampas_shared::{
-    desired::{Resource, Spec},
+    desired::{NodeDesired, Resource, Spec},
     error::Fault,
-    host::{CronTable, ManagedPath, SysctlKey, UserName, Validator},
+    host::CronTable,
     object::Kind,
+    root_code::{PACKAGE, Powerful, UNIT, above, is_below, removed_account, removed_setting, root_code, sensitive},
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::powerful::why as why_powerful;
 use crate::host::Removal;
+
+/// How long a policy must be gone before there is none: an editor's two renames are within milliseconds.
+const GONE: Duration = Duration::from_millis(200);
 
 /// The policy as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +64,9 @@ pub struct Policy {
     pub require_signature: bool,
     /// Whether a signature also covers root code that holds values of secrets, by reference. `false` by default.
     pub signed_secrets: bool,
+    /// Who is as good as root on this node, and why: as the accounts stand, not as the file says.
+    #[serde(skip)]
+    pub powerful: Powerful,
 }
 
 impl Default for Policy {
@@ -61,6 +77,7 @@ impl Default for Policy {
             deny_paths: Vec::new(),
             require_signature: false,
             signed_secrets: false,
+            powerful: Powerful::default(),
         }
     }
 }
@@ -86,8 +103,13 @@ impl Section for Policy {
 pub enum Ruling {
     /// Read, or absent and the default.
     Known(Policy),
-    /// There is a file, and it can't be trusted or understood.
-    Malformed(String),
+    /// There is a file, and it can't be trusted or understood: no root code comes or goes.
+    Malformed {
+        /// Why.
+        why: String,
+        /// The last policy that could be followed, by which the rest goes; without one nothing is written.
+        last: Option<Box<Policy>>,
+    },
     /// The node was enrolled to observe: whatever the policy allows, nothing is written. Plans go by the policy, so that
     /// they show what taking over would do.
     Observing(Box<Self>),
@@ -96,20 +118,89 @@ pub enum Ruling {
 impl Ruling {
     /// Reads the policy. Blocking.
     pub fn read(path: &Path) -> Self {
-        match read_trusted(path) {
+        Self::from_text(path, read_trusted(path))
+    }
+
+    fn from_text(path: &Path, text: io::Result<Option<String>>) -> Self {
+        match text {
+            // Cut off by a full disk, an editor or a lost supply: it must not count as one that allows all.
+            Ok(Some(text)) if text.lines().all(|l| l.trim().is_empty() || l.trim().starts_with('#')) => {
+                Self::malformed(format!("{} says nothing; remove it to have no policy", path.display()))
+            }
             Ok(Some(text)) => match lampas_runtime::config::parse(&text) {
                 Ok(policy) => Self::Known(policy),
-                Err(mistakes) => Self::Malformed(format!("{}: {}", path.display(), mistakes.to_string().trim())),
+                Err(mistakes) => Self::malformed(format!("{}: {}", path.display(), mistakes.to_string().trim())),
             },
             Ok(None) => Self::Known(Policy::default()),
-            Err(error) => Self::Malformed(format!("{}: {error}", path.display())),
+            Err(error) => Self::malformed(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn malformed(why: String) -> Self {
+        Self::Malformed { why, last: None }
+    }
+
+    /// Keeps the policy for the day on which the file can't be followed. It needs no root to be read and says nothing
+    /// that the file doesn't. Blocking.
+    pub(crate) fn keep(&self, paths: &crate::config::Paths) {
+        let place = paths.kept_policy();
+        let kept = match self {
+            // One that was read counts, though it may be gone a moment later.
+            Self::Known(policy) if *policy != Policy::default() || fs::symlink_metadata(paths.policy()).is_ok() => {
+                policy
+            }
+            // Without a file there is no policy to go back to.
+            Self::Known(_) => return drop(fs::remove_file(&place)),
+            Self::Observing(inner) => return inner.keep(paths),
+            Self::Malformed { .. } => return,
+        };
+        let bytes = serde_json::to_vec(kept).expect("a policy has no failing serialisers");
+        if fs::read(&place).is_ok_and(|before| before == bytes) {
+            return;
+        }
+        if let Err(error) = lampas_runtime::files::replace(&place, &bytes, 0o600) {
+            tracing::warn!(path = %place.display(), %error, "the node's policy can't be kept beside the journal");
         }
     }
 
     /// Reads the policy, and whether the node observes. Blocking.
     pub fn of(paths: &crate::config::Paths) -> Self {
-        let ruling = Self::read(&paths.policy());
+        Self::of_patiently(paths, || std::thread::sleep(GONE))
+    }
+
+    fn of_patiently(paths: &crate::config::Paths, wait: impl FnOnce()) -> Self {
+        let mut text = read_trusted(&paths.policy());
+        if matches!(text, Ok(None)) && paths.kept_policy().exists() {
+            // Editors move the old one away before the new one comes.
+            wait();
+            text = read_trusted(&paths.policy());
+        }
+        let mut ruling = Self::from_text(&paths.policy(), text);
+        if let Self::Malformed { last, .. } = &mut ruling {
+            let kept = fs::read(paths.kept_policy()).ok();
+            *last = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()).map(Box::new);
+        }
+        ruling.count_powerful(|| powerful::of(paths));
         if crate::observe::is_on(paths) { Self::Observing(Box::new(ruling)) } else { ruling }
+    }
+
+    /// Counts those as powerful, too, whom the resources of a state make so: what comes with them in one state is judged
+    /// as it will be once they are.
+    #[must_use]
+    pub(crate) fn with_state(mut self, state: &NodeDesired) -> Self {
+        self.count_powerful(|| Powerful::of(state.resources()));
+        self
+    }
+
+    fn count_powerful(&mut self, who: impl Fn() -> Powerful) {
+        if !self.guards_root_code() {
+            return;
+        }
+        match self {
+            Self::Known(policy) => policy.powerful.extend(who()),
+            Self::Malformed { last, .. } => last.iter_mut().for_each(|policy| policy.powerful.extend(who())),
+            Self::Observing(inner) => inner.count_powerful(who),
+        }
     }
 
     /// Returns whether nothing may be written at all.
@@ -121,7 +212,7 @@ impl Ruling {
     pub fn owner_observes(&self) -> bool {
         match self {
             Self::Known(policy) => policy.observe,
-            Self::Malformed(_) => false,
+            Self::Malformed { last, .. } => last.as_ref().is_none_or(|policy| policy.observe),
             Self::Observing(inner) => inner.owner_observes(),
         }
     }
@@ -130,8 +221,17 @@ impl Ruling {
     pub fn wants_signatures(&self) -> bool {
         match self {
             Self::Known(policy) => policy.require_signature,
-            Self::Malformed(_) => false,
+            Self::Malformed { .. } => false,
             Self::Observing(inner) => inner.wants_signatures(),
+        }
+    }
+
+    /// Returns whether not everybody's root code is taken: none is, or what is signed alone.
+    pub fn guards_root_code(&self) -> bool {
+        match self {
+            Self::Known(policy) => !policy.root_code || policy.require_signature,
+            Self::Malformed { .. } => true,
+            Self::Observing(inner) => inner.guards_root_code(),
         }
     }
 
@@ -139,7 +239,7 @@ impl Ruling {
     pub fn takes_signed_secrets(&self) -> bool {
         match self {
             Self::Known(policy) => policy.signed_secrets,
-            Self::Malformed(_) => false,
+            Self::Malformed { .. } => false,
             Self::Observing(inner) => inner.takes_signed_secrets(),
         }
     }
@@ -147,7 +247,7 @@ impl Ruling {
     /// Returns whether the policy can't be followed.
     pub fn is_malformed(&self) -> bool {
         match self {
-            Self::Malformed(_) => true,
+            Self::Malformed { .. } => true,
             Self::Known(_) => false,
             Self::Observing(inner) => inner.is_malformed(),
         }
@@ -157,7 +257,10 @@ impl Ruling {
     pub fn denied(&self, path: &str) -> Option<&str> {
         match self {
             Self::Known(policy) => policy.deny_paths.iter().find(|d| is_below(path, d)).map(String::as_str),
-            Self::Malformed(_) => None,
+            Self::Malformed { last, .. } => {
+                let mut denied = last.iter().flat_map(|policy| &policy.deny_paths);
+                denied.find(|d| is_below(path, d)).map(String::as_str)
+            }
             Self::Observing(inner) => inner.denied(path),
         }
     }
@@ -167,12 +270,15 @@ impl Ruling {
         let policy = match self {
             Self::Known(policy) => policy,
             Self::Observing(inner) => return inner.judge(resource),
-            Self::Malformed(why) => {
-                let effect = root_code(resource)?;
-                return Some(Fault::lasting(
-                    "policy.malformed",
-                    format!("this is root code ({effect}), and the node's policy can't be followed; mend it: {why}"),
-                ));
+            Self::Malformed { why, last } => {
+                let Some(policy) = last else { return Some(unread(why)) };
+                if let Some(effect) = effect_of(policy, resource) {
+                    let text = format!(
+                        "this is root code ({effect}), and the node's policy can't be followed; mend it: {why}"
+                    );
+                    return Some(Fault::lasting("policy.malformed", text));
+                }
+                &**policy
             }
         };
         if policy.observe {
@@ -184,7 +290,7 @@ impl Ruling {
                 format!("the node's policy denies {denied} and what is below it"),
             ));
         }
-        let effect = root_code(resource)?;
+        let effect = effect_of(policy, resource)?;
         if !policy.root_code {
             return Some(Fault::lasting(
                 "policy.root_code",
@@ -197,17 +303,20 @@ impl Ruling {
     /// Returns why something must not go, if it must not: who may not put root code on a node may not take it away either,
     /// since a job or a sudo rule that is gone changes what root does as well.
     pub fn judge_removal(&self, removal: &Removal<'_>) -> Option<Fault> {
-        let effect = || removed_root_code(removal);
         let policy = match self {
             Self::Known(policy) => policy,
             Self::Observing(inner) => return inner.judge_removal(removal),
-            Self::Malformed(why) => {
+            Self::Malformed { why, last } => {
                 let text = |e| {
                     format!(
                         "taking it away changes root code ({e}), and the node's policy can't be followed; mend it: {why}"
                     )
                 };
-                return effect().map(|e| Fault::lasting("policy.malformed", text(e)));
+                let Some(policy) = last else { return Some(unread(why)) };
+                if let Some(effect) = removed_root_code(removal, &policy.powerful) {
+                    return Some(Fault::lasting("policy.malformed", text(effect)));
+                }
+                &**policy
             }
         };
         if policy.observe {
@@ -217,7 +326,7 @@ impl Ruling {
             let text = format!("the node's policy denies {denied} and what is below it, so that it stays");
             return Some(Fault::lasting("policy.denied_path", text));
         }
-        let effect = effect()?;
+        let effect = removed_root_code(removal, &policy.powerful)?;
         if !policy.root_code {
             let text = format!("the node's policy allows no change of root code, and this is: {effect}; it stays");
             return Some(Fault::lasting("policy.root_code", text));
@@ -226,8 +335,15 @@ impl Ruling {
     }
 }
 
-/// What root starts and ends.
-const UNIT: &str = "a unit of systemd";
+/// Why a resource is root code on this node.
+fn effect_of(policy: &Policy, resource: &Resource) -> Option<String> {
+    root_code(resource).or_else(|| policy.powerful.root_code(&resource.spec))
+}
+
+fn unread(why: &str) -> Fault {
+    let text = "the node's policy can't be followed, and none before it was, so that nothing is written; mend it";
+    Fault::lasting("policy.malformed", format!("{text}: {why}"))
+}
 
 /// Whether there is a signature is judged apart: see [`crate::signature`].
 fn unsigned(effect: &str) -> Fault {
@@ -236,18 +352,19 @@ fn unsigned(effect: &str) -> Fault {
 }
 
 /// Why root, or everybody's login, executes what goes or comes back.
-fn removed_root_code(removal: &Removal<'_>) -> Option<String> {
+fn removed_root_code(removal: &Removal<'_>, powerful: &Powerful) -> Option<String> {
     match removal.kind {
-        Kind::Cron => return removal.is_root_job.then(|| "a cron job of root".to_owned()),
-        Kind::User | Kind::Group => return account::removed_root_code(removal.path),
-        Kind::Package => return Some(account::PACKAGE.to_owned()),
+        Kind::Cron => return removal.jobs_of.iter().find_map(|user| powerful.job_of(user)),
+        Kind::User | Kind::Group => return removed_account(removal.path).or_else(|| powerful.removed(removal.path)),
+        Kind::Package => return Some(PACKAGE.to_owned()),
         Kind::Hosts => return None,
         // What is set back is judged as what was set; of a file only its line would tell.
         Kind::Sysctl => return removed_setting(removal.path),
         Kind::Service => return Some(UNIT.to_owned()),
         _ => {}
     }
-    sensitive(removal.path).or_else(|| {
+    let leads = || above(removal.path).filter(|_| matches!(removal.kind, Kind::Directory | Kind::Link));
+    sensitive(removal.path).or_else(leads).or_else(|| powerful.removed(removal.path)).or_else(|| {
         removal.files.iter().flatten().find_map(|(uid, gid, mode)| {
             let runs = mode & 0o111 != 0;
             match () {
@@ -260,64 +377,6 @@ fn removed_root_code(removal: &Removal<'_>) -> Option<String> {
     })
 }
 
-/// Why a file of `/etc/sysctl.d` is root code: by what it sets.
-fn sysctl_effect(line: Option<&[u8]>) -> Option<String> {
-    let settings = line.map(|bytes| lampas_render::sysctl::assigned(&String::from_utf8_lossy(bytes)));
-    let Some(settings) = settings.filter(|s| !s.is_empty()) else {
-        return Some("kernel settings that can't be read".to_owned());
-    };
-    settings.into_iter().find_map(|(key, _)| match SysctlKey::parse(key) {
-        Ok(key) => key.root_code(),
-        Err(_) => Some("a kernel setting that can't be read".to_owned()),
-    })
-}
-
-fn removed_setting(path: &str) -> Option<String> {
-    SysctlKey::parse(path.strip_prefix("kernel:")?).ok()?.root_code()
-}
-
-fn sensitive(path: &str) -> Option<String> {
-    let place = SENSITIVE.iter().find(|s| is_below(path, s)).map(|s| (*s).to_owned());
-    let home = path.split('/').any(|part| part == ".ssh").then(|| ".ssh".to_owned());
-    place.or(home).map(|s| format!("{s} is a sensitive place"))
-}
-
-/// Why root, or everybody's login, would execute what a resource holds; `None` when nothing says so.
-pub fn root_code(resource: &Resource) -> Option<String> {
-    let at = |path: &ManagedPath| sensitive(path.as_str());
-    if let Some(reaction) = resource.on_change.first() {
-        return Some(format!("its change {}", reaction.describe()));
-    }
-    if let Spec::File { validate: Some(Validator::Command(_)), .. } = &resource.spec {
-        return Some("a program of the node checks it".to_owned());
-    }
-    match &resource.spec {
-        Spec::Kernel { key, .. } => key.root_code(),
-        Spec::Unit { .. } => Some(UNIT.to_owned()),
-        Spec::File { content, .. } if resource.kind == Kind::Sysctl => sysctl_effect(content.inline.as_deref()),
-        Spec::File { path, owner, group, mode, .. } => at(path).or_else(|| {
-            let bits = mode.bits();
-            let root_group = group.as_str() == "root";
-            match () {
-                () if bits & 0o4000 != 0 && bits & 0o111 != 0 => Some(format!("set-uid {owner}")),
-                () if bits & 0o2000 != 0 && bits & 0o111 != 0 => Some(format!("set-gid {group}")),
-                () if bits & 0o111 != 0 && (*owner == UserName::root() || root_group) => {
-                    Some("an executable of root".to_owned())
-                }
-                () => None,
-            }
-        }),
-        Spec::Directory { path, .. } | Spec::Link { path, .. } => at(path),
-        Spec::Sealed(sealed) => root_code(&Resource { spec: Spec::clone(&sealed.base), ..resource.clone() }),
-        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => {
-            account::root_code(&resource.spec)
-        }
-        Spec::Package { .. } => Some(account::PACKAGE.to_owned()),
-        Spec::Hosts { .. } | Spec::Unsupported { .. } => None,
-        Spec::Cron(job) => (job.user == UserName::root()).then(|| "a cron job of root".to_owned()),
-    }
-}
-
 /// The files that a resource writes.
 fn places(resource: &Resource) -> Vec<String> {
     match &resource.spec {
@@ -326,85 +385,18 @@ fn places(resource: &Resource) -> Vec<String> {
         Spec::Sealed(sealed) => places(&Resource { spec: Spec::clone(&sealed.base), ..resource.clone() }),
         Spec::Unsupported { .. } => Vec::new(),
         Spec::Kernel { key, .. } => vec![key.proc_path()],
-        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } | Spec::Package { .. } => {
-            account::places(&resource.spec)
-        }
+        Spec::User { .. }
+        | Spec::Keys { .. }
+        | Spec::Password { .. }
+        | Spec::Group { .. }
+        | Spec::Members { .. }
+        | Spec::Package { .. } => account::places(&resource.spec),
         Spec::Hosts { .. } => vec!["/etc/hosts".to_owned()],
         Spec::Cron(job) => match job.table {
             CronTable::System => vec![format!("/etc/cron.d/lampas-{}", resource.name)],
             CronTable::User => vec![format!("/var/spool/cron/crontabs/{}", job.user)],
         },
     }
-}
-
-/// What root, a login or the boot executes or obeys. A directory stands for all that is below it.
-const SENSITIVE: [&str; 62] = [
-    "/bin",
-    "/boot",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/root",
-    "/sbin",
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/libexec",
-    "/usr/local/lib",
-    "/usr/local/sbin",
-    "/usr/sbin",
-    "/usr/share/polkit-1",
-    "/usr/share/dbus-1",
-    "/var/spool/cron",
-    "/etc/aliases",
-    "/etc/apache2",
-    "/etc/apparmor.d",
-    "/etc/apt",
-    "/etc/at.allow",
-    "/etc/at.deny",
-    "/etc/bash.bashrc",
-    "/etc/cron.allow",
-    "/etc/cron.d",
-    "/etc/cron.daily",
-    "/etc/cron.deny",
-    "/etc/cron.hourly",
-    "/etc/cron.monthly",
-    "/etc/cron.weekly",
-    "/etc/crontab",
-    "/etc/dbus-1",
-    "/etc/default",
-    "/etc/dhcp",
-    "/etc/dpkg",
-    "/etc/environment",
-    "/etc/fstab",
-    "/etc/group",
-    "/etc/gshadow",
-    "/etc/init.d",
-    "/etc/kernel",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/ld.so.preload",
-    "/etc/logrotate.d",
-    "/etc/modprobe.d",
-    "/etc/network",
-    "/etc/nsswitch.conf",
-    "/etc/pam.d",
-    "/etc/passwd",
-    "/etc/polkit-1",
-    "/etc/profile",
-    "/etc/profile.d",
-    "/etc/security",
-    "/etc/shadow",
-    "/etc/ssh",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/sysctl.conf",
-    "/etc/sysctl.d",
-    "/etc/systemd",
-    "/etc/udev",
-];
-
-fn is_below(path: &str, above: &str) -> bool {
-    above == "/" || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Reads a file that only root, or the agent's own user, can have written.

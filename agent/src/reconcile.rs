@@ -14,10 +14,12 @@
 mod bench;
 mod book;
 mod follow;
+mod halt;
 mod handle;
 mod heads;
 mod manifest;
 mod pass;
+mod purge;
 mod secret;
 mod snapshot;
 mod takeover;
@@ -113,8 +115,11 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         apt,
         ejected: watch::Sender::new(false),
         settles: Notify::new(),
+        passing: Mutex::default(),
+        purged: Mutex::default(),
         paths,
     });
+    bench.seal_earlier();
     // A few operators at once; more are told that the agent is busy.
     let (passes, requests) = mpsc::channel(16);
     let handle = Handle { bench: bench.clone(), passes };

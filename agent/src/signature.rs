@@ -355,7 +355,17 @@ pub fn node_policy(paths: &Paths, ruling: &Ruling) -> NodePolicy {
     let base = NodePolicy { has_file, signers, ..NodePolicy::default() };
     match ruling {
         Ruling::Observing(inner) => node_policy(paths, inner),
-        Ruling::Malformed(why) => NodePolicy { malformed: why.clone(), ..base },
+        Ruling::Malformed { why, last: None } => NodePolicy {
+            malformed: format!("{why}; none before it was followed, so that nothing is written until it is mended"),
+            observe: true,
+            ..base
+        },
+        Ruling::Malformed { why, last: Some(last) } => NodePolicy {
+            malformed: format!("{why}; the last one that could be followed holds, without root code"),
+            observe: last.observe,
+            deny_paths: last.deny_paths.clone(),
+            ..base
+        },
         Ruling::Known(policy) => NodePolicy {
             observe: policy.observe,
             root_code: policy.root_code,

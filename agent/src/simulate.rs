@@ -220,6 +220,8 @@ fn facts(number: u32, args: &Args) -> NodeFacts {
         root: "/".into(),
         addresses: Vec::new(),
         policy: None,
+        pause: None,
+        undone_since: None,
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! [`Root`] holds a descriptor of `/` or of `--root DIR`; [`root`] walks below it, [`write`](mod@write) puts files in
 //! place so that each is old or new, [`accounts`] reads users and groups as that root knows them. [`run`] starts programs
-//! by absolute path; [`sandbox`] starts checkers that execute what they check; [`heap`] gives memory back.
+//! by absolute path; [`sandbox`] starts checkers that execute what they check; [`memory`] gives back what rests.
 
 pub mod accounts;
-pub mod heap;
+pub mod memory;
 pub mod root;
 pub mod run;
 pub mod sandbox;

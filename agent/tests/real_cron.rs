@@ -13,12 +13,11 @@ use lampas_agent::{
     system::Root,
 };
 use lampas_shared::{
-    desired::{Provenance, Resource, Spec},
-    fleet::Scope,
+    desired::{Resource, Spec},
     host::{CronJob, HostName},
-    object::{DriftPolicy, Kind, ObjectName, Target},
+    object::{Kind, Target},
     report::{JobRun, ResourceState, RunOutcome},
-    time::UnixMs,
+    testing::resource,
 };
 
 const INSIDE: &str = "LAMPAS_TEST_INSIDE";
@@ -136,20 +135,6 @@ fn job(name: &str, json: &str) -> Resource {
     let job: CronJob = serde_json::from_str(json).expect("a job");
     let target = serde_json::from_value(format!("cron:{name}").into()).expect("a target");
     resource(target, Kind::Cron, name, Spec::Cron(job))
-}
-
-fn resource(target: Target, kind: Kind, name: &str, spec: Spec) -> Resource {
-    Resource {
-        target,
-        object: lampas_runtime::random::new_id(),
-        kind,
-        name: ObjectName::parse(name).expect("a name"),
-        scope: Scope::Fleet,
-        drift: DriftPolicy::Hold,
-        provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
-        spec,
-        on_change: Vec::new(),
-    }
 }
 
 fn with_inputs<T>(resources: &[Resource], owned: &Ownership, work: impl FnOnce(&Inputs<'_>) -> T) -> T {

@@ -162,6 +162,7 @@ fn file(path: &str, text: &str) -> Resource {
             at: UnixMs(0),
             reason: "be kind\u{1b}[2J".into(),
             change: 7,
+            approval: lampas_shared::desired::Approval::Unknown,
         },
         on_change: Vec::new(),
         spec: Spec::File {

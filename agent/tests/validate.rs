@@ -7,12 +7,11 @@ use lampas_agent::{
     system::{Root, sandbox::Helper},
 };
 use lampas_shared::{
-    desired::{Content, Provenance, Resource, Spec},
+    desired::{Content, Resource, Spec},
     error::Fault,
-    fleet::Scope,
     host::{CheckCommand, FileMode, GroupName, ManagedPath, UserName, Validator},
-    object::{DriftPolicy, Kind, ObjectName, Target},
-    time::UnixMs,
+    object::{Kind, ObjectName, Target},
+    testing,
 };
 
 fn file(path: &str, text: &str, validator: Validator) -> Resource {
@@ -24,17 +23,7 @@ fn file(path: &str, text: &str, validator: Validator) -> Resource {
         mode: FileMode::new(0o755).expect("a mode"),
         validate: Some(validator),
     };
-    Resource {
-        target: Target::path(path),
-        object: lampas_runtime::random::new_id(),
-        kind: Kind::File,
-        name: ObjectName::parse("file").expect("a name"),
-        scope: Scope::Fleet,
-        drift: DriftPolicy::Hold,
-        provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
-        spec,
-        on_change: Vec::new(),
-    }
+    testing::resource(Target::path(path), Kind::File, "file", spec)
 }
 
 fn check(resources: &[Resource]) -> BTreeMap<String, Fault> {
@@ -50,7 +39,9 @@ fn check_beside(standing: &[(&str, &str)], resources: &[Resource]) -> BTreeMap<S
         std::fs::write(path, text).expect("writes");
     }
     let root = Root::open(directory.path()).expect("opens");
-    std::fs::create_dir_all(directory.path().join("opt")).expect("mkdir");
+    for below in ["opt", "etc/systemd/system"] {
+        std::fs::create_dir_all(directory.path().join(below)).expect("mkdir");
+    }
     let facts = Facts {
         time_zone: "UTC".into(),
         host_name: "web-1".into(),

@@ -7,11 +7,13 @@
 //! for a code too, and grave calls want a session whose owner was there within the last ten minutes.
 
 pub mod api;
+mod device;
 mod factor;
 pub(crate) mod grant;
 pub(crate) mod group;
 mod oidc;
 mod password;
+mod proof;
 pub(crate) mod reach;
 pub mod secret;
 mod session;
@@ -39,10 +41,14 @@ pub(crate) use factor::check_factors;
 pub(crate) use factor::code_at;
 pub(crate) use grant::store::{everybody, rights};
 pub use password::Passwords;
+pub use proof::{Proof, Unproven};
 pub(crate) use reach::{Outside, Reach};
 pub use session::Opened;
-pub(crate) use store::{insert_user, permitted};
+#[cfg(test)]
+pub(crate) use store::UserRow;
+pub(crate) use store::{insert_user, permitted, user_by_login};
 pub use throttle::Throttle;
+pub(crate) use token::must_be_whole;
 
 /// The service behind sign-in, users and tokens.
 #[derive(Debug)]
@@ -146,7 +152,8 @@ fn pass_over(touched: Result<(), DbError>) {
 impl Caller {
     /// Returns who acts, for services and the audit.
     pub fn as_principal(&self) -> Principal {
-        let principal = Principal::new(self.principal(), self.address.to_string());
+        let proof = self.proof(lampas_runtime::clock::now());
+        let principal = Principal { proof, ..Principal::new(self.principal(), self.address.to_string()) };
         match &self.identity {
             Some(identity) => Principal { rights: Some(identity.rights.clone()), ..principal },
             // A stranger may nothing; what is open to everybody asks for no right.

@@ -31,6 +31,7 @@ use axum::{
     middleware::from_fn_with_state,
     response::IntoResponse,
 };
+use lampas_api::ControllerStatus;
 use lampas_runtime::Tasks;
 use lampas_shared::{access::Permission, id::UserId};
 use tokio::sync::Semaphore;
@@ -81,6 +82,8 @@ pub struct Parts {
     pub(crate) sources: crate::source::Sources,
     /// What fetches things from elsewhere.
     pub egress: crate::egress::Egress,
+    /// Mail.
+    pub(crate) mail: crate::mail::Mails,
     /// Where agents reach this controller, as `HOST:PORT`.
     pub reachable: Vec<String>,
     hosts: Vec<String>,
@@ -127,6 +130,7 @@ impl App {
             vault: crate::secret::Vault::new(&config.data_dir),
             sources: crate::source::Sources::new(changes.clone(), crate::egress::Egress::new(&config.egress), &config),
             egress: crate::egress::Egress::new(&config.egress),
+            mail: crate::mail::Mails::new(db.clone(), &config.data_dir, &config.dashboard_url(port)),
             hosts: frame::hosts(&config),
             streams: Arc::new(Semaphore::new(config.limits.event_streams)),
             streams_of: Mutex::default(),
@@ -168,6 +172,13 @@ pub(crate) fn calls() -> Vec<Call> {
     let mut calls = vec![
         get("/healthz", Access::Open, "Whether the process lives", healthz).gives_text("text/plain"),
         get("/readyz", Access::Open, "Whether requests can be served", readyz).gives_text("text/plain"),
+        get(
+            "/api/v1/controller",
+            Access::Needs(Permission::View),
+            "How the controller that answers stands",
+            controller,
+        )
+        .gives::<ControllerStatus>(),
         get("/metrics", Access::Needs(Permission::View), "Figures for Prometheus", metrics::serve)
             .gives_text("text/plain"),
         get("/api/v1/openapi.json", Access::Needs(Permission::View), "This document", openapi::serve)
@@ -197,6 +208,7 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::event::api::calls());
     calls.extend(crate::past::api::calls());
     calls.extend(crate::audit::api::calls());
+    calls.extend(crate::mail::api::calls());
     calls
 }
 
@@ -204,12 +216,21 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(app): State<App>) -> Result<&'static str, Refusal> {
+async fn controller(State(app): State<App>) -> problem::Answer<axum::Json<ControllerStatus>> {
+    let id = crate::serve::controller_id(&app.config).map_err(|e| Refusal::internal(e.as_ref()))?;
+    let keys = crate::vault::sealing::status(&app.db, &app.config.data_dir).await?;
+    let name = app.config.reachable_names().swap_remove(0);
+    Ok(axum::Json(ControllerStatus { id, name, version: env!("CARGO_PKG_VERSION").to_owned(), keys }))
+}
+
+async fn readyz(State(app): State<App>) -> Result<String, Refusal> {
     if app.tasks.is_stopping() {
         return Err(Refusal::new("unavailable", "the controller is stopping"));
     }
-    match app.db.ping().await {
-        Ok(()) => Ok("ready\n"),
-        Err(_) => Err(Refusal::new("unavailable", "the store does not answer")),
-    }
+    let silent = || Refusal::new("unavailable", "the store does not answer");
+    app.db.ping().await.map_err(|_| silent())?;
+    // The rest works: whoever balances over controllers goes on, and whoever looks sees it.
+    let keys = crate::vault::sealing::status(&app.db, &app.config.data_dir).await.map_err(|_| silent())?;
+    let wrong = keys.iter().filter(|k| !k.state.is_good());
+    Ok(wrong.fold("ready\n".to_owned(), |text, k| format!("{text}{}: {}\n", k.file, k.state.as_str())))
 }

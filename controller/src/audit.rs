@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 use lampas_shared::access::Rights;
 
+use crate::access::Proof;
+
 /// Who acts, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -28,17 +30,19 @@ pub struct Principal {
     pub from: String,
     /// What it may, where; without bounds for the controller itself. See [`crate::access::reach`].
     pub rights: Option<Arc<Rights>>,
+    /// Whether it has lately shown who it is, for root code.
+    pub proof: Proof,
 }
 
 impl Principal {
     /// The controller itself.
     pub fn system() -> Self {
-        Self { name: "system".to_owned(), from: String::new(), rights: None }
+        Self { name: "system".to_owned(), from: String::new(), rights: None, proof: Proof::NotAsked }
     }
 
     /// A principal by name, from an address; without bounds.
     pub fn new(name: impl Into<String>, from: impl Into<String>) -> Self {
-        Self { name: name.into(), from: from.into(), rights: None }
+        Self { name: name.into(), from: from.into(), rights: None, proof: Proof::NotAsked }
     }
 }
 

@@ -82,6 +82,7 @@ async fn pass(db: &Db, keep: Keep) {
         ("runs", store::prune_runs(db, before(keep.runs_days)).await),
         ("drift", store::prune_drift(db, before(keep.drift_days)).await),
         ("contents", store::prune_contents(db, before(30)).await),
+        ("mail", store::prune_mail(db, before(crate::mail::KEEP_DAYS)).await),
         ("outbox epochs", store::prune_epochs(db, before(90)).await),
         ("controllers", store::lapse(db, now.plus_ms(-GONE_MS)).await),
         ("changes", store::settle(db, now).await),

@@ -5,9 +5,12 @@
 //! key. The recovery key is shown once by `backup keygen` and never needed by a running controller, so that a stolen
 //! backup, or a taken controller, opens none.
 //!
+//! The keys of a controller alone, for another one on the same store, travel in the same form ([`keys`]).
+//!
 //! A restore goes into an empty store and opens a new epoch, so that agents which hold generations from after the
 //! backup take what the restored controller says as newer.
 
+mod keys;
 mod seal;
 mod store;
 
@@ -28,6 +31,7 @@ use crate::{
     db::{Db, DbError, Tx},
 };
 
+pub use keys::{KeysError, export as export_keys, import as import_keys};
 pub use seal::{KeyPair, PublicKey, RecoveryKey, SealError};
 
 /// Directories under the data directory that make a controller itself.

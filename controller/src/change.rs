@@ -17,14 +17,19 @@ mod ingest;
 mod membership;
 mod node_edit;
 mod plan;
+mod problem;
 mod progress;
 mod refusal;
 mod reports;
 pub(crate) mod rollout;
+pub(crate) mod root_code;
 pub(crate) mod schedule;
 mod service;
+pub(crate) mod set;
 pub(crate) mod signing;
 mod store;
+mod superseded;
+mod unmatched;
 
 use lampas_shared::{TextError, change::ChangeState, fleet::NodeName, object::ObjectKey};
 use thiserror::Error;
@@ -41,9 +46,14 @@ pub use schedule::Orderer;
 pub(crate) use service::author;
 pub use service::{Apply, Changes, Listing, NewChange, NewValue};
 pub use store::ChangeRow;
-pub(crate) use store::titles;
+pub(crate) use store::{forget_nodes, open, titles};
 
-use crate::{access::Outside, compile::Tie, db::DbError, fleet::FleetError};
+use crate::{
+    access::{Outside, Unproven},
+    compile::Tie,
+    db::DbError,
+    fleet::FleetError,
+};
 
 /// Why something could not be done to a change.
 #[derive(Debug, Error)]
@@ -63,6 +73,14 @@ pub enum ChangeError {
         /// What stands; 0 for "there is none".
         found: u64,
         /// Who made that.
+        author: String,
+    },
+    /// What shall be made stands already: it would be written over.
+    #[error("there is {key} already, saved by {author}; open it to change it, or choose another name")]
+    Exists {
+        /// The object.
+        key: ObjectKey,
+        /// Who saved it.
         author: String,
     },
     /// Two drafts of the change are of one object.
@@ -135,6 +153,14 @@ pub enum ChangeError {
     /// Nodes said that they could not do it.
     #[error("the plan can't be applied: {}", .0.join("; "))]
     Blocked(Vec<String>),
+    /// Another act was faster: what the change is about was changed since it was made.
+    #[error("change {number} can't be applied any more: {why}; look at what stands and make it again")]
+    Superseded {
+        /// Its number.
+        number: u64,
+        /// What was changed, and by whom.
+        why: String,
+    },
     /// It is too late or too early for that.
     #[error("change {number} is {}, it can't be {act}", .state.as_str())]
     State {
@@ -149,7 +175,9 @@ pub enum ChangeError {
     #[error("the idempotency key was used for another change ({0})")]
     KeyReused(u64),
     /// An object of the change is on its way with another one.
-    #[error("{key} is rolling out with change {number}; wait for it, or abort or revert that rollout")]
+    #[error(
+        "{key} is rolling out with change {number}, and nodes wait for it: let that go on (lampasctl rollout resume {number}, or promote), or end it (lampasctl rollout abort {number}, or revert), then apply again"
+    )]
     Rolling {
         /// The object.
         key: ObjectKey,
@@ -204,15 +232,21 @@ pub enum ChangeError {
     Strategy(TextError),
     /// A node would move without a change where one would have to wait.
     #[error(
-        "{0}: this edit would move nodes there, or lead them in or out; plan it as a change, so that it can be approved or scheduled (lampasctl node set … --plan)"
+        "{0}: this edit would move nodes there, or lead them in or out; plan it as a change, so that it can be approved or scheduled (lampasctl node set … --plan); an administrator may go over it with a reason (--override)"
     )]
     Guarded(String),
     /// There is nothing that could be reverted or adopted.
     #[error("{0}")]
     Nothing(String),
+    /// All of a set was to go, and it holds nothing.
+    #[error("the set {0} holds no object; there is nothing to delete")]
+    EmptySet(lampas_shared::source::SourceName),
     /// It is about objects or nodes on which somebody may not.
     #[error(transparent)]
     Outside(#[from] Outside),
+    /// It is root code, and who lets it out has not lately shown who they are.
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
     /// A node.
     #[error(transparent)]
     Fleet(FleetError),

@@ -67,6 +67,11 @@ enum Command {
         #[command(subcommand)]
         command: Option<BackupCommand>,
     },
+    /// Carry the keys of sealed values to another controller on the same store.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Restore a backup into an empty data directory and an empty store.
     Restore {
         #[command(flatten)]
@@ -129,7 +134,7 @@ enum TokenCommand {
         /// Its life in seconds.
         #[arg(long, default_value_t = 86_400)]
         ttl_secs: u64,
-        /// Let it make grave calls: users, tokens of others.
+        /// Let it make grave calls: users, tokens of others, and root code.
         #[arg(long)]
         grave: bool,
     },
@@ -178,6 +183,41 @@ enum BackupCommand {
         /// The file that holds the recovery key.
         #[arg(long)]
         key_file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Show how each key stands: whether it is the one that the store's values are sealed under.
+    Show(Common),
+    /// Write the keys that stand here into a file, sealed to a public key as a backup is.
+    Export {
+        #[command(flatten)]
+        common: Common,
+        /// Where to.
+        #[arg(long)]
+        to: PathBuf,
+        /// The file that holds the public key, as `backup keygen` makes it.
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Take the keys out of such a file, or out of a backup. A key here that is the store's is never replaced.
+    Import {
+        #[command(flatten)]
+        common: Common,
+        /// The file.
+        #[arg(long)]
+        from: PathBuf,
+        /// The file that holds the recovery key.
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Let the store forget a key whose file is lost for good; refused while anything is sealed under it.
+    Forget {
+        #[command(flatten)]
+        common: Common,
+        /// Its name, such as mail-key.
+        name: String,
     },
 }
 
@@ -258,6 +298,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
             say(&format!("{}: {} rows, {} files", to.display(), done.rows, done.files))
         }
         Command::Backup { .. } => bail!("say where to: --to FILE --key-file FILE"),
+        Command::Keys { command } => keys(command).await,
         Command::Restore { common, from, key_file } => {
             let config = common.load()?;
             let key: RecoveryKey = read_line(&key_file)?.parse()?;
@@ -339,6 +380,50 @@ async fn ca(command: CaCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+async fn keys(command: KeysCommand) -> anyhow::Result<()> {
+    match command {
+        KeysCommand::Show(common) => {
+            let config = common.load()?;
+            let db = open(&config).await?;
+            let keys = crate::vault::sealing::status(&db, &config.data_dir).await?;
+            for key in &keys {
+                say(&format!("{:<28} {:<10} {}", key.file, key.state.as_str(), key.holds))?;
+            }
+            match keys.into_iter().find_map(|k| k.problem) {
+                Some(problem) => bail!(problem),
+                None => Ok(()),
+            }
+        }
+        KeysCommand::Export { common, to, key_file } => {
+            let config = common.load()?;
+            let key: PublicKey = read_line(&key_file)?.parse()?;
+            let db = open(&config).await?;
+            let done = backup::export_keys(&db, &config.data_dir, &key, &to).await?;
+            say(&format!("{}: {}", to.display(), done.join(", ")))?;
+            say(
+                "on the other controller: lampas-controller keys import --from FILE --key-file RECOVERY; then remove both files",
+            )
+        }
+        KeysCommand::Import { common, from, key_file } => {
+            let config = common.load()?;
+            let key: RecoveryKey = read_line(&key_file)?.parse()?;
+            files::private_dir(&config.data_dir)?;
+            let db = open(&config).await?;
+            for line in backup::import_keys(&db, &config.data_dir, &key, &from).await? {
+                say(&line)?;
+            }
+            Ok(())
+        }
+        KeysCommand::Forget { common, name } => {
+            let db = open(&common.load()?).await?;
+            crate::vault::sealing::forget(&db, &name).await?;
+            say(&format!(
+                "{name} is forgotten: the next that is sealed makes another one, or takes the one that is here"
+            ))
+        }
+    }
 }
 
 /// The first names of a list and how many there are.

@@ -9,6 +9,7 @@
 mod resolve;
 pub(crate) mod template;
 mod unit;
+pub(crate) mod values;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,7 +21,7 @@ use lampas_shared::{
     desired::{ContentHash, Generation, Group, NodeDesired, Provenance, Resource, Spec},
     fleet::{Labels, Level, NodeName, RoleName, Scope},
     id::{NodeId, ObjectId, SecretValueId},
-    object::{ObjectKey, ObjectSpec, Target},
+    object::{Kind, ObjectKey, ObjectSpec, Target},
 };
 
 pub use template::Problem;
@@ -132,6 +133,17 @@ pub struct Tie {
 impl std::fmt::Display for Tie {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (first, second) = (&self.first.1, &self.second.1);
+        if let Some(user) = self.target.crontab_user() {
+            let (job, file) = if first.kind == Kind::Cron { (first, second) } else { (second, first) };
+            if job.kind == Kind::Cron {
+                let on = self.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+                return write!(
+                    f,
+                    "{file} is the whole crontab of {user}, and {job} has its lines in it{on}; give the job table = \"system\", \
+                     or make jobs of the file's lines and remove the file"
+                );
+            }
+        }
         write!(f, "{first} and {second} both claim {}", self.target)?;
         match &self.node {
             Some(node) => write!(f, " on {node}, and neither scope is more specific; change one's scope or target"),
@@ -142,8 +154,7 @@ impl std::fmt::Display for Tie {
 
 /// What some nodes don't have yet of a change that rolls out: on them these objects are as they were before it.
 ///
-/// No object stands in two of them: a change of an object that is rolling out is refused, and one after an aborted
-/// rollout takes the object out of its hold.
+/// No object stands in two of them for one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hold {
     /// Who waits for the change.
@@ -251,6 +262,11 @@ impl Compiled {
         let names = |r: &Arc<Resource>| matches!(&r.spec, Spec::File { content, .. } if content.hash == hash);
         let class = self.class(node)?;
         class.resources.iter().any(names).then(|| self.blobs.get(&hash))?.map(|b| b.as_ref().clone())
+    }
+
+    /// Returns whether any node has this content, too long to ride along.
+    pub(crate) fn has_blob(&self, hash: ContentHash) -> bool {
+        self.blobs.contains_key(&hash)
     }
 
     /// Returns whether what a node must be holds this value of a secret.

@@ -48,6 +48,8 @@ struct Inner {
     readers: sqlx::AnyPool,
     committed: tokio::sync::watch::Sender<u64>,
     memo: Arc<memo::Memo>,
+    #[cfg(test)]
+    strikes: testing::Strikes,
 }
 
 /// Why the store could not do something.
@@ -247,6 +249,8 @@ impl Db {
                 readers,
                 committed: tokio::sync::watch::Sender::new(0),
                 memo: Arc::default(),
+                #[cfg(test)]
+                strikes: testing::Strikes::default(),
             }),
         })
     }
@@ -259,6 +263,12 @@ impl Db {
     /// Returns what was read of the store whole.
     pub(crate) fn memo(&self) -> &memo::Memo {
         &self.inner.memo
+    }
+
+    /// Returns what befalls the commits of this handle.
+    #[cfg(test)]
+    pub(crate) fn strikes(&self) -> &testing::Strikes {
+        &self.inner.strikes
     }
 
     /// Runs a closure in a transaction that only reads, so that it sees one state of the store.
@@ -318,11 +328,17 @@ impl Db {
         let tx = self.begin(&self.inner.writers, self.inner.dialect.begin_write()).await?;
         let Done { mut tx, value } = work(tx).await?;
         crate::event::flush(&mut tx).await?;
+        #[cfg(test)]
+        let strike = self.inner.strikes.next();
+        #[cfg(test)]
+        let mut tx = self.inner.strikes.before_commit(strike, tx).await?;
         if let Err(error) = sqlx::query("COMMIT").execute(&mut *tx.conn).await {
             tx.rollback().await;
             return Err(DbError::from(error).into());
         }
         tx.is_open = false;
+        #[cfg(test)]
+        let mut tx = self.inner.strikes.after_commit(strike, tx).await?;
         tx.after.drain(..).for_each(|act| act());
         if let Some(seq) = tx.pending.last_seq() {
             self.inner.committed.send_if_modified(|last| {

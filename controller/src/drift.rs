@@ -2,11 +2,14 @@
 //!
 //! *Revert* asks the node to put the desired state back. *Adopt* reads what the node has as an object again and opens a
 //! planned change with it, through the normal way: nothing is taken over unseen. What a non-root user could have
-//! written never becomes what root executes or trusts.
+//! written never becomes what root executes or trusts. What a template made is merged back into the template; what such a
+//! merge decides otherwise than the file stands, the node takes with the change (`settle`).
 
 mod adopt;
 pub(crate) mod api;
+mod merge;
 mod service;
+pub(crate) mod settle;
 mod store;
 
 use lampas_shared::error::Fault;
@@ -14,6 +17,7 @@ use thiserror::Error;
 
 pub use service::Drifts;
 pub use store::DriftFilter;
+pub(crate) use store::{leave, told_anew};
 
 use crate::{change::ChangeError, db::DbError};
 
@@ -26,6 +30,14 @@ pub enum DriftError {
     /// It ended meanwhile.
     #[error("this drift is over: it was {0}")]
     Over(&'static str),
+    /// A template made it, and somebody must decide about lines.
+    #[error(
+        "a template made it, and {0} of the edits are where a name stands, or the template was changed too: decide about them"
+    )]
+    Conflicts(usize),
+    /// The merge that was looked at is over.
+    #[error("the template or the file moved since the merge was looked at; look again")]
+    Moved,
     /// It can't be adopted.
     #[error("it can't be adopted: {0}")]
     Refused(String),

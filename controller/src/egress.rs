@@ -25,6 +25,8 @@ use reqwest::{
 };
 use thiserror::Error;
 
+pub(crate) use address::may_serve_mail;
+
 use crate::config::{Egress as Rules, Network};
 
 /// Fetches within the configuration's rules. Clones share connections.

@@ -5,10 +5,11 @@
 //! everybody needs, is held for the shortest time.
 
 pub(crate) mod api;
+pub(crate) mod attention;
 mod store;
 
-pub(crate) use store::flush;
 pub use store::{Filter, last_seq, prune, recent, tail};
+pub(crate) use store::{flush, tail_of};
 
 use std::collections::BTreeMap;
 

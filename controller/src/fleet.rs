@@ -56,6 +56,22 @@ pub struct NewNode {
     pub at: UnixMs,
 }
 
+#[cfg(test)]
+impl NewNode {
+    /// A node of some roles that says nothing of itself yet, for tests of what nodes have.
+    pub(crate) fn fresh(name: &str, roles: &[&str]) -> Self {
+        Self {
+            id: lampas_runtime::random::new_id(),
+            name: NodeName::parse(name).expect("a name"),
+            roles: roles.iter().map(|role| RoleName::parse(*role).expect("a role")).collect(),
+            labels: Labels::new(),
+            machine: String::new(),
+            observed_address: None,
+            at: lampas_runtime::clock::now(),
+        }
+    }
+}
+
 /// Why something could not be done to a node.
 #[derive(Debug, Error)]
 pub enum FleetError {

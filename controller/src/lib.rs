@@ -20,6 +20,7 @@ pub mod host;
 pub mod job;
 pub mod link;
 pub mod live;
+mod mail;
 pub mod operation;
 pub mod past;
 pub mod secret;

@@ -18,7 +18,9 @@ mod signing;
 mod store;
 
 pub use service::Operations;
-pub(crate) use store::{Filter, results, signing::needs};
+#[cfg(test)]
+pub(crate) use service::{Nodes, Starting};
+pub(crate) use store::{Filter, last_words, results, signing::needs};
 
 use thiserror::Error;
 
@@ -39,6 +41,12 @@ pub enum OperationError {
     /// It would run, or runs, on nodes on which somebody may not.
     #[error(transparent)]
     Outside(#[from] crate::access::Outside),
+    /// It is root code, and who starts it has not lately shown who they are.
+    #[error(transparent)]
+    Unproven(#[from] crate::access::Unproven),
+    /// The client used one idempotency key for two different requests.
+    #[error("the idempotency key was used for another operation ({0})")]
+    KeyReused(u64),
     /// A statement or its signature is no good.
     #[error(transparent)]
     Signature(lampas_shared::TextError),

@@ -6,9 +6,11 @@
 //! value over its link with a key of its own, and gets it sealed to that key if its state, or one that is planned for it,
 //! holds that value.
 //!
-//! Earlier values are kept until somebody purges them (`purge`).
+//! Earlier values are kept until somebody purges them (`purge`). Who was given a value is put down before it goes, and a purge
+//! is told to all of them until they say that it is gone (`driver`).
 
 pub(crate) mod api;
+pub(crate) mod driver;
 pub(crate) mod purge;
 pub(crate) mod store;
 mod vault;

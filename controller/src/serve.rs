@@ -11,7 +11,7 @@ use lampas_shared::{
     error::Chain,
     id::{ControllerId, FleetId},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     api::{App, Services, server::Listener},
@@ -67,13 +67,8 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let url = config.database.url(dir).map_err(anyhow::Error::msg)?;
     let db = Db::open(url.reveal(), config.database.max_connections).await?;
 
-    // The rest goes on without: what needs a secret says so by itself.
-    if let Err(error) = crate::secret::Vault::new(dir).check(&db).await {
-        error!(error = %Chain(&error), "the secrets in the store can't be opened here");
-    }
-    if let Err(error) = crate::access::check_factors(dir, &db).await {
-        error!(error = %Chain(&error), "the second factors in the store can't be opened here");
-    }
+    controller_id(&config)?;
+    crate::vault::sealing::look(&db, dir).await?;
     if config.signer.socket.is_none() {
         let program = std::env::current_exe().context("find this program")?;
         signer::supervise(tasks, &program, &dir.join("signer"), &signer_socket(&config))?;
@@ -119,7 +114,10 @@ pub async fn start(config: Config, tasks: &Tasks) -> anyhow::Result<Running> {
     let app = App::new(config, tasks.clone(), services);
     rollout::driver::start(app.changes.clone(), Arc::new(app.operations.clone()), tasks);
     schedule::driver::start(app.changes.clone(), tasks);
+    crate::drift::settle::start(app.changes.clone(), tasks);
     crate::source::start(app.sources.clone(), controller, tasks);
+    crate::mail::start(app.clone(), controller, tasks);
+    crate::secret::driver::start(db.clone(), app.gate.clone(), tasks);
     listener.serve(&app, tasks)?;
     Ok(Running { app, address, db })
 }
@@ -194,7 +192,7 @@ async fn fleet_id(db: &Db) -> Result<FleetId, DbError> {
 }
 
 /// Returns this controller's id, which is made with its data directory.
-fn controller_id(config: &Config) -> anyhow::Result<ControllerId> {
+pub(crate) fn controller_id(config: &Config) -> anyhow::Result<ControllerId> {
     let dir = config.data_dir.join("identity");
     files::private_dir(&dir)?;
     let file = dir.join("controller-id");

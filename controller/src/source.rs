@@ -29,7 +29,9 @@ use thiserror::Error;
 
 pub(crate) use driver::start;
 pub(crate) use service::Sources;
+pub(crate) use settle::REQUEST_KEY;
 pub use ssh::become_ssh;
+pub(crate) use store::{brought, is_there};
 
 use crate::{access::Outside, change::ChangeError, db::DbError, vault::VaultError};
 

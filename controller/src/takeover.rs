@@ -18,9 +18,13 @@ mod store;
 use lampas_shared::error::Fault;
 use thiserror::Error;
 
-pub(crate) use store::{enrolled, observing, said};
+pub(crate) use store::{ejected, enrolled, gone, observing, said};
 
-use crate::{change::ChangeError, db::DbError, fleet::FleetError};
+use crate::{
+    change::{ChangeError, freeze::told},
+    db::DbError,
+    fleet::FleetError,
+};
 
 /// Why a node can't be looked at, taken over or given back.
 #[derive(Debug, Error)]
@@ -39,6 +43,14 @@ pub enum TakeoverError {
     /// Something moved since the plan was shown.
     #[error("what taking over would do has changed since it was shown; look again")]
     Moved,
+    /// A freeze stands over the node, and something would be written there.
+    #[error("{}; take {node} over when that is over, or end it first: lampasctl freeze list", told(.frozen))]
+    Frozen {
+        /// Its name.
+        node: String,
+        /// The freezes.
+        frozen: Vec<lampas_api::FrozenScope>,
+    },
     /// The node.
     #[error(transparent)]
     Fleet(#[from] FleetError),

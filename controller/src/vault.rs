@@ -1,5 +1,8 @@
 //! What stands in the store sealed: its key is in a file of the data directory, so that who reads the store, or a dump of
-//! it, reads none of it. The file is part of the backup, which is sealed as a whole.
+//! it, reads none of it. The file is part of the backup, which is sealed as a whole. Which key is the store's is known by its
+//! check value ([`sealing`]).
+
+pub(crate) mod sealing;
 
 use std::{
     fmt::Display,
@@ -37,11 +40,13 @@ pub enum VaultError {
     /// The store holds values that were sealed under a key which is not here.
     #[error(
         "the store holds values that this controller can't open: {}. They were sealed under the key of another controller, \
-         or of this one before; copy {} from there, or from a backup, to {} (mode 0600, of the user that the controller \
-         runs as). No key is made, and nothing new is sealed, until then",
+         or of this one before; bring {} from there (`lampas-controller keys export` there and `keys import` here), or \
+         from a backup, to {} (mode 0600, of the user that the controller runs as). No key is made, and nothing new is \
+         sealed, until then. If it is lost for good: remove what was sealed under it, then `lampas-controller keys forget {}`",
         .why,
         .file,
-        path.display()
+        path.display(),
+        .file
     )]
     Foreign {
         /// The file.
@@ -49,7 +54,7 @@ pub enum VaultError {
         /// The same, below a data directory.
         file: String,
         /// What is wrong with the file.
-        why: &'static str,
+        why: String,
     },
 }
 
@@ -77,7 +82,7 @@ impl Vault {
         let key = self.key(true)?;
         let nonce: [u8; NONCE_LEN] = random::bytes();
         let mut bytes = Zeroizing::new(value.to_vec());
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), self.bound_to(owner), &mut *bytes)
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(self.purpose, owner), &mut *bytes)
             .map_err(|_| VaultError::Seal(self.purpose))?;
         Ok(STANDARD.encode([nonce.as_slice(), &bytes].concat()))
     }
@@ -87,15 +92,17 @@ impl Vault {
     /// # Errors
     /// When the key can't be read, or it was sealed under another one or for somebody else.
     pub(crate) fn open(&self, owner: &impl Display, sealed: &str) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let damaged = || VaultError::Open(self.purpose);
-        let key = self.key(false)?;
-        let bytes = STANDARD.decode(sealed).map_err(|_| damaged())?;
-        let (nonce, body) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
-        let mut body = Zeroizing::new(body.to_vec());
-        let length = key.open_in_place(nonce, self.bound_to(owner), &mut body).map_err(|_| damaged())?.len();
-        body.truncate(length);
-        Ok(body)
+        opened(&self.key(false)?, self.purpose, owner, sealed)
+    }
+
+    /// Returns the check value of the key here; nothing when there is none.
+    fn check_value(&self) -> Result<Option<String>, VaultError> {
+        match files::read_private(&self.path, KEY_BYTES as u64).map(Zeroizing::new) {
+            Ok(bytes) if bytes.len() == KEY_BYTES => Ok(Some(check_value(&bytes))),
+            Ok(_) => Err(VaultError::Length(self.path.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(VaultError::Key { path: self.path.clone(), source }),
+        }
     }
 
     /// Checks that the key here is that of the store, by one of the values in it; with none there is nothing to be wrong.
@@ -105,7 +112,11 @@ impl Vault {
     pub(crate) fn check(&self, sample: Option<(&dyn Display, &str)>) -> Result<(), VaultError> {
         let Some((owner, sealed)) = sample else { return Ok(()) };
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let foreign = |why| VaultError::Foreign { path: self.path.clone(), file: format!("identity/{name}"), why };
+        let foreign = |why: &str| VaultError::Foreign {
+            path: self.path.clone(),
+            file: format!("identity/{name}"),
+            why: why.to_owned(),
+        };
         match self.open(&owner, sealed) {
             Ok(_) => Ok(()),
             Err(VaultError::Open(_)) => Err(foreign("the key here is another one")),
@@ -114,11 +125,6 @@ impl Vault {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// A row that is copied to another owner opens nothing.
-    fn bound_to(&self, owner: &impl Display) -> Aad<Vec<u8>> {
-        Aad::from(format!("lampas {} {owner}", self.purpose).into_bytes())
     }
 
     fn key(&self, may_make: bool) -> Result<LessSafeKey, VaultError> {
@@ -150,6 +156,38 @@ impl Vault {
             _ => File::open(dir)?.sync_all(),
         }
     }
+}
+
+/// A row that is copied to another owner opens nothing.
+fn bound_to(purpose: &str, owner: &impl Display) -> Aad<Vec<u8>> {
+    Aad::from(format!("lampas {purpose} {owner}").into_bytes())
+}
+
+/// Opens with a key that is at hand.
+fn open(key: &[u8], purpose: &'static str, owner: &impl Display, sealed: &str) -> Result<(), VaultError> {
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| VaultError::Open(purpose))?;
+    opened(&LessSafeKey::new(key), purpose, owner, sealed).map(drop)
+}
+
+fn opened(
+    key: &LessSafeKey,
+    purpose: &'static str,
+    owner: &impl Display,
+    sealed: &str,
+) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let damaged = || VaultError::Open(purpose);
+    let bytes = STANDARD.decode(sealed).map_err(|_| damaged())?;
+    let (nonce, body) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
+    let mut body = Zeroizing::new(body.to_vec());
+    let length = key.open_in_place(nonce, bound_to(purpose, owner), &mut body).map_err(|_| damaged())?.len();
+    body.truncate(length);
+    Ok(body)
+}
+
+/// Returns what the store knows a key by: a hash in a use of its own, of which nothing leads back to 256 random bits.
+fn check_value(key: &[u8]) -> String {
+    blake3::Hash::from(blake3::derive_key("lampas sealing key, check value 1", key)).to_hex()[..32].to_owned()
 }
 
 #[cfg(test)]
@@ -186,7 +224,7 @@ mod tests {
         at(&one).check(Some((&"anna", &sealed))).expect("its own");
         at(&two).check(None).expect("nothing is sealed yet");
         let missing = at(&two).check(Some((&"anna", &sealed))).expect_err("no key").to_string();
-        assert!(missing.contains("there is no key here") && missing.contains("copy identity/test-key"), "{missing}");
+        assert!(missing.contains("there is no key here") && missing.contains("bring identity/test-key"), "{missing}");
         assert!(!at(&two).path.exists(), "none is made");
         at(&two).seal(&"ben", b"y").expect("makes one");
         let foreign = at(&two).check(Some((&"anna", &sealed))).expect_err("another key").to_string();

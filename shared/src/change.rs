@@ -49,6 +49,17 @@ impl std::str::FromStr for ChangeState {
     }
 }
 
+/// Why something on nodes became otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// What was wanted stayed, and had drifted: it was put back, by policy or because somebody reverted it.
+    Corrective,
+    /// Somebody wanted something else than before; adopting what was done by hand is that too.
+    Intentional,
+}
+
 /// What somebody said of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -99,6 +110,7 @@ macro_rules! words {
         }
     };
 }
+words!(Cause, "cause", Corrective = "corrective", Intentional = "intentional");
 words!(Verdict, "verdict", Wanted = "wanted", Approved = "approved", Declined = "declined", Ended = "ended");
 words!(
     ScheduleState,

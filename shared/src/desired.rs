@@ -16,7 +16,7 @@ use crate::{
     fleet::Scope,
     host::{
         Aspect, AuthorizedKey, CronJob, Ensure, FileMode, GroupName, HostName, ManagedPath, Package, PackageName,
-        Reaction, SysctlKey, UnitName, User, UserName, Validator,
+        PasswordWant, Reaction, SysctlKey, UnitName, User, UserName, Validator,
     },
     id::{NodeId, ObjectId},
     object::{DriftPolicy, Kind, ObjectName, Target},
@@ -136,6 +136,44 @@ pub struct Provenance {
     pub reason: String,
     /// The number of the change, for `lampasctl change revert N`.
     pub change: u64,
+    /// Who let that change through.
+    #[serde(default, skip_serializing_if = "Approval::is_unknown")]
+    pub approval: Approval,
+}
+
+/// Who let a change through to nodes that somebody protects.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = ProvenanceApproval))]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// Not told: the controller is older than this agent.
+    #[default]
+    Unknown,
+    /// No approval was asked for.
+    NotRequired,
+    /// Somebody approved it.
+    By(String),
+    /// An administrator applied it without the approval that it needed.
+    Over(String),
+}
+
+impl Approval {
+    /// Returns whether nothing was told of it.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+impl fmt::Display for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("unknown (the controller did not say)"),
+            Self::NotRequired => f.write_str("not required"),
+            Self::By(name) => f.write_str(name),
+            Self::Over(name) => write!(f, "nobody, {name} went over the protection"),
+        }
+    }
 }
 
 /// What shall be, by kind of resource.
@@ -221,6 +259,13 @@ pub enum Spec {
         keys: Vec<AuthorizedKey>,
         /// Whether there shall be no others.
         exclusive: bool,
+    },
+    /// The password of an account.
+    Password {
+        /// The user.
+        user: UserName,
+        /// What shall stand.
+        want: PasswordWant,
     },
     /// A group; its members are a resource of their own.
     Group {
@@ -320,6 +365,8 @@ impl Spec {
         match self {
             Self::User { name, .. } => Some(Target::user(name)),
             Self::Keys { user, .. } => Some(Target::keys(user)),
+            Self::Password { user, .. } => Some(Target::password(user)),
+            Self::Sealed(sealed) if matches!(*sealed.base, Self::Password { .. }) => sealed.base.own_target(),
             Self::Group { name, .. } => Some(Target::group(name)),
             Self::Members { group, .. } => Some(Target::members(group)),
             Self::Package { name, .. } => Some(Target::package(name)),

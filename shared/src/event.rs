@@ -132,4 +132,8 @@ event_kinds! {
     SessionRefused = "access.session.refused",
     /// The counter of a security key went back: somebody may have copied it.
     KeySuspect = "access.key.suspect",
+    /// The mail server, or the morning mail, was set, changed or taken away.
+    MailChanged = "mail.setting.changed",
+    /// A message was tried, sent or given up.
+    MailMoved = "mail.delivery.moved",
 }

@@ -5,5 +5,5 @@ mod node;
 mod scope;
 
 pub use label::{LabelKey, LabelValue, Labels, Selector};
-pub use node::{NodeFacts, NodeName, NodePolicy, NodeState, RoleName};
+pub use node::{NodeFacts, NodeName, NodePause, NodePolicy, NodeState, RoleName};
 pub use scope::{Level, Scope};

@@ -109,6 +109,8 @@ id! {
     ProtectionId = "protection id";
     /// Names a git source.
     SourceId = "source id";
+    /// Names a message that is sent by mail.
+    MailId = "mail id";
     /// Names a freeze.
     FreezeId = "freeze id";
     /// Names one value of a secret; drawn at random, it says nothing of the value.

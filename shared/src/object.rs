@@ -8,8 +8,8 @@ use crate::{
     TextError,
     fleet::Scope,
     host::{
-        Aspect, CronJob, CronTable, Directory, Group, GroupName, HostsEntry, HostsSource, Link, ManagedFile, Package,
-        PackageName, Script, Service, Sudoers, Sysctl, SysctlKey, UnitName, User, UserName,
+        AptSource, Aspect, CronJob, CronTable, Directory, Group, GroupName, HostsEntry, HostsSource, Link, ManagedFile,
+        Package, PackageName, Script, Service, Sudoers, Sysctl, SysctlKey, UnitName, User, UserName,
     },
     secret::{Secret, Var},
     text::{check_name, text_newtype},
@@ -60,13 +60,15 @@ pub enum Kind {
     Group,
     /// A package.
     Package,
+    /// A source of packages for apt.
+    AptSource,
     /// What this build does not know; an agent answers it with `Blocked`, and nobody can write it.
     Unsupported,
 }
 
 impl Kind {
     /// All kinds in the order in which they are shown; without [`Kind::Unsupported`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Cron,
         Self::Hosts,
         Self::Script,
@@ -79,6 +81,7 @@ impl Kind {
         Self::User,
         Self::Group,
         Self::Package,
+        Self::AptSource,
         Self::Var,
         Self::Secret,
     ];
@@ -100,6 +103,7 @@ impl Kind {
             Self::User => "user",
             Self::Group => "group",
             Self::Package => "package",
+            Self::AptSource => "apt_source",
             Self::Unsupported => "unsupported",
         }
     }
@@ -155,6 +159,8 @@ pub enum Body {
     Group(Group),
     /// A package.
     Package(Package),
+    /// A source of packages for apt.
+    AptSource(AptSource),
 }
 
 impl Body {
@@ -175,6 +181,7 @@ impl Body {
             Self::User(_) => Kind::User,
             Self::Group(_) => Kind::Group,
             Self::Package(_) => Kind::Package,
+            Self::AptSource(_) => Kind::AptSource,
         }
     }
 }
@@ -228,6 +235,7 @@ impl ObjectSpec {
             Body::User(user) => user.check(name),
             Body::Group(group) => group.check(name),
             Body::Package(package) => package.check(name),
+            Body::AptSource(source) => source.check(name),
         }
     }
 
@@ -278,18 +286,27 @@ impl ObjectSpec {
             Body::User(user) => {
                 let name = User::name_of(self.name.as_str())?;
                 let keys = user.authorized_keys.is_some().then(|| Target::keys(&name));
-                [Target::user(&name)].into_iter().chain(keys).collect()
+                let password = user.managed_password().map(|_| Target::password(&name));
+                [Target::user(&name)].into_iter().chain(keys).chain(password).collect()
             }
             Body::Group(group) => {
                 let name = Group::name_of(self.name.as_str())?;
                 let members = group.members.is_some().then(|| Target::members(&name));
                 [Target::group(&name)].into_iter().chain(members).collect()
             }
+            Body::AptSource(source) => {
+                let name = self.name.as_str();
+                let paths = [AptSource::list_path(name)?, source.key_path(name)?];
+                paths.map(|path| Target::path(path.as_str())).to_vec()
+            }
             Body::Package(package) => vec![Target::package(&package.name_of(self.name.as_str())?)],
             Body::Sudoers(_) => vec![Target::path(Sudoers::path_for(self.name.as_str())?.as_str())],
         })
     }
 }
+
+/// Where users' crontabs stand.
+const CRONTABS: &str = "/var/spool/cron/crontabs";
 
 /// The identity of an object: (kind, scope, name).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -332,6 +349,17 @@ impl Target {
         Self(format!("path:{path}"))
     }
 
+    /// A user's whole crontab.
+    pub fn crontab(user: &UserName) -> Self {
+        Self(format!("path:{CRONTABS}/{user}"))
+    }
+
+    /// Returns whose crontab this is the whole of, if it is one.
+    pub fn crontab_user(&self) -> Option<&str> {
+        let user = self.0.strip_prefix("path:")?.strip_prefix(CRONTABS)?.strip_prefix('/')?;
+        (!user.is_empty() && !user.contains('/')).then_some(user)
+    }
+
     /// A setting of the running kernel.
     pub fn kernel(key: &SysctlKey) -> Self {
         Self(format!("kernel:{}", key.proc_path().trim_start_matches("/proc/sys/")))
@@ -350,6 +378,11 @@ impl Target {
     /// The keys that a user may sign in with.
     pub fn keys(name: &UserName) -> Self {
         Self(format!("keys:{name}"))
+    }
+
+    /// The password of an account.
+    pub fn password(name: &UserName) -> Self {
+        Self(format!("password:{name}"))
     }
 
     /// A group.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bound::{Bound, Compare, Number};
 pub use exposition::{Scanner, Series, Values};
-pub use place::{ProbeHost, ProbeUrl, is_never_reached};
+pub use place::{METADATA, ProbeHost, ProbeUrl, is_never_reached};
 
 use crate::{
     TextError, check_line,

@@ -106,6 +106,9 @@ pub enum Verb {
     Remove,
 }
 
+/// The code of the fault of a resource that is not in force since somebody on the node undid its generation.
+pub const UNDONE: &str = "node.undone";
+
 /// What became of a generation on a node. Sent as *received* once it is journalled, and again when it is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -247,6 +250,18 @@ pub struct JobRun {
     pub output: String,
     /// How many bytes it wrote in all.
     pub output_bytes: u64,
+    /// How many slots it stands for, more than one only where nobody took them: the rest of a long row is one record.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_once(times: &u32) -> bool {
+    *times == 1
 }
 
 /// Reports that a node dropped because no controller took them and its outbox was full. A later one with the same `from`
@@ -278,4 +293,8 @@ pub enum RunOutcome {
     Skipped,
     /// The machine or the wrapper stopped under it.
     Lost,
+    /// Cron did not start it at this slot, although the machine was up.
+    Missed,
+    /// The machine was off at this slot.
+    NodeDown,
 }

@@ -6,8 +6,14 @@
 //!
 //! A wave is *measuring* while values are taken that gates compare with afterwards, *applying* until none of its nodes is on its way, *gating* until its gates have answered, *soaking* until
 //! it has stayed well long enough. Nodes that failed or are away count against the budget in every phase. A wave of
-//! which no node is proven proves nothing: it waits for one until its deadline. Every rollout ends: each phase has a
+//! which no node is proven proves nothing: it waits for one until its deadline. One of which no node is left (they are out
+//! of the fleet, or the change does nothing there any more) can't be proven by any time: nothing failed that would have to
+//! be put back, so that it pauses, unless the strategy goes on whatever happens. Every rollout ends: each phase has a
 //! deadline, and who pauses one must come back within [`PAUSE_LIMIT_MS`].
+//!
+//! A rollout with a *limit* is held when the waves within it are through: nobody beyond it gets the change before somebody
+//! resumes or promotes. Nobody does within [`PAUSE_LIMIT_MS`]: what the strategy says of a failed wave is done, so that a
+//! fleet isn't left in two parts without a word.
 
 mod strategy;
 
@@ -15,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use strategy::{Amount, Candidate, Gate, OnFailure, Strategy, Wave};
+pub use strategy::{Amount, Candidate, Division, Gate, OnFailure, Strategy, Wave};
 
 use crate::{id::NodeId, time::UnixMs};
 
@@ -49,6 +55,31 @@ pub struct Rollout {
     /// While a freeze lets no further wave begin: how much of the phase's time was left when it came, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen_ms: Option<i64>,
+    /// Where it is held by its limit; absent without one, and when nobody is beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited: Option<Limited>,
+}
+
+/// A limit of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// How many of the waves are within it, from 1.
+    pub waves: usize,
+    /// Whether the rollout is there.
+    pub stand: LimitStand,
+}
+
+/// How a rollout stands to its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitStand {
+    /// The waves within it are under way.
+    Ahead,
+    /// They are through, and nobody else gets it before somebody says so.
+    Reached,
+    /// Somebody let it go on to the rest.
+    Lifted,
 }
 
 /// How far a wave is.
@@ -112,7 +143,7 @@ pub enum NodeSeen {
     Failed,
     /// Not connected.
     Away,
-    /// Out of the fleet, or overtaken by a later change.
+    /// Out of the fleet, or no more of those on which the change does something.
     Gone,
 }
 
@@ -161,10 +192,13 @@ pub enum Order {
 impl Rollout {
     /// Begins a rollout; its first wave is to be released, unless something is measured there before. Nothing when there is
     /// no node.
-    pub fn begin(strategy: Strategy, waves: Vec<Vec<NodeId>>, now: UnixMs) -> Option<(Self, Vec<Act>)> {
+    pub fn begin(strategy: Strategy, division: Division, now: UnixMs) -> Option<(Self, Vec<Act>)> {
+        let Division { waves, limited } = division;
         if waves.is_empty() {
             return None;
         }
+        let limited =
+            (1..waves.len()).contains(&limited).then_some(Limited { waves: limited, stand: LimitStand::Ahead });
         let mut rollout = Self {
             strategy,
             waves,
@@ -177,6 +211,7 @@ impl Rollout {
             state: State::Running,
             reason: String::new(),
             frozen_ms: None,
+            limited,
         };
         let acts = rollout.enter_wave(now);
         Some((rollout, acts))
@@ -186,6 +221,7 @@ impl Rollout {
     pub fn step(&mut self, seen: &BTreeMap<NodeId, NodeSeen>, gates: &Verdict, now: UnixMs) -> Vec<Act> {
         match self.state {
             State::Running => {}
+            State::Paused if now >= self.deadline && self.is_held() => return self.held_too_long(now),
             State::Paused if now >= self.deadline => {
                 self.end(State::Aborted, format!("nobody decided within a day ({})", self.reason));
                 return Vec::new();
@@ -199,14 +235,17 @@ impl Rollout {
             return self.fail(format!("{} failed, {allowed} may", nodes(count.failed)), now);
         }
         let is_late = now >= self.deadline;
+        // A wave that is measured first is not reached yet.
+        if self.phase != Phase::Measuring && wave.gone == self.waves[self.stage].len() {
+            return self.nobody_left(now);
+        }
         match self.phase {
             // What could not be measured fails its gate afterwards: there is nothing to compare with.
             Phase::Measuring if self.frozen_ms.is_none() && (is_late || *gates != Verdict::Open) => self.release(now),
             Phase::Measuring => Vec::new(),
             Phase::Applying => {
                 let bad = count.failed + count.away;
-                // Of a wave that is all gone nothing is left to prove.
-                let has_proof = wave.proven > 0 || wave.gone == self.waves[self.stage].len();
+                let has_proof = wave.proven > 0;
                 if wave.moving == 0 && bad <= allowed && has_proof {
                     return self.pass_applying(now);
                 }
@@ -256,6 +295,10 @@ impl Rollout {
                 self.pause(format!("paused by {by}"), now);
                 Ok(Vec::new())
             }
+            (_, Order::Resume) if self.is_held() => {
+                self.lift(now);
+                Ok(Vec::new())
+            }
             (_, Order::Resume) => {
                 (self.state, self.reason) = (State::Running, String::new());
                 let phase = self.phase;
@@ -263,6 +306,9 @@ impl Rollout {
                 if matches!(phase, Phase::Gating | Phase::Measuring) { Ok(self.ask_again()) } else { Ok(Vec::new()) }
             }
             (_, Order::Promote) => {
+                if self.is_held() {
+                    self.stand(LimitStand::Lifted);
+                }
                 (self.state, self.reason) = (State::Running, String::new());
                 Ok(self.promote(now))
             }
@@ -274,9 +320,22 @@ impl Rollout {
         }
     }
 
+    /// Returns whether it stands at its limit.
+    pub fn is_held(&self) -> bool {
+        self.state == State::Paused && self.limited.is_some_and(|l| l.stand == LimitStand::Reached)
+    }
+
+    /// Returns how many nodes are beyond the limit.
+    pub fn beyond(&self) -> usize {
+        self.limited.map_or(0, |l| self.waves[l.waves..].iter().map(Vec::len).sum())
+    }
+
     /// Returns the nodes of the wave that would get the change next: the one after the current one, unless that is still
-    /// being measured.
+    /// being measured. At the limit there is none before somebody says so.
     pub fn next_wave(&self) -> Option<&[NodeId]> {
+        if self.phase != Phase::Measuring && self.must_hold() {
+            return None;
+        }
         let next = if self.phase == Phase::Measuring { self.stage } else { self.stage + 1 };
         self.waves.get(next).map(Vec::as_slice)
     }
@@ -325,12 +384,58 @@ impl Rollout {
             self.end(State::Done, String::new());
             return Vec::new();
         }
+        if self.must_hold() {
+            return self.hold(now);
+        }
         if self.frozen_ms.is_some() {
             return Vec::new();
         }
         self.stage += 1;
         self.attempt = 1;
         self.enter_wave(now)
+    }
+
+    /// Whether the next wave is the first beyond the limit.
+    fn must_hold(&self) -> bool {
+        self.limited.is_some_and(|l| l.stand == LimitStand::Ahead && l.waves == self.stage + 1)
+    }
+
+    fn hold(&mut self, now: UnixMs) -> Vec<Act> {
+        self.stand(LimitStand::Reached);
+        let rest = self.beyond();
+        let scope = self.strategy.limit.as_ref().map_or_else(|| "its limit".to_owned(), ToString::to_string);
+        let verb = if rest == 1 { "doesn't" } else { "don't" };
+        let why = format!("limited to {scope}: {} {verb} have it yet", nodes(rest));
+        self.pause(why.clone(), now);
+        vec![Act::Page(why)]
+    }
+
+    fn stand(&mut self, stand: LimitStand) {
+        self.limited = self.limited.map(|l| Limited { stand, ..l });
+    }
+
+    /// Lets it go on to the rest once the last wave within the limit is found well again.
+    fn lift(&mut self, now: UnixMs) {
+        self.stand(LimitStand::Lifted);
+        (self.state, self.reason) = (State::Running, String::new());
+        self.attempt += 1;
+        self.enter(Phase::Applying, now);
+    }
+
+    /// Nobody decided about the nodes beyond the limit.
+    fn held_too_long(&mut self, now: UnixMs) -> Vec<Act> {
+        let why = format!("nobody decided within a day ({})", self.reason);
+        match self.strategy.on_failure {
+            OnFailure::Revert => self.revert(why),
+            OnFailure::Promote => {
+                self.lift(now);
+                vec![Act::Page(why)]
+            }
+            OnFailure::Pause => {
+                self.end(State::Aborted, why);
+                Vec::new()
+            }
+        }
     }
 
     /// Begins with the wave: it is released, or measured first.
@@ -382,6 +487,29 @@ impl Rollout {
                 acts
             }
             OnFailure::Pause => {
+                self.pause(why.clone(), now);
+                vec![Act::Page(why)]
+            }
+        }
+    }
+
+    /// Nothing can prove the wave any more: that is no failure, and no proof either.
+    fn nobody_left(&mut self, now: UnixMs) -> Vec<Act> {
+        let why = format!(
+            "wave {} of {}: none of its nodes is left, so that nothing proves the change: they are out of the fleet, or it \
+             does nothing there any more; promote goes on without that",
+            self.stage + 1,
+            self.waves.len()
+        );
+        match self.strategy.on_failure {
+            // Nothing begins in a freeze.
+            OnFailure::Promote if self.frozen_ms.is_some() => Vec::new(),
+            OnFailure::Promote => {
+                let mut acts = vec![Act::Page(why)];
+                acts.extend(self.promote(now));
+                acts
+            }
+            OnFailure::Pause | OnFailure::Revert => {
                 self.pause(why.clone(), now);
                 vec![Act::Page(why)]
             }

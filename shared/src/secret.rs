@@ -68,6 +68,15 @@ impl Secret {
     }
 }
 
+/// A value that is to go from a node's disk and has not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillHeld {
+    /// Which.
+    pub value: SecretValueId,
+    /// Why, in words that name the place and say nothing of the value.
+    pub why: String,
+}
+
 /// The value of a secret on its way in. It is never shown, also not when it is wrong.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);

@@ -95,7 +95,7 @@ fn a_script_gets_its_parameters_checked_and_set() -> Result<()> {
     assert!(ran.out.contains("web-1 ┆ a warning"), "{ran:#?}");
 
     for (param, said) in
-        [("days=0", "the smallest is 1"), ("days=x", "whole number"), ("day=1", "unknown to the script")]
+        [("days=0", "the smallest is 1"), ("days=x", "no whole number"), ("day=1", "unknown to the script")]
     {
         let wrong = controller.ctl(&["run", "rotate-keys", "--on", "role:app", "--param", param])?;
         assert!(wrong.code == 1 && wrong.err.contains(said), "{param}: {wrong:#?}");
@@ -220,6 +220,15 @@ fn a_policy_rules_over_runs() -> Result<()> {
     node.write("/etc/lampas/policy.toml", "root_code = false\n")?;
     let refused = controller.ctl(&["run", "--on", "role:app", "--", "touch", "/tmp/never"])?;
     assert!(refused.code == 2 && refused.out.contains("allows no root code"), "{refused:#?}");
+    // Nor does anybody become root by sudo, or by a set-uid program.
+    if nix::unistd::geteuid().is_root() {
+        let power = ["run", "--on", "role:app", "--user", "www-data", "--", "grep", "NoNewPrivs", "/proc/self/status"];
+        let without = controller.ctl(&power)?;
+        assert!(without.code == 0 && without.out.contains("NoNewPrivs:\t1"), "{without:#?}");
+        node.write("/etc/lampas/policy.toml", "root_code = true\n")?;
+        let with = controller.ctl(&power)?;
+        assert!(with.code == 0 && with.out.contains("NoNewPrivs:\t0"), "{with:#?}");
+    }
     node.write("/etc/lampas/policy.toml", "observe = true\n")?;
     let observed = controller.ctl(&["run", "--on", "role:app", "--user", "www-data", "--", "true"])?;
     assert!(observed.code == 2 && observed.out.contains("only observes"), "{observed:#?}");

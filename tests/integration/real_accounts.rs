@@ -60,6 +60,57 @@ fn real_accounts_are_made_known_to_the_system_and_go_again() -> Result<()> {
     Ok(())
 }
 
+/// What `mkpasswd` prints for two passwords.
+const HASHES: [&str; 2] = [
+    "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7",
+    "$5$abcdefgh$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+];
+
+#[test]
+fn real_a_password_comes_from_a_secret_and_is_rotated_with_it() -> Result<()> {
+    let Some(machine) = Machine::boot("real-1")? else { return Ok(()) };
+    let controller = Controller::start()?;
+    enrol(&controller, &machine, "real-1")?;
+    let _agent = start_agent(&machine)?;
+    controller.wait_online("real-1");
+    let field = || -> Result<String> {
+        let line = machine.run_ok(&["/usr/bin/getent", "shadow", "lampasann"], "")?;
+        Ok(line.split(':').nth(1).unwrap_or_default().to_owned())
+    };
+    let set = |value: &str| {
+        let arguments = ["secret", "set", "lampas-ann", "--scope", "role:app", "-m", "a password", "--wait"];
+        controller.ctl_with(&arguments, &format!("{value}\n"))
+    };
+    set(HASHES[0])?;
+    let user = "[[user]]\nname = \"lampasann\"\nscope = \"role:app\"\npassword = \"{{secret.lampas-ann}}\"\n";
+    apply(&controller, user)?;
+    wait_state(&controller, "lampasann", "converged");
+    assert_eq!(field()?, HASHES[0]);
+    set(HASHES[1])?;
+    wait_for("the other hash", || match field() {
+        Ok(found) if found == HASHES[1] => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+
+    // The password itself is no hash: the node says what to do, and repeats nothing of it.
+    let refused = set("canary-of-ann")?;
+    let shown = format!("{}{}", refused.out, refused.err);
+    assert!(shown.contains("mkpasswd") && !shown.contains("canary"), "{shown}");
+    assert_ne!(refused.code, 0, "the plan is in its way: {shown}");
+    wait_state(&controller, "lampasann", "converged");
+    assert_eq!(field()?, HASHES[1], "what stood stays");
+    let audit = controller.json(&["audit"])?.to_string();
+    assert!(!audit.contains("canary") && !audit.contains("F5Jx5fExrKuPp53xLKQ"), "{audit}");
+
+    let locked = user.replace("{{secret.lampas-ann}}", "locked");
+    apply(&controller, &locked)?;
+    wait_for("the lock", || match field() {
+        Ok(found) if found == format!("!{}", HASHES[1]) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    Ok(())
+}
+
 /// Makes a repository of tiny packages and the node's only source of it.
 const REPOSITORY: &str = r#"
 set -eu

@@ -1,23 +1,13 @@
 //! Secrets that pass through the controller stand nowhere afterwards: not in the store, logs, events, audit or answers.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
-use anyhow::{Context as _, Result};
-use lampas_tests::{Controller, Node, Store, wait_for};
+use anyhow::Result;
+use lampas_tests::{Controller, Node, Store, Texts, templated, wait_for};
 
 const PASSWORD: &str = "correct horse battery";
 const OTHER: &str = "canary-Passw0rd-of-somebody";
 const WRONG: &str = "canary-wr0ng-Password";
-
-fn files(below: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() { files(&path, into) } else { into.push(path) }
-    }
-}
 
 #[test]
 fn planted_secrets_are_found_nowhere() -> Result<()> {
@@ -92,20 +82,19 @@ fn planted_secrets_are_found_nowhere() -> Result<()> {
     answers.push(controller.ctl_ok(&["api-token", "list", "--output", "json"])?.out);
 
     controller.process().stop()?;
-    let mut texts: Vec<(String, Vec<u8>)> = answers.into_iter().map(|a| (a.clone(), a.into_bytes())).collect();
-    let mut found = vec![];
-    files(&controller.data(), &mut found);
-    files(&node.root().join("var/lib/lampas"), &mut found);
-    assert!(found.iter().any(|f| f.ends_with("lampas.db")), "{found:?}");
-    for path in found {
-        texts.push((path.display().to_string(), fs::read(&path)?));
+    let mut texts = Texts::default();
+    for answer in answers {
+        texts.add(answer.clone(), answer);
     }
+    texts.add_files(&controller.data())?;
+    texts.add_files(&node.root().join("var/lib/lampas"))?;
+    assert!(texts.names().any(|n| n.ends_with("/lampas.db")), "{:?}", texts.names().collect::<Vec<_>>());
     let log = fs::read_to_string(&log)?;
     let link = format!("/setup#{setup}");
     let log = log.lines().filter(|l| !l.contains(&link)).collect::<Vec<_>>().join("\n");
     assert!(log.contains("DEBUG"), "the log is as chatty as it gets");
-    texts.push(("controller.log".to_owned(), log.into_bytes()));
-    texts.push(("agent.log".to_owned(), node.process().log_tail().into_bytes()));
+    texts.add("controller.log", log);
+    texts.add("agent.log", node.process().log_tail());
     for (what, secret) in [
         ("password", PASSWORD),
         ("password", OTHER),
@@ -116,32 +105,15 @@ fn planted_secrets_are_found_nowhere() -> Result<()> {
         ("CSRF token", &csrf),
     ] {
         // The session's CSRF token is the store's own; it is worth nothing without the cookie.
-        for (name, text) in texts.iter().filter(|(n, _)| secret != csrf || !n.contains("lampas.db")) {
-            let hit = text.windows(secret.len()).any(|w| w == secret.as_bytes());
-            assert!(!hit, "the {what} {secret:?} stands in {name}");
-        }
+        let is_meant = |name: &&str| secret == csrf && name.contains("lampas.db");
+        let found: Vec<&str> = texts.with(secret).into_iter().filter(|name| !is_meant(name)).collect();
+        assert_eq!(found, Vec::<&str>::new(), "where the {what} {secret:?} stands");
     }
     Ok(())
 }
 
-const MANIFEST: &str = r#"
-[[var]]
-name = "db.user"
-scope = "fleet"
-value = "app"
-
-[[file]]
-name = "app.conf"
-scope = "role:app"
-path = "/etc/app.conf"
-mode = "0640"
-template = true
-content = """
-user={{var.db.user}}
-password={{secret.db.password | json}}
-host={{fact.node}}
-"""
-
+/// Beside the application's configuration.
+const JOB: &str = r#"
 [[cron]]
 name = "report"
 scope = "role:app"
@@ -155,20 +127,6 @@ const DB: [&str; 2] = ["canary-db-Passw0rd-1", "canary-db-Passw0rd-2"];
 const KEY: &str = "canary-report-key";
 const OTHER_NODE: &str = "canary-of-the-database-alone";
 
-/// Reads every file below some directories.
-fn contents(below: &[PathBuf]) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut found = vec![];
-    for dir in below {
-        files(dir, &mut found);
-    }
-    found.into_iter().map(|path| Ok((path.display().to_string(), fs::read(&path)?))).collect()
-}
-
-fn stands_in(texts: &[(String, Vec<u8>)], secret: &str) -> Vec<String> {
-    let has = |text: &[u8]| text.windows(secret.len()).any(|w| w == secret.as_bytes());
-    texts.iter().filter(|(_, text)| has(text)).map(|(name, _)| name.clone()).collect()
-}
-
 #[test]
 fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     let mut controller = Controller::prepare(Store::Sqlite)?;
@@ -177,11 +135,13 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     controller.set_up()?;
     let mut web = controller.node("web-1", "app")?;
     let mut db = controller.node("db-1", "database")?;
-    let mut told: Vec<(String, Vec<u8>)> = vec![];
+    let mut told = Texts::default();
 
     // What is used must be there, and is told by file and line.
     let file = controller.path("app.toml");
-    fs::write(&file, MANIFEST)?;
+    let lines = "user={{var.db.user}}\npassword={{secret.db.password | json}}\nhost={{fact.node}}\n";
+    let manifest = templated(lines) + JOB;
+    fs::write(&file, &manifest)?;
     let file = file.display().to_string();
     let refused = controller.ctl(&["apply", "-f", &file])?;
     assert_eq!(refused.code, 1, "{refused:?}");
@@ -195,19 +155,19 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     {
         let set = controller.ctl_with(&["secret", "set", name, "--scope", scope, "--wait"], &format!("{value}\n"))?;
         assert_eq!(set.code, 0, "{set:?}");
-        told.push((format!("secret set {name}"), format!("{set:?}").into_bytes()));
+        told.add(format!("secret set {name}"), format!("{set:?}"));
     }
     let applied = controller.ctl(&["apply", "-f", &file, "--wait"])?;
     assert_eq!(applied.code, 0, "{applied:?}");
     assert!(applied.out.contains("the content holds secrets and is not shown"), "{applied:?}");
-    told.push(("apply".to_owned(), format!("{applied:?}").into_bytes()));
+    told.add("apply", format!("{applied:?}"));
     assert_eq!(web.read("/etc/app.conf")?, format!("user=app\npassword=\"{}\"\nhost=web-1\n", DB[0]));
     assert!(!db.exists("/etc/app.conf"));
     let cron = web.read("/etc/cron.d/lampas-report")?;
     assert!(cron.contains("PLAIN=app") && !cron.contains(KEY), "everybody may read cron's file: {cron}");
 
     // A node outside of a secret's scope is told of, before anything is done.
-    let outside = MANIFEST.replace("role:app", "fleet").replace("app.conf\"", "other.conf\"");
+    let outside = manifest.replace("role:app", "fleet").replace("app.conf\"", "other.conf\"");
     let outside = outside.replace("name = \"report\"", "name = \"report2\"");
     fs::write(controller.path("outside.toml"), outside)?;
     let refused = controller.ctl(&["apply", "-f", &controller.path("outside.toml").display().to_string()])?;
@@ -235,7 +195,7 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     ] {
         let answer = controller.ctl(args)?;
         assert_eq!(answer.code, 0, "{answer:?}");
-        told.push((args.join(" "), format!("{answer:?}").into_bytes()));
+        told.add(args.join(" "), format!("{answer:?}"));
     }
     let shown = controller.ctl_ok(&["secret", "show", "db.password"])?.out;
     assert!(shown.contains("used by file app.conf (role:app) on web-1"), "{shown}");
@@ -264,45 +224,45 @@ fn secret_objects_reach_their_nodes_and_stand_nowhere_else() -> Result<()> {
     for args in
         [["run", "show", "1", "--output", "json"].as_slice(), &["run", "output", "1"], &["run", "list"], &["audit"]]
     {
-        told.push((args.join(" "), format!("{:?}", controller.ctl(args)?).into_bytes()));
+        told.add(args.join(" "), format!("{:?}", controller.ctl(args)?));
     }
-    told.push(("run".to_owned(), format!("{run:?}{elsewhere:?}").into_bytes()));
+    told.add("run", format!("{run:?}{elsewhere:?}"));
 
     // Earlier values are destroyed by an act of their own, and don't come back.
     let plan = controller.ctl_ok(&["secret", "purge", "db.password", "--plan"])?.out;
     assert!(plan.contains("stands") && plan.contains("earlier"), "{plan}");
     let purge = ["secret", "purge", "db.password", "--yes", "-m", "left the company"];
-    let held = controller.ctl(&purge)?;
-    let by = held.err.split_once("change ").and_then(|(_, rest)| rest.split_once(" would bring it back"));
-    let (number, _) = by.with_context(|| format!("the plan of the rotation holds the value: {held:?}"))?;
-    controller.ctl_ok(&["change", "abandon", number])?;
+    // The plan of the rotation was overtaken long ago, and holds no value any more.
     controller.ctl_ok(&purge)?;
     let gone = controller.ctl(&["object", "restore", "secret/db.password", "--revision", "2", "--wait"])?;
     assert!(gone.code != 0 && gone.err.contains("was purged"), "{gone:?}");
     assert!(controller.ctl_ok(&["audit"])?.out.contains("secret.purge"), "it is in the audit");
     assert!(web.read("/etc/app.conf")?.contains(DB[0]), "what stands, stands");
 
-    // An edit by hand is shown without it, and can't be taken into the object.
+    // An edit by hand is shown without it, and is taken into the object by a merge alone.
     web.write("/etc/app.conf", &format!("password={}\n# by hand\n", DB[0]))?;
     let drift = wait_for("the drift", || {
         let list = controller.json(&["drift", "list"]).map_err(|e| format!("{e:#}"))?;
         list["items"].get(0).cloned().ok_or_else(|| list.to_string())
     });
-    told.push(("the drift".to_owned(), drift.to_string().into_bytes()));
-    assert!(drift["adopt_refusal"].as_str().is_some_and(|why| why.contains("secrets are in it")), "{drift}");
+    told.add("the drift", drift.to_string());
+    assert_eq!(drift["merges"], true, "{drift}");
+    let merge = controller.ctl(&["drift", "adopt", "web-1:/etc/app.conf", "--merge"])?;
+    told.add("the merge", format!("{merge:?}"));
 
-    told.push(("agent.log".to_owned(), web.process().log_tail().into_bytes()));
+    told.add("agent.log", web.process().log_tail());
     controller.process().stop()?;
     web.kill();
     db.kill();
-    let own = contents(&[controller.data(), web.root().join("var/lib/lampas"), db.root().join("var/lib/lampas")])?;
-    told.push(("controller.log".to_owned(), fs::read(controller.path("controller.log"))?));
-    told.extend(own);
+    told.add("controller.log", fs::read(controller.path("controller.log"))?);
+    for below in [controller.data(), web.root().join("var/lib/lampas"), db.root().join("var/lib/lampas")] {
+        told.add_files(&below)?;
+    }
     for secret in [DB[0], DB[1], KEY, OTHER_NODE] {
-        // A job's own file is what it runs with; copies for undoing lie beside what they are of, for root alone.
-        let is_meant = |name: &String| name.contains("/agent/jobs/") && secret == KEY || name.contains("/agent/kept/");
-        let found: Vec<String> = stands_in(&told, secret).into_iter().filter(|name| !is_meant(name)).collect();
-        assert_eq!(found, Vec::<String>::new(), "where {secret} stands");
+        // A job's own file is what it runs with.
+        let is_meant = |name: &&str| name.contains("/agent/jobs/") && secret == KEY;
+        let found: Vec<&str> = told.with(secret).into_iter().filter(|name| !is_meant(name)).collect();
+        assert_eq!(found, Vec::<&str>::new(), "where {secret} stands");
     }
     // Whom it isn't for has none of it, sealed or not: nothing was ever fetched there.
     assert!(!db.root().join("var/lib/lampas/agent/secret-key").exists(), "db-1 never asked for a value");

@@ -235,12 +235,12 @@ fn a_pipeline_applies_its_checkout_with_a_token_for_that() -> Result<()> {
     assert_eq!(code, 10, "{plan}");
     assert!(plan.contains("| create | file `motd` | `role:app` |") && plan.contains("```diff\n"), "{plan}");
     assert!(!node.exists("/etc/motd"));
-    let (code, applied) = ci(&["apply", "-f", &directory, "--source", "--prune", "--wait"])?;
+    let (code, applied) = ci(&["apply", "-f", &directory, "--source", "--set", "fleet", "--prune", "--wait"])?;
     assert_eq!(code, 0, "{applied}");
     assert_eq!(node.read("/etc/motd")?, "hello\n");
     let history = controller.ctl_ok(&["object", "history", "file/motd"])?.out;
     assert!(history.contains(&format!("commit {} by Ann Author: say hello", &commit[..12])), "{history}");
-    let (code, again) = ci(&["apply", "-f", &directory, "--source", "--prune", "--wait"])?;
+    let (code, again) = ci(&["apply", "-f", &directory, "--source", "--set", "fleet", "--prune", "--wait"])?;
     assert_eq!(code, 0, "applying twice changes nothing: {again}");
     // Beyond its scope it is denied.
     fs::write(repository.path().join("motd.toml"), motd("x").replace("role:app", "role:db"))?;

@@ -86,8 +86,13 @@ fn a_node_that_observes_writes_nothing_until_it_is_taken_over() -> Result<()> {
 
     // A state that reaches it is planned, told, and not written.
     controller.apply("[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"x\\n\"\n")?;
-    controller
-        .apply("[[cron]]\nname = \"hello\"\nscope = \"role:app\"\nschedule = \"* * * * *\"\ncommand = \"true\"\n")?;
+    let cron = "[[cron]]\nname = \"hello\"\nscope = \"role:app\"\nschedule = \"* * * * *\"\ncommand = \"true\"\n";
+    // A plan tells of it what the change is about, not all that it would ever get.
+    let planned = controller.ctl_with(&["apply", "-f", "-", "--plan"], cron)?;
+    assert!(planned.out.contains("web-9 observes: nothing is written there"), "{planned:#?}");
+    assert!(planned.out.contains("lampas-hello") && !planned.out.contains("/etc/motd"), "{planned:#?}");
+    assert!(planned.out.contains("0 nodes change, 1 observes"), "{planned:#?}");
+    controller.apply(cron)?;
     let plan = controller.json(&["node", "manage", "web-9", "--plan"])?;
     assert_eq!(plan["actions"].as_array().map(Vec::len), Some(2), "{plan:#}");
     let (code, status) = node.agent(&["status"])?;
@@ -101,6 +106,15 @@ fn a_node_that_observes_writes_nothing_until_it_is_taken_over() -> Result<()> {
     controller.wait_online("web-9");
     let touched = differences(&before, &tree(&node.root())?);
     assert!(touched.is_empty(), "nothing but LAMPAS's own places may be touched: {touched:?}");
+
+    // A freeze is one for this too.
+    controller.ctl_ok(&["freeze", "add", "--scope", "role:app", "--until", "12h", "-m", "sale"])?;
+    let shown = controller.ctl(&["node", "manage", "web-9", "--plan"])?;
+    assert!(shown.code == 10 && shown.err.contains("role:app is frozen (sale)"), "{shown:#?}");
+    let frozen = controller.ctl(&["node", "manage", "web-9", "--yes"])?;
+    assert!(frozen.code == 4 && frozen.err.contains("role:app is frozen until"), "{frozen:#?}");
+    assert!(is_observing(&controller, "web-9")? && !node.exists("/etc/motd"));
+    controller.ctl_ok(&["freeze", "end", "role:app"])?;
 
     let taken = controller.ctl(&["node", "manage", "web-9", "--yes"])?;
     assert_eq!(taken.code, 0, "{taken:#?}");
@@ -216,17 +230,28 @@ fn lines_of_crontabs_become_jobs_that_run_once_and_eject_gives_them_back() -> Re
     assert!(!node.read("/var/spool/cron/crontabs/www-data")?.contains("date"));
     assert_eq!(node.read("/etc/hosts")?.matches("10.0.0.5").count(), 1, "the managed line took the place of the other");
 
-    controller.apply(
-        "[[hosts]]\nname = \"db-2\"\nscope = \"role:app\"\naddress = \"10.0.0.6\"\nnames = [\"db-2\"]\n\
-         [[cron]]\nname = \"mine\"\nscope = \"role:app\"\nschedule = \"1 1 * * *\"\nuser = \"www-data\"\ntable = \"user\"\ncommand = \"true 100%\"\n",
-    )?;
+    let mine = |user: &str| {
+        format!(
+            "[[hosts]]\nname = \"db-2\"\nscope = \"role:app\"\naddress = \"10.0.0.6\"\nnames = [\"db-2\"]\n\
+             [[cron]]\nname = \"mine\"\nscope = \"role:app\"\nschedule = \"1 1 * * *\"\nuser = \"{user}\"\ntable = \"user\"\ncommand = \"true 100%\"\n"
+        )
+    };
+    // What the import left of a crontab is a file, and two owners of one table are a tie.
+    fs::write(controller.path("mine.toml"), mine("www-data"))?;
+    let file = controller.path("mine.toml").display().to_string();
+    let tie = controller.ctl(&["apply", "-f", &file])?;
+    assert!(tie.code == 1 && tie.err.contains("is the whole crontab of www-data"), "{tie:#?}");
+    controller.apply(&mine("root"))?;
     let ejected = controller.json(&["eject", "--node", "web-9", "--yes"])?;
+    // What nobody decided about ends with LAMPAS there.
+    let left = controller.json(&["drift", "list"])?;
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(0), "{left:#}");
     assert!(ejected[0]["places"].as_array().is_some_and(|p| p.len() >= 5), "{ejected:#}");
     let job = node.read("/etc/cron.d/lampas-backup")?;
     assert!(job.contains("\n0 3 * * * root /usr/local/bin/backup --all\n") && !job.contains("lampas-agent"), "{job}");
     let hosts = node.read("/etc/hosts")?;
     assert!(hosts.contains("10.0.0.6\tdb-2") && !hosts.contains("LAMPAS"), "{hosts}");
-    let table = node.read("/var/spool/cron/crontabs/www-data")?;
+    let table = node.read("/var/spool/cron/crontabs/root")?;
     assert!(table.contains("1 1 * * * true 100\\%\n") && !table.contains("LAMPAS"), "{table}");
     assert!(node.read("/var/lib/lampas/ejected/cron.toml")?.contains("name = \"backup\""));
     wait_for("the agent to stop", || if node.process().is_running() { Err("it runs") } else { Ok(()) });
@@ -258,6 +283,38 @@ fn the_nodes_owner_ejects_offline_and_a_node_that_is_away_is_named() -> Result<(
     assert!(node.read("/etc/cron.d/lampas-hello")?.ends_with("*/5 * * * * root true\n"));
     let (code, text) = node.agent(&["eject", "--yes"])?;
     assert!(code != 0 && text.contains("no identity"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn the_nodes_owner_ejects_a_connected_node_and_the_controller_knows() -> Result<()> {
+    let controller = Controller::start()?;
+    let mut node = controller.node("web-1", "app")?;
+    let other = controller.node("web-2", "app")?;
+    let motd = |text: &str| {
+        format!("[[file]]\nname = \"motd\"\nscope = \"role:app\"\npath = \"/etc/motd\"\ncontent = \"{text}\\n\"\n")
+    };
+    controller.apply(&motd("managed"))?;
+    node.write("/etc/motd", "by hand\n")?;
+    wait_for("the drift to be seen", || {
+        let list = controller.json(&["drift", "list"]).map_err(|e| e.to_string())?;
+        if list["items"].as_array().is_some_and(|i| i.len() == 1) { Ok(()) } else { Err(list.to_string()) }
+    });
+    let (code, text) = node.agent(&["eject", "--yes"])?;
+    assert!(code == 0 && text.contains("the controller knows"), "{code}: {text}");
+    // When the command is back, all of it is settled.
+    let shown = controller.json(&["node", "show", "web-1"])?;
+    assert!(shown["ejected_at"].is_string(), "{shown:#}");
+    let left = controller.json(&["drift", "list"])?;
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(0), "{left:#}");
+    let audit = controller.json(&["audit", "--act", "node.eject"])?;
+    assert!(audit.to_string().contains("node:web-1"), "{audit:#}");
+    wait_for("the agent to stop", || if node.process().is_running() { Err("it runs") } else { Ok(()) });
+    assert_eq!(node.read("/etc/motd")?, "by hand\n");
+    // No change is meant for it any more.
+    let applied = controller.apply(&motd("changed"))?;
+    assert!(!format!("{applied:?}").contains("web-1"), "{applied:#?}");
+    assert_eq!(other.read("/etc/motd")?, "changed\n");
     Ok(())
 }
 

@@ -91,6 +91,7 @@ fn run(number: u64) -> Message {
         outcome: RunOutcome::Lost,
         output: String::new(),
         output_bytes: 0,
+        times: 1,
     });
     Message::Report { seq: number, report: Box::new(report) }
 }

@@ -345,6 +345,7 @@ impl World {
             outcome: RunOutcome::Lost,
             output,
             output_bytes: 0,
+            times: 1,
         });
         self.outbox.insert(self.next_seq, report);
         self.agent.handle_outbox(self.next_seq);
@@ -567,6 +568,7 @@ pub(crate) fn state(node: NodeId, counter: u64) -> NodeDesired {
             at: UnixMs(0),
             reason: String::new(),
             change: counter,
+            approval: lampas_shared::desired::Approval::Unknown,
         },
         on_change: Vec::new(),
         spec: Spec::Directory {

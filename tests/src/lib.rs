@@ -5,14 +5,20 @@
 
 mod controller;
 mod machine;
+mod manifest;
 mod mariadb;
 mod node;
 mod process;
+mod secret;
+mod session;
 mod wait;
 
 pub use controller::{Controller, CtlOutput, HttpAnswer, Store};
 pub use machine::{Machine, Service};
+pub use manifest::templated;
 pub use mariadb::MariaDb;
 pub use node::Node;
 pub use process::{Process, binary, free_port};
+pub use secret::Texts;
+pub use session::Session;
 pub use wait::{wait_for, wait_within};

@@ -1,6 +1,11 @@
 //! Commands that ask the running agent through its socket; `why` does without it too.
 
-use std::{fs, process::ExitCode, time::Duration};
+use std::{
+    fs,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,11 +18,12 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Output,
-    show::{Clock, clean},
+    show::{Clock, clean, put, say},
 };
 use crate::{
     config::Paths,
     control::{self, AgentStatus, AskError, Request},
+    host,
     job::{JOBS_DIRECTORY, JobFile},
     journal::{Pause, Progress, Stance},
     link::Credentials,
@@ -37,7 +43,7 @@ pub(super) fn ask<T: DeserializeOwned>(paths: &Paths, request: &Request) -> Resu
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    put(&serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
@@ -46,7 +52,7 @@ pub(super) fn status(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> 
     if output == Output::Json {
         json(&status)?;
     } else {
-        print!("{}", clean(&describe(&status, &Clock::of(paths))));
+        say(describe(&status, &Clock::of(paths)));
     }
     let is_well = status.node.state == ResourceState::Converged && status.node.stance == Stance::Follow;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(NOT_CONVERGED) })
@@ -144,8 +150,36 @@ pub(super) fn heads(paths: &Paths) -> anyhow::Result<ExitCode> {
             "signature": STANDARD.encode(signature), "public_key": STANDARD.encode(key),
             "contradicts_seq": null, "contradicts_hash": null,
         });
-        println!("{line}");
+        put(&line.to_string());
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lists the copies of changes by hand, or prints one as it was. One that may hold values of secrets is opened with the
+/// node's key, which root alone can read.
+pub(super) fn kept(paths: &Paths, name: Option<&str>, output: Output) -> anyhow::Result<ExitCode> {
+    let root = Root::open(paths.root())?;
+    let Some(name) = name else {
+        let copies = host::copies(&root)?;
+        if output == Output::Json {
+            json(&copies)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if copies.is_empty() {
+            say("no copy is kept: nothing that was changed by hand was written over");
+        }
+        let clock = Clock::of(paths);
+        for copy in copies {
+            let sealed = if copy.is_sealed { "   sealed: it may hold values of secrets" } else { "" };
+            say(format!("{}   {}{sealed}", clock.show(copy.at), copy.name));
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let found = host::copy(&root, name)?;
+    let text = "there is no such copy, or it can't be opened with this node's key; lampas-agent kept lists them";
+    let bytes = found.with_context(|| format!("{name}: {text}"))?;
+    // As it was, for a file or a pager: it may be no text.
+    io::stdout().lock().write_all(&bytes).context("writing it")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -160,16 +194,16 @@ pub(super) fn plan(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> {
                 Verb::Update => '~',
                 Verb::Remove => '-',
             };
-            println!("{}", clean(&format!("{sign} {} {}   {}", action.kind, action.name, action.path)));
-            action.diff.lines().for_each(|line| println!("    {}", clean(line)));
-            action.notes.iter().for_each(|note| println!("  note: {}", clean(note)));
+            say(format!("{sign} {} {}   {}", action.kind, action.name, action.path));
+            action.diff.lines().for_each(|line| say(format!("    {line}")));
+            action.notes.iter().for_each(|note| say(format!("  note: {note}")));
             if let Some(fault) = &action.fault {
-                println!("  can't be done: {}", clean(&fault.message));
+                say(format!("  can't be done: {}", fault.message));
             }
         }
         match plan.actions.len() {
-            0 => println!("nothing to do"),
-            n => println!("{n} to do"),
+            0 => say("nothing to do"),
+            n => say(format!("{n} to do")),
         }
     }
     Ok(if plan.actions.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
@@ -201,7 +235,7 @@ pub(super) fn why(paths: &Paths, place: &str, output: Output) -> anyhow::Result<
     if output == Output::Json {
         json(&found)?;
     } else {
-        print!("{}", clean(&explanation(&found, &Clock::of(paths))));
+        say(explanation(&found, &Clock::of(paths)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -221,15 +255,25 @@ fn explanation(found: &Explained, clock: &Clock) -> String {
         let since = found.applied_at.map(|at| format!(" since {}", clock.show(at))).unwrap_or_default();
         let state = match resource.state {
             ResourceState::Converged => format!("in force{since}"),
+            ResourceState::Paused if found.undone_since.is_some() => "undone".to_owned(),
             other => other.as_str().to_owned(),
         };
-        out.push_str(&format!("  {generation} · {state} · undo: lampasctl change revert {}\n", provenance.change));
+        out.push_str(&format!(
+            "  approved by: {} · {generation} · {state} · undo: lampasctl change revert {}\n",
+            provenance.approval, provenance.change
+        ));
         if let Some(fault) = &resource.fault {
             out.push_str(&format!("  {}\n", fault.message));
         }
         resource.notes.iter().for_each(|note| out.push_str(&format!("  note: {note}\n")));
     }
-    if found.resources.is_empty() {
+    if let Some(since) = found.undone_since {
+        let generation = found.generation.map_or_else(String::new, |g| format!("generation {g} is "));
+        let since = clock.show(since);
+        out.push_str(&format!(
+            "  {generation}undone on this node since {since}: what stood before it stands; go on with: lampas-agent resume\n"
+        ));
+    } else if found.resources.is_empty() {
         out.push_str("LAMPAS wrote it for an object that is no longer wanted here; it is about to go\n");
     }
     out.push_str(&format!("  before LAMPAS: {}\n", found.before));
@@ -259,27 +303,27 @@ fn line_of(paths: &Paths, path: &str, number: usize) -> anyhow::Result<String> {
 
 pub(super) fn undo(paths: &Paths) -> anyhow::Result<ExitCode> {
     let generation: Generation = ask(paths, &Request::Undo)?;
-    println!("generation {generation} is undone on this node; it stays so until a newer one arrives");
-    println!("go on with it: lampas-agent resume");
+    say(format!("generation {generation} is undone on this node; it stays so until a newer one arrives"));
+    say("go on with it: lampas-agent resume");
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn pause(paths: &Paths, length: Option<Duration>, reason: String) -> anyhow::Result<ExitCode> {
     let pause: Pause = ask(paths, &Request::Pause { secs: length.map(|l| l.as_secs()), reason })?;
     let until = pause.until.map_or("until resumed".to_owned(), |u| format!("until {}", Clock::of(paths).show(u)));
-    println!("paused {until}; end it with: lampas-agent resume");
+    say(format!("paused {until}; end it with: lampas-agent resume"));
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn resume(paths: &Paths) -> anyhow::Result<ExitCode> {
     let () = ask(paths, &Request::Resume)?;
-    println!("resumed");
+    say("resumed");
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn retry(paths: &Paths) -> anyhow::Result<ExitCode> {
     let () = ask(paths, &Request::Retry)?;
-    println!("trying again; see: lampas-agent status");
+    say("trying again; see: lampas-agent status");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -289,7 +333,7 @@ pub(super) fn jobs(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> {
     let root = Root::open(paths.root())?;
     let mut jobs = Vec::new();
     let entries = match fs::read_dir(&directory) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         entries => Some(entries.with_context(|| format!("listing {}", directory.display()))?),
     };
     for entry in entries.into_iter().flatten() {
@@ -310,7 +354,7 @@ pub(super) fn jobs(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> {
                 "{}  {:<24} {:<20} {:<12} {}",
                 job.object, job.name, job.job.schedule, job.job.user, job.job.command
             );
-            println!("{}", clean(&line));
+            say(&line);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -9,10 +9,13 @@ use anyhow::{Context as _, bail};
 use lampas_runtime::config::load_or_default;
 use lampas_shared::{error::Chain, scan::Ejected};
 
-use super::{Output, ask, show::clean};
+use super::{
+    Output, ask,
+    show::{put, say},
+};
 use crate::{
     config::{Config, Paths},
-    control::{AskError, Request},
+    control::{AskError, EjectedHere, Request},
     host::Tools,
     journal::Journal,
     link::Credentials,
@@ -24,9 +27,12 @@ pub(super) fn run(paths: &Paths, yes: bool, output: Output) -> anyhow::Result<Ex
     if !yes {
         confirm()?;
     }
-    let ejected: Ejected = match ask::ask(paths, &Request::Eject) {
-        Ok(ejected) => ejected,
-        Err(AskError::NotRunning { .. }) => offline(paths)?,
+    let here: EjectedHere = match ask::ask(paths, &Request::Eject) {
+        Ok(here) => here,
+        Err(AskError::NotRunning { .. }) => {
+            let untold = Some("the agent does not run".to_owned());
+            EjectedHere { ejected: offline(paths)?, untold }
+        }
         // The owner's word is the policy, and ends with the agent that follows it.
         Err(AskError::Fault(fault)) if fault.code == "policy.observe" => {
             bail!("{}; stop the agent first: systemctl stop lampas-agent", fault.message)
@@ -34,14 +40,21 @@ pub(super) fn run(paths: &Paths, yes: bool, output: Output) -> anyhow::Result<Ex
         Err(error) => return Err(error.into()),
     };
     if output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(&ejected)?);
+        put(&serde_json::to_string_pretty(&here)?);
         return Ok(ExitCode::SUCCESS);
     }
+    let EjectedHere { ejected, untold } = &here;
     for place in &ejected.places {
-        println!("{}", clean(&format!("{}   {}", place.path, place.what)));
+        say(format!("{}   {}", place.path, place.what));
     }
-    ejected.manifests.iter().for_each(|manifest| println!("manifest   {}", clean(manifest)));
-    println!("LAMPAS manages nothing here any more; the agent has no identity and stops");
+    ejected.manifests.iter().for_each(|manifest| say(format!("manifest   {manifest}")));
+    say("LAMPAS manages nothing here any more; the agent has no identity and stops");
+    match untold {
+        None => say("the controller knows, and no change is meant for this node any more"),
+        Some(why) => say(format!(
+            "no controller knows of it ({why}): take the node out of the fleet there, with lampasctl node remove"
+        )),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

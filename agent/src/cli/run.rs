@@ -3,7 +3,7 @@
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use lampas_runtime::{Tasks, config::load_or_default, identity::Trust, lifecycle, telemetry};
+use lampas_runtime::{Tasks, config::load_or_default, files, identity::Trust, lifecycle, telemetry};
 use lampas_shared::error::Chain;
 use tracing::{error, info, warn};
 
@@ -11,13 +11,12 @@ use crate::{
     config::{Config, Paths},
     control, facts,
     host::Tools,
-    job,
-    journal::{Journal, JournalError, Outbox},
+    journal::{Journal, JournalError},
     link::{Credentials, Endpoints, Link, LinkHandle, TRUST_FILE},
     operation,
     reconcile::{self, Settings, Upstream},
     signature::Verifier,
-    system::{Root, heap, sandbox::Helper},
+    system::{memory, sandbox::Helper},
 };
 
 /// How long the tasks may take to end: a pass writes what it is at.
@@ -26,11 +25,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LEAVES: Duration = Duration::from_secs(1);
 /// Between attempts to open a journal that a full disk keeps closed.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
-/// How often the spool is looked at; a run's record is there in the blink of an eye, nobody waits for it.
-const COLLECT_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
-    heap::share_one();
+    memory::share_one_heap();
     super::clean_umask();
     let config: Config = load_or_default(&paths.config())?;
     telemetry::init(config.log.format, &config.log.level);
@@ -65,7 +62,7 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     )?;
     let credentials = Arc::new(credentials);
     let node = credentials.node();
-    lampas_runtime::files::private_dir(&paths.journal()).context("making the journal's directory")?;
+    files::private_dir(&paths.journal()).context("making the journal's directory")?;
     let journal = {
         let dir = paths.journal();
         match open_journal(&dir, tasks).await? {
@@ -73,6 +70,12 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
             None => return Ok(()),
         }
     };
+    // Nobody but this process replaces files there: it holds the journal.
+    for dir in [paths.data(), paths.identity()] {
+        if let Err(error) = files::clear_left_over(&dir) {
+            warn!(%error, "what an earlier agent was writing in {} can't be cleared away", dir.display());
+        }
+    }
     let wrapper = std::env::current_exe().context("finding the agent's own binary")?;
     let helper = Helper { path: wrapper.display().to_string(), args: vec!["sandbox".to_owned()], env: Vec::new() };
     let runs_helper = helper.clone();
@@ -83,8 +86,8 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
         tokio::task::spawn_blocking(move || reconcile::open(settings, journal)).await??
     };
     let link = Link::handle(credentials, config.link.controllers, Endpoints::Fresh);
-    let fact_paths = paths.clone();
-    let gather = Box::new(move || facts::gather(&fact_paths));
+    let (fact_paths, halts) = (paths.clone(), handle.clone());
+    let gather = Box::new(move || halts.with_halts(facts::gather(&fact_paths)));
     let outbox = journal.outbox();
     let dialling = Link::new(&link, gather, Arc::new(handle.clone()), Arc::new(outbox.clone()));
     let starter = operation::Starter::new(std::env::current_exe().context("finding the agent's own binary")?, paths);
@@ -100,8 +103,13 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     let status = link.status();
     let (ejected, owner) = (handle.clone(), tasks.clone());
     tasks.spawn("ejected", async move { stop_when_ejected(ejected, owner).await });
+    let leaving = LinkHandle::clone(&link);
     let service = control::Service {
         handle,
+        leave: Box::new(move || {
+            let link = leaving.clone();
+            Box::pin(async move { link.leave().await })
+        }),
         link: Box::new(move || {
             let status = status.borrow();
             (status.connected.clone(), status.last_error.clone())
@@ -113,7 +121,7 @@ async fn serve(paths: &Paths, config: Config, tasks: &Tasks) -> anyhow::Result<(
     let owner = tasks.clone();
     tasks.spawn("reconcile", async move { reconciler.run(upstream, &owner).await });
     tasks.spawn("link", dialling.run(tasks.stopping()));
-    tasks.spawn("jobs", collect_jobs(paths.clone(), outbox, tasks.clone()));
+    tasks.spawn("jobs", super::jobs::collect(paths.clone(), outbox, tasks.clone()));
     info!(node.id = %node, root = %paths.root().display(), "running");
     lifecycle::ready(tasks, "keeping this node");
     tasks.stopping().cancelled().await;
@@ -150,48 +158,4 @@ async fn open_journal(dir: &Path, tasks: &Tasks) -> anyhow::Result<Option<Journa
             () = stopping.cancelled() => return Ok(None),
         }
     }
-}
-
-/// Moves records of runs from the spool into the outbox. What does not fit stays in the spool.
-async fn collect_jobs(paths: Paths, outbox: Outbox, tasks: Tasks) {
-    let stopping = tasks.stopping();
-    let mut tick = tokio::time::interval(COLLECT_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_failing = false;
-    loop {
-        // Both arms are cancel-safe: a tick that is not taken comes at the next call.
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = stopping.cancelled() => return,
-        }
-        let (paths, outbox) = (paths.clone(), outbox.clone());
-        let result = tokio::task::spawn_blocking(move || collect(&paths, &outbox)).await;
-        let error = match result {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(format!("{error:#}")),
-            Err(error) => Some(error.to_string()),
-        };
-        match (&error, is_failing) {
-            (Some(error), false) => warn!(error, "runs of jobs can't be collected; they stay in the spool"),
-            (None, true) => info!("runs of jobs are collected again"),
-            _ => {}
-        }
-        is_failing = error.is_some();
-    }
-}
-
-fn collect(paths: &Paths, outbox: &Outbox) -> anyhow::Result<()> {
-    if !paths.spool().exists() {
-        return Ok(());
-    }
-    let root = Root::open(paths.root())?;
-    for collected in job::collect(&root)? {
-        match outbox.push(lampas_wire::Report::Job(collected.run.clone())) {
-            Ok(_) => {}
-            Err(error @ JournalError::Full { .. }) => return Err(anyhow::anyhow!("{}", Chain(&error))),
-            Err(error) => return Err(error.into()),
-        }
-        collected.discard(&root)?;
-    }
-    Ok(())
 }

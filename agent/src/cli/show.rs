@@ -1,10 +1,32 @@
 //! How things are printed for people: times in the node's zone, and nothing that could move a terminal's cursor.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use lampas_shared::time::UnixMs;
 
 use crate::{config::Paths, facts};
+
+/// Prints lines for people.
+pub(super) fn say(text: impl AsRef<str>) {
+    put(&clean(text.as_ref()));
+}
+
+/// Prints lines as they are, for programs. A closed pipe ends the program quietly, as `head` expects.
+pub(super) fn put(text: &str) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let mut out = io::stdout().lock();
+    if let Err(error) = write!(out, "{text}{end}").and_then(|()| out.flush()) {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        // What was written until then is not all, and must not count as it.
+        drop(writeln!(io::stderr(), "lampas-agent: can't write the output: {error}"));
+        std::process::exit(1);
+    }
+}
 
 /// Replaces what a terminal would obey, or what would show text in another order than it stands, by its code point.
 /// Newlines and tabs stay.

@@ -87,3 +87,28 @@ async fn a_directory_that_comes_back_is_watched_again() {
     settle(&mut watch, &other).await;
     watch.stopping.cancel();
 }
+
+#[tokio::test]
+async fn a_second_name_of_a_file_for_cron_wakes() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir_all(dir.path().join("etc/cron.d")).expect("made");
+    fs::create_dir(dir.path().join("srv")).expect("made");
+    let file = dir.path().join("etc/cron.d/lampas-hello");
+    let mut watch = Watch::start(dir.path(), &["/etc/cron.d/lampas-hello"]);
+    settle(&mut watch, &file).await;
+    for (at, second) in ["etc/cron.d/second", "srv/second"].iter().enumerate() {
+        let second = dir.path().join(second);
+        fs::hard_link(&file, &second).expect("linked");
+        watch.wait().await;
+        fs::remove_file(&second).expect("removed");
+        watch.wait().await;
+        // What takes its place is watched as well.
+        let beside = dir.path().join("srv/new");
+        fs::write(&beside, format!("{at}")).expect("written");
+        fs::rename(&beside, &file).expect("renamed");
+        watch.wait().await;
+        while tokio::time::timeout(MAX_DELAY * 2, watch.woken.recv()).await.is_ok() {}
+    }
+    watch.stopping.cancel();
+    assert!(watch.tasks.finish(Duration::from_secs(20)).await);
+}

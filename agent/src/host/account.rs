@@ -2,7 +2,8 @@
 //!
 //! An account is a place that is no file: it reads as a small text (`lampas_render::account`), so that plan, drift, what
 //! stood before and the way back are those of files. What an object leaves out follows what stands. A group's members are a
-//! place of their own, since they come after the users and go before them; keys are a file in the user's home.
+//! place of their own, since they come after the users and go before them; keys are a file in the user's home, and
+//! a password is the field of shadow(5), of which nothing is shown.
 //!
 //! Numbers of new accounts are chosen while planning, as useradd(8) would: the plan shows them, and files that belong to
 //! the new account are planned with them. Nothing is ever renumbered, and no home goes unless the object says so.
@@ -12,6 +13,7 @@
 
 mod change;
 mod keys;
+mod password;
 mod plan;
 
 use lampas_render::account::{Account, Defaults, Files, group_text, members_text};
@@ -19,6 +21,7 @@ use lampas_shared::error::Fault;
 
 pub(super) use change::put;
 pub(super) use keys::is_block as is_key_block;
+pub(super) use password::is_others as is_others_password;
 pub(super) use plan::{Instead, keep_instead, plan, prove};
 
 use super::{
@@ -30,6 +33,7 @@ use crate::system::{Root, Seen};
 const USER: &str = "user:";
 const GROUP: &str = "group:";
 const MEMBERS: &str = "members:";
+const PASSWORD: &str = "password:";
 /// The largest account file that is read.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -42,6 +46,8 @@ pub(super) enum Place<'a> {
     Group(&'a str),
     /// The members of a group, by its name.
     Members(&'a str),
+    /// The password of an account, by its user's name.
+    Password(&'a str),
 }
 
 /// Reads the path of such a place; `None` for others.
@@ -49,6 +55,17 @@ pub(super) fn of_place(path: &str) -> Option<Place<'_>> {
     let user = path.strip_prefix(USER).map(Place::User);
     user.or_else(|| path.strip_prefix(GROUP).map(Place::Group))
         .or_else(|| path.strip_prefix(MEMBERS).map(Place::Members))
+        .or_else(|| path.strip_prefix(PASSWORD).map(Place::Password))
+}
+
+/// Returns whether a place is a password, of which nothing is ever shown.
+pub(super) fn is_password(path: &str) -> bool {
+    path.starts_with(PASSWORD)
+}
+
+/// Returns the place of a user's password.
+pub(super) fn password_place(name: &str) -> String {
+    format!("{PASSWORD}{name}")
 }
 
 /// The files that say what follows from such places: what to watch for changes by hand.
@@ -105,6 +122,7 @@ fn see(databases: &Databases, place: Place<'_>) -> Seen {
     let text = match place {
         Place::User(name) => files.account(name).map(|a| a.to_text()),
         Place::Group(name) => files.gid(name).map(group_text),
+        Place::Password(name) => files.shadow_password(name).map(|field| format!("{field}\n")),
         Place::Members(name) => files.members(name).map(|m| members_text(m.iter().map(String::as_str))),
     };
     text.map_or(Seen::Absent, |text| state::seen(&text))
@@ -115,6 +133,7 @@ fn see(databases: &Databases, place: Place<'_>) -> Seen {
 pub(super) fn is_same(path: &str, looked: &Seen, seen: &Seen) -> bool {
     match (of_place(path), looked, seen) {
         (Some(Place::Members(_)), Seen::File { bytes, .. }, Seen::Absent) => bytes.is_empty(),
+        (Some(Place::Password(_)), looked, seen) => password::is_same(looked, seen),
         (Some(Place::User(_)), Seen::File { bytes: looked, .. }, Seen::File { bytes: seen, .. }) => {
             let rest = |bytes: &[u8]| {
                 let account = Account::parse(&String::from_utf8_lossy(bytes))?;
@@ -133,7 +152,7 @@ pub(super) fn phase(step: &Step) -> Option<(u8, u8)> {
     let rank = match of_place(&step.path)? {
         Place::Group(_) if !goes => 1,
         Place::User(_) if !goes => 2,
-        Place::Members(_) => 3,
+        Place::Members(_) | Place::Password(_) => 3,
         Place::User(_) => 4,
         Place::Group(_) => 5,
     };

@@ -1,12 +1,18 @@
 //! Makes a plan true: originals kept first, then the record journalled, then the writes.
 
 use lampas_render::block;
-use lampas_shared::{desired::ContentHash, error::Fault, host::Aspect, object::Target};
+use lampas_shared::{
+    desired::ContentHash,
+    error::Fault,
+    host::{AptSource, Aspect},
+    object::Target,
+};
 use rustix::io::Errno;
 use thiserror::Error;
 
 use super::{
-    Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, account, cron, kept,
+    Before, HostPlan, Owned, Ownership, Record, Undo, UndoStep, account, cron,
+    kept::{self, Holds},
     plan::{Put, Step, before_of, fingerprint},
     service::{self, Reload},
 };
@@ -20,11 +26,12 @@ pub struct ApplyError {
     pub targets: Vec<Target>,
     /// Why.
     pub fault: Fault,
-    /// What was journalled: its undo puts everything back. Nothing was written when its undo has no steps.
+    /// What was journalled, with an undo of what was written until then: places that were not reached are no business of
+    /// the way back. Nothing was written when it has no steps.
     pub record: Box<Record>,
 }
 
-/// Applies a plan, leaving out items with a fault. `journal` stores a [`Record`] durably; it is called before the first
+/// Applies a plan, whose steps leave out what has a fault. `journal` stores a [`Record`] durably; it is called before the first
 /// write, with everything that may be touched, and after the last, with what is owned then. An interrupted apply is
 /// continued by planning and applying again, or undone with the journalled record.
 ///
@@ -51,7 +58,7 @@ pub fn apply(
     // Before the first write there is nothing to put back, and what was owned stays owned.
     let nothing = record.clone();
     for step in &steps {
-        prepare(root, step).map_err(|fault| stop(Some(step), fault, &nothing))?;
+        prepare(root, &plan.ownership, step).map_err(|fault| stop(Some(step), fault, &nothing))?;
         intend(root, &mut record.ownership, step);
         if step.put != Put::Keep {
             record.undo.steps.push(UndoStep {
@@ -61,16 +68,26 @@ pub fn apply(
                 left: step.leaves,
                 crontab_of: step.crontab_of.clone(),
                 foreign: foreign_left(step),
+                is_twofold: is_twofold(step),
+                holds_secrets: holds(&plan.ownership, step) != Holds::Nothing,
             });
         }
     }
     journal(&record).map_err(|fault| stop(None, fault, &nothing))?;
+    // The way back of the first so many writes; what the journal has covers all of them, for who is killed in between.
+    let until = |written: usize| {
+        let mut begun = record.clone();
+        begun.undo.steps.truncate(written);
+        begun
+    };
     let mut reload = Reload::default();
-    for step in steps.iter().filter(|s| s.put != Put::Keep) {
+    for (at, step) in steps.iter().filter(|s| s.put != Put::Keep).enumerate() {
         if service::of_place(&step.path).is_some() {
-            reload.now(root).map_err(|fault| stop(Some(step), fault, &record))?;
+            reload.now(root).map_err(|fault| stop(Some(step), fault, &until(at)))?;
         }
-        write(root, step).map_err(|fault| stop(Some(step), fault, &record))?;
+        look_again(root, step).map_err(|fault| stop(Some(step), fault, &until(at)))?;
+        put(root, &plan.ownership, &step.path, &step.put, step.owner, step.crontab_of.as_deref())
+            .map_err(|fault| stop(Some(step), fault, &until(at + 1)))?;
         reload.wrote(&step.path);
         reload.acted(&step.path, &step.put);
     }
@@ -97,6 +114,15 @@ fn foreign_left(step: &Step) -> Option<ContentHash> {
     (step.is_shared && left != block::foreign(old)).then(|| ContentHash::of(&left))
 }
 
+/// Whether something goes before something of another sort comes: what stands there can't be replaced by it.
+fn is_twofold(step: &Step) -> bool {
+    matches!(
+        (&step.put, &step.seen),
+        (Put::Directory { .. }, Seen::File { .. } | Seen::Link { .. })
+            | (Put::File { .. } | Put::Link { .. }, Seen::Directory { .. })
+    )
+}
+
 /// Orders the steps: removals before the rest, what is below a directory before the directory when it goes and after it
 /// when it comes, a job's file before the line that calls it and after the line is gone, units around their files.
 fn ordered(plan: &HostPlan) -> Vec<Step> {
@@ -118,15 +144,25 @@ fn ordered(plan: &HostPlan) -> Vec<Step> {
 }
 
 /// Keeps what would be lost, before anything is written.
-fn prepare(root: &Root, step: &Step) -> Result<(), Fault> {
+fn prepare(root: &Root, ownership: &Ownership, step: &Step) -> Result<(), Fault> {
     let fault = |e: PathError| e.to_fault();
+    let holds = holds(ownership, step);
     if let (Seen::File { bytes, .. }, true) = (&step.seen, step.put != Put::Keep || !step.is_removal) {
-        kept::keep(root, bytes).map_err(fault)?;
+        kept::keep(root, &step.path, holds.clone(), bytes).map_err(fault)?;
+    }
+    if let Some(bytes) = &step.keeps {
+        kept::keep(root, &step.path, holds.clone(), bytes).map_err(fault)?;
     }
     if let Some(bytes) = &step.by_hand {
-        kept::keep_by_hand(root, &step.path, bytes).map_err(fault)?;
+        kept::keep_by_hand(root, &step.path, &holds, bytes).map_err(fault)?;
     }
     Ok(())
+}
+
+/// What copies of a place hold of secrets. What stands where LAMPAS is about to put some is often what they were copied from.
+fn holds(ownership: &Ownership, step: &Step) -> Holds {
+    let will = step.owned.as_ref().is_some_and(|owned| owned.holds_secrets);
+    Holds::of(ownership.places.get(&step.path), will || account::is_password(&step.path))
 }
 
 /// Enters a step in the ownership as it holds while the step may be done or not.
@@ -139,6 +175,7 @@ pub(super) fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
             .or_insert_with(|| Owned { known: Default::default(), ..owned.clone() });
         place.claims.extend(owned.claims.clone());
         place.holds_secrets |= owned.holds_secrets;
+        place.values.extend(owned.values.iter().copied());
         place.known.extend(owned.known.iter().copied());
     }
     if let Some(place) = ownership.places.get_mut(&step.path) {
@@ -150,7 +187,8 @@ pub(super) fn intend(root: &Root, ownership: &mut Ownership, step: &Step) {
     }
 }
 
-fn write(root: &Root, step: &Step) -> Result<(), Fault> {
+/// Looks whether a place is still as it was when it was planned.
+fn look_again(root: &Root, step: &Step) -> Result<(), Fault> {
     let looked = super::state::look(root, &step.path, step.owner)?;
     // What goes on in a directory changes its time and is nobody's business here.
     let is_same = match (&looked, &step.seen) {
@@ -167,12 +205,19 @@ fn write(root: &Root, step: &Step) -> Result<(), Fault> {
             format!("{}: somebody changed it between the plan and the write; it is planned again", step.path),
         ));
     }
-    put(root, &step.path, &step.put, step.owner, step.crontab_of.as_deref())
+    Ok(())
 }
 
-/// Puts something in a place.
-pub(super) fn put(root: &Root, path: &str, put: &Put, owner: u32, crontab_of: Option<&str>) -> Result<(), Fault> {
-    if let Some(done) = super::state::put(root, path, put) {
+/// Puts something in a place. What is owned says what LAMPAS had left there.
+pub(super) fn put(
+    root: &Root,
+    ownership: &Ownership,
+    path: &str,
+    put: &Put,
+    owner: u32,
+    crontab_of: Option<&str>,
+) -> Result<(), Fault> {
+    if let Some(done) = super::state::put(root, ownership, path, put) {
         return done;
     }
     // A user who is gone has no crontab(1), but may have left a file.
@@ -220,6 +265,10 @@ fn write_over(root: &Root, path: &str, put: &Put, crontab_of: Option<&str>) -> R
         Put::File { bytes, uid, gid, mode, xattrs, modified } => {
             if let Some(directory) = service::directory_of(path) {
                 root.make_directories(directory, 0o755)?;
+            }
+            if AptSource::is_key_path(path) {
+                // Debian has it since bookworm.
+                root.make_directories("/etc/apt/keyrings", 0o755)?;
             }
             if crontab_of.is_some() {
                 root.make_directories(cron::SPOOL, 0o755)?;

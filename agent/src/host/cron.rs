@@ -74,9 +74,12 @@ pub(super) fn plan_job_file(planner: &mut Planner<'_>, resource: &Resource, job:
     planner.whole(Whole { resource, path, put, owner: 0, is_inner: true, is_single: false, notes });
 }
 
+/// Where cron reads files that may have one name alone.
+pub const DIRECTORY: &str = "/etc/cron.d/";
+
 /// Plans a file in `/etc/cron.d`.
 pub(super) fn plan_system(planner: &mut Planner<'_>, resource: &Resource, job: &CronJob, fault: Option<Fault>) {
-    let path = format!("/etc/cron.d/{}", crontab::file_name(&resource.name));
+    let path = format!("{DIRECTORY}{}", crontab::file_name(&resource.name));
     let Facts { wrapper, root_argument, .. } = planner.inputs.facts;
     let zone = planner.zone.clone();
     let shown = &without_secrets(planner, resource, job);

@@ -1,5 +1,7 @@
 //! Unified diffs for people, bounded, with what must not be shown left out.
 
+use std::collections::BTreeSet;
+
 use similar::TextDiff;
 
 /// The longest diff that is shown, in bytes (`Action::diff`).
@@ -37,8 +39,15 @@ pub(super) fn lines(path: &str, old: &[String], new: &[String]) -> String {
         return String::new();
     }
     let mut out = format!("--- {path}\n+++ {path}\n");
-    old.iter().filter(|l| !new.contains(l)).for_each(|l| out.push_str(&format!("-{l}\n")));
-    new.iter().filter(|l| !old.contains(l)).for_each(|l| out.push_str(&format!("+{l}\n")));
+    let (before, after): (BTreeSet<&String>, BTreeSet<&String>) = (old.iter().collect(), new.iter().collect());
+    let gone = old.iter().filter(|l| !after.contains(l)).map(|l| format!("-{l}\n"));
+    let came = new.iter().filter(|l| !before.contains(l)).map(|l| format!("+{l}\n"));
+    for line in gone.chain(came) {
+        out.push_str(&line);
+        if out.len() > MAX_BYTES {
+            break;
+        }
+    }
     bounded(out)
 }
 

@@ -114,16 +114,28 @@ impl Ejecting<'_> {
         let is_shared = path == super::hosts::PATH || crontab_of.is_some() || is_keys;
         // Who owns a place decides which directories above it are trusted; nothing is written where it stays.
         let owner = match self.root.accounts().home_owner(path) {
-            Some(owner) if !is_cron && !is_shared => owner,
+            Some(owner) if is_keys || !is_cron && !is_shared => owner,
             _ => 0,
         };
         let needs_write = is_inner || is_shared || is_cron;
-        let seen = match super::state::look(self.root, path, owner) {
+        let looked = if is_shared {
+            super::state::look_shared(self.root, path, owner)
+        } else {
+            super::state::look(self.root, path, owner)
+        };
+        let mut stays = None;
+        let seen = match looked {
             Ok(seen) => seen,
             Err(_) if !needs_write => Seen::Absent,
+            // It is the user's: whatever it was made into must not keep LAMPAS on the node.
+            Err(fault) if is_keys => {
+                stays = Some(format!("as it stands, with its markers: {}", fault.message));
+                Seen::Absent
+            }
             Err(fault) => return Err(fault),
         };
         let (put, what) = match &seen {
+            _ if stays.is_some() => (Put::Keep, stays),
             _ if is_inner => (if seen == Seen::Absent { Put::Keep } else { Put::Gone }, None),
             Seen::File { bytes, .. } if is_shared => {
                 let (bytes, what) = self.released(bytes, crontab_of.is_some());
@@ -153,6 +165,7 @@ impl Ejecting<'_> {
             is_shared,
             crontab_of,
             by_hand: None,
+            keeps: None,
         })
     }
 

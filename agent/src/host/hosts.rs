@@ -50,22 +50,26 @@ pub(super) fn plan(planner: &mut Planner<'_>, resources: &[(&Resource, Option<Fa
         fresh: (0, 0, 0o644),
         crontab_of: None,
         subject: PATH.to_owned(),
-        same: Some(says_the_same),
+        same: Some(meaning),
         parts,
     });
 }
 
 /// Returns whether a line of others says what a managed line says: the same address, the same names in the same order.
-/// Loopback lines are the system's own.
 pub(super) fn says_the_same(managed: &str, foreign: &str) -> bool {
-    let entry = |line: &str| {
-        let line = lampas_render::hosts::parse(line.as_bytes()).lines.into_iter().next()?;
-        match line.content {
-            LineContent::Entry { address, names, .. } if !address.is_loopback() => Some((address, names)),
-            _ => None,
+    meaning(managed).is_some_and(|managed| meaning(foreign) == Some(managed))
+}
+
+/// What an entry says, however it is spaced; loopback lines are the system's own.
+fn meaning(line: &str) -> Option<String> {
+    let line = lampas_render::hosts::parse(line.as_bytes()).lines.into_iter().next()?;
+    match line.content {
+        LineContent::Entry { address, names, .. } if !address.is_loopback() => {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            Some(format!("{address} {}", names.join(" ")))
         }
-    };
-    entry(managed).is_some_and(|managed| entry(foreign) == Some(managed))
+        _ => None,
+    }
 }
 
 /// What stands in the way of the file as a whole.

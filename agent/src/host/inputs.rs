@@ -43,8 +43,8 @@ pub struct Removal<'a> {
     pub kind: Kind,
     /// Owner, group and mode of the files that stand there and that come back.
     pub files: [Option<(u32, u32, u32)>; 2],
-    /// Whether it is a cron job of root.
-    pub is_root_job: bool,
+    /// As whom it has cron start something.
+    pub jobs_of: &'a [String],
 }
 
 /// What the planner must know of the node.

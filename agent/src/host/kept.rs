@@ -3,78 +3,126 @@
 //! Originals are named by their hash, so that a record needs no bytes. Copies of changes by hand, which LAMPAS is about
 //! to overwrite or remove, are for people: they are named after the file they came from.
 //!
+//! What may hold values of secrets is sealed to the node's key ([`sealed`]); a purge of values takes such copies away
+//! (`purge`).
+//!
 //! Beside them lies a copy of the ownership: it says whose originals they are when the journal is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod purge;
+mod sealed;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use lampas_shared::desired::ContentHash;
 
-use super::{Before, Ownership, Undo};
+pub use self::purge::{Copy, copies, copy, forget_sealed, purge, seal_earlier};
+pub(super) use self::sealed::Holds;
+use self::sealed::Stored;
+use super::{Before, Owned, Ownership, Undo, account};
 use crate::system::{Modified, NewFile, PathError, Root, root::MAX_FILE_BYTES};
 
 const DIRECTORY: &str = "/var/lib/lampas/agent/kept";
 const BY_HAND: &str = "/var/lib/lampas/agent/kept/by-hand";
 const OWNERSHIP: &str = "/var/lib/lampas/agent/kept/ownership.json";
+/// What a sealed copy's name ends with, for people.
+const SEALED: &str = ".sealed";
+const NOTE: &str = "note-";
 /// A copy of ten thousand places and their claims is a few MiB.
 const MAX_OWNERSHIP_BYTES: u64 = 64 << 20;
 /// Enough to go back through a bad week; a loop that writes the same content makes one copy only.
 const MAX_BY_HAND: usize = 256;
+/// One of the largest files, or many of what people edit.
+const MAX_BY_HAND_BYTES: u64 = MAX_FILE_BYTES;
+/// More than anybody types into a file of theirs.
+const MAX_OF_USERS: usize = 1 << 20;
 
-/// Keeps the bytes of an original, durably.
-pub(super) fn keep(root: &Root, bytes: &[u8]) -> Result<ContentHash, PathError> {
+/// What a seal and its head add to the largest content.
+const MAX_STORED_BYTES: u64 = MAX_FILE_BYTES + (1 << 20);
+
+/// Keeps the bytes of an original, durably: of which place, and what they hold of secrets.
+pub(super) fn keep(root: &Root, of: &str, holds: Holds, bytes: &[u8]) -> Result<ContentHash, PathError> {
     let hash = ContentHash::of(bytes);
     let path = format!("{DIRECTORY}/{hash}");
-    if root.read(&path, MAX_FILE_BYTES).ok().flatten().is_some_and(|b| b == bytes) {
-        return Ok(hash);
-    }
+    let holds = match stored(root, &hash) {
+        None => holds,
+        Some(standing) => {
+            let stands = standing.holds();
+            let all = stands.clone().with(holds);
+            if stands == all && standing.open(root).is_some_and(|b| b == bytes) {
+                return Ok(hash);
+            }
+            all
+        }
+    };
     root.make_directories(DIRECTORY, 0o700)?;
-    root.write(&path, &private(root, bytes))?;
+    root.write(&path, &private(root, &sealed::stored(root, of, &holds, bytes)?))?;
     Ok(hash)
 }
 
 /// Returns the bytes of an original; `None` when they are gone or damaged.
 pub(super) fn original(root: &Root, hash: &ContentHash) -> Option<Vec<u8>> {
-    let bytes = root.read(&format!("{DIRECTORY}/{hash}"), MAX_FILE_BYTES).ok().flatten()?;
-    (ContentHash::of(&bytes) == *hash).then_some(bytes)
+    stored(root, hash)?.open(root).filter(|bytes| ContentHash::of(bytes) == *hash)
 }
 
-/// Returns where a copy of what somebody made by hand is kept.
+fn stored(root: &Root, hash: &ContentHash) -> Option<Stored> {
+    let bytes = root.read(&format!("{DIRECTORY}/{hash}"), MAX_STORED_BYTES).ok().flatten()?;
+    Some(Stored::of(bytes, |bytes| ContentHash::of(bytes) == *hash))
+}
+
+/// Returns where a plain copy of what somebody made by hand is kept.
 pub(super) fn by_hand_path(path: &str, bytes: &[u8]) -> String {
+    by_hand_name(path, &ContentHash::of(bytes).short())
+}
+
+fn by_hand_name(path: &str, digits: &str) -> String {
     let name: String = path.trim_start_matches('/').chars().map(|c| if c == '/' { '_' } else { c }).collect();
     let from = name.char_indices().rev().nth(99).map_or(0, |(i, _)| i);
-    format!("{BY_HAND}/{}-{}", &name[from..], ContentHash::of(bytes).short())
+    format!("{BY_HAND}/{}-{digits}", &name[from..])
 }
 
-/// Keeps a copy of what somebody made by hand.
-pub(super) fn keep_by_hand(root: &Root, path: &str, bytes: &[u8]) -> Result<(), PathError> {
+/// Keeps a copy of what somebody made by hand, and lets the oldest go: users who write again and again must not fill the
+/// disk. Of a large file in a user's home it is the beginning.
+pub(super) fn keep_by_hand(root: &Root, path: &str, holds: &Holds, bytes: &[u8]) -> Result<(), PathError> {
     root.make_directories(BY_HAND, 0o700)?;
-    root.write(&by_hand_path(path, bytes), &private(root, bytes))?;
+    let is_users = root.accounts().home_owner(path).is_some_and(|uid| uid != 0);
+    let kept = if is_users { &bytes[..bytes.len().min(MAX_OF_USERS)] } else { bytes };
+    let written = match holds {
+        Holds::Nothing => by_hand_path(path, bytes),
+        _ => format!("{}{SEALED}", by_hand_name(path, &sealed::digits(root, bytes)?)),
+    };
+    root.write(&written, &private(root, &sealed::stored(root, path, holds, kept)?))?;
+    let directory = root.place(&written, 0)?;
     let names = root.list(BY_HAND, 10_000)?.unwrap_or_default();
-    if names.len() > MAX_BY_HAND {
-        let mut by_age: Vec<(i64, String)> = Vec::new();
-        for name in names {
-            let path = format!("{BY_HAND}/{name}");
-            if let Ok(crate::system::Seen::File { meta, .. }) = root.look(&path, 0) {
-                by_age.push((meta.modified_ns, path));
-            }
-        }
-        by_age.sort();
-        for (_, path) in by_age.iter().take(by_age.len().saturating_sub(MAX_BY_HAND)) {
-            root.remove(path, 0)?;
+    let mut copies: Vec<(i64, u64, String)> = names
+        .into_iter()
+        .filter(|name| !written.ends_with(name.as_str()))
+        .filter_map(|name| directory.stamp(&name).map(|stamp| (stamp.modified_ns, stamp.size, name)))
+        .collect();
+    copies.sort_by(|a, b| b.cmp(a));
+    let (mut count, mut total) = (1, kept.len() as u64);
+    for (_, size, name) in copies {
+        count += 1;
+        total += size;
+        if count > MAX_BY_HAND || total > MAX_BY_HAND_BYTES {
+            root.remove(&format!("{BY_HAND}/{name}"), 0)?;
         }
     }
     Ok(())
 }
 
 /// Keeps what must be known to bring something back that is no file: a password, the members of a group.
-pub(super) fn keep_note(root: &Root, name: &str, bytes: &[u8]) -> Result<(), PathError> {
+pub(super) fn keep_note(root: &Root, name: &str, holds: &Holds, bytes: &[u8]) -> Result<(), PathError> {
     root.make_directories(DIRECTORY, 0o700)?;
-    root.write(&format!("{DIRECTORY}/note-{name}"), &private(root, bytes))
+    let bytes = sealed::stored(root, name, holds, bytes)?;
+    root.write(&format!("{DIRECTORY}/{NOTE}{name}"), &private(root, &bytes))
 }
 
 /// Returns such a note; `None` when there is none.
 pub(super) fn note(root: &Root, name: &str) -> Option<Vec<u8>> {
-    root.read(&format!("{DIRECTORY}/note-{name}"), MAX_FILE_BYTES).ok().flatten()
+    let bytes = root.read(&format!("{DIRECTORY}/{NOTE}{name}"), MAX_STORED_BYTES).ok().flatten()?;
+    Stored::of(bytes, |_| false).open(root)
 }
 
 /// Keeps a copy of the ownership, durably.
@@ -85,6 +133,14 @@ pub fn keep_ownership(root: &Root, ownership: &Ownership) -> Result<(), PathErro
     root.make_directories(DIRECTORY, 0o700)?;
     let bytes = serde_json::to_vec(ownership).expect("an ownership has text keys and no failing serialisers");
     root.write(OWNERSHIP, &private(root, &bytes))
+}
+
+/// Removes the copy of the ownership: nothing is owned any more.
+///
+/// # Errors
+/// When it can't be removed.
+pub fn forget_ownership(root: &Root) -> Result<(), PathError> {
+    root.remove(OWNERSHIP, 0)
 }
 
 /// Returns the copy of the ownership; `None` when there is none, or when it is damaged.
@@ -118,20 +174,32 @@ pub fn put_aside(root: &Root) -> Result<Option<String>, PathError> {
 /// Removes originals that neither the ownership nor any of the undo records needs. Call it after the journal has let go
 /// of an undo record, never during an apply.
 pub fn sweep(root: &Root, ownership: &Ownership, undos: &[&Undo]) -> Result<(), PathError> {
-    let hash_of = |before: &Before| match before {
-        Before::File { hash, .. } => Some(hash.to_string()),
-        _ => None,
-    };
-    let ownerships = std::iter::once(ownership).chain(undos.iter().map(|u| &u.ownership));
-    let mut needed: BTreeSet<String> =
-        ownerships.flat_map(|o| o.places.values()).filter_map(|o| hash_of(&o.before)).collect();
-    needed.extend(undos.iter().flat_map(|u| &u.steps).filter_map(|s| hash_of(&s.before)));
+    let needed = needed(ownership, undos);
     for name in root.list(DIRECTORY, 1_000_000)?.unwrap_or_default() {
-        if name.len() == 64 && !needed.contains(&name) {
+        if name.len() == 64 && !needed.contains_key(&name) {
             root.remove(&format!("{DIRECTORY}/{name}"), 0)?;
         }
     }
     Ok(())
+}
+
+/// Returns the originals that are needed, by name, each with a place that it is of and whether secrets stood or stand there.
+fn needed<'a>(ownership: &'a Ownership, undos: &[&'a Undo]) -> BTreeMap<String, (&'a str, bool)> {
+    fn enter<'a>(into: &mut BTreeMap<String, (&'a str, bool)>, path: &'a str, before: &Before, owned: Option<&Owned>) {
+        if let Before::File { hash, .. } = before {
+            let is_secret = account::is_password(path) || owned.is_some_and(|owned| owned.holds_secrets);
+            into.entry(hash.to_string()).or_insert((path, false)).1 |= is_secret;
+        }
+    }
+    let mut needed = BTreeMap::new();
+    for (path, owned) in std::iter::once(ownership).chain(undos.iter().map(|u| &u.ownership)).flat_map(|o| &o.places) {
+        enter(&mut needed, path, &owned.before, Some(owned));
+    }
+    for (undo, step) in undos.iter().flat_map(|undo| undo.steps.iter().map(move |step| (undo, step))) {
+        let owned = undo.ownership.places.get(&step.path).or_else(|| ownership.places.get(&step.path));
+        enter(&mut needed, &step.path, &step.before, owned);
+    }
+    needed
 }
 
 fn private<'a>(root: &Root, bytes: &'a [u8]) -> NewFile<'a> {

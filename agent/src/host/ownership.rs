@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lampas_shared::{
     desired::ContentHash,
     host::Reaction,
-    id::ObjectId,
+    id::{ObjectId, SecretValueId},
     object::{Kind, ObjectName, Target},
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct Owned {
     /// Whether what LAMPAS wrote there holds secrets: then nothing of it is shown.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub holds_secrets: bool,
+    /// The values of secrets that LAMPAS wrote there; none where an agent did that didn't put them down.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub values: BTreeSet<SecretValueId>,
 }
 
 /// A resource's part of a place.
@@ -131,11 +134,17 @@ pub struct UndoStep {
     pub before: Before,
     /// Whether only LAMPAS's block in it goes back, foreign lines staying as they are by then.
     pub is_shared: bool,
-    /// The fingerprint of what the apply leaves there; what differs was changed by hand afterwards and is kept aside.
+    /// The fingerprint of what the apply leaves there; what is neither that nor what stood there was changed by hand.
     pub left: ContentHash,
     /// The user whose crontab it is: then it is installed through `crontab -u`.
     pub crontab_of: Option<String>,
     /// The hash of what the apply leaves outside of the block, when it changes that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<ContentHash>,
+    /// Whether nothing stands there for a moment, while a directory takes the place of a file or the other way round.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_twofold: bool,
+    /// Whether secrets stand there before or after the apply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_secrets: bool,
 }

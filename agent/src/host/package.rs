@@ -9,9 +9,11 @@
 //! Below `--root DIR` apt and dpkg work on DIR's own database, lists and sources.
 
 mod apt;
+mod follow;
 mod rehearse;
 mod shield;
 mod shim;
+mod source;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +28,7 @@ use lampas_shared::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use follow::{ChangedPackage, changed_packages, followed, note_follows};
 pub use shim::serve as serve_packages;
 #[cfg(test)]
 pub(super) use shim::tests::helper as packages_helper;
@@ -56,6 +59,8 @@ pub struct PackagePlan {
     pub plan: HostPlan,
     /// The transaction of apt that would be run.
     pub(super) work: Option<Work>,
+    /// Sources whose lists could not be fetched, and why, in apt's words.
+    unfetched: BTreeMap<Target, Fault>,
 }
 
 /// One transaction of apt, as it was rehearsed.
@@ -79,6 +84,9 @@ pub(super) struct Work {
     pub(super) refreshes: bool,
     /// Whether dpkg has something to end that was cut off.
     pub(super) repairs: bool,
+    /// The sources whose lists are fetched first, and what they are.
+    #[serde(default, rename = "source_files")]
+    pub(super) sources: BTreeMap<String, source::Files>,
 }
 
 /// How the packages that are not as desired stand.
@@ -86,6 +94,8 @@ pub(super) struct Work {
 pub enum Standing {
     /// Nothing is done for now: the agent is paused, or only observes.
     Paused,
+    /// They wait for the host group, and why.
+    Waiting(Fault),
     /// They are being seen to.
     Applying,
     /// The last attempt failed.
@@ -114,6 +124,11 @@ impl PackagePlan {
         records
     }
 
+    /// Returns why the lists of a source could not be fetched, if they could not be.
+    pub fn unfetched(&self, target: &Target) -> Option<&Fault> {
+        self.unfetched.get(target)
+    }
+
     /// Reports on every package that is desired, and on what can't go.
     pub fn reports(&self, resources: &[Resource], standing: &Standing) -> Vec<ResourceReport> {
         let wanted = resources.iter().filter(|r| is_package(r)).map(|r| (&r.target, r.object));
@@ -126,6 +141,7 @@ impl PackagePlan {
                 Some(Item { is_drifted: true, is_held: true, .. }) => (ResourceState::Drifted, None),
                 Some(Item { verb: Some(_), .. }) => match standing {
                     Standing::Paused => (ResourceState::Paused, None),
+                    Standing::Waiting(fault) => (ResourceState::Waiting, Some(fault.clone())),
                     Standing::Applying => (ResourceState::Applying, None),
                     Standing::Failed(fault) => (ResourceState::Failed, Some(fault.clone())),
                 },
@@ -173,6 +189,22 @@ impl Installed {
     }
 }
 
+/// Returns whether a package of these is still to be installed: it may bring directories, and what checks files.
+pub(super) fn may_come(root: &Root, resources: &[Resource]) -> bool {
+    let mut wanted = resources.iter().filter_map(|r| match &r.spec {
+        Spec::Package { name, want } if want.ensure == PackageEnsure::Present => Some(name.as_str()),
+        _ => None,
+    });
+    let Some(first) = wanted.next() else { return false };
+    Installed::read(root).is_ok_and(|found| std::iter::once(first).chain(wanted).any(|n| found.is_at(n).is_none()))
+}
+
+/// Returns whether a package of these is still to be installed, or may become another version: it may bring what a check asks
+/// for.
+pub fn may_change(root: &Root, resources: &[Resource]) -> bool {
+    Installed::read(root).is_ok_and(|found| resources.iter().any(|r| needs_lists(&found, r)))
+}
+
 /// Looks at such a place.
 ///
 /// # Errors
@@ -192,7 +224,9 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>, apt: &Apt) -> Option<PackagePlan> 
     let resources: Vec<&Resource> = inputs.resources.iter().filter(|r| is_package(r)).collect();
     let mut owned = inputs.owned.clone();
     owned.places.retain(|path, _| is_place(path));
-    if resources.is_empty() && owned.places.is_empty() {
+    let source::Sources { pending, faults: unfetched } =
+        source::Sources::of(root, inputs.resources, inputs.judge, inputs.held);
+    if resources.is_empty() && owned.places.is_empty() && pending.is_empty() {
         return None;
     }
     let installed = Installed::read(root).and_then(|found| apt::is_there().map(|()| found));
@@ -203,7 +237,7 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>, apt: &Apt) -> Option<PackagePlan> 
             for resource in resources {
                 planner.refuse(resource, resource.target.as_str(), fault.clone());
             }
-            return Some(PackagePlan { plan: planner.finish(), work: None });
+            return Some(PackagePlan { plan: planner.finish(), work: None, unfetched });
         }
     };
     // What an installation left half done is nobody's change by hand.
@@ -223,7 +257,24 @@ pub fn plan(root: &Root, inputs: &Inputs<'_>, apt: &Apt) -> Option<PackagePlan> 
     for item in plan.items.iter_mut().filter(|i| i.verb.is_some() && i.fault.is_none()) {
         item.notes.push(NO_WAY_BACK.to_owned());
     }
-    Some(PackagePlan { plan, work })
+    let work = match work {
+        work if pending.is_empty() => work,
+        Some(work) => Some(Work { sources: pending, ..work }),
+        None => Some(Work { sources: pending, recommends: true, ..Work::default() }),
+    };
+    Some(PackagePlan { plan, work, unfetched })
+}
+
+/// Returns whether apt's lists say what becomes of a package: it is to come, or may become another version.
+fn needs_lists(installed: &Installed, resource: &Resource) -> bool {
+    let Spec::Package { name, want } = &resource.spec else { return false };
+    let exact = want.version.as_ref().and_then(|v| v.exact());
+    want.ensure == PackageEnsure::Present
+        && match (installed.is_at(name.as_str()), &want.version) {
+            (Some(package), Some(_)) => exact != Some(package.version.as_str()),
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
 }
 
 struct Planning<'a> {
@@ -237,22 +288,9 @@ struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     fn plan(&mut self, resources: &[&'a Resource]) {
-        let needs_lists = |r: &&&Resource| match &r.spec {
-            Spec::Package { name, want } => {
-                let standing = self.installed.is_at(name.as_str());
-                let exact = want.version.as_ref().and_then(|v| v.exact());
-                want.ensure == PackageEnsure::Present
-                    && match (standing, &want.version) {
-                        (Some(package), Some(_)) => exact != Some(package.version.as_str()),
-                        (Some(_), None) => false,
-                        (None, _) => true,
-                    }
-            }
-            _ => false,
-        };
         let asked: BTreeSet<String> = resources
             .iter()
-            .filter(needs_lists)
+            .filter(|r| needs_lists(self.installed, r))
             .filter_map(|r| match &r.spec {
                 Spec::Package { name, .. } => Some(name.to_string()),
                 _ => None,

@@ -1,7 +1,9 @@
 //! What would change: looks at the disk, writes nothing.
 
+mod foresee;
 mod planner;
 mod put;
+mod reform;
 mod shared;
 mod whole;
 
@@ -13,11 +15,13 @@ use lampas_shared::{
     host::{CronTable, UnitName, Validator},
     id::ObjectId,
     object::{Kind, ObjectName, Target},
-    report::{Action, NodePlan, ObservedFile, Verb},
+    report::{Action, NodePlan, ObservedFile, ResourceState, Verb},
 };
 
+pub(super) use foresee::WAITS;
 pub(super) use planner::Planner;
 pub(super) use put::{Put, file_print, fingerprint};
+pub(super) use reform::Reform;
 pub(super) use shared::{Shared, block_print};
 pub(super) use whole::{Settled, Whole, before_of};
 
@@ -59,12 +63,16 @@ pub struct Item {
     pub is_drifted: bool,
     /// Whether it is drifted and left so.
     pub is_held: bool,
+    /// Whether LAMPAS once left there what is desired now: what stands there may have been made of it.
+    pub was_made: bool,
     /// A unified diff from what stands there to what would.
     pub diff: String,
     /// A unified diff from the desired to what stands there; empty unless drifted.
     pub drift_diff: String,
     /// What stands there; `None` when nothing does, or when a file stands as desired.
     pub observed: Option<ObservedFile>,
+    /// What tells this finding from another where the place is not the resource's alone; elsewhere `observed` does.
+    pub mark: Option<ContentHash>,
     /// What the operator should know.
     pub notes: Vec<String>,
     /// Why it can't be done; an apply leaves it out.
@@ -87,6 +95,8 @@ pub(super) struct Step {
     pub(super) crontab_of: Option<String>,
     /// What somebody made by hand and would be lost.
     pub(super) by_hand: Option<Vec<u8>>,
+    /// What comes back when the object goes, where that never stood in the place by itself.
+    pub(super) keeps: Option<Vec<u8>>,
     /// The fingerprint of what the step leaves.
     pub(super) leaves: ContentHash,
 }
@@ -111,6 +121,13 @@ pub(super) enum How {
         /// The unit's own file, for what is changed about it; `None` when that is what is checked.
         base: Option<Vec<u8>>,
     },
+}
+
+impl Item {
+    /// Returns how the resource stands that this fault keeps from being done.
+    pub(crate) fn state_of(fault: &Fault) -> ResourceState {
+        if fault.code == WAITS { ResourceState::Waiting } else { ResourceState::Blocked }
+    }
 }
 
 impl HostPlan {
@@ -199,6 +216,7 @@ fn plan_with(mut planner: Planner<'_>, inputs: &Inputs<'_>) -> HostPlan {
             // Planned before, so that files can be theirs; packages are a group of their own.
             Spec::User { .. }
             | Spec::Keys { .. }
+            | Spec::Password { .. }
             | Spec::Group { .. }
             | Spec::Members { .. }
             | Spec::Package { .. } => {}

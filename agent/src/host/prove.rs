@@ -63,7 +63,7 @@ fn report(
             ResourceState::Failed,
             Some(Fault::passing("host.unplanned", "it was not planned; this is a defect of the agent")),
         ),
-        Some(Item { fault: Some(fault), .. }) => is(ResourceState::Blocked, Some(fault.clone())),
+        Some(Item { fault: Some(fault), .. }) => is(Item::state_of(fault), Some(fault.clone())),
         Some(Item { is_drifted: true, .. }) => is(ResourceState::Drifted, None),
         Some(item @ Item { verb: Some(_), .. }) => {
             is(ResourceState::Failed, Some(unlike(effects.root, resource, item)));
@@ -109,6 +109,8 @@ fn effect(
         }
         // What the kernel shows was read for the plan.
         Spec::Kernel { .. } | Spec::Unit { .. } | Spec::Sealed(_) | Spec::Unsupported { .. } => Ok(Vec::new()),
+        // What shadow(5) holds was read for the plan.
+        Spec::Password { .. } => Ok(Vec::new()),
         Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => {
             account::prove(effects.root, &resource.target, &item.path)
         }

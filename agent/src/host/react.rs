@@ -33,6 +33,8 @@ pub struct Reacted {
     pub notes: BTreeMap<Target, Vec<String>>,
     /// What failed, by resource.
     pub faults: BTreeMap<Target, Fault>,
+    /// What units were told, or need not be told since they don't run.
+    pub done: BTreeMap<UnitName, ReactionVerb>,
 }
 
 impl Due {
@@ -67,7 +69,8 @@ impl Due {
         self.reactions.iter().map(|(reaction, _)| reaction.clone()).collect()
     }
 
-    fn add(&mut self, reaction: &Reaction, target: &Target) {
+    /// Adds one for a resource; a unit that has one has the stronger of both.
+    pub fn add(&mut self, reaction: &Reaction, target: &Target) {
         match self.reactions.iter_mut().find(|(known, _)| known.unit == reaction.unit) {
             Some((known, targets)) => {
                 known.verb = known.verb.max(reaction.verb);
@@ -80,27 +83,46 @@ impl Due {
 
 /// Does what is due, in order; stops at what fails. Units are watched for a moment afterwards.
 pub fn react(root: &Root, due: &Due) -> Reacted {
+    react_until(root, due, true)
+}
+
+/// The same, and goes on after what fails: for what nobody takes back.
+pub fn react_each(root: &Root, due: &Due) -> Reacted {
+    react_until(root, due, false)
+}
+
+fn react_until(root: &Root, due: &Due, stops: bool) -> Reacted {
     let mut reacted = Reacted::default();
     let mut touched: BTreeMap<UnitName, &BTreeSet<Target>> = BTreeMap::new();
     for (reaction, targets) in &due.reactions {
         match one(root, reaction) {
-            Ok(Done::Left(note)) => reacted.note(targets, &note),
+            Ok(Done::Left(note)) => {
+                reacted.note(targets, &note);
+                reacted.done.insert(reaction.unit.clone(), reaction.verb);
+            }
             Ok(Done::Done) => {
                 tracing::info!(unit = %reaction.unit, verb = reaction.verb.as_str(), "a unit took up what changed");
                 reacted.note(targets, &format!("{}ed {}", reaction.verb.as_str(), reaction.unit));
                 touched.insert(reaction.unit.clone(), targets);
+                reacted.done.insert(reaction.unit.clone(), reaction.verb);
             }
             Err(fault) => {
                 reacted.fail(targets, &fault);
-                return reacted;
+                if stops {
+                    return reacted;
+                }
             }
         }
     }
-    let units: BTreeSet<UnitName> = touched.keys().cloned().collect();
-    if let Err((unit, fault)) = service::settle(root, &units)
-        && let Some(targets) = touched.get(&unit)
-    {
-        reacted.fail(targets, &fault);
+    let mut units: BTreeSet<UnitName> = touched.keys().cloned().collect();
+    while let Err((unit, fault)) = service::settle(root, &units) {
+        if let Some(targets) = touched.get(&unit) {
+            reacted.fail(targets, &fault);
+        }
+        reacted.done.remove(&unit);
+        if stops || !units.remove(&unit) {
+            break;
+        }
     }
     reacted
 }

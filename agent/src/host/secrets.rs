@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lampas_render::merge::{Filled, sketch};
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     error::Fault,
@@ -18,6 +19,10 @@ use lampas_shared::{
 pub struct Secrets {
     /// The files, by path.
     paths: BTreeSet<String>,
+    /// The values that stand in a place, by path.
+    values: BTreeMap<String, BTreeSet<SecretValueId>>,
+    /// What files were put together of, by path.
+    parts: BTreeMap<String, Vec<Filled>>,
     /// The variables of jobs.
     variables: BTreeMap<Target, BTreeSet<String>>,
     /// What could not be put together.
@@ -62,11 +67,18 @@ impl Secrets {
             let Spec::Sealed(sealed) = &resource.spec else { continue };
             match &*sealed.base {
                 Spec::Cron(_) => {
-                    secrets.paths.insert(crate::job::job_path(resource.object));
+                    let path = crate::job::job_path(resource.object);
+                    secrets.values.insert(path.clone(), sealed.values());
+                    secrets.paths.insert(path);
                     secrets.variables.insert(resource.target.clone(), sealed.texts.keys().cloned().collect());
                 }
-                Spec::File { path, .. } => drop(secrets.paths.insert(path.to_string())),
-                _ => {}
+                Spec::File { path, .. } => {
+                    secrets.values.insert(path.to_string(), sealed.values());
+                    secrets.paths.insert(path.to_string());
+                    secrets.parts.extend(filled(sealed, value).map(|parts| (path.to_string(), parts)));
+                }
+                // Masked whatever it comes from.
+                _ => drop(secrets.values.insert(resource.target.to_string(), sealed.values())),
             }
             if let Some(name) = loose(sealed, value) {
                 secrets.loose.insert(resource.target.clone(), name);
@@ -97,6 +109,17 @@ impl Secrets {
         self.paths.contains(path)
     }
 
+    /// Returns the values that stand in a place, as the plan has it.
+    pub(super) fn values(&self, path: &str) -> BTreeSet<SecretValueId> {
+        self.values.get(path).cloned().unwrap_or_default()
+    }
+
+    /// Writes what stands in a file that holds secrets without them: as a template, with what may be one left out. `None` when
+    /// it isn't known what the file was made of, or it is no text.
+    pub(super) fn sketch(&self, path: &str, standing: &[u8]) -> Option<Vec<u8>> {
+        sketch(self.parts.get(path)?, standing).map(String::into_bytes)
+    }
+
     /// Returns the variables of a job that hold secrets.
     pub(super) fn variables(&self, target: &Target) -> Option<&BTreeSet<String>> {
         self.variables.get(target)
@@ -106,6 +129,15 @@ impl Secrets {
     pub(super) fn digest(&self, hash: &ContentHash) -> ContentHash {
         self.digests.of(hash)
     }
+}
+
+/// Returns the parts of a file with their values; `None` when it can't be put together.
+fn filled(sealed: &Sealed, value: &dyn Fn(SecretValueId) -> Result<String, Fault>) -> Option<Vec<Filled>> {
+    let part = |part: &Part| match part {
+        Part::Text(_) => Some(Filled::new(part.clone(), String::new())),
+        Part::Secret { value: id, .. } => Some(Filled::new(part.clone(), value(*id).ok()?)),
+    };
+    sealed.texts.get(Sealed::CONTENT).filter(|_| sealed.fault.is_none())?.iter().map(part).collect()
 }
 
 /// Finds a secret whose value is neither inert nor written as base64.

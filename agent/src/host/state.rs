@@ -10,7 +10,7 @@ use std::{
 
 use lampas_shared::{error::Fault, host::SysctlKey};
 
-use super::{account, package, plan::Put, service};
+use super::{Ownership, account, hosts, package, plan::Put, service};
 use crate::system::{Root, Seen};
 
 /// What the path of such a place begins with: `kernel:net.ipv4.ip_forward`.
@@ -48,10 +48,25 @@ pub(super) fn look(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
     }
 }
 
+/// The largest file of others in which LAMPAS has a block, but for `/etc/hosts`, which is root's: lines of a user's file
+/// are looked at one by one, and so many they may be.
+const MAX_SHARED_BYTES: u64 = 1 << 20;
+
+/// Looks at a file of others in which LAMPAS has a block, or shall have one.
+///
+/// # Errors
+/// When it can't be told what stands there, or when it is too large to be looked through.
+pub(super) fn look_shared(root: &Root, path: &str, owner: u32) -> Result<Seen, Fault> {
+    if path == hosts::PATH {
+        return look(root, path, owner);
+    }
+    root.look_within(path, owner, MAX_SHARED_BYTES).map_err(|e| e.to_fault())
+}
+
 /// Puts something in a place that is no file; `None` for files.
-pub(super) fn put(root: &Root, path: &str, put: &Put) -> Option<Result<(), Fault>> {
+pub(super) fn put(root: &Root, ownership: &Ownership, path: &str, put: &Put) -> Option<Result<(), Fault>> {
     if let Some(place) = account::of_place(path) {
-        return Some(account::put(root, place, put));
+        return Some(account::put(root, place, put, ownership));
     }
     // Apt's transaction is nothing that is written, and nothing that is put back.
     if package::is_place(path) {

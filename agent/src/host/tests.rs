@@ -2,14 +2,19 @@
 
 mod account;
 mod attack;
+mod block;
 mod crash;
 mod disk;
 mod drift;
 pub(crate) mod fixture;
+mod flood;
 mod looks;
 mod package;
+mod password;
 mod property;
 mod round;
 mod service;
+mod source;
 mod sudoers;
 mod sysctl;
+mod undo;

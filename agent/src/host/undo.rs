@@ -4,14 +4,17 @@ use lampas_render::block;
 use lampas_shared::{desired::ContentHash, error::Fault};
 
 use super::{
-    Before, Record, Undo, UndoStep, apply, kept,
-    plan::{Put, fingerprint},
+    Before, Ownership, Record, Undo, UndoStep, account, apply,
+    kept::{self, Holds},
+    plan::{Put, block_print, fingerprint},
     service::{self, Reload},
+    state,
 };
 use crate::system::{Modified, Root, Seen};
 
-/// Undoes an apply, last step first, whether it ended or was interrupted. Foreign lines of shared files stay as they are
-/// now. What somebody changed after the apply is kept as a copy. Doing it twice changes nothing.
+/// Undoes an apply, last step first, whether it ended or was interrupted. What somebody changed meanwhile stays as it is,
+/// and that is logged: where LAMPAS owned the place before, it is drift; elsewhere it is what stood before LAMPAS. Of shared
+/// files the same is true of the block, and foreign lines are nobody's business here. Doing it twice changes nothing.
 ///
 /// # Errors
 /// With the first fault; the remaining places are put back all the same, and `journal` is called only when all were.
@@ -32,7 +35,7 @@ pub fn roll_back(
         {
             failed(&step.path, fault);
         }
-        if let Err(fault) = put_back(root, step) {
+        if let Err(fault) = put_back(root, undo, step) {
             failed(&step.path, fault);
         }
         reload.wrote(&step.path);
@@ -64,15 +67,23 @@ fn ordered<'a>(root: &Root, undo: &'a Undo) -> Vec<&'a UndoStep> {
     steps
 }
 
-fn put_back(root: &Root, step: &UndoStep) -> Result<(), Fault> {
+fn put_back(root: &Root, undo: &Undo, step: &UndoStep) -> Result<(), Fault> {
     let owner = match &step.before {
         Before::File { meta, .. } | Before::Directory { meta } => meta.uid,
         _ => root.accounts().home_owner(&step.path).unwrap_or(0),
     };
-    let seen = super::state::look(root, &step.path, owner)?;
     if step.is_shared {
-        return put_block_back(root, step, &seen, owner);
+        return match state::look_shared(root, &step.path, owner) {
+            Ok(seen) => put_block_back(root, &undo.ownership, step, &seen, owner),
+            // Whose file it is has made it too large to be looked through.
+            Err(fault) if fault.code == "file.too_large" => {
+                tracing::warn!(path = step.path, error = %fault, "what stands there stays as it is");
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        };
     }
+    let seen = state::look(root, &step.path, owner)?;
     let put = match (apply::put_of(root, &step.before)?, &seen) {
         (Put::Gone, Seen::Directory { .. }) => Put::GoneDirectory,
         (put, _) => put,
@@ -81,15 +92,45 @@ fn put_back(root: &Root, step: &UndoStep) -> Result<(), Fault> {
     if print == put.fingerprint(root) {
         return Ok(());
     }
-    if print != step.left
-        && let Seen::File { bytes, .. } = &seen
-    {
-        kept::keep_by_hand(root, &step.path, bytes).map_err(|e| e.to_fault())?;
+    if print != step.left {
+        // Neither what stood before nor what the apply leaves: somebody's, as each is written in one piece.
+        if is_somebodys(root, step, &seen, &put) {
+            tracing::warn!(path = step.path, "somebody changed it meanwhile; it stays as it is");
+            return Ok(());
+        }
+        if let Seen::File { bytes, .. } = &seen
+            && !account::is_password(&step.path)
+        {
+            // What stands there may be of before the apply as of after it.
+            let is_of_jobs = step.path.starts_with(crate::job::JOBS_DIRECTORY);
+            let owned = undo.ownership.places.get(&step.path);
+            let holds = match Holds::of(owned, step.holds_secrets || is_of_jobs) {
+                Holds::Nothing => Holds::Nothing,
+                _ => Holds::Any,
+            };
+            kept::keep_by_hand(root, &step.path, &holds, bytes).map_err(|e| e.to_fault())?;
+        }
     }
-    apply::put(root, &step.path, &put, owner, None)
+    apply::put(root, &undo.ownership, &step.path, &put, owner, None)
 }
 
-fn put_block_back(root: &Root, step: &UndoStep, seen: &Seen, owner: u32) -> Result<(), Fault> {
+/// Whether what stands at a place, which is neither of the two that the undo knows, can't be LAMPAS's own doing. Accounts,
+/// units and directories are made in several steps, and the kernel may write a setting in its own way.
+fn is_somebodys(root: &Root, step: &UndoStep, seen: &Seen, before: &Put) -> bool {
+    if account::is_password(&step.path) {
+        return account::is_others_password(root, seen, before, &step.left);
+    }
+    if !state::is_file(&step.path) || step.path.starts_with(crate::job::JOBS_DIRECTORY) {
+        return false;
+    }
+    let was_file = matches!(step.before, Before::File { .. } | Before::Link { .. });
+    match seen {
+        Seen::File { .. } | Seen::Link { .. } => true,
+        Seen::Directory { .. } | Seen::Absent => was_file && !step.is_twofold,
+    }
+}
+
+fn put_block_back(root: &Root, ownership: &Ownership, step: &UndoStep, seen: &Seen, owner: u32) -> Result<(), Fault> {
     let (earlier, meta) = match apply::put_of(root, &step.before)? {
         Put::File { bytes, uid, gid, mode, xattrs, .. } => (bytes, Some((uid, gid, mode, xattrs))),
         _ => (Vec::new(), None),
@@ -101,6 +142,16 @@ fn put_block_back(root: &Root, step: &UndoStep, seen: &Seen, owner: u32) -> Resu
     let was = block::extract(&earlier);
     if block::extract(&current) == was {
         return Ok(());
+    }
+    if block_print(seen) != Some(step.left) {
+        // What stood in the block before is LAMPAS's, so that what stands there is found as drift against it.
+        if was.is_some() && step.foreign.is_none() {
+            tracing::warn!(path = step.path, "somebody changed LAMPAS's block meanwhile; it stays as it is");
+            return Ok(());
+        }
+        if let Some(standing) = block::extract(&current) {
+            kept::keep_by_hand(root, &step.path, &Holds::Nothing, standing).map_err(|e| e.to_fault())?;
+        }
     }
     let subject = step.crontab_of.as_ref().map_or_else(|| step.path.clone(), |user| format!("crontab:{user}"));
     let is_as_left = |left: &ContentHash| ContentHash::of(&block::foreign(&current)) == *left;
@@ -119,7 +170,7 @@ fn put_block_back(root: &Root, step: &UndoStep, seen: &Seen, owner: u32) -> Resu
         (Some((uid, gid, mode, xattrs)), _) => Put::File { bytes, uid, gid, mode, xattrs, modified },
         (None, _) => return Ok(()),
     };
-    apply::put(root, &step.path, &put, owner, step.crontab_of.as_deref())
+    apply::put(root, ownership, &step.path, &put, owner, step.crontab_of.as_deref())
 }
 
 /// Appends the lines of others that the block had taken, where somebody changed the rest of the file since.

@@ -1,8 +1,11 @@
 //! Collects the spool: what users dropped there is taken only for their own jobs, and only when it is what it should be.
 
+use std::collections::BTreeMap;
+
 use lampas_shared::{
     id::{ObjectId, RunId},
-    report::JobRun,
+    report::{JobRun, RunOutcome},
+    time::UnixMs,
 };
 use rustix::{
     fs::{AtFlags, FileType},
@@ -18,7 +21,9 @@ use super::{
 use crate::system::{Accounts, PathError, Root, Seen, root::Place};
 
 /// The most records of one round; what is left is taken in the next.
-const MAX_RECORDS: usize = 1000;
+pub const MAX_RECORDS: usize = 1000;
+/// The most jobs of one user that run at a time.
+const MAX_RUNNING: usize = 1000;
 /// The most names that are looked at: a user may drop any number of them.
 const MAX_NAMES: usize = 20_000;
 /// 64 KiB of output, each byte escaped to six in JSON, and the rest of the record.
@@ -66,6 +71,41 @@ pub fn collect(root: &Root) -> Result<Vec<Collected>, PathError> {
     Ok(collected)
 }
 
+/// Returns the slots that runs have taken whose end is not recorded yet. What a user drops there beyond all measure is
+/// removed, so that nobody's runs are hidden behind it.
+pub(super) fn running(root: &Root) -> Result<Vec<(ObjectId, UnixMs)>, PathError> {
+    let accounts = root.accounts();
+    let names = root.list(SPOOL_DIRECTORY, MAX_NAMES)?.unwrap_or_default();
+    let mut found = Vec::new();
+    let mut of_user: BTreeMap<u32, usize> = BTreeMap::new();
+    for name in names.iter().filter(|name| name.strip_suffix(".start").is_some()) {
+        let place = root.place(&format!("{SPOOL_DIRECTORY}/{name}"), 0)?;
+        let Ok(stat) = rustix::fs::statat(&place.dir, &place.name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let count = of_user.entry(stat.st_uid).or_default();
+        *count += 1;
+        if *count > MAX_RUNNING {
+            if *count == MAX_RUNNING + 1 {
+                warn!(uid = stat.st_uid, "more jobs of a user run than any has; records of them were removed");
+            }
+            remove(&place);
+            continue;
+        }
+        if let Some((object, Some(slot))) = slot_of(root, &accounts, &place) {
+            found.push((object, slot));
+        }
+    }
+    Ok(found)
+}
+
+/// What a first record says, if it is one.
+fn slot_of(root: &Root, accounts: &Accounts, place: &Place) -> Option<(ObjectId, Option<UnixMs>)> {
+    let run_id = RunId::parse(place.name.strip_suffix(".start")?).ok()?;
+    let Ok(Seen::File { links: 1, bytes, meta, .. }) = root.look_bounded(place, MAX_RECORD_BYTES) else { return None };
+    let run = serde_json::from_slice::<Started>(&bytes).ok()?.run;
+    check(root, accounts, run_id, meta.uid, &run).ok()?;
+    Some((run.object, run.slot))
+}
+
 fn look(root: &Root, accounts: &Accounts, place: &Place) -> Result<Option<Collected>, &'static str> {
     let name = place.name.as_str();
     if name.starts_with(TEMPORARY) {
@@ -92,7 +132,7 @@ fn look(root: &Root, accounts: &Accounts, place: &Place) -> Result<Option<Collec
             if started.wrapper.is_alive() || has_ended(place, run_id) {
                 return Ok(None);
             }
-            let run = JobRun { ended_at: None, outcome: lampas_shared::report::RunOutcome::Lost, ..started.run };
+            let run = JobRun { ended_at: None, outcome: RunOutcome::Lost, ..started.run };
             Ok(Some(Collected { run, names: vec![started_name(run_id)] }))
         }
         _ => Err("not a name of a record"),
@@ -103,6 +143,10 @@ fn look(root: &Root, accounts: &Accounts, place: &Place) -> Result<Option<Collec
 fn check(root: &Root, accounts: &Accounts, id: RunId, uid: u32, run: &JobRun) -> Result<(), &'static str> {
     if run.run != id {
         return Err("the record of another run");
+    }
+    // What nobody took is told by the agent alone.
+    if run.times != 1 || matches!(run.outcome, RunOutcome::Missed | RunOutcome::NodeDown) {
+        return Err("an outcome that no run has");
     }
     if run.output.len() > 64 << 10 || run.user.len() > 32 {
         return Err("more output than a record has");

@@ -7,6 +7,7 @@ use lampas_shared::{
     host::{CronJob, TimeZoneName},
     id::ObjectId,
     object::ObjectName,
+    time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -108,6 +109,23 @@ impl JobFile {
     /// Returns the node's zone; UTC when it is unknown here.
     pub fn node_zone(&self) -> Zone {
         Zone::parse(&self.zone).unwrap_or_else(|_| Zone::utc())
+    }
+}
+
+/// Returns the file of a job as root sees it; nothing when there is none that can be read.
+pub(super) fn file_of(root: &Root, object: ObjectId) -> Option<JobFile> {
+    let bytes = root.read(&job_path(object), MAX_BYTES).ok().flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Returns the slot that a job took last, as its user's wrapper noted it.
+pub(super) fn last_slot(root: &Root, file: &JobFile) -> Option<UnixMs> {
+    let account = root.accounts().user(file.job.user.as_str())?;
+    match root.look(&slot_path(file.object), account.uid).ok()? {
+        Seen::File { bytes, .. } => {
+            std::str::from_utf8(bytes.get(..64).unwrap_or(&bytes)).ok()?.trim().parse().ok().map(UnixMs)
+        }
+        _ => None,
     }
 }
 

@@ -125,7 +125,9 @@ pub fn run(
         RunOutcome::Exited(status) => status,
         RunOutcome::Signalled(signal) => 128 + signal,
         RunOutcome::TimedOut => 124,
-        RunOutcome::NotStarted | RunOutcome::Skipped | RunOutcome::Lost => NOT_RUN,
+        RunOutcome::NotStarted | RunOutcome::Skipped | RunOutcome::Lost | RunOutcome::Missed | RunOutcome::NodeDown => {
+            NOT_RUN
+        }
     }
 }
 
@@ -140,6 +142,7 @@ fn begun(file: &JobFile, slot: Option<UnixMs>, now: UnixMs) -> JobRun {
         outcome: RunOutcome::Lost,
         output: String::new(),
         output_bytes: 0,
+        times: 1,
     }
 }
 

@@ -15,7 +15,12 @@ use lampas_shared::{
     time::UnixMs,
 };
 
-use super::{Collected, SPOOL_DIRECTORY, Start, collect, run};
+use super::{
+    Collected, SPOOL_DIRECTORY, Start, collect,
+    collect::running,
+    run,
+    spool::{self, Process, Started},
+};
 use crate::host::tests::fixture::{Host, ann, cron, is_root};
 
 const WRAPPER: &str = "LAMPAS_TEST_JOB";
@@ -238,6 +243,7 @@ fn a_forged_record_is_refused_and_removed() {
         outcome: RunOutcome::Exited(0),
         output: String::new(),
         output_bytes: 0,
+        times: 1,
     };
     let name = format!("{run_id}.end");
     let me = nix::unistd::geteuid().as_raw();
@@ -259,6 +265,10 @@ fn a_forged_record_is_refused_and_removed() {
     refused("a name of no record");
     forge(&host, &name, &JobRun { output: "x".repeat(600 << 10), ..record.clone() }, me);
     refused("too large");
+    forge(&host, &name, &JobRun { outcome: RunOutcome::Missed, ..record.clone() }, me);
+    refused("what the agent alone tells");
+    forge(&host, &name, &JobRun { times: 9, ..record.clone() }, me);
+    refused("more than one");
 
     let at = |name: &str| host.path(&format!("{}/{name}", &SPOOL_DIRECTORY[1..]));
     nix::unistd::mkfifo(&at(&name), nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
@@ -298,4 +308,40 @@ fn a_record_outlives_its_job_and_the_jobs_user() {
         host.apply(&[job("ann")]);
         assert_eq!(only(&host).run.user, "root", "it was root's when it ran");
     }
+}
+
+#[test]
+fn a_user_who_drops_thousands_of_records_hides_nobodys_runs() {
+    if !is_root() {
+        return;
+    }
+    let (host, object) = with_job(r#"{"command": "true", "user": "root", "schedule": "0 * * * *"}"#);
+    let started = |slot| Started {
+        run: JobRun {
+            run: lampas_runtime::random::new_id(),
+            object,
+            user: "root".to_owned(),
+            slot: Some(slot),
+            started_at: slot,
+            ended_at: None,
+            outcome: RunOutcome::Lost,
+            output: String::new(),
+            output_bytes: 0,
+            times: 1,
+        },
+        wrapper: Process::this(),
+    };
+    for _ in 0..1200 {
+        let name = lampas_runtime::random::new_id::<lampas_shared::id::RunId>();
+        let path = host.path(&format!("{}/{name}.start", &SPOOL_DIRECTORY[1..]));
+        std::fs::write(&path, "{").expect("writes");
+        std::os::unix::fs::chown(&path, Some(ann()), Some(ann())).expect("chown");
+    }
+    let slot = UnixMs(3_600_000);
+    let own = started(slot);
+    spool::drop_started(&host.root, &own).expect("dropped");
+    assert_eq!(running(&host.root).expect("told"), [(object, slot)]);
+    let left = spool(&host);
+    assert_eq!(left.len(), 1001, "what is beyond measure is gone");
+    assert!(left.contains(&format!("{}.start", own.run.run)));
 }

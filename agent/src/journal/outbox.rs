@@ -3,9 +3,11 @@
 //! Every start draws a new epoch and numbers what is left from 1, so that (epoch, sequence) never means two things. A
 //! report may then arrive twice, under two epochs: what it says is the same, and runs of jobs carry their own id.
 //!
-//! The outbox is bounded. When it is full, reports that a later one has made stale (a *received*, a drift that was found
-//! again) go first, oldest first. One report in their place says how many and of when, so that the controller knows of
-//! the gap. Results never go: then [`JournalError::Full`] tells the sender to keep them where they are.
+//! The outbox is bounded. When it is full, reports that a later one has made stale (a *received*, the word on a generation
+//! or a drift that was said again) go first, oldest first. One report in their place says how many and of when, so that
+//! the controller knows of the gap. Results of runs never go: then [`JournalError::Full`] tells the sender to keep them where
+//! they are. They fill three quarters at most, and with standing drifts fifteen sixteenths, so that a node that has been
+//! away for long can always say what became of its state: what it does to its disk is journalled with that word.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +16,8 @@ use std::{
 
 use lampas_runtime::clock;
 use lampas_shared::{
-    report::{LostReports, Phase},
+    desired::Generation,
+    report::{DriftOutcome, LostReports, Phase},
     time::UnixMs,
 };
 use lampas_wire::Report;
@@ -27,7 +30,7 @@ use super::{
     store::{Batch, Store},
 };
 
-/// The most reports that wait. A node with a job every minute fills it in three days.
+/// The most reports that wait. A node with a job every minute fills three quarters of it in two days.
 const MAX_REPORTS: usize = 4096;
 /// Room for the report of what was dropped: three numbers.
 const LOST_BYTES: usize = 256;
@@ -126,12 +129,14 @@ impl Item {
 /// What a report is about; of the same topic only the latest counts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
-    /// Must arrive.
-    Result,
+    /// Must arrive, and can be kept where it is: a run of a job or an operation.
+    Run,
     /// Says only that something is under way.
     Received,
+    /// What became of a generation.
+    Generation(Generation),
     /// The state of one drift.
-    Drift(String),
+    Drift { target: String, stands: bool },
     /// What was dropped.
     Lost,
 }
@@ -140,10 +145,63 @@ impl Topic {
     fn of(report: &Report) -> Self {
         match report {
             Report::Generation(r) if r.phase == Phase::Received => Self::Received,
-            Report::Drift(r) => Self::Drift(r.target.to_string()),
-            Report::Generation(_) | Report::Job(_) | Report::Operation(_) => Self::Result,
+            Report::Generation(r) => Self::Generation(r.generation),
+            Report::Drift(r) => {
+                Self::Drift { target: r.target.to_string(), stands: r.outcome == DriftOutcome::Standing }
+            }
+            Report::Job(_) | Report::Operation(_) => Self::Run,
             Report::Lost(_) => Self::Lost,
         }
+    }
+
+    /// What one is, whose later one makes an earlier one stale.
+    fn subject(&self) -> Option<Subject<'_>> {
+        match self {
+            Self::Received => Some(Subject::Received),
+            Self::Generation(generation) => Some(Subject::Generation(*generation)),
+            Self::Drift { target, .. } => Some(Subject::Drift(target)),
+            Self::Run | Self::Lost => None,
+        }
+    }
+
+    /// Whether its sender can keep it where it is, so that it leaves room for what can't wait.
+    fn can_wait(&self) -> bool {
+        matches!(self, Self::Run | Self::Drift { stands: true, .. })
+    }
+}
+
+/// What later reports say again.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Subject<'a> {
+    Received,
+    Generation(Generation),
+    Drift(&'a str),
+}
+
+/// How much waits, or may.
+#[derive(Clone, Copy)]
+struct Room {
+    reports: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const ALL: Self = Self { reports: MAX_REPORTS, bytes: MAX_BYTES };
+    /// For runs.
+    const RUNS: Self = Self { reports: MAX_REPORTS / 4 * 3, bytes: MAX_BYTES / 4 * 3 };
+    /// For runs and standing drifts.
+    const WAITING: Self = Self { reports: MAX_REPORTS / 16 * 15, bytes: MAX_BYTES / 16 * 15 };
+
+    fn of<'a>(items: impl Iterator<Item = &'a Item>) -> Self {
+        items.fold(Self { reports: 0, bytes: 0 }, |all, item| all.with(item))
+    }
+
+    fn with(self, item: &Item) -> Self {
+        Self { reports: self.reports + 1, bytes: self.bytes + item.bytes }
+    }
+
+    fn fits(self, most: Self) -> bool {
+        self.reports <= most.reports && self.bytes <= most.bytes
     }
 }
 
@@ -248,30 +306,34 @@ impl State {
 impl Waiting {
     /// Returns which reports have to go so that the new ones fit.
     fn make_room(&self, added: &[(u64, Item)]) -> Result<Vec<u64>, JournalError> {
-        let mut len = self.items.len() + added.len();
-        let mut bytes = self.bytes + added.iter().map(|(_, item)| item.bytes).sum::<usize>();
-        let fits = |len: usize, bytes: usize| len <= MAX_REPORTS && bytes <= MAX_BYTES;
-        if fits(len, bytes) {
+        let full = || JournalError::Full { len: self.items.len() };
+        let new = || added.iter().map(|(_, item)| item);
+        let is_run = |item: &&Item| item.topic == Topic::Run;
+        let has_run = new().any(|item| is_run(&item));
+        if has_run && !Room::of(self.items.values().chain(new()).filter(is_run)).fits(Room::RUNS) {
+            return Err(full());
+        }
+        let most = if new().any(|item| item.topic.can_wait()) { Room::WAITING } else { Room::ALL };
+        let mut room = Room { reports: self.items.len() + added.len(), bytes: self.bytes + Room::of(new()).bytes };
+        if room.fits(most) {
             return Ok(Vec::new());
         }
         // What tells of the dropped ones needs a place too, unless it has one.
         if self.lost.is_none() {
-            len += 1;
-            bytes += LOST_BYTES;
+            room = Room { reports: room.reports + 1, bytes: room.bytes + LOST_BYTES };
         }
-        let mut later: BTreeSet<&Topic> = added.iter().map(|(_, item)| &item.topic).collect();
+        let mut later: BTreeSet<Subject<'_>> = new().filter_map(|item| item.topic.subject()).collect();
         let mut stale = Vec::new();
         for (seq, item) in self.items.iter().rev() {
-            let superseded = !later.insert(&item.topic) && !matches!(item.topic, Topic::Result | Topic::Lost);
-            if superseded || item.topic == Topic::Received {
+            let Some(subject) = item.topic.subject() else { continue };
+            if !later.insert(subject) || item.topic == Topic::Received {
                 stale.push(*seq);
             }
         }
         let mut dropped = Vec::new();
-        while !fits(len, bytes) {
-            let Some(seq) = stale.pop() else { return Err(JournalError::Full { len: self.items.len() }) };
-            len -= 1;
-            bytes -= self.items[&seq].bytes;
+        while !room.fits(most) {
+            let seq = stale.pop().ok_or_else(full)?;
+            room = Room { reports: room.reports - 1, bytes: room.bytes - self.items[&seq].bytes };
             dropped.push(seq);
         }
         Ok(dropped)

@@ -250,6 +250,7 @@ mod tests {
                 at: UnixMs(1),
                 reason: "why".into(),
                 change: 2,
+                approval: lampas_shared::desired::Approval::Unknown,
             },
             spec: Spec::File {
                 path: ManagedPath::parse("/etc/motd").expect("a path"),
@@ -279,6 +280,7 @@ mod tests {
             known: [ContentHash::of(b"known")].into(),
             before: Before::Absent,
             holds_secrets: false,
+            values: std::collections::BTreeSet::new(),
         };
         let undo = Undo {
             ownership: Ownership { places: BTreeMap::from([("/etc/motd".to_owned(), owned.clone())]) },
@@ -289,6 +291,8 @@ mod tests {
                 left: ContentHash::of(b"left"),
                 crontab_of: None,
                 foreign: None,
+                is_twofold: false,
+                holds_secrets: false,
             }],
         };
         let accepted = Accepted {

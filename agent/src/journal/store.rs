@@ -84,6 +84,9 @@ impl Store {
         let (db, moved_aside) = match found {
             Ok(db) => (db, None),
             Err(Trouble::Damaged(why)) => {
+                if let Some(version) = newer_writer(dir) {
+                    return Err(JournalError::Newer { dir: dir.to_owned(), version, why });
+                }
                 // A disk that takes nothing makes a whole journal look damaged.
                 probe(dir).map_err(io("could not write below"))?;
                 let aside = move_aside(dir).map_err(io("could not move the damaged journal aside"))?;
@@ -96,6 +99,7 @@ impl Store {
             }
             Err(trouble) => return Err(trouble.into_error(dir)),
         };
+        note_writer(dir).map_err(io("could not note the agent's version below"))?;
         let slot = Mutex::new(Slot { db: Some(db), retry_at: None, pause: MIN_PAUSE, trouble: None });
         let store = Self { dir: dir.to_owned(), slot, _lock: lock };
         // The files' names must be durable too, or a first commit could vanish with them.
@@ -249,6 +253,29 @@ fn open_sled(dir: &Path) -> Result<sled::Db, Trouble> {
     }
 }
 
+/// Where it stands which agent has the journal: one that comes back after a newer one tells that from damage.
+const WRITER: &str = "written-by";
+
+fn note_writer(dir: &Path) -> io::Result<()> {
+    let path = dir.join(WRITER);
+    let version = env!("CARGO_PKG_VERSION");
+    if fs::read_to_string(&path).is_ok_and(|text| text.trim() == version) {
+        return Ok(());
+    }
+    lampas_runtime::files::replace(&path, format!("{version}\n").as_bytes(), 0o600)
+}
+
+/// Returns the version of the agent that had the journal last, if that is newer than this one.
+fn newer_writer(dir: &Path) -> Option<String> {
+    let parts = |text: &str| {
+        let numbers = text.split(['-', '+']).next().unwrap_or_default().split('.').map(str::parse::<u64>);
+        numbers.collect::<Result<Vec<_>, _>>().ok()
+    };
+    let text = fs::read_to_string(dir.join(WRITER)).ok()?;
+    let version = text.trim().chars().take(40).collect::<String>();
+    (parts(&version)? > parts(env!("CARGO_PKG_VERSION"))?).then_some(version)
+}
+
 /// Returns whether sled's own lock stands in the way.
 fn is_held(error: &sled::Error) -> bool {
     matches!(error, sled::Error::Io(e) if e.to_string().contains("could not acquire lock"))
@@ -256,6 +283,7 @@ fn is_held(error: &sled::Error) -> bool {
 
 /// Opens and reads everything once, so that damage shows at the start and not in the middle of an apply.
 fn open_checked(dir: &Path) -> Result<sled::Db, Trouble> {
+    clear_unfinished(&dir.join("db")).map_err(Trouble::Io)?;
     let db = open_sled(dir)?;
     let read = catch_unwind(AssertUnwindSafe(|| {
         db.iter().try_for_each(|entry| {
@@ -267,6 +295,24 @@ fn open_checked(dir: &Path) -> Result<sled::Db, Trouble> {
         Ok(result) => result.map(|()| db),
         Err(_) => Err(Trouble::Damaged("reading it ended in a panic".into())),
     }
+}
+
+/// Removes snapshots of the log that were not finished when the process was killed. sled 0.34 writes one beside its place,
+/// as `snap.….generating`, but takes such a file for a whole one at the next start, and the journal for damaged. Without
+/// a snapshot it reads the log from its beginning.
+fn clear_unfinished(db: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(db) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with("snap.") && n.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn guarded<T>(op: impl FnOnce() -> Result<T, OpError>) -> Result<T, OpError> {

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::FileExt as _,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use lampas_runtime::{clock, random};
@@ -27,7 +28,20 @@ fn job_run(n: u64) -> Report {
         outcome: RunOutcome::Exited(0),
         output: format!("run {n}"),
         output_bytes: n,
+        times: 1,
     })
+}
+
+/// Opens what a journal wrote, behind its back. sled lets go of its file a moment after it was closed.
+fn opened(db: &Path) -> sled::Db {
+    let limit = Instant::now() + Duration::from_secs(60);
+    loop {
+        match sled::open(db) {
+            Ok(db) => return db,
+            Err(error) => assert!(Instant::now() < limit, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn received(counter: u64) -> Report {
@@ -150,34 +164,36 @@ fn a_second_process_is_told_that_an_agent_runs() {
     assert!(matches!(error, JournalError::Locked { .. }), "{error}");
 }
 
+fn standing(path: &str, counter: u64) -> Report {
+    Report::Drift(DriftReport {
+        target: Target::path(path),
+        object: random::new_id(),
+        generation: Generation { epoch: 1, counter },
+        outcome: DriftOutcome::Standing,
+        path: path.into(),
+        diff: String::new(),
+        observed: None,
+        at: clock::now(),
+    })
+}
+
 #[test]
 fn stale_reports_go_first_and_results_never() {
     let dir = tempfile::tempdir().expect("a directory");
     let journal = Journal::open(dir.path()).expect("opens");
     let outbox = journal.outbox();
-    let drift = |n: u64| {
-        Report::Drift(DriftReport {
-            target: Target::path("/etc/motd"),
-            object: random::new_id(),
-            generation: Generation { epoch: 1, counter: n },
-            outcome: DriftOutcome::Standing,
-            path: "/etc/motd".into(),
-            diff: String::new(),
-            observed: None,
-            at: clock::now(),
-        })
-    };
     let mut transaction = Transaction::new();
     (1..=3).for_each(|n| transaction.report(received(n)));
-    (1..=2).for_each(|n| transaction.report(drift(n)));
-    (0..4091).for_each(|n| transaction.report(job_run(n)));
+    (1..=2).for_each(|n| transaction.report(standing("/etc/motd", n)));
+    (0..763).for_each(|n| transaction.report(standing(&format!("/etc/{n}"), 1)));
+    (0..3072).for_each(|n| transaction.report(job_run(n)));
     journal.commit(transaction).expect("fits");
-    assert_eq!(outbox.counts(), (4096, 0));
+    assert_eq!(outbox.counts(), (3840, 0));
     for n in 0..3 {
-        outbox.push(job_run(5000 + n)).expect("something stale gives way");
+        outbox.push(standing(&format!("/etc/new{n}"), 1)).expect("something stale gives way");
     }
     // The fourth gave its place to what tells of them.
-    assert_eq!(outbox.counts(), (4096, 4));
+    assert_eq!(outbox.counts(), (3840, 4));
     let lost = |journal: &Journal| {
         let all = journal.outbox().pending(0, usize::MAX).expect("read");
         let lost = all.iter().filter_map(|(_, r)| if let Report::Lost(lost) = r { Some(*lost) } else { None });
@@ -190,17 +206,47 @@ fn stale_reports_go_first_and_results_never() {
         matches!(&left[0].1, Report::Drift(d) if d.generation.counter == 2),
         "the latest word on a drift stays: {left:?}"
     );
-    let error = outbox.push(job_run(6000)).expect_err("nothing may go");
-    assert!(matches!(error, JournalError::Full { len: 4096 }), "{error}");
+    for more in [job_run(6000), standing("/etc/more", 1)] {
+        let error = outbox.push(more).expect_err("nothing may go");
+        assert!(matches!(error, JournalError::Full { len: 3840 }), "{error}");
+    }
     outbox.acked(left[0].0).expect("done");
-    outbox.push(job_run(6000)).expect("there is room again");
+    outbox.push(standing("/etc/more", 1)).expect("there is room again");
     drop((outbox, journal));
     let journal = Journal::open(dir.path()).expect("opens again");
     assert_eq!(lost(&journal), told, "it outlives the agent until it was told");
-    let last = journal.outbox().push(job_run(7000));
-    assert!(last.is_err(), "it is full");
-    journal.outbox().acked(4097).expect("all are told");
+    assert!(journal.outbox().push(standing("/etc/7", 2)).is_ok(), "what was said of it before gives way");
+    assert!(journal.outbox().push(standing("/etc/last", 1)).is_err(), "it is full");
+    journal.outbox().acked(u64::MAX).expect("all are told");
     assert_eq!((journal.outbox().counts().0, lost(&journal)), (0, Vec::new()));
+}
+
+#[test]
+fn what_became_of_a_generation_can_always_be_said() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let journal = Journal::open(dir.path()).expect("opens");
+    let outbox = journal.outbox();
+    let mut transaction = Transaction::new();
+    (0..3072).for_each(|n| transaction.report(job_run(n)));
+    journal.commit(transaction).expect("fits");
+    assert!(outbox.push(job_run(6000)).is_err(), "runs stay where they are");
+    let mut transaction = Transaction::new();
+    (0..768).for_each(|n| transaction.report(standing(&format!("/etc/{n}"), 1)));
+    journal.commit(transaction).expect("fits");
+    assert!(outbox.push(standing("/etc/more", 1)).is_err(), "drifts are found again");
+    let said = |n| {
+        let Report::Generation(report) = received(1) else { panic!("made so") };
+        Report::Generation(GenerationReport { phase: Phase::Applied, took_ms: n, ..report })
+    };
+    for n in 0..1000 {
+        outbox.push(said(n)).expect("a later word takes the place of an earlier one");
+    }
+    assert_eq!(outbox.counts().0, 4096);
+    let all = outbox.pending(0, usize::MAX).expect("read");
+    assert!(
+        all.iter().rev().any(|(_, r)| matches!(r, Report::Generation(r) if r.took_ms == 999)),
+        "the last word is there"
+    );
 }
 
 #[test]
@@ -233,11 +279,57 @@ fn a_damaged_journal_is_moved_aside_and_the_agent_goes_on() {
 }
 
 #[test]
+fn a_snapshot_that_a_kill_left_unfinished_is_no_damage() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = random::new_id();
+    {
+        let journal = Journal::open(dir.path()).expect("opens");
+        let mut transaction = Transaction::new();
+        transaction.current(&accepted(node, 7));
+        journal.commit(transaction).expect("committed");
+    }
+    // Killed as it was made, in the middle of it, and before it was renamed over an older one.
+    for (name, bytes) in [("snap.0000000000000F00.generating", ""), ("snap.FFFFFFFFFFFFFF00.generating", "half of it")]
+    {
+        fs::write(dir.path().join("db").join(name), bytes).expect("written");
+        let journal = Journal::open(dir.path()).expect("opens");
+        assert_eq!(journal.moved_aside(), None, "{name}");
+        assert!(journal.current().expect("read").is_some(), "{name}");
+        drop(journal);
+        assert!(!dir.path().join("db").join(name).exists());
+    }
+}
+
+#[test]
+fn a_journal_of_a_newer_agent_that_cannot_be_read_is_refused_with_words_and_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    drop(Journal::open(dir.path()).expect("opens"));
+    let written_by = dir.path().join("written-by");
+    assert_eq!(fs::read_to_string(&written_by).expect("read").trim(), env!("CARGO_PKG_VERSION"));
+    fs::write(&written_by, "999.1.0\n").expect("written");
+    drop(Journal::open(dir.path()).expect("what it can read it takes, whoever wrote it"));
+    fs::write(&written_by, "999.1.0\n").expect("written");
+    {
+        let db = opened(&dir.path().join("db"));
+        db.insert(key::STANCE, b"\x01\"a_stance_of_tomorrow\"".as_slice()).expect("written");
+        db.flush().expect("flushed");
+    }
+    let refused = Journal::open(dir.path()).expect_err("is refused");
+    let text = refused.to_string();
+    assert!(matches!(refused, JournalError::Newer { .. }), "{text}");
+    assert!(text.contains("written by lampas-agent 999.1.0") && text.contains("install 999.1.0 again"), "{text}");
+    assert!(dir.path().join("db/db").exists() && !dir.path().join("db.damaged-1").exists(), "nothing was touched");
+    fs::write(&written_by, env!("CARGO_PKG_VERSION")).expect("written");
+    let journal = Journal::open(dir.path()).expect("its own, damaged, is moved aside");
+    assert!(journal.moved_aside().is_some_and(|aside| aside.ends_with("db.damaged-1")));
+}
+
+#[test]
 fn a_record_of_nonsense_is_damage() {
     let dir = tempfile::tempdir().expect("a directory");
     drop(Journal::open(dir.path()).expect("opens"));
     {
-        let db = sled::open(dir.path().join("db")).expect("opens");
+        let db = opened(&dir.path().join("db"));
         db.insert(key::CURRENT, b"\x01{\"state\":".as_slice()).expect("written");
         db.flush().expect("flushed");
     }
@@ -327,9 +419,9 @@ fn a_full_disk_loses_nothing_and_heals() {
         assert!(matches!(error, JournalError::Unavailable { .. } | JournalError::Io { .. }), "{error}");
     }
     fs::remove_file(&filler).expect("removed");
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     let mut last = push(&journal, &mut acknowledged);
-    while last.is_err() && since.elapsed() < std::time::Duration::from_secs(60) {
+    while last.is_err() && since.elapsed() < Duration::from_secs(60) {
         std::thread::yield_now();
         last = push(&journal, &mut acknowledged);
     }

@@ -19,9 +19,11 @@ use lampas_runtime::{
 use lampas_shared::{
     desired::ContentHash,
     error::Chain,
+    fleet::NodeFacts,
     id::{FleetId, NodeId},
     time::UnixMs,
 };
+use lampas_wire::{Hello, Role, WIRE_VERSION, feature};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -150,6 +152,23 @@ impl Credentials {
     pub fn trust_hash(&self) -> ContentHash {
         let trust = Arc::clone(&lock(&self.inner).trust);
         lampas_wire::Trust::new(trust.roots.iter().map(|r| r.to_vec()).collect()).hash()
+    }
+
+    /// Returns how the node greets when it only tries whether it may come: it has no outbox then, whose number must not be 0.
+    pub fn trial(&self) -> Hello {
+        Hello {
+            role: Role::Probe,
+            oldest_version: WIRE_VERSION,
+            newest_version: WIRE_VERSION,
+            features: feature::NONE,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node(),
+            outbox_epoch: 1,
+            session: 0,
+            applied: None,
+            trust: self.trust_hash(),
+            facts: NodeFacts::default(),
+        }
     }
 
     /// Returns whether every one of these authorities is trusted already.

@@ -61,6 +61,7 @@ async fn work(reconciler: &dyn Reconciler, request: Request) -> Reply {
         Request::Scan(ask) => Reply::Scan(limited(reconciler.scan(ask)).await),
         Request::Manage => Reply::Done(limited(reconciler.manage()).await),
         Request::Eject => Reply::Eject(limited(reconciler.eject()).await),
+        Request::Purge(values) => Reply::Purged(limited(reconciler.purge(values)).await),
         Request::Check(draft) => Reply::Check(limited(reconciler.check(draft)).await),
         // Served before; see [`crate::operation::serve`].
         Request::Run(_)

@@ -1,14 +1,18 @@
 //! What the link needs of the rest of the agent.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 use lampas_shared::{
     audit::Head,
     check::{Checked, ScriptDraft},
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
+    id::SecretValueId,
     object::Target,
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    secret::StillHeld,
     signature::Signed,
 };
 use lampas_wire::Report;
@@ -58,6 +62,10 @@ pub trait Reconciler: Send + Sync + 'static {
     /// Says what the node's tools find in a draft of a script.
     fn check(&self, _: ScriptDraft) -> BoxFuture<'static, Result<Checked, Fault>> {
         Box::pin(async { Err(unknown("checks of drafts")) })
+    }
+    /// Lets go of values of secrets that are destroyed; says which of them are still here, and why.
+    fn purge(&self, _: BTreeSet<SecretValueId>) -> BoxFuture<'static, Result<Vec<StillHeld>, Fault>> {
+        Box::pin(async { Err(unknown("purges")) })
     }
     /// Wakes when what the node says of itself changed.
     fn facts_changed(&self) -> Option<watch::Receiver<u64>> {

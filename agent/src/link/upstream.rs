@@ -8,9 +8,7 @@ use lampas_shared::{
     error::{Chain, Fault},
     id::SecretValueId,
 };
-use lampas_wire::{
-    BlobRequest, Goodbye, GoodbyeReason, Hello, Message, Role, SecretRequest, WIRE_VERSION, encode, feature,
-};
+use lampas_wire::{BlobRequest, Goodbye, GoodbyeReason, Message, Reply, SecretRequest, encode};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Credentials, DialError, Dialled, Dialler, ExchangeError, LinkStatus, exchange, exchange::read_message};
@@ -18,6 +16,10 @@ use crate::reconcile::Upstream;
 
 /// For a connection to come up when a content is needed.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(30);
+/// For a controller to let go of the node.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// How a controller closes the connection of a node that was revoked.
+const REVOKED: u32 = 2;
 /// For 1 MiB to arrive, at 64 KiB a round trip.
 const BLOB_LIMIT: Duration = Duration::from_secs(60);
 /// For `Welcome` after the handshake of a probe.
@@ -73,6 +75,30 @@ impl LinkHandle {
         }
     }
 
+    /// Tells a controller that this node was ejected by its owner.
+    ///
+    /// # Errors
+    /// When the node is not connected, or the controller does not take it in.
+    pub async fn leave(&self) -> Result<(), Fault> {
+        let offline = || Fault::passing("link.offline", "the node is not connected");
+        let connection = self.connection.borrow().clone().ok_or_else(offline)?;
+        match exchange(&connection, &Message::LeaveRequest, LEAVE_LIMIT).await {
+            Ok(Message::Reply(reply)) => match *reply {
+                Reply::Done(done) => done,
+                _ => Err(Fault::passing("link.answer", "the controller answered with something else")),
+            },
+            Ok(Message::Fault(fault)) => Err(fault),
+            Ok(_) => Err(Fault::passing("link.answer", "the controller answered with something else")),
+            // Whom it let go of it hangs up on: the answer may have been lost with the connection.
+            Err(ExchangeError::Connection(quinn::ConnectionError::ApplicationClosed(close)))
+                if close.error_code == REVOKED.into() =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(Fault::passing("link.leave", Chain(&error).to_string())),
+        }
+    }
+
     async fn blob(&self, hash: ContentHash) -> Result<Vec<u8>, Fault> {
         let connection = self.connected().await.ok_or_else(|| {
             Fault::passing("link.offline", format!("content {} waits for a controller", hash.short()))
@@ -116,22 +142,8 @@ impl LinkHandle {
 
     async fn greet(&self, dialled: &Dialled) -> Result<(), ProbeError> {
         let credentials = self.dialler.credentials();
-        let hello = Hello {
-            role: Role::Probe,
-            oldest_version: WIRE_VERSION,
-            newest_version: WIRE_VERSION,
-            features: feature::NONE,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: credentials.node(),
-            // A probe has no outbox; the number only must not be 0.
-            outbox_epoch: 1,
-            session: 0,
-            applied: None,
-            trust: credentials.trust_hash(),
-            facts: lampas_shared::fleet::NodeFacts::default(),
-        };
         let (mut send, mut recv) = dialled.connection.open_bi().await.map_err(ExchangeError::from)?;
-        let bytes = encode(&Message::Hello(Box::new(hello))).map_err(ExchangeError::from)?;
+        let bytes = encode(&Message::Hello(Box::new(credentials.trial()))).map_err(ExchangeError::from)?;
         send.write_all(&bytes).await.map_err(|_| ExchangeError::Stream("the hello was sent"))?;
         match read_message(&mut recv).await? {
             Message::Welcome(welcome) if welcome.fleet == credentials.fleet() => {}

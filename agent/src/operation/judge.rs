@@ -5,13 +5,11 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use lampas_shared::{error::Fault, object::ObjectName, operation::RunOrder};
 
 use crate::{
-    policy::Ruling,
+    policy::{Ruling, why_powerful},
     signature::{NO_SECRETS, SIGNATURE, loose_text},
     system::{Account, Accounts, Root},
 };
 
-/// Groups whose members can make themselves root, on the distributions that LAMPAS runs on.
-const POWERFUL: [&str; 9] = ["root", "sudo", "wheel", "admin", "docker", "lxd", "disk", "kmem", "shadow"];
 /// Directories whose content root executes or obeys; who may write there is as good as root.
 const EXECUTED: [&str; 12] = [
     "/bin",
@@ -41,8 +39,7 @@ pub(super) fn judge(
     signed: &dyn Fn() -> Result<u64, String>,
 ) -> Result<Option<u64>, Fault> {
     if ruling.observes() {
-        let text = "the node only observes: its policy says observe = true, so that nothing runs";
-        return Err(Fault::lasting("policy.observe", text));
+        return Err(Fault::lasting("policy.observe", observed(ruling)));
     }
     let accounts = root.accounts();
     let account = accounts.user(order.user.as_str());
@@ -50,7 +47,7 @@ pub(super) fn judge(
         return Ok(None);
     };
     match ruling {
-        Ruling::Malformed(why) => {
+        Ruling::Malformed { why, .. } => {
             let text = format!("this is root code ({effect}), and the node's policy can't be followed; mend it: {why}");
             Err(Fault::lasting("policy.malformed", text))
         }
@@ -75,16 +72,28 @@ pub(super) fn judge(
     }
 }
 
+/// Says why nothing runs on a node that observes, and how to end that.
+pub(super) fn observed(ruling: &Ruling) -> &'static str {
+    match (ruling.owner_observes(), ruling.is_malformed()) {
+        (true, true) => "the node's policy can't be followed, and none before it was, so that nothing runs",
+        (true, false) => "the node only observes: its policy says observe = true, so that nothing runs",
+        (false, _) => "the node only observes, so that nothing runs: take it over first (lampasctl node manage NODE)",
+    }
+}
+
+/// Returns whether a run may gain no power on its way: where root code is guarded, whoever isn't as good as root must not
+/// get there by a set-uid program or a rule of sudo.
+pub(super) fn gains_nothing(ruling: &Ruling, root: &Root, name: &str, account: &Account) -> bool {
+    ruling.guards_root_code() && root_code(root, &root.accounts(), name, account).is_none()
+}
+
 /// Why a run of this user does what root could do; `None` when nothing says so.
 fn root_code(root: &Root, accounts: &Accounts, name: &str, account: &Account) -> Option<String> {
-    if account.uid == 0 || account.gid == 0 {
-        return Some("a run as root".to_owned());
+    if let Some(why) = why_powerful(accounts, name, account) {
+        return Some(if account.uid == 0 { "a run as root".to_owned() } else { format!("a run as {name}, {why}") });
     }
     // Below another root an unprivileged agent can only be itself.
     let groups = accounts.memberships(name, account.gid);
-    if let Some(group) = POWERFUL.iter().find(|g| groups.iter().any(|(n, _)| n == *g)) {
-        return Some(format!("a run as {name}, who is in the group {group}"));
-    }
     let may_write = |path: &str| {
         let path = root.path().join(path.trim_start_matches('/'));
         fs::symlink_metadata(path).is_ok_and(|m| {

@@ -20,9 +20,10 @@ use nix::{
     unistd::{Gid, Uid, execve, getgrouplist, getppid, initgroups, setgroups, setresgid, setresuid},
 };
 
-use super::{spool::Entry, unshared};
+use super::{judge, spool::Entry, unshared};
 use crate::{
     config::Paths,
+    policy::Ruling,
     system::{Account, Root},
 };
 
@@ -98,6 +99,8 @@ fn go(paths: &Paths, entry: &Entry) -> Result<std::convert::Infallible, Fault> {
     let root = Root::open(paths.root()).map_err(|e| e.to_fault())?;
     let user = account(&root, &order)?;
     let values = super::secret::of_run(paths, entry, &order)?;
+    // Read while the policy can be.
+    let gains_nothing = judge::gains_nothing(&Ruling::of(paths), &root, order.user.as_str(), &user);
     // A draft stands in memory: nobody but this process and what it becomes reaches it, also in the copy of a rehearsal.
     let draft = order.program.as_ref().map(in_memory).transpose()?;
     let program = match &draft {
@@ -116,6 +119,9 @@ fn go(paths: &Paths, entry: &Entry) -> Result<std::convert::Infallible, Fault> {
         unshared::give_up_power()?;
     }
     become_user(&root, &order, &user)?;
+    if gains_nothing {
+        prctl::set_no_new_privs().map_err(|e| start(format!("no_new_privs: {}", e.desc())))?;
+    }
     // The change of user took the first one away.
     prctl::set_pdeathsig(Some(Signal::SIGKILL)).map_err(|e| start(format!("no signal at the shim's end: {e}")))?;
     if getppid() != shim {

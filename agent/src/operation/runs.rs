@@ -27,7 +27,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
-    judge::judge,
+    judge::{judge, observed},
     output,
     secret::{self, SealedValues, Values},
     spool::{Entry, Spool},
@@ -39,7 +39,7 @@ use crate::{
     policy::Ruling,
     reconcile::Upstream,
     signature::{self, Verifier},
-    system::{Root, Seen},
+    system::{Account, Root, Seen},
 };
 
 /// How many runs may be under way at once on one node.
@@ -318,7 +318,7 @@ impl Runs {
             return Err(Fault::lasting("operation.rehearse", text));
         }
         if let Some(expected) = order.expect {
-            script(&root, &order.argv[0], expected)?;
+            script(&root, &order.argv[0], expected, &account)?;
         }
         self.has_turn()?;
         self.has_room(order.output_bytes)?;
@@ -333,9 +333,9 @@ impl Runs {
 
     /// Puts a question down. It runs nobody's program and as nobody: there is no user and no root code to judge.
     fn admit_probe(&self, order: &RunOrder) -> Result<Option<RunStatus>, Fault> {
-        if Ruling::of(&self.paths).observes() {
-            let text = "the node only observes: its policy says observe = true, so that nothing runs";
-            return Err(Fault::lasting("policy.observe", text));
+        let ruling = Ruling::of(&self.paths);
+        if ruling.observes() {
+            return Err(Fault::lasting("policy.observe", observed(&ruling)));
         }
         self.has_turn()?;
         self.has_room(order.output_bytes)?;
@@ -491,15 +491,31 @@ fn never_begun(run: RunId, operation: OperationId, end: RunEnd) -> OperationRun 
     }
 }
 
-/// Checks that a script is what the controller means.
-fn script(root: &Root, path: &str, expected: ContentHash) -> Result<(), Fault> {
+/// Checks that a script is what the controller means, and that nobody but root and who runs it could change it before it
+/// starts.
+fn script(root: &Root, path: &str, expected: ContentHash, runs_as: &Account) -> Result<(), Fault> {
     let differs = |what: &str| {
         let text = format!("{path} {what}; converge the node, or decide about the drift, before running it");
         Fault::lasting("operation.script_differs", text)
     };
     match root.look(path, 0).map_err(|e| e.to_fault())? {
-        Seen::File { bytes, .. } if ContentHash::of(&bytes) == expected => Ok(()),
-        Seen::File { .. } => Err(differs("is not as its object says")),
+        Seen::File { bytes, .. } if ContentHash::of(&bytes) != expected => Err(differs("is not as its object says")),
+        Seen::File { meta, .. } => {
+            let is_owned = [0, root.euid(), runs_as.uid].contains(&meta.uid);
+            // With an access list the bits of the group are its mask: somebody who is named there may write.
+            let is_open = meta.xattrs.contains_key("system.posix_acl_access")
+                || !root.accounts().is_group_harmless(meta.gid, runs_as.uid);
+            let is_shared = meta.mode & 0o002 != 0 || (meta.mode & 0o020 != 0 && is_open);
+            if is_owned && !is_shared {
+                return Ok(());
+            }
+            let text = format!(
+                "{path} can be changed by others than root and the user that it runs as (owner {}, group {}, mode {:04o}), \
+                 also between this look and its start; let it belong to root, with mode 0755",
+                meta.uid, meta.gid, meta.mode
+            );
+            Err(Fault::lasting("operation.script_loose", text))
+        }
         Seen::Absent => Err(differs("is not there")),
         Seen::Directory { .. } | Seen::Link { .. } => Err(differs("is no file")),
     }
@@ -513,5 +529,53 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + S
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Fault::passing("operation.spool", error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_script_that_others_could_change_is_not_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for made in ["etc", "srv"] {
+            fs::create_dir(dir.path().join(made)).expect("made");
+        }
+        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:61001:61001::/home/ann:/bin/sh\n";
+        fs::write(dir.path().join("etc/passwd"), passwd).expect("written");
+        let groups = |members: &str| {
+            fs::write(dir.path().join("etc/group"), format!("root:x:0:\nann:x:61001:{members}\n")).expect("written");
+        };
+        groups("");
+        let tool = dir.path().join("srv/tool");
+        fs::write(&tool, "#!/bin/sh\n").expect("written");
+        let root = Root::open(dir.path()).expect("a root");
+        let [as_root, as_ann] = ["root", "ann"].map(|name| root.accounts().user(name).expect("known"));
+        let hash = ContentHash::of(b"#!/bin/sh\n");
+        let said = |mode: u32, expected, runs_as: &Account| {
+            fs::set_permissions(&tool, fs::Permissions::from_mode(mode)).expect("set");
+            script(&root, "/srv/tool", expected, runs_as).map_err(|fault| fault.code)
+        };
+        assert_eq!(said(0o755, hash, &as_root), Ok(()));
+        assert_eq!(said(0o755, ContentHash::of(b"else"), &as_root), Err("operation.script_differs".into()));
+        assert_eq!(said(0o757, hash, &as_root), Err("operation.script_loose".into()), "everybody may write");
+        if nix::unistd::geteuid().is_root() {
+            let group = nix::unistd::Gid::from_raw(61001);
+            nix::unistd::chown(&tool, None, Some(group)).expect("given");
+            assert_eq!(said(0o755, hash, &as_root), Ok(()), "its group may only read");
+            assert_eq!(said(0o775, hash, &as_root), Err("operation.script_loose".into()), "ann's group may write");
+            assert_eq!(said(0o775, hash, &as_ann), Ok(()), "who runs it is ann");
+            groups("root,ann,bob");
+            assert_eq!(said(0o775, hash, &as_ann), Ok(()), "nobody who exists but root and ann");
+            fs::write(dir.path().join("etc/passwd"), format!("{passwd}bob:x:61002:61002::/:/bin/sh\n"))
+                .expect("written");
+            assert_eq!(said(0o775, hash, &as_ann), Err("operation.script_loose".into()), "bob is in the group too");
+            nix::unistd::chown(&tool, Some(nix::unistd::Uid::from_raw(61001)), None).expect("given");
+            assert_eq!(said(0o755, hash, &as_root), Err("operation.script_loose".into()), "ann's, run by root");
+            assert_eq!(said(0o755, hash, &as_ann), Ok(()), "ann's own");
+        }
     }
 }

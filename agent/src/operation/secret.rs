@@ -1,21 +1,28 @@
 //! The values of secrets on their way to a run: fetched sealed to this node's key, kept sealed in the spool, and opened in
 //! the memory of the process that becomes the program, and of the one that watches what it writes.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lampas_runtime::{files, seal::SealKey};
 use lampas_shared::{
     error::{Chain, Fault},
     host::EnvName,
-    id::NodeId,
+    id::{NodeId, RunId, SecretValueId},
     object::ObjectName,
     operation::RunOrder,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{mask::Patterns, runs::Trust, spool::Entry};
+use super::{
+    mask::Patterns,
+    runs::Trust,
+    spool::{Entry, Spool},
+};
 use crate::config::Paths;
 
 /// The file in the spool.
@@ -102,6 +109,28 @@ pub(super) fn of_run(paths: &Paths, entry: &Entry, order: &RunOrder) -> Result<V
     let bytes = files::read_private(&entry.dir.join(FILE), 8 << 20).map_err(|e| lost(e.to_string()))?;
     let sealed: SealedValues = serde_json::from_slice(&bytes).map_err(|e| lost(e.to_string()))?;
     sealed.opened(paths)
+}
+
+/// Returns which of these values runs that are not over have. What one that is over left behind goes. Blocking.
+///
+/// # Errors
+/// When the spool can't be listed.
+pub(crate) fn values_in_use(
+    paths: &Paths,
+    values: &BTreeSet<SecretValueId>,
+) -> Result<Vec<(SecretValueId, RunId)>, Fault> {
+    let entries = Spool::at(paths).entries();
+    let entries = entries.map_err(|e| Fault::passing("operation.spool", format!("the runs of this node: {e}")))?;
+    let mut in_use = Vec::new();
+    for entry in entries {
+        if entry.end().is_some() {
+            remove(&entry);
+            continue;
+        }
+        let used = entry.order().map(|order| order.secrets.into_values().map(|used| used.value)).into_iter().flatten();
+        in_use.extend(used.filter(|value| values.contains(value)).map(|value| (value, entry.run)));
+    }
+    Ok(in_use)
 }
 
 /// Removes them; the run is over.

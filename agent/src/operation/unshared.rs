@@ -8,10 +8,12 @@
 //! devices, the clock, tracing. It is a rehearsal, not a cage: what a program can do without writing a file or a network
 //! is done.
 
+mod changed;
+
 use std::{
     fs,
     os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        fs::{MetadataExt as _, PermissionsExt as _},
         process::ExitStatusExt as _,
     },
     path::{Path, PathBuf},
@@ -27,8 +29,8 @@ use nix::{
     unistd::pivot_root,
 };
 use rustix::thread::CapabilitySet;
-use similar::TextDiff;
 
+use self::changed::{Layer, tell};
 use super::spool::Entry;
 use crate::config::Paths;
 
@@ -57,11 +59,6 @@ const POWERS: [CapabilitySet; 15] = [
     CapabilitySet::WAKE_ALARM,
     CapabilitySet::BLOCK_SUSPEND,
 ];
-/// The most that is told of one file, and of all.
-const FILE_BYTES: usize = 16 << 10;
-const ALL_BYTES: usize = 256 << 10;
-/// The most files that are looked at.
-const MAX_FILES: usize = 20_000;
 
 /// Where the copy is made, below the run's directory.
 fn copy_of(entry: &Entry) -> PathBuf {
@@ -101,13 +98,6 @@ pub(super) fn rehearse(paths: &Paths, entry: &Entry) -> Result<i32, Fault> {
     // What can't be put down is not told; the run itself is.
     let _ = fs::write(entry.dir.join("changes"), told);
     Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
-}
-
-/// One file system of the copy: where it stands, and what was written to it.
-#[derive(Debug)]
-struct Layer {
-    at: String,
-    upper: PathBuf,
 }
 
 /// Overlays the root and the file systems below it.
@@ -229,166 +219,4 @@ pub(super) fn changes(entry: &Entry) -> Option<String> {
 
 fn refused(why: &str) -> Fault {
     Fault::lasting("operation.rehearse", format!("this node can't rehearse: {why}"))
-}
-
-/// What happened to one file.
-struct Change {
-    mark: char,
-    path: String,
-    /// What there is to say, and the difference.
-    more: String,
-}
-
-fn tell(layers: &[Layer], spool: &Path) -> String {
-    let mut found = Vec::new();
-    let mut is_cut = false;
-    for layer in layers {
-        walk(layer, Path::new(""), spool, &mut found, &mut is_cut);
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    let count = found.len();
-    let mut out = match count {
-        0 => return "would change nothing\n".to_owned(),
-        1 => "would change this file:\n".to_owned(),
-        _ => format!("would change these {count} files:\n"),
-    };
-    for change in found {
-        let text = format!("  {} {}{}\n", change.mark, change.path, change.more);
-        if out.len() + text.len() > ALL_BYTES {
-            is_cut = true;
-            break;
-        }
-        out.push_str(&text);
-    }
-    if is_cut {
-        out.push_str("  … and more, which is not shown\n");
-    }
-    out
-}
-
-fn walk(layer: &Layer, below: &Path, spool: &Path, found: &mut Vec<Change>, is_cut: &mut bool) {
-    let Ok(list) = fs::read_dir(layer.upper.join(below)) else { return };
-    for item in list.flatten() {
-        if found.len() >= MAX_FILES {
-            *is_cut = true;
-            return;
-        }
-        let relative = below.join(item.file_name());
-        let new = item.path();
-        let old = Path::new(&layer.at).join(&relative);
-        if old.starts_with(spool) || spool.starts_with(&old) && !new.is_dir() {
-            continue;
-        }
-        let Ok(meta) = fs::symlink_metadata(&new) else { continue };
-        let before = fs::symlink_metadata(&old).ok();
-        let kind = meta.file_type();
-        let path = old.display().to_string();
-        // A whiteout: overlayfs marks what is gone by a character device 0/0.
-        if kind.is_char_device() && meta.rdev() == 0 {
-            if before.is_some() {
-                found.push(Change { mark: '-', path, more: String::new() });
-            }
-        } else if kind.is_dir() {
-            match &before {
-                Some(was) if was.is_dir() => {
-                    if let Some(more) = access_change(was, &meta) {
-                        found.push(Change { mark: '~', path: format!("{path}/"), more });
-                    }
-                }
-                _ => found.push(Change { mark: '+', path: format!("{path}/"), more: String::new() }),
-            }
-            walk(layer, &relative, spool, found, is_cut);
-        } else if kind.is_symlink() {
-            let to = |p: &Path| fs::read_link(p).map(|t| t.display().to_string()).unwrap_or_default();
-            if before.is_none() || to(&old) != to(&new) {
-                let mark = if before.is_some() { '~' } else { '+' };
-                found.push(Change { mark, path, more: format!(" -> {}", to(&new)) });
-            }
-        } else if let Some(change) = file_change(&old, before.as_ref(), &new, &meta, path) {
-            found.push(change);
-        }
-    }
-}
-
-fn file_change(
-    old: &Path,
-    before: Option<&fs::Metadata>,
-    new: &Path,
-    meta: &fs::Metadata,
-    path: String,
-) -> Option<Change> {
-    let Some(was) = before else {
-        let size = format!(" ({} bytes, {}, mode {:04o})", meta.len(), owner(meta), meta.mode() & 0o7777);
-        let shown = if is_public(meta) { difference(b"", &read(new)) } else { String::new() };
-        return Some(Change { mark: '+', path, more: size + &shown });
-    };
-    let access = access_change(was, meta).unwrap_or_default();
-    let (a, b) = (read(old), read(new));
-    let is_same = was.len() == meta.len() && a == b;
-    if is_same {
-        // Opened for writing, and left as it was.
-        return (!access.is_empty()).then_some(Change { mark: '~', path, more: access });
-    }
-    let shown = if is_public(was) && is_public(meta) {
-        difference(&a, &b)
-    } else {
-        " (not world-readable: its content is not shown)".to_owned()
-    };
-    Some(Change { mark: '~', path, more: access + &shown })
-}
-
-fn access_change(was: &fs::Metadata, is: &fs::Metadata) -> Option<String> {
-    let mode = |m: &fs::Metadata| m.mode() & 0o7777;
-    let mut more = String::new();
-    if mode(was) != mode(is) {
-        more.push_str(&format!(" (mode {:04o} -> {:04o})", mode(was), mode(is)));
-    }
-    if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
-        more.push_str(&format!(" (owner {} -> {})", owner(was), owner(is)));
-    }
-    (!more.is_empty()).then_some(more)
-}
-
-fn owner(meta: &fs::Metadata) -> String {
-    format!("{}:{}", meta.uid(), meta.gid())
-}
-
-fn is_public(meta: &fs::Metadata) -> bool {
-    meta.mode() & 0o004 != 0
-}
-
-/// Reads the first half megabyte: what is longer is not compared line by line.
-fn read(path: &Path) -> Vec<u8> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(path) {
-        let _ = file.take(512 << 10).read_to_end(&mut bytes);
-    }
-    bytes
-}
-
-/// Returns the difference of two texts, a line each, indented; for other bytes only that they differ.
-fn difference(old: &[u8], new: &[u8]) -> String {
-    let is_text = |b: &[u8]| !b.contains(&0) && std::str::from_utf8(b).is_ok() && b.len() < 512 << 10;
-    if !is_text(old) || !is_text(new) {
-        return " (not text: the difference is not shown)".to_owned();
-    }
-    let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
-    let diff = TextDiff::from_lines(old.as_ref(), new.as_ref());
-    let mut out = String::new();
-    for line in diff
-        .unified_diff()
-        .context_radius(3)
-        .to_string()
-        .lines()
-        .filter(|l| !l.starts_with("---") && !l.starts_with("+++"))
-    {
-        if out.len() + line.len() > FILE_BYTES {
-            out.push_str("\n      … (the rest is not shown)");
-            break;
-        }
-        out.push_str("\n      ");
-        out.push_str(line);
-    }
-    out
 }

@@ -1,6 +1,12 @@
 //! TLS of probes: whom they trust, and how long a certificate is valid.
 
-use std::sync::Arc;
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::Arc,
+};
 
 use lampas_runtime::clock;
 use lampas_shared::probe::Tls;
@@ -69,10 +75,8 @@ fn load(tls: &Tls, paths: &Paths) -> Result<ClientConfig, String> {
         Some(path) => {
             let file = paths.root().join(path.as_str().trim_start_matches('/'));
             let failed = |e: &dyn std::fmt::Display| format!("the certificates in {path} can't be read: {e}");
-            if std::fs::metadata(&file).map_err(|e| failed(&e))?.len() > MAX_CA_BYTES {
-                return Err(failed(&"the file is larger than 4 MiB"));
-            }
-            for cert in CertificateDer::pem_file_iter(&file).map_err(|e| failed(&e))? {
+            let pem = read(&file).map_err(|e| failed(&e))?;
+            for cert in CertificateDer::pem_slice_iter(&pem) {
                 roots.add(cert.map_err(|e| failed(&e))?).map_err(|e| failed(&e))?;
             }
             if roots.is_empty() {
@@ -88,6 +92,21 @@ fn load(tls: &Tls, paths: &Paths) -> Result<ClientConfig, String> {
         }
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Reads a file of certificates. It is named from elsewhere and read as root: a pipe is not waited for, and of a device
+/// nothing is read.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_CA_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_CA_BYTES {
+        return Err(io::Error::other("the file is larger than 4 MiB"));
+    }
+    Ok(bytes)
 }
 
 fn days_left(certificate: &CertificateDer<'_>) -> Option<i64> {

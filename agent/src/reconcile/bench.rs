@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
 };
 
 use lampas_runtime::clock;
@@ -11,7 +12,7 @@ use lampas_shared::{
     desired::{ContentHash, NodeDesired, Resource},
     error::Fault,
     fleet::NodePolicy,
-    id::{FleetId, NodeId},
+    id::{FleetId, NodeId, SecretValueId},
     object::Target,
     report::NodePlan,
 };
@@ -59,6 +60,10 @@ pub(super) struct Bench {
     pub(super) ejected: watch::Sender<bool>,
     /// A pass did something: soon there is memory to give back.
     pub(super) settles: Notify,
+    /// Held by the pass that is under way.
+    pub(super) passing: Mutex<()>,
+    /// Values of secrets that were purged a moment ago: what is on its way of them is not put down.
+    pub(super) purged: Mutex<BTreeMap<SecretValueId, Instant>>,
 }
 
 impl Bench {
@@ -77,6 +82,7 @@ impl Bench {
     /// Reads the policy, and notices when it is another than before.
     pub(super) fn ruling(&self) -> Ruling {
         let ruling = Ruling::of(&self.paths);
+        ruling.keep(&self.paths);
         let policy = signature::node_policy(&self.paths, &ruling);
         let mut seen = self.policy_seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.replace(policy.clone()).is_some_and(|before| before != policy) {
@@ -184,7 +190,7 @@ impl Bench {
         let held = pass::held(&by_target, &drifts);
         let mut resources = state.resources().cloned().collect::<Vec<_>>();
         let secrets = self.fill(&journal, &mut resources, &|_| {});
-        let ruling = self.ruling();
+        let ruling = self.ruling().with_state(state);
         let content = |hash: &ContentHash| journal.blob(hash).ok().flatten();
         let consent = self.consent(&ruling, state, self.goes_back(state));
         let judge = |resource: &Resource| consent.judge_filled(&ruling, resource, &secrets);

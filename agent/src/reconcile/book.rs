@@ -33,8 +33,8 @@ pub(super) struct Book {
     pub(super) pause: Option<Pause>,
     pub(super) drifts: BTreeMap<Target, Drift>,
     pub(super) ownership: Arc<Ownership>,
-    /// Held changes by hand that somebody asked to overwrite.
-    pub(super) reverting: BTreeSet<Target>,
+    /// Held changes by hand that somebody asked to overwrite: the fingerprint of what was told of then.
+    pub(super) reverting: BTreeMap<Target, ContentHash>,
     /// Whether the current generation is undone for the time being, to see whether it cut the node off.
     pub(super) is_on_trial_revert: bool,
     arrived: Option<(Generation, Instant)>,
@@ -81,7 +81,7 @@ impl Book {
             pause: journal.pause()?,
             drifts: journal.drifts()?,
             ownership: Arc::new(journal.ownership()?),
-            reverting: BTreeSet::new(),
+            reverting: BTreeMap::new(),
             is_on_trial_revert: false,
             arrived: None,
             planned: Vec::new(),
@@ -203,16 +203,29 @@ impl Book {
             let state = Arc::new(current.state.clone());
             return Ok(Some(Goal { state, is_current: true }));
         }
-        let good = self.journal.good()?.filter(|g| g.node == self.node);
-        // When the generation that was undone is itself the last good one, the one before it is meant.
-        let back = match good {
-            Some(good) if good.generation == current.state.generation => {
-                self.journal.previous()?.filter(|g| g.node == self.node)
-            }
-            good => good,
-        };
+        let back = self.back(current)?;
         let nothing = || NodeDesired::new(self.node, Generation::default(), Vec::new());
         Ok(Some(Goal { state: Arc::new(back.unwrap_or_else(nothing)), is_current: false }))
+    }
+
+    /// Returns the state that is gone back to from the current one.
+    fn back(&self, current: &Accepted) -> Result<Option<NodeDesired>, JournalError> {
+        let good = self.journal.good()?.filter(|g| g.node == self.node);
+        // When the generation that is undone is itself the last good one, the one before it is meant.
+        match good {
+            Some(good) if good.generation == current.state.generation => {
+                Ok(self.journal.previous()?.filter(|g| g.node == self.node))
+            }
+            good => Ok(good),
+        }
+    }
+
+    /// Returns the states that may be kept true again by themselves: while the current one is not confirmed, that is it and
+    /// the one before it, whichever of them stands.
+    pub(super) fn on_trial(&self) -> Result<Vec<NodeDesired>, JournalError> {
+        let is_decided = |c: &&Arc<Accepted>| c.progress == Progress::Confirmed || self.stance != Stance::Follow;
+        let Some(current) = self.current.as_ref().filter(|c| !is_decided(c)) else { return Ok(Vec::new()) };
+        Ok(self.back(current)?.into_iter().chain([current.state.clone()]).collect())
     }
 
     /// Returns whether the current state is the one to be kept true.
@@ -227,13 +240,15 @@ impl Book {
 
     /// Begins the pause anew when the clock was set back behind its beginning, so that it ends: nobody can say how much of
     /// it is over.
-    pub(super) fn rebase_pause(&mut self, now: UnixMs) -> Result<(), JournalError> {
+    /// Returns whether it did.
+    pub(super) fn rebase_pause(&mut self, now: UnixMs) -> Result<bool, JournalError> {
         let Some(Pause { until: Some(until), reason, since }) = self.pause.clone().filter(|p| now < p.since) else {
-            return Ok(());
+            return Ok(false);
         };
         warn!("the clock was set back behind the beginning of the pause; the pause begins anew");
         let until = Some(now.plus_ms(until.since(since).max(0)));
-        self.set_pause(Some(Pause { until, reason, since: now }))
+        self.set_pause(Some(Pause { until, reason, since: now }))?;
+        Ok(true)
     }
 
     /// Builds the report of the current generation.

@@ -1,6 +1,6 @@
 //! How everybody else reaches the reconciler: states, plans, and what operators ask for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use lampas_runtime::clock;
@@ -9,9 +9,11 @@ use lampas_shared::{
     check::{Checked, ScriptDraft},
     desired::{ContentHash, Generation, NodeDesired},
     error::Fault,
+    id::SecretValueId,
     object::Target,
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    secret::StillHeld,
     signature::Signed,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,12 +22,13 @@ use tracing::info;
 use super::{Bench, Status, heads, snapshot};
 use crate::{
     host,
-    journal::{Pause, Progress, Stance, Transaction},
+    journal::{Progress, Stance, Transaction},
     link,
     signature::Ledger,
 };
 
-const PASS_LIMIT: Duration = Duration::from_secs(60);
+/// How long somebody who asked waits for a pass.
+pub(super) const PASS_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a reconciler is made from.
 #[derive(Clone)]
@@ -41,7 +44,17 @@ impl Handle {
     /// When it is another node's, older than what is known, not what its hash says, or can't be journalled.
     pub async fn desired(&self, state: NodeDesired) -> Result<(), Fault> {
         let generation = state.generation;
-        let is_new = self.blocking(move |bench| bench.book().accept(state)).await?;
+        let accepted = self.blocking(move |bench| {
+            let mut book = bench.book();
+            let was_undone = matches!(book.stance, Stance::Undone { .. });
+            let is_new = book.accept(state)?;
+            drop(book);
+            if is_new && was_undone {
+                bench.tell_halts();
+            }
+            Ok(is_new)
+        });
+        let is_new = accepted.await?;
         if is_new {
             info!(desired.generation = %generation, "received");
             self.bench.wake.notify_one();
@@ -107,41 +120,48 @@ impl Handle {
         .await
     }
 
-    /// Puts the desired state back over a change by hand, and waits until that is done.
+    /// Puts the desired state back over a change by hand, and waits until that is done. What was edited once more since it was
+    /// told of stays.
     ///
     /// # Errors
-    /// When nothing was changed by hand there, the agent is paused, or it could not be put back.
+    /// When nothing was changed by hand there, the agent is paused, it was edited once more, or it could not be put back.
     pub async fn revert(&self, target: Target) -> Result<(), Fault> {
         let wanted = target.clone();
-        self.blocking(move |bench| {
-            let mut book = bench.book();
-            if !book.drifts.contains_key(&target) {
-                return Err(Fault::lasting(
-                    "drift.none",
-                    format!("nothing stands at {target} that was changed by hand"),
-                ));
-            }
-            if let Some(pause) = book.pause_at(clock::now()) {
-                return Err(Fault::lasting(
-                    "agent.paused",
-                    format!("the agent is paused on the node: {}", pause.reason),
-                ));
-            }
-            if bench.ruling().observes() {
-                return Err(Fault::lasting("policy.observe", "the node only observes: its policy says observe = true"));
-            }
-            book.reverting.insert(target);
-            Ok(())
-        })
-        .await?;
+        let asked = self
+            .blocking(move |bench| {
+                // A policy that is gone is looked for twice: nobody waits for the book meanwhile.
+                let observes = bench.ruling().observes();
+                let mut book = bench.book();
+                let none =
+                    || Fault::lasting("drift.none", format!("nothing stands at {target} that was changed by hand"));
+                let asked = book.drifts.get(&target).map(|drift| drift.fingerprint).ok_or_else(none)?;
+                if let Some(pause) = book.pause_at(clock::now()) {
+                    return Err(Fault::lasting(
+                        "agent.paused",
+                        format!("the agent is paused on the node: {}", pause.reason),
+                    ));
+                }
+                if observes {
+                    return Err(Fault::lasting(
+                        "policy.observe",
+                        "the node only observes: its policy says observe = true",
+                    ));
+                }
+                book.reverting.insert(target, asked);
+                Ok(asked)
+            })
+            .await?;
         self.pass().await?;
         self.blocking(move |bench| {
             let mut book = bench.book();
             book.reverting.remove(&wanted);
             // Packages take their time: that they are being put back is what can be said.
             let is_under_way = wanted.as_str().starts_with("package:") && bench.apt.is_busy();
-            if !book.drifts.contains_key(&wanted) || is_under_way {
-                return Ok(());
+            let Some(drift) = book.drifts.get(&wanted).filter(|_| !is_under_way) else { return Ok(()) };
+            if drift.fingerprint != asked {
+                let text =
+                    format!("somebody changed {wanted} once more; look at what stands there now, and revert that");
+                return Err(Fault::lasting("drift.moved", text));
             }
             let reports = book.current.as_ref().map(|c| c.resources.clone()).unwrap_or_default();
             let fault = reports.into_iter().find(|r| r.target == wanted).and_then(|r| r.fault);
@@ -168,69 +188,6 @@ impl Handle {
             }
             bench.follow.forgive();
             bench.apt.forget();
-            bench.set_last_observed(None);
-            Ok(())
-        })
-        .await?;
-        self.bench.wake.notify_one();
-        Ok(())
-    }
-
-    /// Goes back to the last good state and stays there until [`Handle::resume`] or a newer generation.
-    ///
-    /// # Errors
-    /// When there is nothing to go back from, or the journal can't be written.
-    pub async fn undo(&self) -> Result<Generation, Fault> {
-        let generation = self
-            .blocking(|bench| {
-                let mut book = bench.book();
-                let current = book.current.clone();
-                let current = current
-                    .ok_or_else(|| Fault::lasting("undo.nothing", "no controller has sent a state to this node yet"))?;
-                if !book.follows() {
-                    return Err(Fault::lasting("undo.done", "the current generation is undone already"));
-                }
-                let generation = current.state.generation;
-                book.stand(Stance::Undone { generation, since: clock::now() })?;
-                Ok(generation)
-            })
-            .await?;
-        self.pass().await?;
-        Ok(generation)
-    }
-
-    /// Writes nothing until the pause ends, by itself or by [`Handle::resume`].
-    ///
-    /// # Errors
-    /// When the journal can't be written.
-    pub async fn pause(&self, length: Option<Duration>, reason: String) -> Result<Pause, Fault> {
-        let pause = self
-            .blocking(move |bench| {
-                let now = clock::now();
-                let until = length.map(|l| now.plus_ms(i64::try_from(l.as_millis()).unwrap_or(i64::MAX)));
-                let pause = Pause { until, reason, since: now };
-                bench.book().set_pause(Some(pause.clone()))?;
-                bench.set_last_observed(None);
-                Ok(pause)
-            })
-            .await?;
-        self.bench.wake.notify_one();
-        Ok(pause)
-    }
-
-    /// Ends a pause and an undo.
-    ///
-    /// # Errors
-    /// When the journal can't be written.
-    pub async fn resume(&self) -> Result<(), Fault> {
-        self.blocking(|bench| {
-            let mut book = bench.book();
-            book.set_pause(None)?;
-            if let Stance::Undone { generation, .. } = book.stance {
-                book.set_progress(generation, Progress::Received)?;
-                book.stand(Stance::Follow)?;
-            }
-            drop(book);
             bench.set_last_observed(None);
             Ok(())
         })
@@ -358,6 +315,11 @@ impl link::Reconciler for Handle {
     fn check(&self, draft: ScriptDraft) -> BoxFuture<'static, Result<Checked, Fault>> {
         let handle = self.clone();
         Box::pin(async move { handle.blocking(move |bench| crate::operation::check(&bench.tools, &draft)).await })
+    }
+
+    fn purge(&self, values: BTreeSet<SecretValueId>) -> BoxFuture<'static, Result<Vec<StillHeld>, Fault>> {
+        let handle = self.clone();
+        Box::pin(async move { Self::purge(&handle, values).await })
     }
 
     fn facts_changed(&self) -> Option<watch::Receiver<u64>> {

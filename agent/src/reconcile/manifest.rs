@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use lampas_shared::{
     desired::{ContentHash, Resource, Spec},
     host::{
-        Aspect, Directory, Encoding, EnvName, Group, HostsEntry, Link, ManagedFile, Script, Service, Sudoers, Sysctl,
-        SysctlKey, UnitName, User,
+        AptSource, Aspect, Directory, Encoding, EnvName, Group, HostsEntry, Link, ManagedFile, Password, PasswordWant,
+        Script, Service, Sudoers, Sysctl, SysctlKey, UnitName, User,
     },
     object::{Body, Kind, ObjectSpec},
     template::{Sealed, Template},
@@ -53,6 +53,11 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
             exclusive_keys: *exclusive,
             ..User::default()
         }),
+        // A hash comes from a secret, and is said where that is.
+        Spec::Password { want: PasswordWant::Locked, .. } => {
+            Body::User(User { password: Password::parse("locked").ok(), ..User::default() })
+        }
+        Spec::Password { .. } => return None,
         Spec::Group { ensure, gid, system, .. } => {
             Body::Group(Group { ensure: *ensure, gid: *gid, system: *system, members: None })
         }
@@ -95,6 +100,14 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
                 let unit_name = unit_name(&UnitName::parse(unit).ok()?, resource);
                 let (unit, drop_in) = if is_override { (None, text) } else { (text, None) };
                 Body::Service(Service { unit_name, unit, drop_in, on_change, ..Service::default() })
+            } else if resource.kind == Kind::AptSource {
+                let mut source = AptSource::default();
+                if AptSource::is_key_path(path.as_str()) {
+                    source.key = AptSource::with_key_bytes(&bytes);
+                } else {
+                    source.take_list(std::str::from_utf8(&bytes).ok()?).ok()?;
+                }
+                Body::AptSource(source)
             } else if resource.kind == Kind::Sysctl {
                 let (key, value) = lampas_render::sysctl::assigned(std::str::from_utf8(&bytes).ok()?).pop()?;
                 Body::Sysctl(Sysctl { key: SysctlKey::parse(key).ok()?, value })
@@ -136,10 +149,16 @@ fn body(resource: &Resource, content: &dyn Fn(&ContentHash) -> Option<Vec<u8>>) 
 fn merge(first: &mut Body, more: Body) {
     match (first, more) {
         (Body::Service(first), Body::Service(more)) => merge_service(first, more),
-        // By target: the keys before the account, the group before its members.
+        // By target: the keys and the password before the account, the group before its members.
         (Body::User(first), Body::User(more)) => {
             let (authorized_keys, exclusive_keys) = (first.authorized_keys.take(), first.exclusive_keys);
-            *first = User { authorized_keys, exclusive_keys, ..more };
+            let password = first.password.take().or_else(|| more.password.clone());
+            *first = User { authorized_keys, exclusive_keys, password, ..more };
+        }
+        // By target: the key before the list.
+        (Body::AptSource(first), Body::AptSource(more)) => {
+            let key = std::mem::take(&mut first.key);
+            *first = AptSource { key, ..more };
         }
         (Body::Group(first), Body::Group(more)) => first.members = more.members,
         _ => {}
@@ -166,6 +185,10 @@ fn unit_name(unit: &UnitName, resource: &Resource) -> Option<UnitName> {
 /// What holds secrets, as a template that names them; the values leave no node.
 fn sealed_body(resource: &Resource, sealed: &Sealed) -> Option<Body> {
     match &*sealed.base {
+        Spec::Password { .. } => {
+            let password = Some(Password::parse(sealed.template(Sealed::PASSWORD)?).ok()?);
+            Some(Body::User(User { password, ..User::default() }))
+        }
         Spec::Cron(job) => {
             let mut job = job.clone();
             job.environment.values_mut().for_each(|value| *value = Template::escape(value));

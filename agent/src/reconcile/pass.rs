@@ -7,19 +7,22 @@
 
 mod drift;
 mod finish;
+mod undone;
 mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use lampas_runtime::clock;
 use lampas_shared::{
-    desired::{ContentHash, Generation, NodeDesired, Resource},
+    desired::{ContentHash, Generation, NodeDesired, Resource, Spec},
+    error::Fault,
+    host::Reaction,
     id::SecretValueId,
     object::{DriftPolicy, Target},
-    report::ResourceReport,
+    report::{ResourceReport, ResourceState},
 };
 use tracing::{debug, info, warn};
 
@@ -35,6 +38,11 @@ use crate::{
     policy::Ruling,
     signature::{Consent, Ledger},
 };
+
+/// Where apt has its sources, keys and pins.
+const APT_PLACES: &str = "/etc/apt/";
+/// What may refuse a host group because a package is missing: the program of a check, or a unit.
+const MENDED_BY_PACKAGES: [&str; 3] = ["file.checker_missing", "on_change.failed", "service.unknown"];
 
 /// What a pass left behind.
 #[derive(Debug, Default)]
@@ -58,7 +66,8 @@ struct Snapshot {
     goal: Goal,
     ownership: Arc<Ownership>,
     drifts: BTreeMap<Target, Drift>,
-    reverting: BTreeSet<Target>,
+    /// Changes by hand that somebody asked to overwrite, as they stood when they were asked about.
+    reverting: BTreeMap<Target, ContentHash>,
     is_paused: bool,
     ruling: Ruling,
     consent: Arc<Consent>,
@@ -66,21 +75,36 @@ struct Snapshot {
 
 /// Runs a pass.
 pub(super) fn run(bench: &Bench, is_thorough: bool) -> Result<Outcome, JournalError> {
-    recover(bench)?;
-    let Some(snapshot) = snapshot(bench)? else { return Ok(Outcome::default()) };
-    let pass = Pass { bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
-    let outcome = pass.run(is_thorough)?;
-    Ok(outcome)
+    let _passing = bench.passing.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(pass) = begin(bench)? else { return Ok(Outcome::default()) };
+    if pass.overtook_its_contents()? {
+        bench.wake.notify_one();
+        return Ok(Outcome { is_skipped: true, ..pass.outcome(&[]) });
+    }
+    pass.run(is_thorough)
 }
 
-/// Undoes what a crash left half done.
+/// Undoes what a crash left half done, and looks at what there is to do; nothing before a controller has sent a state.
+pub(super) fn begin(bench: &Bench) -> Result<Option<Pass<'_>>, JournalError> {
+    recover(bench)?;
+    let pass = |snapshot| Pass { bench, snapshot, missing: Mutex::default(), missing_values: Mutex::default() };
+    Ok(snapshot(bench)?.map(pass))
+}
+
+/// Undoes what a crash left half done. Also where the agent is paused or observes: what nobody wanted stands there else.
 fn recover(bench: &Bench) -> Result<(), JournalError> {
-    let (intent, during) = {
-        let book = bench.book();
-        (book.journal.intent()?, book.ownership.clone())
+    let (intent, during, is_paused) = {
+        let mut book = bench.book();
+        let Some(intent) = book.journal.intent()? else {
+            drop(book);
+            return follow::recover(bench);
+        };
+        // What was owned in memory is older where the end of an apply could not be journalled.
+        book.ownership = Arc::new(book.journal.ownership()?);
+        (intent, book.ownership.clone(), book.pause_at(clock::now()).is_some())
     };
-    let Some(intent) = intent else { return follow::recover(bench) };
-    warn!(desired.generation = %intent.generation, places = intent.undo.steps.len(), "an apply was interrupted; undoing it first");
+    let although = if is_paused || bench.ruling().observes() { ", although nothing else is written here" } else { "" };
+    warn!(desired.generation = %intent.generation, places = intent.undo.steps.len(), "an apply was interrupted; undoing it first{although}");
     if roll_back(bench, &during, &intent.undo) {
         return follow::recover(bench);
     }
@@ -94,12 +118,14 @@ fn recover(bench: &Bench) -> Result<(), JournalError> {
 fn snapshot(bench: &Bench) -> Result<Option<Snapshot>, JournalError> {
     let goal = {
         let mut book = bench.book();
-        book.rebase_pause(clock::now())?;
+        if book.rebase_pause(clock::now())? {
+            bench.tell_halts();
+        }
         let Some(goal) = book.goal()? else { return Ok(None) };
         goal
     };
     // A new signature is checked by a process of its own: nobody waits for the book meanwhile.
-    let ruling = bench.ruling();
+    let ruling = bench.ruling().with_state(&goal.state);
     let consent = Arc::new(bench.consent(&ruling, &goal.state, !goal.is_current));
     let book = bench.book();
     Ok(Some(Snapshot {
@@ -113,7 +139,8 @@ fn snapshot(bench: &Bench) -> Result<Option<Snapshot>, JournalError> {
     }))
 }
 
-struct Pass<'a> {
+/// One pass, from what it found at its beginning.
+pub(super) struct Pass<'a> {
     bench: &'a Bench,
     snapshot: Snapshot,
     missing: Mutex<BTreeSet<ContentHash>>,
@@ -145,18 +172,25 @@ impl Planned {
 }
 
 impl Pass<'_> {
-    fn run(&self, is_thorough: bool) -> Result<Outcome, JournalError> {
+    pub(super) fn run(&self, is_thorough: bool) -> Result<Outcome, JournalError> {
         let Snapshot { goal, drifts, .. } = &self.snapshot;
+        if !self.snapshot.is_paused && !self.snapshot.ruling.observes() {
+            follow::follow_packages(self.bench, goal.state.generation, || self.followed_packages())?;
+        }
         let resources: BTreeMap<&Target, &Resource> = goal.state.resources().map(|r| (&r.target, r)).collect();
         let mut held = self.held(&resources);
-        let mut plan = self.plan(&held);
-        let found: Vec<Drift> = plan.items().filter_map(|item| self.new_drift(item, &resources)).collect();
-        let more: Vec<Target> =
-            found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| d.target.clone()).collect();
-        if more.iter().any(|t| !held.contains(t)) {
+        // What is edited between two looks is found by the second, and would be written over by a plan that isn't made
+        // again.
+        let (plan, found) = loop {
+            let plan = self.plan(&held);
+            let found: Vec<Drift> = plan.items().filter_map(|item| self.new_drift(item, &resources)).collect();
+            let left = found.iter().filter(|d| d.policy != DriftPolicy::Repair && !held.contains(&d.target));
+            let more: Vec<Target> = left.map(|d| d.target.clone()).collect();
+            if more.is_empty() {
+                break (plan, found);
+            }
             held.extend(more);
-            plan = self.plan(&held);
-        }
+        };
         let unchanged = plan.is_empty() && found.is_empty() && self.bench.last_observed() == Some(plan.observed());
         let is_settled = self.bench.book().current.as_ref().is_some_and(|c| c.progress != Progress::Received);
         if unchanged && is_settled && !is_thorough && drifts.is_empty() && self.snapshot.reverting.is_empty() {
@@ -164,17 +198,8 @@ impl Pass<'_> {
             return Ok(Outcome { is_skipped: true, ..self.outcome(&[]) });
         }
 
-        let mut transaction = Transaction::new();
-        let ended = self.tell_drift(&plan, &found, &resources, &mut transaction);
         // A change by hand is told before anything is done about it.
-        if !transaction.is_empty() {
-            let mut book = self.bench.book();
-            book.journal.commit(std::mem::take(&mut transaction))?;
-            book.drifts.extend(
-                found.iter().filter(|d| d.policy != DriftPolicy::Repair).map(|d| (d.target.clone(), d.clone())),
-            );
-            book.drifts.retain(|target, _| !ended.contains(target));
-        }
+        self.tell_drift(&plan, &found, &resources)?;
 
         let may_write = !self.snapshot.is_paused && !self.snapshot.ruling.observes();
         if may_write {
@@ -182,34 +207,98 @@ impl Pass<'_> {
         }
         let host = &plan.host;
         let (written, ownership) = if may_write { self.write(host)? } else { (Written::Nothing, None) };
+        let (written, may_write) = match written {
+            Written::Paused => (Written::Nothing, false),
+            written => (written, may_write),
+        };
         let (written, ownership, mut reports) = self.judge(host, &held, written, ownership, may_write)?;
         let did_write = matches!(written, Written::All) && host.items.iter().any(|i| i.verb.is_some());
         if did_write {
             info!(desired.generation = %goal.state.generation, "applied");
         }
-        let begins = self.judge_packages(&plan, may_write, is_thorough, &mut reports);
+        let begins = self.judge_packages(&plan, &written, may_write, is_thorough, &mut reports);
         let outcome = self.finish(&plan, &found, ownership, reports, did_write, matches!(written, Written::All))?;
         if begins {
             self.begin_packages(&plan)?;
         }
+        if !goal.is_current {
+            self.tell_undone()?;
+        }
         Ok(outcome)
+    }
+
+    /// Returns whether the state came after contents were fetched for the one before: those of this one come first, or it would
+    /// be told that it can't be done.
+    fn overtook_its_contents(&self) -> Result<bool, JournalError> {
+        let goal = &self.snapshot.goal;
+        let is_new = self.bench.book().current.as_ref().is_some_and(|c| c.progress == Progress::Received);
+        if !goal.is_current || !is_new {
+            return Ok(false);
+        }
+        let values = self.bench.missing_values(&goal.state);
+        Ok(!self.bench.missing(&goal.state)?.is_empty() || values.is_ok_and(|values| !values.is_empty()))
     }
 
     /// Adds what is to be said of packages, and decides whether their transaction is begun.
     fn judge_packages(
         &self,
         plan: &Planned,
+        written: &Written,
         may_write: bool,
         is_thorough: bool,
         reports: &mut Vec<ResourceReport>,
     ) -> bool {
         let Some(packages) = &plan.packages else { return false };
         let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
-        let (standing, begins) =
-            if may_write { self.bench.apt.standing(packages, is_thorough) } else { (Standing::Paused, false) };
+        let (standing, begins) = if !may_write {
+            (Standing::Paused, false)
+        } else if let Some(fault) = self.waits(&plan.host, written)
+            && packages.has_work()
+            && !self.bench.apt.is_busy()
+        {
+            (Standing::Waiting(fault), false)
+        } else {
+            self.bench.apt.standing(packages, is_thorough)
+        };
         reports.extend(packages.reports(&resources, &standing));
+        let converged = reports.iter_mut().filter(|r| r.state == ResourceState::Converged);
+        for report in converged {
+            let fault = packages.unfetched(&report.target).cloned();
+            if let Some(fault) = fault.or_else(|| self.bench.follow.untaken(&report.target)) {
+                (report.state, report.fault) = (ResourceState::Failed, Some(fault));
+            }
+        }
         // What is undone is undone without packages.
         begins && self.snapshot.goal.is_current
+    }
+
+    /// Returns why packages wait for the host group, if they do: their sources, keys and pins are part of it, and were not
+    /// written. For nothing else of it they wait: a check may refuse a file until the package it is for is newer, and a broken
+    /// file of one team must not keep all others' packages old.
+    fn waits(&self, host: &HostPlan, written: &Written) -> Option<Fault> {
+        let Written::Refused(faults) = written else { return None };
+        let is_source = |i: &Item| i.path.starts_with(APT_PLACES) && i.verb.is_some() && i.fault.is_none();
+        if !host.items.iter().any(is_source) {
+            return None;
+        }
+        // What refused it may want a package that is to come, whose sources are there already.
+        let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
+        let may_mend = faults.iter().all(|(_, fault)| MENDED_BY_PACKAGES.contains(&fault.code.as_str()));
+        if may_mend && host::may_change(&self.bench.root, &resources) {
+            return None;
+        }
+        let culprits: Vec<String> = faults.iter().filter_map(|(t, _)| t.as_ref().map(ToString::to_string)).collect();
+        let of = if culprits.is_empty() { String::new() } else { format!(": {} failed", culprits.join(", ")) };
+        let text = format!("waits for the sources, keys and pins of this state, of which none was written{of}");
+        Some(Fault { code: "package.waits".into(), message: text, retry: faults.iter().any(|(_, f)| f.retry) })
+    }
+
+    /// Returns the packages that are desired and allowed, with what follows their change.
+    fn followed_packages(&self) -> BTreeMap<Target, Vec<Reaction>> {
+        self.with_inputs(&self.snapshot.ownership, &BTreeSet::new(), |inputs| {
+            let is_allowed = |r: &&Resource| matches!(r.spec, Spec::Package { .. }) && (inputs.judge)(r).is_none();
+            inputs.resources.iter().filter(is_allowed).map(|r| (r.target.clone(), r.on_change.clone())).collect()
+        })
     }
 
     /// Begins the transaction of packages, once the record says what LAMPAS is about to own.
@@ -217,6 +306,9 @@ impl Pass<'_> {
         let Some(packages) = &plan.packages else { return Ok(()) };
         {
             let mut book = self.bench.book();
+            if book.pause_at(clock::now()).is_some() {
+                return Ok(());
+            }
             let during = packages.during(&self.bench.root, &book.ownership);
             if during != *book.ownership {
                 let mut transaction = Transaction::new();
@@ -227,6 +319,10 @@ impl Pass<'_> {
                 }
                 book.ownership = Arc::new(during);
             }
+        }
+        if let Err(fault) = host::note_follows(&self.bench.root, packages) {
+            warn!(error = %fault, "the packages wait: what follows their change can't be put down");
+            return Ok(());
         }
         if let Err(fault) = self.bench.apt.start(&self.bench.root, packages) {
             warn!(error = %fault, "the packages could not be seen to");
@@ -270,10 +366,11 @@ impl Pass<'_> {
         state.resources().filter(|r| stands(&r.target)).map(|r| (r.target.clone(), r.compute_hash())).collect()
     }
 
-    /// Returns the targets that are left as they are.
+    /// Returns the targets that are left as they are: not what was told of and shall be overwritten.
     fn held(&self, resources: &BTreeMap<&Target, &Resource>) -> BTreeSet<Target> {
-        let mut held = held(resources, &self.snapshot.drifts);
-        held.retain(|t| !self.snapshot.reverting.contains(t));
+        let Snapshot { drifts, reverting, .. } = &self.snapshot;
+        let mut held = held(resources, drifts);
+        held.retain(|t| drifts.get(t).is_none_or(|drift| reverting.get(t) != Some(&drift.fingerprint)));
         held
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use lampas_runtime::seal::SealKey;
@@ -15,7 +15,7 @@ use lampas_shared::{
 };
 use tracing::warn;
 
-use super::Bench;
+use super::{Bench, purge::ON_ITS_WAY};
 use crate::{
     host::{Digests, Secrets},
     journal::{Journal, JournalError, Transaction},
@@ -32,11 +32,15 @@ fn bound(node: NodeId, value: SecretValueId) -> Vec<u8> {
 
 /// Returns the values that a state needs.
 pub(super) fn values(state: &NodeDesired) -> BTreeSet<SecretValueId> {
-    let values = |r: &Resource| match &r.spec {
+    state.resources().flat_map(of_resource).collect()
+}
+
+/// Returns the values that a resource needs.
+pub(super) fn of_resource(resource: &Resource) -> BTreeSet<SecretValueId> {
+    match &resource.spec {
         Spec::Sealed(sealed) => sealed.values(),
         _ => BTreeSet::new(),
-    };
-    state.resources().flat_map(values).collect()
+    }
 }
 
 impl Bench {
@@ -66,7 +70,7 @@ impl Bench {
         missing: &dyn Fn(SecretValueId),
     ) -> Secrets {
         // What goes may hold secrets too: then the key is there already, and its digests are under it.
-        let is_needed = resources.iter().any(|r| matches!(r.spec, Spec::Sealed(_)));
+        let is_needed = resources.iter().any(|r| matches!(r.spec, Spec::Sealed(_) | Spec::Password { .. }));
         if !is_needed && self.node_key.0.get().is_none() && !self.paths.secret_key().exists() {
             return Secrets::default();
         }
@@ -106,11 +110,18 @@ impl Bench {
             .map_err(|e| Fault::passing("secret.sealed", format!("what came for a secret: {}", Chain(&e))))?;
         let bench = self.clone();
         let put = tokio::task::spawn_blocking(move || {
+            // What was on its way while the value was purged stays out.
+            let purged = bench.purged.lock().unwrap_or_else(PoisonError::into_inner);
+            if purged.get(&value).is_some_and(|at| at.elapsed() < ON_ITS_WAY) {
+                return Err(Fault::lasting("secret.purged", "the value of a secret was purged while it was fetched"));
+            }
             let mut transaction = Transaction::new();
             transaction.sealed_value(value, sealed);
             let journal = bench.book().journal.clone();
-            journal.commit(transaction).map(drop)
+            journal.commit(transaction).map_err(|e: JournalError| Fault::from(e))?;
+            drop(purged);
+            Ok(())
         });
-        put.await.map_err(panicked)?.map_err(|e: JournalError| Fault::from(e))
+        put.await.map_err(panicked)?
     }
 }

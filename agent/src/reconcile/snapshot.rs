@@ -115,6 +115,9 @@ pub struct Explained {
     pub before: String,
     /// The change by hand that stands there.
     pub drift: Option<Drift>,
+    /// Since when the generation is undone on this node, by its clock: what stood before it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_since: Option<UnixMs>,
 }
 
 /// Answers who is behind a path, or a line of it. `line_text` is what stands in that line; only a shared file needs it.
@@ -135,6 +138,10 @@ pub fn explain(status: &Status, path: &str, line_text: Option<&str>) -> Option<E
         resources: status.resources.iter().filter(|r| targets.contains(&&r.target)).cloned().collect(),
         before: place.before.clone(),
         drift: status.drifts.iter().find(|d| targets.contains(&&d.target)).cloned(),
+        undone_since: match status.stance {
+            Stance::Undone { since, .. } => Some(since),
+            Stance::Follow | Stance::Quarantined { .. } => None,
+        },
     })
 }
 
@@ -209,7 +216,12 @@ pub(super) fn write(bench: &Bench) {
 
 fn policy(ruling: &Ruling) -> String {
     match ruling {
-        Ruling::Malformed(why) => format!("malformed, root code is stopped: {why}"),
+        Ruling::Malformed { why, last: None } => format!("malformed, nothing is written until it is mended: {why}"),
+        Ruling::Malformed { why, last: Some(last) } => {
+            let last = policy(&Ruling::Known((**last).clone()));
+            let last = if last.is_empty() { "allows everything else".to_owned() } else { last };
+            format!("malformed, root code is stopped, and the last one that could be followed holds ({last}): {why}")
+        }
         Ruling::Observing(inner) => {
             let own = policy(inner);
             let rest = if own.is_empty() { String::new() } else { format!("; {own}") };

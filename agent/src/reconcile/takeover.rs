@@ -2,16 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    fs, io,
+    path::Path,
+    sync::{Arc, PoisonError},
 };
 
 use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
+    object::Kind,
     scan::{Ejected, EjectedPlace, Scan, ScanRequest},
 };
 use lampas_wire::feature;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Bench, Handle, manifest};
 use crate::{
@@ -26,7 +29,7 @@ impl Handle {
     /// Returns bits of [`feature`]: what this agent can do, and whether the node observes.
     pub fn features(&self) -> u32 {
         let observes = if observe::is_on(&self.bench.paths) { feature::OBSERVES } else { 0 };
-        feature::SCANS | observes
+        feature::SCANS | feature::APPROVALS | observes
     }
 
     /// Looks at what stands unmanaged. Reads only.
@@ -76,31 +79,32 @@ impl Handle {
     /// # Errors
     /// When the node's owner forbids it, or a file can't be written; then what was written is put back and the node goes on.
     pub async fn eject(&self) -> Result<Ejected, Fault> {
-        let was_observing = self
-            .blocking(|bench| {
-                let ruling = bench.ruling();
-                if ruling.owner_observes() || ruling.is_malformed() {
-                    let text = "the node's own policy forbids writing; root can eject it there: lampas-agent eject";
-                    return Err(Fault::lasting("policy.observe", text));
-                }
-                let was_on = observe::is_on(&bench.paths);
-                observe::begin(&bench.paths)
-                    .map_err(|e| unwritten(&bench.paths.observe().display().to_string(), &e))?;
-                Ok(was_on)
-            })
-            .await?;
-        let ended = self.pass().await;
-        let ejected = match ended {
-            Ok(()) => self.eject_now().await,
-            Err(fault) => Err(fault),
+        self.eject_and(std::future::ready(())).await
+    }
+
+    /// Ejects as [`Handle::eject`] does, and does something else before the agent stops.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn eject_and(&self, then: impl Future<Output = ()> + Send) -> Result<Ejected, Fault> {
+        self.blocking(|bench| {
+            let ruling = bench.ruling();
+            if ruling.owner_observes() || ruling.is_malformed() {
+                let text = "the node's own policy forbids writing; root can eject it there: lampas-agent eject";
+                return Err(Fault::lasting("policy.observe", text));
+            }
+            Ok(())
+        })
+        .await?;
+        let was_observing = self.observe().await?;
+        let ejected = match self.pass().await {
+            Ok(()) => self.blocking(|bench| Ok(eject(bench))).await?,
+            Err(fault) => Err(Unejected::Back(fault)),
         };
-        if ejected.is_err() && !was_observing {
-            self.blocking(|bench| {
-                observe::end(&bench.paths).map_err(|e| unwritten(&bench.paths.observe().display().to_string(), &e))
-            })
-            .await?;
-        }
-        ejected
+        let ejected = self.or_go_on(ejected, was_observing).await?;
+        then.await;
+        self.bench.ejected.send_replace(true);
+        Ok(ejected)
     }
 
     /// Ejects where no pass runs: offline, as the node's owner's right, whatever its policy says.
@@ -108,9 +112,39 @@ impl Handle {
     /// # Errors
     /// When a file can't be written; then what was written is put back.
     pub async fn eject_now(&self) -> Result<Ejected, Fault> {
-        let ejected = self.blocking(eject).await?;
+        let was_observing = self.observe().await?;
+        let ejected = self.blocking(|bench| Ok(eject(bench))).await?;
+        let ejected = self.or_go_on(ejected, was_observing).await?;
         self.bench.ejected.send_replace(true);
         Ok(ejected)
+    }
+
+    /// Begins to observe: from the first write of an ejection to the identity's end nothing is managed, also by an agent that
+    /// starts in between. Returns whether the node observed already.
+    async fn observe(&self) -> Result<bool, Fault> {
+        self.blocking(|bench| {
+            let was_on = observe::is_on(&bench.paths);
+            observe::begin(&bench.paths).map_err(|e| unwritten(&bench.paths.observe().display().to_string(), &e))?;
+            Ok(was_on)
+        })
+        .await
+    }
+
+    /// Goes on managing when nothing came of an ejection. Once its files stand, only another one or an operator ends
+    /// observing: managing anew what stands as plain files would double it.
+    async fn or_go_on(&self, ejected: Result<Ejected, Unejected>, was_observing: bool) -> Result<Ejected, Fault> {
+        let fault = match ejected {
+            Ok(ejected) => return Ok(ejected),
+            Err(Unejected::Stands(fault)) => return Err(fault),
+            Err(Unejected::Back(fault)) => fault,
+        };
+        if !was_observing {
+            self.blocking(|bench| {
+                observe::end(&bench.paths).map_err(|e| unwritten(&bench.paths.observe().display().to_string(), &e))
+            })
+            .await?;
+        }
+        Err(fault)
     }
 
     /// Waits until the node is ejected.
@@ -120,10 +154,27 @@ impl Handle {
     }
 }
 
-fn eject(bench: &Bench) -> Result<Ejected, Fault> {
+/// Why a node was not ejected.
+enum Unejected {
+    /// Nothing was written, or it was put back: the node goes on as before.
+    Back(Fault),
+    /// What was written stands, or a part of it, and nobody manages it. Ejecting once more goes on from there.
+    Stands(Fault),
+}
+
+impl From<Fault> for Unejected {
+    fn from(fault: Fault) -> Self {
+        Self::Back(fault)
+    }
+}
+
+fn eject(bench: &Bench) -> Result<Ejected, Unejected> {
+    // What files lose here is no change by hand: no pass looks meanwhile.
+    let _passing = bench.passing.lock().unwrap_or_else(PoisonError::into_inner);
     let (owned, state, journal) = {
         let book = bench.book();
-        (book.ownership.clone(), book.goal()?.map(|goal| goal.state), book.journal.clone())
+        let state = book.goal().map_err(Fault::from)?.map(|goal| goal.state);
+        (book.ownership.clone(), state, book.journal.clone())
     };
     let resources: Vec<Resource> = state.iter().flat_map(|s| s.resources().cloned()).collect();
     let job = |r: &Resource| {
@@ -150,34 +201,49 @@ fn eject(bench: &Bench) -> Result<Ejected, Fault> {
         manifests.push(path);
     }
     let accounts = bench.root.accounts();
-    for (path, script) in &ejection.scripts {
+    let written = ejection.scripts.iter().try_for_each(|(path, script)| {
         let owner = script.of.as_ref().map(|user| accounts.user(user.as_str()).map_or(0, |a| a.uid));
-        write(path, &script.text, owner.map_or((0, 0o755), |uid| (uid, 0o400)))?;
-    }
-    let result = host::apply(&bench.root, &ejection.plan, &mut |record: &host::Record| {
-        let mut transaction = Transaction::new();
-        transaction.ownership(&owned, &record.ownership);
-        journal.commit(transaction).map(drop).map_err(Fault::from)
+        write(path, &script.text, owner.map_or((0, 0o755), |uid| (uid, 0o400)))
     });
+    if let Err(fault) = written {
+        sweep(bench, &owned, ejection.scripts.keys());
+        return Err(Unejected::Back(fault));
+    }
+    let mut journalled = Ownership::clone(&owned);
+    let mut record = |record: &host::Record| {
+        let mut transaction = Transaction::new();
+        transaction.ownership(&journalled, &record.ownership);
+        journal.commit(transaction).map_err(Fault::from)?;
+        journalled = record.ownership.clone();
+        Ok(())
+    };
+    let result = host::apply(&bench.root, &ejection.plan, &mut record);
     if let Err(error) = result {
-        host::roll_back(&bench.root, &error.record.undo, &mut |record: &host::Record| {
-            let mut transaction = Transaction::new();
-            transaction.ownership(&owned, &record.ownership);
-            journal.commit(transaction).map(drop).map_err(Fault::from)
-        })?;
-        for path in ejection.scripts.keys() {
-            bench.root.remove(path, 0).map_err(|e| e.to_fault())?;
-        }
-        return Err(error.fault);
+        let back = host::roll_back(&bench.root, &error.record.undo, &mut record);
+        sweep(bench, &owned, ejection.scripts.keys());
+        return Err(match back {
+            Ok(_) => Unejected::Back(error.fault),
+            Err(fault) => {
+                let text = format!(
+                    "{}; and what was written could not be put back ({fault}): the node only observes until it is \
+                     ejected, or taken over by lampasctl node manage",
+                    error.fault.message
+                );
+                Unejected::Stands(Fault { message: text, ..error.fault })
+            }
+        });
     }
     bench.book().ownership = Arc::default();
-    host::keep_ownership(&bench.root, &Ownership::default()).map_err(|e| e.to_fault())?;
-    let identity = bench.paths.identity();
-    match std::fs::remove_dir_all(&identity) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(unwritten(&identity.display().to_string(), &error));
-        }
-        _ => {}
+    // On a full disk it can be removed all the same.
+    if let Err(error) = host::keep_ownership(&bench.root, &Ownership::default())
+        && let Err(unremoved) = host::forget_ownership(&bench.root)
+    {
+        warn!(%error, %unremoved, "the copy of what LAMPAS owned stays; nothing of it is managed");
+    }
+    forget_identity(&bench.paths.identity()).map_err(Unejected::Stands)?;
+    // What stands keeps its values; nothing else does.
+    if let Err(error) = bench.forget_secrets() {
+        warn!(%error, "sealed values of secrets, or copies with them, stay below /var/lib/lampas/agent: remove them by hand");
     }
     info!(places = ejection.places.len(), "ejected: what LAMPAS wrote stands as plain files, and the identity is gone");
     let mut places = ejection.places;
@@ -190,6 +256,46 @@ fn eject(bench: &Bench) -> Result<Ejected, Fault> {
     Ok(Ejected { places, manifests })
 }
 
-fn unwritten(path: &str, error: &std::io::Error) -> Fault {
+/// Removes the scripts of an ejection that did not come about, but for those that a line calls all the same.
+fn sweep<'a>(bench: &Bench, owned: &Ownership, scripts: impl Iterator<Item = &'a String>) {
+    let of_cron = owned.places.iter().filter(|(_, place)| place.claims.values().any(|c| c.kind == Kind::Cron));
+    let standing: Vec<Vec<u8>> =
+        of_cron.filter_map(|(path, _)| bench.root.read(path, 64 << 20).ok().flatten()).collect();
+    let is_called = |path: &str| standing.iter().any(|bytes| String::from_utf8_lossy(bytes).contains(path));
+    for path in scripts.filter(|path| !is_called(path)) {
+        if let Err(error) = bench.root.remove(path, 0) {
+            warn!(path, %error, "a script of the ejection stays");
+        }
+    }
+}
+
+/// Removes the identity: in one step, so that no half of it is taken for one.
+fn forget_identity(identity: &Path) -> Result<(), Fault> {
+    let gone = identity.with_extension("gone");
+    let renamed = remove(&gone).and_then(|()| match fs::rename(identity, &gone) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
+    });
+    renamed.map_err(|error| {
+        let text = format!(
+            "{}: {error}; what LAMPAS wrote stands as plain files and is not managed any more: eject once more",
+            identity.display()
+        );
+        Fault::passing("eject.file", text)
+    })?;
+    if let Err(error) = remove(&gone) {
+        warn!(path = %gone.display(), %error, "the identity that is gone leaves files behind");
+    }
+    Ok(())
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn unwritten(path: &str, error: &io::Error) -> Fault {
     Fault::passing("eject.file", format!("{path}: {error}"))
 }

@@ -23,11 +23,13 @@ use super::{
 use crate::{
     config, drift,
     journal::{Accepted, JournalError, Progress, Transaction},
-    system::heap,
+    system::memory,
 };
 
 /// After a pass, until what it left behind has been sent; then memory is given back.
 const SETTLES_IN: Duration = Duration::from_secs(3);
+/// After the end of a pause, until it counts as over.
+const PAUSE_ENDS_IN_MS: u64 = 20;
 /// What the node's owner says: who may do what here, and whether anything is done at all.
 const OWNERS: [&str; 3] = ["/etc/lampas/policy.toml", "/etc/lampas/allowed_signers", "/var/lib/lampas/agent/observe"];
 /// The longest pause between attempts at what failed.
@@ -41,6 +43,8 @@ pub struct Reconciler {
     watched: watch::Sender<BTreeSet<String>>,
     trial: Option<Trial>,
     retry: Duration,
+    /// Whether somebody's pause held when it was looked last.
+    was_paused: bool,
 }
 
 /// When to look again, and why.
@@ -56,7 +60,7 @@ impl Reconciler {
         requests: mpsc::Receiver<oneshot::Sender<()>>,
     ) -> Self {
         let retry = times.retry();
-        Self { bench, times, requests, watched: watch::Sender::default(), trial: None, retry }
+        Self { bench, times, requests, watched: watch::Sender::default(), trial: None, retry, was_paused: false }
     }
 
     /// Runs until the stop begins; a pass that is under way ends first.
@@ -65,7 +69,7 @@ impl Reconciler {
         // A second reconciler over one bench can't be made, so that this is the first upstream.
         let _ = self.bench.upstream.set(upstream.clone());
         self.watch(tasks);
-        tasks.spawn("heap", give_back(self.bench.clone(), tasks.stopping()));
+        tasks.spawn("memory", give_back(self.bench.clone(), tasks.stopping()));
         let mut waiting: Vec<oneshot::Sender<()>> = Vec::new();
         let mut is_thorough = true;
         let mut attempt: Option<BoxFuture<'static, Result<(), Fault>>> = None;
@@ -82,6 +86,7 @@ impl Reconciler {
             }
             // Waits without a pass in between as long as only the trial moves.
             loop {
+                self.tell_end_of_pause();
                 let current = self.bench.book().current.as_ref().map(|c| c.state.generation);
                 if self.trial.as_ref().is_some_and(|t| Some(t.generation) != current) {
                     (self.trial, attempt) = (None, None);
@@ -95,7 +100,8 @@ impl Reconciler {
                         upstream.clone(),
                     ));
                 }
-                let timer = next.retry_at.map_or(next.look_at, |at| at.min(next.look_at));
+                let timers = [next.retry_at, self.pause_ends_at()].into_iter().flatten();
+                let timer = timers.fold(next.look_at, Instant::min);
                 // All arms are cancel-safe: a permit, a request and a deadline that are not taken stay; the attempt
                 // lives outside of the select.
                 tokio::select! {
@@ -120,6 +126,23 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// Tells the controller of a pause that ended by itself: who ends one tells it.
+    fn tell_end_of_pause(&mut self) {
+        let is_paused = self.bench.book().pause_at(clock::now()).is_some();
+        if std::mem::replace(&mut self.was_paused, is_paused) && !is_paused {
+            self.bench.tell_halts();
+        }
+    }
+
+    /// When the pause that holds ends by itself: what waited for that is written then.
+    fn pause_ends_at(&self) -> Option<Instant> {
+        let now = clock::now();
+        let until = self.bench.book().pause_at(now)?.until?;
+        // A moment later, so that it is over by the clock as well.
+        let left = u64::try_from(until.since(now)).ok()?.saturating_add(PAUSE_ENDS_IN_MS);
+        Instant::now().checked_add(Duration::from_millis(left))
     }
 
     fn watch(&self, tasks: &Tasks) {
@@ -323,7 +346,7 @@ async fn give_back(bench: Arc<Bench>, stopping: CancellationToken) {
         loop {
             bench.settles.notified().await;
             tokio::time::sleep(SETTLES_IN).await;
-            if let Err(error) = tokio::task::spawn_blocking(heap::give_back).await {
+            if let Err(error) = tokio::task::spawn_blocking(memory::give_back).await {
                 warn!(%error, "memory could not be given back");
             }
         }

@@ -120,6 +120,7 @@ fn what_lampas_manages_is_counted_and_left_out() {
         known: Default::default(),
         before: crate::host::Before::Absent,
         holds_secrets: false,
+        values: BTreeSet::new(),
     };
     world.owned.places.insert("/etc/cron.d/lampas-hello".into(), owned);
     let scan = world.scan(&[]);

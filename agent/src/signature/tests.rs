@@ -3,11 +3,11 @@
 use std::{path::Path, process::Command};
 
 use lampas_shared::{
-    desired::{Content, Generation, Provenance, Spec},
-    fleet::{NodeName, Scope},
-    host::{FileMode, GroupName, ManagedPath, UserName},
-    object::{DriftPolicy, Kind, ObjectName},
+    desired::{Generation, Spec},
+    fleet::NodeName,
+    object::{Kind, ObjectName},
     signature::{NAMESPACE, Part},
+    testing,
 };
 
 use super::*;
@@ -94,24 +94,7 @@ fn node(n: u128) -> NodeId {
 }
 
 fn resource(content: &str) -> Resource {
-    Resource {
-        target: Target::path("/etc/sudoers.d/ops"),
-        object: lampas_shared::id::ObjectId::from_uuid(uuid::Uuid::from_u128(7)),
-        kind: Kind::File,
-        name: ObjectName::parse("ops").expect("a name"),
-        scope: Scope::Fleet,
-        drift: DriftPolicy::Hold,
-        on_change: Vec::new(),
-        provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
-        spec: Spec::File {
-            path: ManagedPath::parse("/etc/sudoers.d/ops").expect("a path"),
-            content: Content::of(content.as_bytes()),
-            owner: UserName::root(),
-            group: GroupName::root(),
-            mode: FileMode::new(0o440).expect("a mode"),
-            validate: None,
-        },
-    }
+    testing::file("/etc/sudoers.d/ops", "ops", content.as_bytes(), 0o440)
 }
 
 fn state(resources: Vec<Resource>) -> NodeDesired {
@@ -276,7 +259,7 @@ fn a_signature_covers_secrets_by_reference_where_the_policy_says_so() {
 #[test]
 fn what_goes_needs_a_signature_as_well() {
     let bench = Bench::new();
-    let removal = |path| Removal { path, kind: Kind::File, files: [Some((0, 0, 0o440)), None], is_root_job: false };
+    let removal = |path| Removal { path, kind: Kind::File, files: [Some((0, 0, 0o440)), None], jobs_of: &[] };
     let grant = Grant::Remove { kind: Kind::File, path: "/etc/sudoers.d/ops".into() };
     let signed = bench.sign("ann", NAMESPACE, &statement(5, [grant]).to_text());
     let ledger = Ledger { statements: vec![signed], ..Ledger::default() };

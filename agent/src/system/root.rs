@@ -273,6 +273,11 @@ impl Root {
         }
     }
 
+    /// Looks at a path as [`Root::look`] does, at a regular file of at most `limit` bytes.
+    pub fn look_within(&self, path: &str, owner: u32, limit: u64) -> Result<Seen, PathError> {
+        self.find(path, owner)?.map_or(Ok(Seen::Absent), |place| self.look_bounded(&place, limit))
+    }
+
     /// Looks at a path as [`Root::look`] does, and says what the system said of a regular file when its reading began.
     pub fn look_stamped(&self, path: &str, owner: u32) -> Result<(Seen, Option<Stamp>), PathError> {
         match self.find(path, owner)? {

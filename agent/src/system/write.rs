@@ -103,6 +103,12 @@ impl Root {
             Err(errno) => return Err(place.system("can't make the directory", errno)),
         }
         let dir = place.open(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let found = rustix::fs::fstat(&dir).map_err(|e| place.system("can't look at the directory", e))?;
+        if self.is_privileged() && (found.st_uid, found.st_gid) != (uid, gid) {
+            // Owner and mode don't change at once: whoever dies in between leaves what both allowed, and no more.
+            rustix::fs::fchmod(&dir, Mode::from_raw_mode(found.st_mode & 0o7777 & mode))
+                .map_err(|e| place.system("can't set the mode", e))?;
+        }
         self.set_owner(&place, &dir, uid, gid)?;
         rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode)).map_err(|e| place.system("can't set the mode", e))?;
         rustix::fs::fsync(&dir).map_err(|e| place.system("can't sync the directory", e))?;
@@ -123,6 +129,15 @@ impl Root {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Removes what a write that was cut off left beside a place.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn clear_left_over(&self, path: &str, owner: u32) -> Result<(), PathError> {
+        let place = self.place(path, owner)?;
+        place.clear(&place.beside())
     }
 
     fn unlink(&self, path: &str, owner: u32, flags: AtFlags) -> Result<(), PathError> {

@@ -6,6 +6,7 @@ mod change;
 mod factor;
 mod fleet;
 mod grant;
+mod mail;
 mod operation;
 mod provider;
 mod signing;
@@ -19,16 +20,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lampas_shared::time::UnixMs;
 
 pub(crate) use access::{
-    ApiTokenCommand, AuditArgs, AuditCommand, AuditFilter, EventsArgs, JobCommand, LoginArgs, SetupArgs, UserCommand,
+    ApiTokenCommand, AuditArgs, AuditCommand, AuditFilter, EventsArgs, JobCommand, LoginArgs, ProveArgs, SetupArgs,
+    UserCommand,
 };
 pub(crate) use approval::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand};
 pub(crate) use change::{
-    ApplyArgs, ChangeCommand, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand, PastDiffArgs,
-    RolloutCommand, RolloutOrderArgs,
+    ApplyArgs, ChangeCommand, Conflicts, DiffArgs, DriftCommand, ExportArgs, HistoryArgs, ObjectCommand, PastDiffArgs,
+    RolloutCommand, RolloutOrderArgs, SetArgs,
 };
 pub(crate) use factor::FactorCommand;
 pub(crate) use fleet::{NodeCommand, RoleCommand, TokenCommand};
 pub(crate) use grant::{GrantCommand, GroupCommand};
+pub(crate) use mail::{MailCommand, MailSetArgs};
 pub(crate) use operation::{RunArgs, RunCommand, StartArgs};
 pub(crate) use provider::{ProviderCommand, ProviderSetArgs};
 pub(crate) use signing::{ScriptCommand, SignArgs};
@@ -78,12 +81,22 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Make the first administrator with the set-up link of a new controller
     Setup(SetupArgs),
-    /// Sign in and store an API token for this user on this machine
+    /// Sign in on this machine: by a code that you confirm in the dashboard, or by name and password
+    ///
+    /// Without --login or --password-file a link and a short code are printed; open the link anywhere, compare the code, and
+    /// confirm. That works with whatever you sign in to the dashboard: a provider, a security key, a password. With --login or
+    /// --password-file name and password are asked here.
     Login(LoginArgs),
-    /// Forget the stored token, and withdraw it
+    /// Sign out on this machine
     Logout,
+    /// Show once more that it is you: for ten minutes, root code is applied and run without asking
+    ///
+    /// On a terminal, commands ask by themselves. Who signed in by the dashboard confirms there; else password and code are asked.
+    Prove(ProveArgs),
     /// Show who is signed in, and where
     Whoami,
+    /// How the controller that answers stands: version, and the keys of sealed values
+    Controller,
     /// What needs attention now, or how the fleet stood
     Overview {
         /// As it stood at this moment: 2026-01-31T09:30:00Z, or how long ago: 90m, 2d
@@ -160,6 +173,9 @@ pub(crate) enum Command {
     /// Identity providers to sign in with: list, set, check, remove; identities of users: link, invite, unlink
     #[command(subcommand)]
     Provider(ProviderCommand),
+    /// Mail: show, set, unset, test, log, morning; which you get: account
+    #[command(subcommand)]
+    Mail(MailCommand),
     /// Groups of users: list, create, set, remove
     #[command(subcommand)]
     Group(GroupCommand),
@@ -169,7 +185,7 @@ pub(crate) enum Command {
     /// API tokens: list, create, withdraw
     #[command(subcommand)]
     ApiToken(ApiTokenCommand),
-    /// Who did what: list, verify
+    /// Who did what, when and why; also: export, verify, heads
     Audit(AuditArgs),
     /// What happened, as it happens
     Events(EventsArgs),

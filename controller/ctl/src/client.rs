@@ -1,11 +1,11 @@
 //! The HTTP client: calls with a bearer token, problems as errors, pages, and the stream of events.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, future::BoxFuture, stream};
 use lampas_api::{Page, Problem};
 use lampas_shared::{error::Chain, event::Event};
-use reqwest::{Method, RequestBuilder, Response, header};
+use reqwest::{Method, Request, RequestBuilder, Response, header};
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -57,16 +57,37 @@ impl CallError {
 
 fn describe(problem: &Problem) -> String {
     let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
+    if problem.code == ROOT_CODE {
+        // On a terminal it was asked, and not answered.
+        text.push_str(if std::io::stdin().is_terminal() {
+            "\n  run it again to be asked once more, or first: lampasctl prove"
+        } else {
+            "\n  run it on a terminal, which asks who you are, or first: lampasctl prove\n  a pipeline holds a token with that right: \
+             lampasctl api-token create NAME --grave"
+        });
+        return text;
+    }
     for field in &problem.fields {
         text.push_str(&format!("\n  {}: {}", field.pointer, field.detail));
     }
     if problem.code == "reauthentication.needed" {
-        text.push_str("\n  run it on a terminal, which asks for your password, or hold a token with that right: lampasctl login --grave");
+        text.push_str("\n  run it on a terminal, which asks who you are, or hold a token with that right: lampasctl login --login NAME --grave");
     }
-    if problem.status == 401 && !problem.code.starts_with("second_factor.") {
-        text.push_str("\n  sign in: lampasctl login --password-file -");
+    if problem.status == 401 && problem.code != "sign_in_failed" && !problem.code.starts_with("second_factor.") {
+        text.push_str("\n  sign in: lampasctl login");
     }
     text
+}
+
+/// The code of a refusal because of root code.
+pub(crate) const ROOT_CODE: &str = "reauthentication.root_code";
+
+/// What shows who sits there when the controller asks for that in the middle of a command.
+pub(crate) trait Prover: Send + Sync {
+    /// Returns the bearer's secret of a proof that was given before.
+    fn kept(&self) -> Option<String>;
+    /// Asks who sits there; `client` calls as who is signed in. Nothing where nobody can be asked, or nobody answers.
+    fn ask<'a>(&'a self, client: &'a Client, refused: &'a Problem) -> BoxFuture<'a, Option<String>>;
 }
 
 /// A client of one controller.
@@ -76,6 +97,7 @@ pub(crate) struct Client {
     server: String,
     token: Option<Arc<str>>,
     csrf: Option<(Arc<str>, Arc<str>)>,
+    prover: Option<Arc<dyn Prover>>,
 }
 
 impl Client {
@@ -95,7 +117,13 @@ impl Client {
             builder = builder.tls_certs_only(certificates);
         }
         let http = builder.build().map_err(|e| unreachable(Chain(&e).to_string()))?;
-        Ok(Self { http, server: profile.server.clone(), token: profile.token.clone().map(Into::into), csrf: None })
+        Ok(Self {
+            http,
+            server: profile.server.clone(),
+            token: profile.token.clone().map(Into::into),
+            csrf: None,
+            prover: None,
+        })
     }
 
     /// Returns the controller's URL.
@@ -105,7 +133,27 @@ impl Client {
 
     /// Returns a client that calls with a session's cookie instead of a token.
     pub(crate) fn with_session(&self, cookie: &str, csrf: &str) -> Self {
-        Self { token: None, csrf: Some((cookie.into(), csrf.into())), ..self.clone() }
+        Self { token: None, csrf: Some((cookie.into(), csrf.into())), prover: None, ..self.clone() }
+    }
+
+    /// Returns a client that calls with another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.into()), csrf: None, prover: None, ..self.clone() }
+    }
+
+    /// Returns a client that calls as nobody.
+    pub(crate) fn without_token(&self) -> Self {
+        Self { token: None, csrf: None, prover: None, ..self.clone() }
+    }
+
+    /// Returns a client that shows who sits there when it is asked for that, and then goes on.
+    pub(crate) fn proving(&self, prover: Option<Arc<dyn Prover>>) -> Self {
+        Self { prover, ..self.clone() }
+    }
+
+    /// Returns whether what it calls with was confirmed in the dashboard.
+    pub(crate) fn is_machine(&self) -> bool {
+        self.token.as_deref().is_some_and(|t| t.starts_with("lps1-"))
     }
 
     /// Calls with GET.
@@ -253,8 +301,37 @@ impl Client {
         request
     }
 
+    /// Calls; what is asked for a proof goes again with one, whole.
     async fn send(&self, request: RequestBuilder) -> Result<Response, CallError> {
-        let response = request.send().await.map_err(|error| {
+        let again = self.prover.as_ref().and_then(|prover| Some((prover, request.try_clone()?)));
+        let asked = |error: &CallError| error.code().starts_with("reauthentication.");
+        let (refused, prover, again) = match (self.answer(request.build()).await, again) {
+            (Err(CallError::Refused(problem)), Some((prover, again)))
+                if problem.code.starts_with("reauthentication.") =>
+            {
+                (problem, prover, again)
+            }
+            (done, _) => return done,
+        };
+        if let (Some(secret), Some(again)) = (prover.kept(), again.try_clone()) {
+            match self.answer(bearing(again, &secret)).await {
+                // It is over, or was withdrawn.
+                Err(error) if asked(&error) || matches!(&error, CallError::Refused(p) if p.status == 401) => {}
+                done => return done,
+            }
+        }
+        match prover.ask(&self.proving(None), &refused).await {
+            Some(secret) => self.answer(bearing(again, &secret)).await,
+            None => Err(CallError::Refused(refused)),
+        }
+    }
+
+    async fn answer(&self, request: reqwest::Result<Request>) -> Result<Response, CallError> {
+        let answered = match request {
+            Ok(request) => self.http.execute(request).await,
+            Err(error) => Err(error),
+        };
+        let response = answered.map_err(|error| {
             let mut why = Chain(&error).to_string();
             if why.contains("UnknownIssuer") || why.contains("invalid peer certificate") {
                 why.push_str("; name the controller's authority with LAMPAS_CA or --ca");
@@ -281,6 +358,16 @@ impl Client {
         let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
         serde_json::from_slice(bytes).map_err(|e| CallError::Unexpected { server: server(), why: e.to_string() })
     }
+}
+
+/// Puts another bearer's secret into a request.
+fn bearing(request: RequestBuilder, secret: &str) -> reqwest::Result<Request> {
+    let mut request = request.build()?;
+    if let Ok(mut value) = header::HeaderValue::from_str(&format!("Bearer {secret}")) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
 }
 
 /// Takes the next fact out of the buffer of a `text/event-stream`; comments and what is about the stream are skipped.

@@ -7,17 +7,21 @@ mod approval;
 mod audit;
 mod change;
 mod checkout;
+mod controller;
 mod crontab;
+mod device;
 mod drift;
 mod factor;
 mod grant;
 mod job;
+mod mail;
 mod node;
 mod object;
 mod operation;
 mod past;
 mod plan;
 mod progress;
+mod proof;
 mod provider;
 mod rollout;
 mod script;
@@ -28,15 +32,18 @@ mod takeover;
 mod token;
 mod value;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
+};
 
 use futures_util::{Stream, StreamExt as _};
 use lampas_shared::{TextError, event::Event};
 use thiserror::Error;
 
 use crate::{
-    cli::{Cli, Command, Format, ListArgs, Sure},
-    client::{CallError, Client},
+    cli::{Cli, Command, Format, ListArgs, LoginArgs, Sure},
+    client::{CallError, Client, Prover},
     output,
     profile::Profile,
 };
@@ -92,14 +99,29 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         output::raw(&script);
         return Ok(0);
     }
-    let profile = Profile::resolve(&cli.global)?;
-    let context = Context { client: Client::new(&profile)?, output: cli.global.output };
-    let context = &context;
+    let mut global = cli.global;
+    if let Command::Login(LoginArgs { url: Some(url), .. }) = &cli.command {
+        global.server = Some(url.clone());
+    }
+    let profile = Profile::resolve(&global)?;
+    let context = &Context { client: Client::new(&profile)?, output: global.output };
     match cli.command {
         Command::Setup(args) => session::setup(context, &profile, args).await,
         Command::Login(args) => session::login(context, &profile, args).await,
         Command::Logout => session::logout(context).await,
+        Command::Prove(args) => proof::prove(context, &profile, args).await,
+        command => acts(context, &profile, command).await,
+    }
+}
+
+/// Runs a command of who is signed in. What is grave by itself asks who sits there each time, and is run in a session of its own;
+/// what is so by what it does goes on in the middle of it.
+async fn acts(plain: &Context, profile: &Profile, command: Command) -> Result<u8, CommandError> {
+    let asking = proof::Asking::of(profile).map(|asking| Arc::new(asking) as Arc<dyn Prover>);
+    let context = &Context { client: plain.client.proving(asking), output: plain.output };
+    match command {
         Command::Whoami => session::whoami(context).await,
+        Command::Controller => controller::show(context).await,
         Command::Overview { at: Some(at) } => past::fleet(context, at).await,
         Command::Overview { at: None } => node::overview(context).await,
         Command::Node(command) => node::run(context, command).await,
@@ -118,24 +140,27 @@ pub(crate) async fn run(cli: Cli) -> Result<u8, CommandError> {
         Command::Protection(command) => approval::protection(context, command).await,
         Command::Freeze(command) => approval::freeze(context, command).await,
         Command::Rollout(command) => rollout::run(context, command).await,
-        Command::Source(command) => session::proven(context, async |c| source::run(c, command.clone()).await).await,
+        Command::Source(command) => session::proven(plain, async |c| source::run(c, command.clone()).await).await,
         Command::Import(args) => takeover::import(context, args).await,
         Command::Eject(args) => takeover::eject(context, &args).await,
         Command::Drift(command) => drift::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Script(command) => script::run(context, command).await,
         Command::Run(args) => operation::run(context, *args).await,
-        Command::User(command) => session::proven(context, async |c| access::user(c, command.clone()).await).await,
-        Command::Factor(command) => session::proven(context, async |c| factor::run(c, command.clone()).await).await,
-        Command::Provider(command) => session::proven(context, async |c| provider::run(c, command.clone()).await).await,
-        Command::Group(command) => session::proven(context, async |c| grant::group(c, command.clone()).await).await,
-        Command::Grant(command) => session::proven(context, async |c| grant::grant(c, command.clone()).await).await,
+        Command::User(command) => session::proven(plain, async |c| access::user(c, command.clone()).await).await,
+        Command::Factor(command) => session::proven(plain, async |c| factor::run(c, command.clone()).await).await,
+        Command::Provider(command) => session::proven(plain, async |c| provider::run(c, command.clone()).await).await,
+        Command::Mail(command) => session::proven(plain, async |c| mail::run(c, command.clone()).await).await,
+        Command::Group(command) => session::proven(plain, async |c| grant::group(c, command.clone()).await).await,
+        Command::Grant(command) => session::proven(plain, async |c| grant::grant(c, command.clone()).await).await,
         Command::ApiToken(command) => {
-            session::proven(context, async |c| access::api_token(c, command.clone()).await).await
+            session::proven(plain, async |c| access::api_token(c, command.clone()).await).await
         }
         Command::Audit(args) => audit::list(context, args).await,
         Command::Events(args) => audit::events(context, args).await,
-        Command::Completion { .. } => Ok(0),
+        Command::Completion { .. } | Command::Setup(_) | Command::Login(_) | Command::Logout | Command::Prove(_) => {
+            Ok(0)
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! `lampasctl`, the command line of LAMPAS: everything that the dashboard can do, with the same checks.
 //!
 //! Data goes to standard output, messages to standard error. Exit codes: 0 done (for commands that change nodes: all
-//! applied), 1 usage or internal, 2 some nodes failed or could not be reached, 3 timed out and still converging,
-//! 4 denied; `apply --plan` without a plan's id and `diff`: 0 nothing to do, 10 changes, 1 error.
+//! applied), 1 usage or internal, 2 some nodes failed or could not be reached, 3 timed out and still converging, or kept
+//! from nodes by a rollout, 4 denied; `apply --plan` without a plan's id and `diff`: 0 nothing to do, 10 changes, 1 error.
 
 mod cli;
 mod client;

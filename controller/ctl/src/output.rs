@@ -100,6 +100,11 @@ pub(crate) fn state(word: &str) -> String {
     format!("{shape} {word}")
 }
 
+/// Returns the lines of a unified diff without its two heads. What comes later and looks like one is a line of the text.
+pub(crate) fn diff_lines(diff: &str) -> impl Iterator<Item = &str> {
+    diff.lines().skip_while(|line| line.starts_with("--- ") || line.starts_with("+++ "))
+}
+
 /// Prints a unified diff, coloured on a terminal.
 pub(crate) fn diff(text: &str, indent: &str) {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -163,6 +168,13 @@ mod tests {
     #[test]
     fn what_a_node_sent_cannot_move_the_cursor_or_hide() {
         assert_eq!(clean("a\x1b[2Jb\u{202e}c\td\n"), "a\\u{1b}[2Jb\\u{202e}c\td\n");
+    }
+
+    #[test]
+    fn a_line_of_the_text_that_looks_like_a_head_is_shown() {
+        let diff = "--- /etc/x\n+++ /etc/x\n@@ -0,0 +1,2 @@\n+first\n+++ second\n";
+        assert_eq!(diff_lines(diff).collect::<Vec<_>>(), ["@@ -0,0 +1,2 @@", "+first", "+++ second"]);
+        assert_eq!(diff_lines("@@ -1 +0,0 @@\n--- gone\n").count(), 2, "without heads");
     }
 
     #[test]

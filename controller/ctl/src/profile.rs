@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lampas_shared::{desired::ContentHash, time::UnixMs};
 use serde::{Deserialize, Serialize};
 
 use crate::{cli::Global, command::CommandError};
@@ -25,6 +26,68 @@ pub(crate) struct Stored {
     /// The authority of the controller's certificate, PEM; empty for the system's.
     #[serde(default)]
     pub(crate) ca: String,
+}
+
+/// A proof of who sits there, kept for the ten minutes that it serves.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptProof {
+    /// The hash of the controller's URL and the token that it was asked for: it serves for no other.
+    held_by: String,
+    /// The bearer's secret.
+    pub(crate) secret: String,
+    /// Its id, so that it can be withdrawn.
+    pub(crate) id: String,
+    /// When it is over.
+    until: UnixMs,
+}
+
+impl KeptProof {
+    /// A proof for who holds a token at a server.
+    pub(crate) fn new((server, token): (&str, &str), secret: String, id: String, until: UnixMs) -> Self {
+        Self { held_by: held_by(server, token), secret, id, until }
+    }
+
+    fn path() -> Result<PathBuf, CommandError> {
+        Ok(Stored::path()?.with_file_name("proof.toml"))
+    }
+
+    fn read() -> Option<Self> {
+        toml::from_str(&fs::read_to_string(Self::path().ok()?).ok()?).ok()
+    }
+
+    /// Reads what is kept for who holds a token at a server, if it still serves.
+    pub(crate) fn load(server: &str, token: &str, now: UnixMs) -> Option<Self> {
+        Self::read().filter(|kept| kept.held_by == held_by(server, token) && now < kept.until)
+    }
+
+    /// Takes what is kept away.
+    pub(crate) fn take() -> Option<Self> {
+        let kept = Self::read();
+        let _ = fs::remove_file(Self::path().ok()?);
+        kept
+    }
+
+    /// Writes it, readable by its owner only.
+    pub(crate) fn save(&self) -> Result<(), CommandError> {
+        write_own(&Self::path()?, &toml::to_string(self).expect("strings and numbers are TOML"))
+    }
+}
+
+fn held_by(server: &str, token: &str) -> String {
+    ContentHash::of(format!("{server}\n{token}").as_bytes()).to_string()
+}
+
+/// Writes a file that only its owner can read.
+fn write_own(path: &Path, text: &str) -> Result<(), CommandError> {
+    let io = |e| CommandError::Io(format!("write {}", path.display()), e);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(io)?;
+    }
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+    fs::rename(&beside, path).map_err(io)
 }
 
 /// Where to connect and with what.
@@ -46,7 +109,7 @@ impl Profile {
             (None, Some(stored)) => stored.server.clone(),
             (None, None) => {
                 return Err(CommandError::Usage(
-                    "no controller is known: set LAMPAS_SERVER and LAMPAS_TOKEN_FILE, or run: lampasctl --server HOST:8443 login --password-file -".into(),
+                    "no controller is known: set LAMPAS_SERVER and LAMPAS_TOKEN_FILE, or run: lampasctl login HOST:8443".into(),
                 ));
             }
         };
@@ -87,15 +150,7 @@ impl Stored {
     /// Writes it, readable by its owner only.
     pub(crate) fn save(&self) -> Result<PathBuf, CommandError> {
         let path = Self::path()?;
-        let io = |e| CommandError::Io(format!("write {}", path.display()), e);
-        let text = toml::to_string(self).expect("strings are TOML");
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(io)?;
-        }
-        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(io)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-        fs::rename(&beside, &path).map_err(io)?;
+        write_own(&path, &toml::to_string(self).expect("strings are TOML"))?;
         Ok(path)
     }
 
@@ -123,11 +178,16 @@ pub(crate) fn read_secret(file: &Path) -> Result<String, CommandError> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-/// Asks for a secret on the terminal, without showing it.
+/// Asks for a secret on the terminal, without showing it. What was typed before the question is no answer to it: of lines
+/// that were pasted together the next would be sent as a password.
 pub(crate) fn ask(what: &str) -> Result<String, CommandError> {
     if !io::stdin().is_terminal() {
         let why = "there is no terminal to ask on: give --password-file FILE, or - for standard input";
         return Err(CommandError::Usage(why.into()));
+    }
+    // Where the questions are asked, and answered.
+    if let Ok(terminal) = fs::File::open("/dev/tty") {
+        let _ = nix::sys::termios::tcflush(&terminal, nix::sys::termios::FlushArg::TCIFLUSH);
     }
     rpassword::prompt_password(what).map_err(|e| CommandError::Io("read from the terminal".into(), e))
 }

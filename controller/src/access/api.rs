@@ -12,7 +12,7 @@ use lampas_api::{
 };
 use lampas_shared::{access::Permission, id::TokenId};
 
-use super::{Opened, grant, group, oidc, webauthn};
+use super::{Opened, device, grant, group, oidc, webauthn};
 use crate::{
     api::{
         App,
@@ -33,6 +33,7 @@ const CREATE_TOKEN: &str = "Make an API token; asked by a token, it ends with th
 pub(crate) fn calls() -> Vec<Call> {
     let mut calls: Vec<Call> = own_calls().into_iter().map(|c| c.scoped(Scoped::Own)).collect();
     calls.extend(webauthn::api::calls());
+    calls.extend(device::api::calls());
     calls.extend(oidc::api::calls());
     calls.extend(user_calls());
     calls.extend(group::api::calls());
@@ -147,6 +148,7 @@ pub(super) async fn describe(app: &App, identity: &Identity) -> Answer<Session> 
         .await?;
     let (csrf_token, expires_at, must_enrol) = match &identity.by {
         Credential::Session { csrf, expires_at, must_enrol, .. } => (csrf.clone(), *expires_at, *must_enrol),
+        Credential::Machine { expires_at, .. } => (String::new(), *expires_at, false),
         Credential::Token { .. } => (String::new(), lampas_shared::time::UnixMs(i64::MAX), false),
     };
     Ok(Session {
@@ -181,7 +183,7 @@ async fn sign_in(
 }
 
 async fn sign_out(State(app): State<App>, caller: Caller) -> Answer<impl IntoResponse> {
-    if let Credential::Session { id, .. } = &caller.identity()?.by {
+    if let Credential::Session { id, .. } | Credential::Machine { id, .. } = &caller.identity()?.by {
         app.access.end_session(&caller, *id).await?;
     }
     let gone = HeaderValue::from_static("__Host-lampas=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
@@ -276,7 +278,7 @@ async fn sessions(
     let before = query.after.as_deref().map(|id| param("session", id)).transpose()?;
     let mut items = app.access.sessions(of, before, limit).await?;
     let next = (items.len() == limit as usize).then(|| items.last().map(|s| s.id.to_string())).flatten();
-    if let Credential::Session { id, .. } = &identity.by {
+    if let Credential::Session { id, .. } | Credential::Machine { id, .. } = &identity.by {
         for session in &mut items {
             session.is_current = session.id == *id;
         }

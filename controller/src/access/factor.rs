@@ -211,9 +211,7 @@ impl Access {
         }
         let secret = totp::make();
         // A second key would make two kinds of them, of which each controller opens one.
-        check(self.factors.0.clone(), &self.db)
-            .await
-            .map_err(|e| Refusal::new("second_factor.vault", e.to_string()))?;
+        self.factors.0.settle(&self.db).await.map_err(|e| Refusal::new("second_factor.vault", e.to_string()))?;
         let sealed = &self.factors.0.seal(&user.id, secret.as_slice()).map_err(|e| Refusal::internal(&e))?;
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
         let fleet = self
@@ -339,7 +337,7 @@ impl Access {
     pub async fn prove(&self, caller: &Caller, proof: &SessionProof) -> Answer<()> {
         let session = in_session(caller)?;
         let user = self.proven(caller, proof).await?;
-        if user.password_hash.is_empty() && proof.key.is_none() {
+        if proof.key.is_none() && !self.has_password(&user).await? {
             return Err(Refusal::field("/password", "you have no password: show it with your provider, or a passkey"));
         }
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
@@ -417,24 +415,38 @@ impl Access {
     /// Checks the password of the caller; the attempt stays counted until the caller is forgiven.
     async fn own(&self, caller: &Caller, password: &str) -> Answer<UserRow> {
         let user = self.counted(caller).await?;
-        if user.password_hash.is_empty() {
+        if !self.has_password(&user).await? {
             // Who signs in with a provider alone has shown there who sits here.
             caller.grave(clock::now())?;
             return Ok(user);
         }
-        self.must_allow_password(user.id).await?;
         if !self.passwords.is_right(password, Some(user.password_hash.clone())).await? {
             return Err(Refusal::field("/password", "is not your password"));
         }
         Ok(user)
     }
 
+    /// Returns whether a user has a password that counts.
+    async fn has_password(&self, user: &UserRow) -> Answer<bool> {
+        match self.must_allow_password(user.id).await {
+            Err(refusal) if refusal.code != "sign_in_failed" => Err(refusal),
+            allowed => Ok(allowed.is_ok() && !user.password_hash.is_empty()),
+        }
+    }
+
     /// Counts an attempt at a user's password or code.
     pub(super) fn attempt(&self, caller: &Caller, login: &str) -> Answer<()> {
-        self.throttle.begin(login, caller.address, Instant::now()).map_err(|secs| {
-            Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
-        })
+        self.throttle.begin(login, caller.address, Instant::now()).map_err(throttled)
     }
+
+    /// Refuses whoever had too many attempts, without counting one.
+    pub(super) fn look_at_attempts(&self, caller: &Caller, login: &str) -> Answer<()> {
+        self.throttle.look(login, caller.address, Instant::now()).map_err(throttled)
+    }
+}
+
+fn throttled(secs: u64) -> Refusal {
+    Refusal::new("throttled", format!("too many attempts; try again in {secs} s")).retry_after(secs)
 }
 
 /// Returns whether a user has a second factor.
@@ -496,5 +508,6 @@ pub(super) fn in_session(caller: &Caller) -> Answer<TokenId> {
     match &caller.identity()?.by {
         Credential::Session { id, .. } => Ok(*id),
         Credential::Token { .. } => Err(Refusal::new("forbidden", "an API token can't do this: sign in")),
+        Credential::Machine { .. } => Err(Refusal::new("forbidden", "this is done in the dashboard, not by lampasctl")),
     }
 }

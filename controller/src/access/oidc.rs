@@ -8,12 +8,13 @@
 //! made at the first sign-in where the provider may. What the provider's groups give here is refreshed at each sign-in
 //! ([`member`]), and is bounded by what whoever set the provider had ([`provider`]). The rest of a sign-in is that of one
 //! by password: barred users stay out, the second factor is asked for unless the provider vouches for one, and
-//! the session is the same.
+//! the session is the same. A provider may end what it opened ([`logout`]).
 
 pub(crate) mod api;
 mod client;
 mod flow;
 mod identity;
+mod logout;
 mod member;
 mod provider;
 pub(super) mod store;
@@ -46,6 +47,11 @@ pub(super) struct Oidc {
 /// The page of the dashboard that providers send browsers back to.
 const RETURN_PAGE: &str = "/sign-in/provider";
 
+/// What a provider is to be told as the address that it ends sessions at.
+fn logout_uri(url: &str, name: &lampas_shared::access::ProviderName) -> String {
+    format!("{url}/api/v1/providers/{name}/logout")
+}
+
 impl Oidc {
     pub(super) fn new(config: &Config) -> Self {
         let vault = |dir: &Path, purpose| Vault::new(dir, "provider-key", purpose);
@@ -56,6 +62,11 @@ impl Oidc {
             flows: vault(&config.data_dir, "provider-flow/1"),
             url: config.dashboard_url(config.listen.port()),
         }
+    }
+
+    /// Returns where the dashboard is reached, without a slash at the end.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(super) fn at(self, url: &str) -> Self {

@@ -27,6 +27,8 @@ use crate::{
 
 /// How many pages are passed over before a client is asked to come again.
 const PASSED_OVER: usize = 20;
+/// How many rows such pages have at least.
+const SIFTED: u32 = 100;
 /// How many names a refusal lists.
 const NAMED: usize = 5;
 
@@ -184,6 +186,27 @@ impl Reach {
         Ok(Page { total: None, ..page })
     }
 
+    /// Fills a page as [`Reach::page`] does, where the cursor of a row is its name: it is that of a row within reach, so
+    /// that the names of others can't be read off. `fetch` is given how many rows to fetch.
+    pub(crate) async fn page_by_name<T, F: Future<Output = Answer<Page<T>>>>(
+        &self,
+        (after, limit): (Option<String>, u32),
+        mut fetch: impl FnMut(Option<String>, u32) -> F,
+        keep: impl Fn(&T) -> bool,
+        cursor: impl Fn(&T) -> String,
+    ) -> Answer<Page<T>> {
+        if self.is_all() {
+            return fetch(after, limit).await;
+        }
+        let mut page = self.page(after, |after| fetch(after, limit.max(SIFTED)), keep).await?;
+        let has_more = page.next.is_some() || page.items.len() > limit as usize;
+        page.items.truncate(limit as usize);
+        if let Some(last) = page.items.last().filter(|_| has_more) {
+            page.next = Some(cursor(last));
+        }
+        Ok(page)
+    }
+
     /// Returns whether everything is within reach.
     pub(crate) fn is_all(&self) -> bool {
         matches!(self, Self::All)
@@ -211,6 +234,14 @@ impl Reach {
             Self::All => true,
             Self::Part(part) => NodeName::parse(name).is_ok_and(|n| part.names.contains(&n)),
         }
+    }
+
+    /// Returns whether a text names a node that isn't within reach. A name within another word counts: rather one text too
+    /// many is kept back.
+    pub(crate) fn is_named_beyond(&self, text: &str) -> bool {
+        let Self::Part(part) = self else { return false };
+        let is_beyond = |m: &NodeInput| !part.nodes.contains(&m.id) && text.contains(m.name.as_str());
+        part.view.members().iter().any(is_beyond)
     }
 
     /// Returns whether what is in a scope is: all of it, or one of its nodes.

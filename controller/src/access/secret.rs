@@ -6,6 +6,9 @@ use lampas_runtime::random;
 /// What every API token begins with, so that scanners of repositories find it.
 pub const TOKEN_PREFIX: &str = "lpa1-";
 
+/// What the secret of a machine's session begins with.
+pub const SESSION_PREFIX: &str = "lps1-";
+
 /// Makes a secret of 256 bits in base64url.
 pub fn make() -> String {
     URL_SAFE_NO_PAD.encode(random::bytes::<32>())

@@ -6,7 +6,7 @@ use lampas_runtime::{clock, random};
 use lampas_shared::{
     access::{Permission, Rights},
     event::EventKind,
-    id::{TokenId, UserId},
+    id::{IdentityId, TokenId, UserId},
     time::UnixMs,
 };
 use tracing::info;
@@ -14,6 +14,7 @@ use tracing::info;
 use super::{
     Access, AccessError,
     factor::{Given, Second},
+    grant::must_have,
     password, secret,
     store::{self, SessionRow, UserRow},
     webauthn::KeyGiven,
@@ -89,6 +90,17 @@ impl Access {
 
     /// Opens a session for a user whose password was just proven or set.
     pub(crate) async fn open(&self, caller: &Caller, user: &UserRow, must_enrol: bool) -> Answer<Opened> {
+        self.open_from(caller, user, must_enrol, Origin::default()).await
+    }
+
+    /// Opens a session that knows what opened it.
+    pub(super) async fn open_from(
+        &self,
+        caller: &Caller,
+        user: &UserRow,
+        must_enrol: bool,
+        origin: Origin,
+    ) -> Answer<Opened> {
         let now = clock::now();
         let secret = secret::make();
         let hash = secret::hash(&secret);
@@ -105,6 +117,9 @@ impl Access {
             agent: caller.agent.clone(),
             proven_at: now,
             must_enrol,
+            machine: None,
+            identity: origin.identity,
+            provider_sid: origin.sid,
         };
         let by = crate::audit::Principal::new(format!("user:{}", user.login), caller.address.to_string());
         let idle_since = now.plus_ms(-self.session_idle_ms);
@@ -112,12 +127,19 @@ impl Access {
         let rights = self
             .db
             .write(|mut tx: Tx| async move {
+                // What was proven must be so still: a reset or a bar in between ended all sessions, and this one with them.
+                let stands = store::user_to_use(&mut tx, user.id).await?;
+                let stands = stands.filter(|u| u.disabled_at.is_none() && u.password_hash == user.password_hash);
+                if stands.is_none() {
+                    let why = "the account was changed meanwhile; sign in anew";
+                    return Err(AccessError::from(Refusal::new("sign_in_failed", why)));
+                }
                 store::prune_sessions(&mut tx, now, idle_since).await?;
                 store::insert_session(&mut tx, row, hash).await?;
                 tx.audit(Entry::done(by, "session.open", row.login.as_str()));
                 tx.event(NewEvent::new(EventKind::SessionOpened).with("login", &row.login).with("from", &row.from));
                 let rights = super::rights(&mut tx, row.user, row.preset, now).await?;
-                Ok::<_, DbError>(tx.done(rights))
+                Ok(tx.done(rights))
             })
             .await?;
         Ok(Opened { secret, identity: identity(row, rights) })
@@ -125,8 +147,16 @@ impl Access {
 
     /// Returns who a cookie speaks for; nobody when it is unknown or over.
     pub(crate) async fn by_session(&self, secret: &str, now: UnixMs) -> Answer<Option<Identity>> {
-        let hash = secret::hash(secret);
-        let hash = &hash;
+        let holds =
+            |r: &SessionRow| r.machine.is_none() && now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms;
+        let Some((row, rights)) = self.session_of(secret).await?.filter(|(r, _)| holds(r)) else { return Ok(None) };
+        self.touch(&row, now).await;
+        Ok(Some(identity(&row, rights)))
+    }
+
+    /// Returns the session of a secret, with what its user may; it may be over.
+    pub(super) async fn session_of(&self, secret: &str) -> Answer<Option<(SessionRow, Rights)>> {
+        let (hash, now) = (&secret::hash(secret), clock::now());
         let found = self
             .db
             .read(|mut tx: Tx| async move {
@@ -135,11 +165,11 @@ impl Access {
                 Ok::<_, DbError>(tx.done(Some((row, rights))))
             })
             .await?;
-        let Some((row, rights)) =
-            found.filter(|(r, _)| now < r.expires_at && now.since(r.seen_at) < self.session_idle_ms)
-        else {
-            return Ok(None);
-        };
+        Ok(found)
+    }
+
+    /// Notes that a session is used.
+    pub(super) async fn touch(&self, row: &SessionRow, now: UnixMs) {
         if now.since(row.seen_at) > SEEN_MS {
             let id = row.id;
             let touched = self
@@ -151,7 +181,6 @@ impl Access {
                 .await;
             super::pass_over(touched);
         }
-        Ok(Some(identity(&row, rights)))
     }
 
     /// Returns what a credential that was good before may now; nothing when it holds no more: for streams, which outlive
@@ -159,7 +188,7 @@ impl Access {
     pub(crate) async fn still_holds(&self, identity: &Identity, address: IpAddr) -> Answer<Option<Rights>> {
         let now = clock::now();
         match &identity.by {
-            Credential::Session { id, .. } => {
+            Credential::Session { id, .. } | Credential::Machine { id, .. } => {
                 let id = *id;
                 let rights = self
                     .db
@@ -220,6 +249,7 @@ impl Access {
             expires_at: r.expires_at,
             from: r.from,
             agent: r.agent,
+            machine: r.machine,
             is_current: false,
         });
         Ok(shown.collect())
@@ -235,6 +265,10 @@ impl Access {
                 let row = store::session_by_id(&mut tx, id).await?;
                 let row = row.filter(|r| r.user == user || caller.may(Permission::ManageUsers));
                 let row = row.ok_or_else(|| AccessError::from(Refusal::not_found("session", id)))?;
+                if row.user != user {
+                    let rights = super::rights(&mut tx, row.user, row.preset, clock::now()).await?;
+                    must_have(&mut tx, by, &rights, "end a session of").await?;
+                }
                 store::delete_session(&mut tx, row.user, id).await?;
                 tx.audit(Entry::done(by, "session.end", format!("{id} of {}", row.login)).because(reason));
                 tx.event(NewEvent::new(EventKind::UserChanged).with("login", &row.login));
@@ -246,14 +280,18 @@ impl Access {
 
     /// Ends all sessions of a user.
     pub async fn end_sessions(&self, caller: &Caller, which: &str) -> Answer<()> {
-        let user = &self.find(which).await?;
+        let (user, own) = (&self.find(which).await?, caller.identity()?.user);
         let (by, reason) = (&caller.as_principal(), &caller.reason);
         self.db
             .write(|mut tx: Tx| async move {
+                if user.id != own {
+                    let rights = super::rights(&mut tx, user.id, user.preset, clock::now()).await?;
+                    must_have(&mut tx, by, &rights, "end the sessions of").await?;
+                }
                 store::delete_sessions(&mut tx, user.id, None).await?;
                 tx.audit(Entry::done(by, "session.end", format!("all of {}", user.login)).because(reason));
                 tx.event(NewEvent::new(EventKind::UserChanged).with("login", &user.login));
-                Ok::<_, DbError>(tx.done(()))
+                Ok::<_, AccessError>(tx.done(()))
             })
             .await?;
         Ok(())
@@ -265,23 +303,24 @@ impl Access {
         password::check("/new", &change.new, identity.login.as_str())?;
         self.attempt(caller, identity.login.as_str())?;
         let user = self.user_by_login(identity.login.as_str()).await?;
-        let mut user = user.ok_or_else(|| Refusal::not_found("user", &identity.login))?;
+        let user = user.ok_or_else(|| Refusal::not_found("user", &identity.login))?;
         if !self.passwords.is_right(&change.current, Some(user.password_hash.clone())).await? {
             return Err(Refusal::field("/current", "is not the current password"));
         }
         self.throttle.succeeded(identity.login.as_str(), caller.address);
-        user.password_hash = self.passwords.hash(&change.new).await?;
-        let keep = match &identity.by {
-            Credential::Session { id, .. } => Some(*id),
-            Credential::Token { .. } => None,
-        };
+        let hash = &self.passwords.hash(&change.new).await?;
+        let keep = caller.session();
         let (user, by, now) = (&user, &caller.as_principal(), clock::now());
         self.db
             .write(|mut tx: Tx| async move {
-                store::update_user(&mut tx, user, now).await?;
+                // A password that somebody else set meanwhile stands, and who was barred meanwhile stays so.
+                let words = (user.password_hash.as_str(), hash.as_str());
+                if !store::replace_password(&mut tx, user.id, words, now).await? {
+                    return Err(AccessError::from(Refusal::field("/current", "is not the current password")));
+                }
                 store::delete_sessions(&mut tx, user.id, keep).await?;
                 tx.audit(Entry::done(by, "session.password", user.login.as_str()));
-                Ok::<_, DbError>(tx.done(()))
+                Ok::<_, AccessError>(tx.done(()))
             })
             .await?;
         Ok(())
@@ -325,6 +364,23 @@ impl Access {
 /// Says in a sentence what is missing.
 fn words(missing: &[lampas_api::FieldProblem]) -> String {
     missing.iter().map(|f| f.detail.as_str()).collect::<Vec<_>>().join(", or ")
+}
+
+/// What opened a session at a provider, so that the provider can end it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Origin {
+    pub(super) identity: Option<IdentityId>,
+    pub(super) sid: Option<String>,
+}
+
+/// Returns who a machine's session speaks for; nobody if it is a browser's.
+pub(super) fn machine_identity(row: &SessionRow, rights: Rights) -> Option<Identity> {
+    let machine = row.machine.clone()?;
+    let (id, opened_at, expires_at, proven_at) = (row.id, row.created_at, row.expires_at, row.proven_at);
+    Some(Identity {
+        by: Credential::Machine { id, machine, opened_at, expires_at, proven_at },
+        ..identity(row, rights)
+    })
 }
 
 fn identity(row: &SessionRow, rights: Rights) -> Identity {

@@ -3,7 +3,7 @@
 use lampas_shared::{
     access::{Login, Permission, Preset, Rights},
     fleet::{NodeName, Scope},
-    id::{TokenId, UserId},
+    id::{IdentityId, TokenId, UserId},
     time::UnixMs,
 };
 use sqlx::any::AnyRow;
@@ -32,6 +32,24 @@ pub(crate) struct UserRow {
     pub(crate) security_keys: u32,
 }
 
+#[cfg(test)]
+impl UserRow {
+    /// A user who can do nothing yet, for tests of what users have.
+    pub(crate) fn fresh(login: &str) -> Self {
+        Self {
+            id: lampas_runtime::random::new_id(),
+            login: Login::parse(login).expect("a name"),
+            preset: Preset::Viewer,
+            password_hash: String::new(),
+            created_at: UnixMs(1),
+            disabled_at: None,
+            signed_in_at: None,
+            has_second_factor: false,
+            security_keys: 0,
+        }
+    }
+}
+
 fn user(row: &AnyRow) -> Result<UserRow, DbError> {
     let r = Reader::new("user_account", row);
     Ok(UserRow {
@@ -55,6 +73,14 @@ pub(crate) async fn user_by_login(tx: &mut Tx, login: &str) -> Result<Option<Use
 
 pub(crate) async fn user_by_id(tx: &mut Tx, id: UserId) -> Result<Option<UserRow>, DbError> {
     let sql = format!("SELECT {USER} FROM user_account u WHERE u.id = ?");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(user).transpose()
+}
+
+/// Returns a user as they stand when nobody changes them until the transaction is over: what one saw before, another may
+/// have changed since.
+pub(crate) async fn user_to_use(tx: &mut Tx, id: UserId) -> Result<Option<UserRow>, DbError> {
+    let sql = format!("SELECT {USER} FROM user_account u WHERE u.id = ?{}", tx.dialect().for_update());
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
     row.as_ref().map(user).transpose()
 }
@@ -95,11 +121,33 @@ pub(crate) async fn update_user(tx: &mut Tx, row: &UserRow, now: UnixMs) -> Resu
     Ok(done.rows_affected() == 1)
 }
 
+/// Replaces the password of somebody who isn't barred, and nothing else; false when it is another one by now.
+pub(crate) async fn replace_password(
+    tx: &mut Tx,
+    id: UserId,
+    (old, new): (&str, &str),
+    now: UnixMs,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE user_account SET password_hash = ?, updated_ms = ? WHERE id = ? AND password_hash = ? \
+         AND disabled_ms IS NULL",
+    )
+    .bind(new)
+    .bind(now.0)
+    .bind(id.to_string())
+    .bind(old)
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Deletes a user with their sessions and tokens.
 pub(crate) async fn delete_user(tx: &mut Tx, id: UserId) -> Result<bool, DbError> {
     super::factor::remove(tx, id).await?;
     super::group::store::leave_all(tx, id).await?;
     super::oidc::store::delete_of(tx, id).await?;
+    crate::mail::store::forget(tx, id).await?;
+    super::device::store::delete_of(tx, id).await?;
     super::grant::store::delete_of(tx, super::grant::store::SubjectId::User(id)).await?;
     sqlx::query("DELETE FROM session WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
     sqlx::query("DELETE FROM api_token WHERE user_id = ?").bind(id.to_string()).execute(tx.conn()).await?;
@@ -122,10 +170,39 @@ pub(crate) struct SessionRow {
     pub(crate) agent: String,
     pub(crate) proven_at: UnixMs,
     pub(crate) must_enrol: bool,
+    /// The machine that it is for; absent for browsers.
+    pub(crate) machine: Option<String>,
+    /// The identity that opened it, and what its provider calls its own session.
+    pub(crate) identity: Option<IdentityId>,
+    pub(crate) provider_sid: Option<String>,
+}
+
+#[cfg(test)]
+impl SessionRow {
+    /// A session of a user that a password opened in a browser, for tests of what becomes of sessions.
+    pub(crate) fn fresh(user: &UserRow, at: UnixMs) -> Self {
+        Self {
+            id: lampas_runtime::random::new_id(),
+            user: user.id,
+            login: user.login.clone(),
+            preset: user.preset,
+            csrf: String::new(),
+            created_at: at,
+            seen_at: at,
+            expires_at: at,
+            from: String::new(),
+            agent: String::new(),
+            proven_at: at,
+            must_enrol: false,
+            machine: None,
+            identity: None,
+            provider_sid: None,
+        }
+    }
 }
 
 const SESSION: &str = "s.id, s.user_id, u.login, u.preset, s.csrf, s.created_ms, s.seen_ms, s.expires_ms, s.from_addr, \
-                       s.user_agent, s.proven_ms, s.must_enrol FROM session s JOIN user_account u ON u.id = s.user_id AND u.disabled_ms IS NULL";
+                       s.user_agent, s.proven_ms, s.must_enrol, s.machine, s.identity_id, s.provider_sid FROM session s JOIN user_account u ON u.id = s.user_id AND u.disabled_ms IS NULL";
 
 fn session(row: &AnyRow) -> Result<SessionRow, DbError> {
     let r = Reader::new("session", row);
@@ -142,6 +219,9 @@ fn session(row: &AnyRow) -> Result<SessionRow, DbError> {
         agent: r.text("user_agent")?,
         proven_at: r.time("proven_ms")?,
         must_enrol: r.flag("must_enrol")?,
+        machine: r.maybe_text("machine")?,
+        identity: r.maybe_parse("identity_id")?,
+        provider_sid: r.maybe_text("provider_sid")?,
     })
 }
 
@@ -157,6 +237,13 @@ pub(crate) async fn session_by_id(tx: &mut Tx, id: TokenId) -> Result<Option<Ses
     row.as_ref().map(session).transpose()
 }
 
+/// Returns a session as it stands when nobody ends it, or bars its user, until the transaction is over.
+pub(crate) async fn session_to_use(tx: &mut Tx, id: TokenId) -> Result<Option<SessionRow>, DbError> {
+    let sql = format!("SELECT {SESSION} WHERE s.id = ?{}", tx.dialect().for_update());
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).fetch_optional(tx.conn()).await?;
+    row.as_ref().map(session).transpose()
+}
+
 /// Returns sessions that are not over, newest first: a user's, or everybody's. `at` is the time and since when one that
 /// was not used is over.
 pub(crate) async fn sessions(
@@ -167,8 +254,8 @@ pub(crate) async fn sessions(
     limit: u32,
 ) -> Result<Vec<SessionRow>, DbError> {
     let sql = format!(
-        "SELECT {SESSION} WHERE s.id < ? AND (s.user_id = ? OR ? = 1) AND s.expires_ms > ? AND s.seen_ms > ? \
-         ORDER BY s.id DESC LIMIT ?"
+        "SELECT {SESSION} WHERE s.id < ? AND (s.user_id = ? OR ? = 1) AND s.expires_ms > ? \
+         AND (s.seen_ms > ? OR s.machine IS NOT NULL) ORDER BY s.id DESC LIMIT ?"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(before)
@@ -185,7 +272,7 @@ pub(crate) async fn sessions(
 pub(crate) async fn insert_session(tx: &mut Tx, row: &SessionRow, hash: &str) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO session (id, user_id, secret_hash, csrf, created_ms, seen_ms, expires_ms, from_addr, user_agent, \
-         proven_ms, must_enrol) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         proven_ms, must_enrol, machine, identity_id, provider_sid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(row.user.to_string())
@@ -198,6 +285,9 @@ pub(crate) async fn insert_session(tx: &mut Tx, row: &SessionRow, hash: &str) ->
     .bind(&row.agent)
     .bind(row.proven_at.0)
     .bind(i64::from(row.must_enrol))
+    .bind(row.machine.clone())
+    .bind(row.identity.map(|id| id.to_string()))
+    .bind(row.provider_sid.clone())
     .execute(tx.conn())
     .await?;
     sqlx::query("UPDATE user_account SET signed_in_ms = ? WHERE id = ?")
@@ -227,6 +317,38 @@ pub(crate) async fn prove_session(tx: &mut Tx, id: TokenId, now: UnixMs) -> Resu
     Ok(())
 }
 
+/// Notes what the provider calls its session by now, in a session that was opened with the same identity, and on the
+/// machines that were confirmed in it: they end together.
+pub(crate) async fn renew_origin(
+    tx: &mut Tx,
+    id: TokenId,
+    identity: IdentityId,
+    sid: Option<&str>,
+) -> Result<(), DbError> {
+    let own = session_to_use(tx, id).await?.filter(|s| s.identity == Some(identity));
+    let Some(own) = own.filter(|s| s.provider_sid.as_deref() != sid) else { return Ok(()) };
+    sqlx::query("UPDATE session SET provider_sid = ? WHERE id = ?")
+        .bind(sid.map(str::to_owned))
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    // Where the provider named none before, it means these by the user.
+    let Some(before) = own.provider_sid else { return Ok(()) };
+    for of in
+        ["session SET provider_sid = ? WHERE machine IS NOT NULL", "device_request SET provider_sid = ? WHERE 1 = 1"]
+    {
+        let sql = format!("UPDATE {of} AND identity_id = ? AND user_id = ? AND provider_sid = ?");
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(sid.map(str::to_owned))
+            .bind(identity.to_string())
+            .bind(own.user.to_string())
+            .bind(before.clone())
+            .execute(tx.conn())
+            .await?;
+    }
+    Ok(())
+}
+
 /// Lets a session do nothing but set up a second factor.
 pub(crate) async fn must_enrol(tx: &mut Tx, id: TokenId) -> Result<(), DbError> {
     sqlx::query("UPDATE session SET must_enrol = 1 WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
@@ -249,8 +371,9 @@ pub(crate) async fn delete_session(tx: &mut Tx, user: UserId, id: TokenId) -> Re
     Ok(done.rows_affected() == 1)
 }
 
-/// Ends a user's sessions but one.
+/// Ends a user's sessions but one, and what machines were to get in the user's name.
 pub(crate) async fn delete_sessions(tx: &mut Tx, user: UserId, but: Option<TokenId>) -> Result<(), DbError> {
+    super::device::store::delete_of(tx, user).await?;
     sqlx::query("DELETE FROM session WHERE user_id = ? AND id <> ?")
         .bind(user.to_string())
         .bind(but.map(|id| id.to_string()).unwrap_or_default())
@@ -259,9 +382,9 @@ pub(crate) async fn delete_sessions(tx: &mut Tx, user: UserId, but: Option<Token
     Ok(())
 }
 
-/// Drops sessions that are over.
+/// Drops sessions that are over; one on a machine may lie unused.
 pub(crate) async fn prune_sessions(tx: &mut Tx, now: UnixMs, idle_since: UnixMs) -> Result<u64, DbError> {
-    let done = sqlx::query("DELETE FROM session WHERE expires_ms <= ? OR seen_ms <= ?")
+    let done = sqlx::query("DELETE FROM session WHERE expires_ms <= ? OR (seen_ms <= ? AND machine IS NULL)")
         .bind(now.0)
         .bind(idle_since.0)
         .execute(tx.conn())

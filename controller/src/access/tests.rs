@@ -276,3 +276,47 @@ async fn tokens_that_end_within_a_week_are_told_on_overview() {
     let viewer = controller.sign_in("viewer").await;
     assert!(told(viewer.get("/api/v1/overview").await.1).is_empty(), "others' are not one's own");
 }
+
+crate::db::testing::on_both!(what_changes_meanwhile_stands);
+
+/// Two controllers: one looks at a user, another bars them, and what the first does then goes by what stands.
+async fn what_changes_meanwhile_stands(db: crate::db::Db) {
+    use crate::{
+        access::store::{UserRow, insert_user, replace_password, user_by_id, user_to_use},
+        db::{DbError, Tx},
+    };
+    let user = &UserRow { password_hash: "old".to_owned(), ..UserRow::fresh("anna") };
+    let made = db.write(|mut tx: Tx| async move {
+        insert_user(&mut tx, user).await?;
+        assert!(replace_password(&mut tx, user.id, ("old", "new"), UnixMs(2)).await?);
+        assert!(!replace_password(&mut tx, user.id, ("old", "newer"), UnixMs(2)).await?, "it is another one");
+        Ok::<_, DbError>(tx.done(()))
+    });
+    made.await.expect("made");
+    let (db, other) = (&db, &db.clone());
+    let seen = db.write(|mut tx: Tx| async move {
+        let before = user_by_id(&mut tx, user.id).await?.expect("is there");
+        assert_eq!((before.password_hash.as_str(), before.disabled_at), ("new", None));
+        let bar = "UPDATE user_account SET disabled_ms = 3, preset = 'none' WHERE login = 'anna'";
+        if tx.dialect().for_update().is_empty() {
+            // Nobody else writes at the same time.
+            sqlx::query(bar).execute(tx.conn()).await?;
+        } else {
+            let barred = other.write(|mut tx: Tx| async move {
+                sqlx::query(bar).execute(tx.conn()).await?;
+                Ok::<_, DbError>(tx.done(()))
+            });
+            barred.await?;
+            assert!(
+                user_by_id(&mut tx, user.id).await?.expect("is there").disabled_at.is_none(),
+                "as it was seen first"
+            );
+        }
+        let has_changed = replace_password(&mut tx, user.id, ("new", "newest"), UnixMs(4)).await?;
+        let seen = user_to_use(&mut tx, user.id).await?.expect("is there");
+        Ok::<_, DbError>(tx.done((has_changed, seen)))
+    });
+    let (has_changed, seen) = seen.await.expect("looked");
+    assert!(!has_changed, "who is barred sets no password");
+    assert_eq!((seen.disabled_at, seen.preset), (Some(UnixMs(3)), lampas_shared::access::Preset::None));
+}

@@ -77,6 +77,16 @@ impl Throttle {
         Ok(())
     }
 
+    /// Looks whether there were too many attempts, and counts none.
+    ///
+    /// # Errors
+    /// With the seconds to wait.
+    pub fn look(&self, login: &str, address: IpAddr, now: Instant) -> Result<(), u64> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = keys(login, address).iter().filter_map(|key| seen.get(key).and_then(|s| s.wait(key, now))).max();
+        wait.map_or(Ok(()), |wait| Err(wait.as_secs() + 1))
+    }
+
     #[cfg(test)]
     pub(super) fn forget(&self) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -117,13 +127,17 @@ impl Seen {
     }
 }
 
-fn keys(login: &str, address: IpAddr) -> [Key; 3] {
-    let login: String = login.chars().take(64).collect::<String>().to_lowercase();
-    // An IPv6 host commands a whole /64.
-    let network = match address {
+/// Returns what one host may be at: an IPv6 host commands a whole /64.
+pub(super) fn network(address: IpAddr) -> IpAddr {
+    match address {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
         v4 @ IpAddr::V4(_) => v4,
-    };
+    }
+}
+
+fn keys(login: &str, address: IpAddr) -> [Key; 3] {
+    let login: String = login.chars().take(64).collect::<String>().to_lowercase();
+    let network = network(address);
     [Key::Pair(login.clone(), network), Key::Account(login), Key::Network(network)]
 }
 

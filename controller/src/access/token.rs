@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use lampas_api::{ApiToken, ApiTokenCreate, ApiTokenCreated};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
-    access::Permission,
+    access::{Permission, Preset},
     check_line,
     fleet::Scope,
     id::{TokenId, UserId},
@@ -21,7 +21,7 @@ use crate::{
         guard::{Caller, Credential, Identity},
         problem::{Answer, Refusal},
     },
-    audit::Entry,
+    audit::{Entry, Principal},
     config::Network,
     db::{DbError, Tx},
     host,
@@ -29,6 +29,29 @@ use crate::{
 
 /// How old the time of the last use may be before it is written again.
 const USED_MS: i64 = 60_000;
+
+/// Refuses who acts with less than all that a user may: an API token that is held to a part of its owner's rights.
+///
+/// # Errors
+/// With what is refused, in the words of `act`.
+pub(crate) async fn must_be_whole(
+    tx: &mut Tx,
+    by: &Principal,
+    (user, preset): (UserId, Preset),
+    act: &str,
+) -> Result<(), AccessError> {
+    let Some(own) = &by.rights else { return Ok(()) };
+    let owner = super::rights(tx, user, preset, clock::now()).await?;
+    if own.covers(&owner, &|_| None) {
+        return Ok(());
+    }
+    let members = crate::fleet::members(tx).await?;
+    if own.covers(&owner, &super::reach::finder(&members)) {
+        return Ok(());
+    }
+    let why = format!("{} is held to a part of its owner's rights, and can't {act}", by.name);
+    Err(Refusal::new("forbidden", why).into())
+}
 
 impl Access {
     /// Returns who a token speaks for.
@@ -116,8 +139,10 @@ impl Access {
         if wanted.is_grave {
             caller.grave(clock::now())?;
         }
-        if let Credential::Token { id, .. } = &identity.by {
-            self.bound_by(*id, &mut wanted).await?;
+        match &identity.by {
+            Credential::Token { id, .. } => self.bound_by(*id, &mut wanted).await?,
+            Credential::Machine { expires_at, .. } => wanted.ttl_secs = wanted.ttl_secs.min(left(*expires_at)?),
+            Credential::Session { .. } => {}
         }
         self.make_token(identity.user, caller.as_principal(), &wanted).await
     }
@@ -132,11 +157,7 @@ impl Access {
             })
             .await?;
         let row = row.ok_or_else(|| Refusal::new("unauthenticated", "the API token was revoked meanwhile"))?;
-        let left = row.expires_at.since(clock::now()) / 1000;
-        if left < 60 {
-            return Err(Refusal::field("/ttl_secs", "the token that asks ends within a minute; sign in anew"));
-        }
-        wanted.ttl_secs = wanted.ttl_secs.min(left as u64);
+        wanted.ttl_secs = wanted.ttl_secs.min(left(row.expires_at)?);
         if let Some(bound) = &row.only {
             let given = wanted.permissions.get_or_insert_with(|| bound.clone());
             if let Some(more) = given.iter().find(|p| !bound.contains(p)) {
@@ -162,12 +183,7 @@ impl Access {
     }
 
     /// Makes a token for a user, without a caller: for the command line of the controller.
-    pub async fn make_token(
-        &self,
-        user: UserId,
-        by: crate::audit::Principal,
-        wanted: &ApiTokenCreate,
-    ) -> Answer<ApiTokenCreated> {
+    pub async fn make_token(&self, user: UserId, by: Principal, wanted: &ApiTokenCreate) -> Answer<ApiTokenCreated> {
         check_line("name", &wanted.name, 64).map_err(|e| Refusal::text("/name", &e))?;
         if wanted.name.trim().is_empty() {
             return Err(Refusal::field("/name", "say what the token is for"));
@@ -245,6 +261,15 @@ impl Access {
             .await?;
         Ok(())
     }
+}
+
+/// Returns how many seconds are left of what asks for a token: no token outlives it.
+fn left(expires_at: UnixMs) -> Answer<u64> {
+    let left = expires_at.since(clock::now()) / 1000;
+    if left < 60 {
+        return Err(Refusal::field("/ttl_secs", "what asks ends within a minute; sign in anew"));
+    }
+    Ok(left as u64)
 }
 
 /// What the audit says of a new token.

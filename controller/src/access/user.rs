@@ -26,6 +26,9 @@ use crate::{
     event::NewEvent,
 };
 
+/// Names by which audit and history call others than users.
+const RESERVED: [&str; 4] = ["system", "controller", "anonymous", "stranger"];
+
 impl Access {
     /// Returns users by name, after a name.
     pub async fn users(&self, after: &str, limit: u32) -> Answer<Vec<User>> {
@@ -48,6 +51,7 @@ impl Access {
 
     /// Returns a user that is not stored yet: the password is checked and hashed.
     pub(crate) async fn new_user(&self, login: &Login, preset: Preset, password: &str) -> Answer<UserRow> {
+        must_be_free(login)?;
         let password_hash = match password {
             // Such a user signs in with an identity provider, once invited to.
             "" => String::new(),
@@ -189,6 +193,17 @@ impl Access {
         };
         row.ok_or_else(|| Refusal::not_found("user", which.chars().take(64).collect::<String>()))
     }
+}
+
+/// Refuses a name that would be taken for the controller's own in the audit.
+pub(super) fn must_be_free(login: &Login) -> Result<(), Refusal> {
+    if RESERVED.contains(&login.as_str()) {
+        return Err(Refusal::field(
+            "/login",
+            format!("the name {login} is kept for what no user does; choose another"),
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn last_administrator() -> Refusal {

@@ -71,13 +71,32 @@ impl Access {
         self.place.party().ok().map(|_| self.place.url().to_owned())
     }
 
+    /// Renames one of one's own keys.
+    pub async fn rename_security_key(&self, caller: &Caller, id: SecurityKeyId, name: &str) -> Answer<SecurityKey> {
+        let name = register::named(name)?;
+        let (identity, by, name) = (caller.identity()?, &caller.as_principal(), name.as_str());
+        let before = self
+            .db
+            .write(|mut tx: Tx| async move {
+                let before = store::rename(&mut tx, identity.user, id, name).await?;
+                let before = before.ok_or_else(|| AccessError::from(Refusal::not_found("security key", id)))?;
+                let object = format!("{}: {} is called {name}", identity.login, before.name);
+                tx.audit(Entry::done(by, "security_key.rename", object));
+                tx.event(NewEvent::new(EventKind::UserChanged).with("login", &identity.login));
+                Ok::<_, AccessError>(tx.done(before))
+            })
+            .await?;
+        Ok(self.shown_key(&KeyRow { name: name.to_owned(), ..before }))
+    }
+
     /// Removes one of one's own keys. Where the fleet requires a second factor and it was the last, the session has to set
     /// up another at once.
     pub async fn remove_security_key(&self, caller: &Caller, id: SecurityKeyId) -> Answer<()> {
         let identity = caller.identity()?;
         let session = match &identity.by {
             Credential::Session { id, .. } => Some(*id),
-            Credential::Token { .. } => None,
+            // It was given where there was a factor: it ends with the last one.
+            Credential::Token { .. } | Credential::Machine { .. } => None,
         };
         let (user, by, reason) = (identity.user, &caller.as_principal(), &caller.reason);
         self.db

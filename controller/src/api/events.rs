@@ -51,7 +51,8 @@ struct Tail {
     caller: Caller,
     areas: BTreeSet<String>,
     seq: u64,
-    ready: VecDeque<Sse>,
+    /// What is to be sent, each with the sequence after which it comes again when it isn't.
+    ready: VecDeque<(u64, Sse)>,
     woken: watch::Receiver<u64>,
     stopping: CancellationToken,
     offered: Instant,
@@ -111,19 +112,15 @@ pub(super) async fn serve(
     let seq = match asked {
         // From the future (another store), or from before what is kept: the client must look at everything again.
         Some(seq) if seq > last || seq + 1 < first => {
-            ready.push_back(Sse::default().event("reset").id(last.to_string()).data(format!("{{\"seq\":{last}}}")));
+            let reset = Sse::default().event("reset").id(last.to_string()).data(format!("{{\"seq\":{last}}}"));
+            ready.push_back((last, reset));
             last
         }
         Some(seq) => seq,
         None => last,
     };
-    ready.push_front(
-        Sse::default()
-            .event("hello")
-            .id(seq.to_string())
-            .retry(Duration::from_secs(2))
-            .data(format!("{{\"seq\":{seq}}}")),
-    );
+    let hello = Sse::default().event("hello").id(seq.to_string()).retry(Duration::from_secs(2));
+    ready.push_front((seq, hello.data(format!("{{\"seq\":{seq}}}"))));
     let now = Instant::now();
     let tail = Tail {
         woken: app.db.committed(),
@@ -158,7 +155,7 @@ impl Tail {
             if !self.ready.is_empty() && self.offered.elapsed() > STALL {
                 return Some(self.end("slow"));
             }
-            if let Some(event) = self.ready.pop_front() {
+            if let Some((_, event)) = self.ready.pop_front() {
                 return Some(event);
             }
             if self.checked.elapsed() >= HEARTBEAT {
@@ -206,13 +203,14 @@ impl Tail {
         for event in &events {
             self.seq = event.seq;
             if self.areas.is_empty() || self.areas.contains(area(event.kind)) {
-                match event.node {
-                    _ if reach.is_all() => self.ready.push_back(shown(event)),
-                    Some(node) if reach.has_node(node) => self.ready.push_back(shown(event)),
-                    Some(_) => {}
-                    None if area(event.kind) == "access" => {}
-                    None => self.ready.push_back(shown(&bare(event))),
-                }
+                let sent = match event.node {
+                    _ if reach.is_all() => shown(event),
+                    Some(node) if reach.has_node(node) => shown(event),
+                    Some(_) => continue,
+                    None if area(event.kind) == "access" => continue,
+                    None => shown(&bare(event)),
+                };
+                self.ready.push_back((event.seq.saturating_sub(1), sent));
             }
         }
         Ok(events.len())
@@ -232,7 +230,8 @@ impl Tail {
 
     fn end(&mut self, why: &str) -> Sse {
         self.is_over = true;
-        let seq = self.seq - self.ready.len() as u64;
+        // What was left out on purpose has sequences too: they say nothing of how many wait.
+        let seq = self.ready.front().map_or(self.seq, |(seq, _)| *seq);
         Sse::default().event("bye").data(format!("{{\"reason\":\"{why}\",\"resume_after\":{seq}}}"))
     }
 }

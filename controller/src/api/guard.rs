@@ -25,7 +25,7 @@ use super::{
     problem::Refusal,
     table::{Access, Rule, Scoped},
 };
-use crate::access::secret::equal;
+use crate::access::secret::{SESSION_PREFIX, equal};
 
 /// Who calls: what handlers and services know of it.
 #[derive(Debug, Clone)]
@@ -75,6 +75,19 @@ pub enum Credential {
         /// Whether a second factor must be set up in it before anything else.
         must_enrol: bool,
     },
+    /// What `lampasctl` is signed in with on a machine, as somebody confirmed it in the dashboard.
+    Machine {
+        /// The session.
+        id: TokenId,
+        /// The machine, as it named itself.
+        machine: String,
+        /// When it was opened: somebody confirmed that.
+        opened_at: UnixMs,
+        /// When it ends at the latest.
+        expires_at: UnixMs,
+        /// When somebody last confirmed that they sit there.
+        proven_at: UnixMs,
+    },
     /// An API token.
     Token {
         /// The token.
@@ -87,14 +100,21 @@ pub enum Credential {
 }
 
 /// For how long a session stays proven: long enough for a task, short enough for a desk that is left.
-const PROVEN_MS: i64 = 10 * 60_000;
+pub(crate) const PROVEN_MS: i64 = 10 * 60_000;
 
 impl Caller {
     /// Refuses a grave call, unless its caller was there within the last ten minutes, or holds a token that was made for
     /// such calls.
     pub fn grave(&self, now: UnixMs) -> Result<(), Refusal> {
         match &self.identity()?.by {
-            Credential::Session { proven_at, .. } if now.since(*proven_at) < PROVEN_MS => Ok(()),
+            Credential::Session { proven_at, .. } | Credential::Machine { proven_at, .. }
+                if now.since(*proven_at) < PROVEN_MS =>
+            {
+                Ok(())
+            }
+            Credential::Machine { .. } => {
+                Err(Refusal::new("reauthentication.needed", "this is grave: confirm in the dashboard that it is you"))
+            }
             Credential::Session { .. } => Err(Refusal::new(
                 "reauthentication.needed",
                 "this is grave: show once more that it is you, with password and code",
@@ -107,11 +127,22 @@ impl Caller {
         }
     }
 
+    /// Returns the session that it speaks by; an API token is none.
+    pub(crate) fn session(&self) -> Option<TokenId> {
+        match &self.identity.as_ref()?.by {
+            Credential::Session { id, .. } | Credential::Machine { id, .. } => Some(*id),
+            Credential::Token { .. } => None,
+        }
+    }
+
     /// Returns who it is, as the audit writes it.
     pub fn principal(&self) -> String {
         match &self.identity {
             None => "stranger".to_owned(),
             Some(Identity { login, by: Credential::Token { name, .. }, .. }) => format!("token:{name} of {login}"),
+            Some(Identity { login, by: Credential::Machine { machine, .. }, .. }) => {
+                format!("machine:{machine} of {login}")
+            }
             Some(Identity { login, .. }) => format!("user:{login}"),
         }
     }
@@ -194,6 +225,7 @@ async fn admit(
     }
     let now = lampas_runtime::clock::now();
     caller.identity = match bearer(headers)? {
+        Some(secret) if secret.starts_with(SESSION_PREFIX) => Some(app.access.by_machine(&secret, now).await?),
         Some(secret) => Some(app.access.by_token(&secret, caller.address, now).await?),
         None => match cookie(headers) {
             Some(secret) => app.access.by_session(&secret, now).await?,
@@ -245,10 +277,10 @@ async fn within(
             Credential::Token { .. } => {
                 format!("{who} is without the permission {word}, as it was made or as its owner is")
             }
-            Credential::Session { .. } if identity.preset == Preset::None => {
+            Credential::Session { .. } | Credential::Machine { .. } if identity.preset == Preset::None => {
                 format!("{who} lacks the permission {word}: no grant includes it")
             }
-            Credential::Session { .. } => {
+            Credential::Session { .. } | Credential::Machine { .. } => {
                 let need = if Preset::Operator.grants(permission) { "operator" } else { "administrator" };
                 format!("{who} is {}, this needs {need}", identity.preset.as_str())
             }

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use lampas_api::{Problem, Session};
 use lampas_runtime::Tasks;
+use lampas_shared::id::NodeId;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use super::App;
 use crate::{
     config::Config,
+    db::{Tx, row},
+    fleet::{self, FleetError, NewNode},
     serve, setup,
     signer::{self, SignerOptions},
 };
@@ -57,6 +60,19 @@ impl Controller {
         let ca = reqwest::Certificate::from_pem(&ca).expect("a certificate");
         let builder = Client::builder().tls_certs_only([ca]).timeout(Duration::from_secs(60)).no_proxy();
         Self { app, base, link, client: builder.build().expect("a client"), _dir: dir }
+    }
+
+    /// Makes a node that was given its first state, and never connects.
+    pub(crate) async fn node(&self, name: &str, role: &str) -> NodeId {
+        let node = &NewNode::fresh(name, &[role]);
+        let created = self.app.db.write(|mut tx: Tx| async move {
+            fleet::create(&mut tx, node).await?;
+            row::draw(&mut tx, "state", 1).await?;
+            Ok::<_, FleetError>(tx.done(()))
+        });
+        created.await.expect("is made");
+        self.app.desired.assign().await.expect("is given its first state");
+        node.id
     }
 
     /// A request without any login.

@@ -46,6 +46,9 @@ async fn strangers_get_the_open_calls_and_nothing_else() {
         "POST /api/v1/session/key-request",
         "POST /api/v1/session/passkey",
         "GET /api/v1/sign-in-options",
+        "POST /api/v1/providers/{provider}/logout",
+        "POST /api/v1/device",
+        "POST /api/v1/device/session",
         "POST /api/v1/session/provider",
         "PUT /api/v1/session/provider",
         "POST /api/v1/session/provider/key-request",
@@ -391,6 +394,16 @@ async fn a_change_makes_revisions_and_the_slower_of_two_editors_is_told() {
     assert_eq!(admin.send("POST", &apply, json!({"plan": restored["plan"]["id"]})).await.0, 200);
     let (_, page) = admin.get(&format!("/api/v1/objects/{id}/revisions")).await;
     assert_eq!(page["items"].as_array().map(Vec::len), Some(3));
+    let mut seen = Vec::new();
+    let mut after = String::new();
+    loop {
+        let (_, page) = admin.get(&format!("/api/v1/objects/{id}/revisions?limit=1{after}")).await;
+        assert_eq!((&page["total"], page["items"].as_array().map(Vec::len)), (&json!(3), Some(1)), "{page}");
+        seen.push(page["items"][0]["revision"].as_u64());
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(seen, [Some(3), Some(2), Some(1)]);
     let (_, export) = admin.get("/api/v1/export").await;
     let check = json!({"manifest": export["manifest"]});
     let (_, read) = admin.send("POST", "/api/v1/check/manifest", check).await;
@@ -442,16 +455,7 @@ async fn who_may_not_read_contents_sees_hashes() {
 async fn a_node_is_changed_only_as_it_was_seen() {
     let controller = Controller::start().await;
     let admin = controller.set_up().await;
-    let node = crate::fleet::NewNode {
-        id: lampas_runtime::random::new_id(),
-        name: lampas_shared::fleet::NodeName::parse("web-1").expect("a name"),
-        roles: Vec::new(),
-        labels: std::collections::BTreeMap::new(),
-        machine: String::new(),
-        observed_address: None,
-        at: lampas_runtime::clock::now(),
-    };
-    let node = &node;
+    let node = &crate::fleet::NewNode::fresh("web-1", &[]);
     let created = controller.app.db.write(|mut tx: crate::db::Tx| async move {
         crate::fleet::create(&mut tx, node).await?;
         Ok::<_, crate::fleet::FleetError>(tx.done(()))

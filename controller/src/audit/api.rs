@@ -26,7 +26,8 @@ pub(crate) fn calls() -> Vec<Call> {
     vec![
         get("/api/v1/audit", AUDIT, "Acts, newest first", list).query::<AuditQuery>().gives_page::<AuditEntry>(),
         get("/api/v1/audit/verification", AUDIT, "Check the chain from its beginning", verify)
-            .gives::<AuditVerification>(),
+            .gives::<AuditVerification>()
+            .long(),
         get("/api/v1/audit/heads", AUDIT, "Heads of the chain that nodes signed, in its order", heads)
             .gives_list::<AuditHead>(),
         get("/api/v1/audit/export", AUDIT, "The whole audit, or a part, for keeping and checking elsewhere", export)

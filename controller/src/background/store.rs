@@ -115,6 +115,11 @@ pub(super) async fn prune_contents(db: &Db, before: UnixMs) -> Result<u64, DbErr
     delete(db, "DELETE FROM content WHERE used_ms < ?", before).await
 }
 
+/// What became of messages is looked up for a while.
+pub(super) async fn prune_mail(db: &Db, before: UnixMs) -> Result<u64, DbError> {
+    delete(db, "DELETE FROM mail_message WHERE created_ms < ?", before).await
+}
+
 /// An agent draws an epoch at each start; what it left unacknowledged comes again within days, not months.
 pub(super) async fn prune_epochs(db: &Db, before: UnixMs) -> Result<u64, DbError> {
     delete(db, "DELETE FROM outbox_seen WHERE at_ms < ?", before).await
@@ -155,6 +160,7 @@ pub(super) async fn abandon(db: &Db, before: UnixMs, now: UnixMs) -> Result<u64,
             if done.rows_affected() == 0 {
                 continue;
             }
+            change::forget_nodes(&mut tx, id).await?;
             let event = NewEvent::new(EventKind::ChangeMoved).change(id);
             tx.event(event.with("number", number).with("state", "abandoned"));
             let entry = Entry::done(&Principal::system(), "change.abandon", format!("change {number}"));

@@ -1,6 +1,5 @@
 //! Tests of what time alone makes due, and of what Overview says meanwhile.
 
-use lampas_shared::fleet::NodeName;
 use serde_json::{Value, json};
 
 use super::*;
@@ -29,15 +28,7 @@ async fn attention(browser: &Browser<'_>) -> Vec<(String, String)> {
 }
 
 async fn node(db: &Db, name: &str) {
-    let new = &NewNode {
-        id: lampas_runtime::random::new_id(),
-        name: NodeName::parse(name).expect("a name"),
-        roles: Vec::new(),
-        labels: std::collections::BTreeMap::new(),
-        machine: String::new(),
-        observed_address: None,
-        at: clock::now(),
-    };
+    let new = &NewNode::fresh(name, &[]);
     let created = db.write(|mut tx: Tx| async move {
         fleet::create(&mut tx, new).await?;
         Ok::<_, fleet::FleetError>(tx.done(()))

@@ -31,7 +31,7 @@ pub(super) enum Cell {
 }
 
 /// Tables that say who is connected or signed in now: not worth keeping, and wrong after a restore.
-const PASSING: [&str; 2] = ["session", "node_session"];
+const PASSING: [&str; 3] = ["session", "node_session", "device_request"];
 
 /// Hands every row of every table on, in the order of the tables' names.
 pub(super) async fn dump(
@@ -149,6 +149,8 @@ pub(super) async fn next_epoch(tx: &mut Tx) -> Result<u64, DbError> {
     .bind(epoch as i64)
     .execute(tx.conn())
     .await?;
+    // Who was given a value after the backup is not in it: a purge goes to all nodes.
+    sqlx::query("UPDATE secret_value SET is_tracked = 0 WHERE purged_ms IS NULL").execute(tx.conn()).await?;
     sqlx::query("UPDATE node_config SET epoch = ?").bind(epoch as i64).execute(tx.conn()).await?;
     sqlx::query("UPDATE node SET state = 'offline'").execute(tx.conn()).await?;
     Ok(epoch)

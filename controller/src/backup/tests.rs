@@ -1,5 +1,7 @@
 //! A backup and its restore, through the store and the files.
 
+use lampas_shared::id::SecretValueId;
+
 use super::*;
 use crate::api::testing::Controller;
 
@@ -53,6 +55,53 @@ async fn what_was_there_is_there_again_in_a_new_epoch() {
     assert_eq!(ca(to.path()), ca(data_dir));
     let again = restore(&db, to.path(), &pair.recovery, &file).await;
     assert!(matches!(again, Err(BackupError::NotEmpty(_))), "{again:?}");
+}
+
+/// Writes two values of secrets of which it is put down who has them; one of them is purged. Returns the one that isn't.
+async fn values_of_secrets(db: &Db) -> SecretValueId {
+    let [stands, purged]: [SecretValueId; 2] = [lampas_runtime::random::new_id(), lampas_runtime::random::new_id()];
+    let object = lampas_runtime::random::new_id();
+    db.write(|mut tx: Tx| async move {
+        for value in [stands, purged] {
+            crate::secret::store::insert(&mut tx, value, object, "sealed", "ann", UnixMs(1)).await?;
+        }
+        sqlx::query("UPDATE secret_value SET sealed = '', purged_ms = 2 WHERE id = ?")
+            .bind(purged.to_string())
+            .execute(tx.conn())
+            .await?;
+        Ok::<_, DbError>(tx.done(()))
+    })
+    .await
+    .expect("writes");
+    stands
+}
+
+/// Returns the values of which it is not put down who has them.
+async fn untracked(db: &Db) -> Vec<SecretValueId> {
+    db.read(|mut tx: Tx| async move {
+        let rows = sqlx::query("SELECT v.id FROM secret_value v WHERE v.is_tracked = 0").fetch_all(tx.conn()).await?;
+        let ids: Result<Vec<_>, DbError> =
+            rows.iter().map(|r| crate::db::row::Reader::new("secret_value", r).parse("id")).collect();
+        Ok::<_, DbError>(tx.done(ids?))
+    })
+    .await
+    .expect("reads")
+}
+
+#[tokio::test]
+async fn after_a_restore_a_purge_reaches_who_was_given_a_value_since_the_backup() {
+    let controller = Controller::start().await;
+    controller.set_up().await;
+    let stands = values_of_secrets(&controller.app.db).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, pair) = (dir.path().join("b"), KeyPair::generate().expect("a pair"));
+    write(&controller.app.db, &controller.app.config.data_dir, &pair.public, &file).await.expect("writes");
+    assert_eq!(untracked(&controller.app.db).await, []);
+    let to = tempfile::tempdir().expect("a directory");
+    let db = empty(to.path()).await;
+    restore(&db, to.path(), &pair.recovery, &file).await.expect("restores");
+    // What was purged by then was given to nobody any more.
+    assert_eq!(untracked(&db).await, [stands]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The calls of changes: make and plan, look, wait, apply, abandon, revert, restore.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     extract::State,
@@ -8,8 +8,8 @@ use axum::{
     response::IntoResponse,
 };
 use lampas_api::{
-    ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeNodeState, ChangeQuery, ChangeSummary,
-    DraftVerb, FieldProblem, Page, PlannedWave, Reason, RolloutRequest, WaitQuery,
+    AbandonRequest, ApplyRequest, Change, ChangeCreate, ChangeNode, ChangeNodeQuery, ChangeNodeState, ChangeQuery,
+    ChangeSummary, DraftVerb, Page, PlanRequest, PlannedWave, Reason, RolloutRequest, WaitQuery,
 };
 use lampas_shared::{
     TextError,
@@ -22,7 +22,7 @@ use lampas_shared::{
     rollout::Strategy,
 };
 
-use super::{Apply, ChangeError, ChangeRow, Listing, NewChange, Orderer};
+use super::{Apply, ChangeError, ChangeRow, Listing, NewChange, Orderer, fold, rollout::store::WROTE};
 use crate::{
     access::Reach,
     api::{
@@ -33,7 +33,6 @@ use crate::{
         table::{Access, Call, Scoped, act, ask, get},
     },
     change::View,
-    fleet::FleetError,
     host::{api::Eyes, mask},
 };
 
@@ -62,6 +61,7 @@ pub(crate) fn calls() -> Vec<Call> {
             .scoped(Scoped::Filtered),
         act("POST", "/api/v1/changes/{change}/plan", CHANGE, "change.plan", "Plan a change anew", plan)
             .scoped(Scoped::Objects)
+            .may_take::<PlanRequest>()
             .gives::<Change>(),
         act("POST", "/api/v1/changes/{change}/apply", CHANGE, "change.apply", "Apply a planned change", apply)
             .scoped(Scoped::Objects)
@@ -90,7 +90,8 @@ pub(crate) fn calls() -> Vec<Call> {
             "Drop a change that was not applied",
             abandon,
         )
-        .scoped(Scoped::Objects),
+        .scoped(Scoped::Objects)
+        .may_take::<AbandonRequest>(),
         act(
             "POST",
             "/api/v1/changes/{change}/revert",
@@ -202,13 +203,21 @@ async fn create(
         node_edits: wanted.node_edits,
         reason: reason(&wanted.reason)?,
         request_key,
+        set: wanted.set,
         ..NewChange::default()
     };
     let row = if wanted.apply {
         let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
         app.changes.save(&new, &how, &by).await?
     } else {
-        planned(&app, app.changes.create(&new, &by).await?, &by).await?
+        let row = app.changes.create(&new, &by).await?;
+        if let Some(limit) = &wanted.rollout.limit {
+            wanted.rollout.check().map_err(ChangeError::Strategy)?;
+            app.changes.plan_within(row.id, Some(limit), &by).await?;
+            app.changes.find(&row.id.to_string()).await?
+        } else {
+            planned(&app, row, &by).await?
+        }
     };
     Ok((StatusCode::CREATED, axum::Json(shown(&app, &caller, &row).await?)))
 }
@@ -262,16 +271,28 @@ async fn nodes(
     let word = |w: &str| serde_json::from_value::<ChangeNodeState>(w.into());
     let states = query.state.as_deref().map(|s| s.split(',').map(word).collect::<Result<Vec<_>, _>>()).transpose();
     let states = states.map_err(|_| {
-        Refusal::field("/state", "one or more of waiting, applying, converged, failed, unreachable, superseded")
+        let words = "waiting, applying, converged, failed, unreachable, superseded, held, untouched";
+        Refusal::field("/state", format!("one or more of {words}"))
     })?;
     let (changes, states, id) = (&app.changes, states.as_deref(), row.id);
-    let fetch = |after: Option<String>| async move { Ok(changes.nodes(id, states, after.as_deref(), limit).await?) };
-    Ok(axum::Json(reach.page(query.after.clone(), fetch, |n: &ChangeNode| reach.has_node(n.node.id)).await?))
+    let fetch = |after: Option<String>, limit: u32| async move {
+        Ok(changes.nodes(id, states, after.as_deref(), limit).await?)
+    };
+    let keep = |n: &ChangeNode| reach.has_node(n.node.id);
+    let from = (query.after.clone(), limit);
+    Ok(axum::Json(reach.page_by_name(from, fetch, keep, |n| n.node.name.clone()).await?))
 }
 
-async fn plan(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<axum::Json<Change>> {
+async fn plan(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    MaybeJson(wanted): MaybeJson<Option<PlanRequest>>,
+) -> Answer<axum::Json<Change>> {
     let row = app.changes.find(&which).await?;
-    let row = planned(&app, row, &caller.as_principal()).await?;
+    let limit = wanted.and_then(|w| w.limit);
+    app.changes.plan_within(row.id, limit.as_ref(), &caller.as_principal()).await?;
+    let row = app.changes.find(&row.id.to_string()).await?;
     Ok(axum::Json(shown(&app, &caller, &row).await?))
 }
 
@@ -298,7 +319,7 @@ async fn apply(
             let identity = caller.identity()?;
             let token = match &identity.by {
                 Credential::Token { id, .. } => Some(*id),
-                Credential::Session { .. } => None,
+                Credential::Session { .. } | Credential::Machine { .. } => None,
             };
             app.changes.schedule(row.id, &how, at, &Orderer { by, user: identity.user, token }).await?
         }
@@ -313,7 +334,7 @@ async fn waves(
     Json(strategy): Json<Strategy>,
 ) -> Answer<axum::Json<Vec<PlannedWave>>> {
     let (row, reach) = seen_by(&app, &caller, &which).await?;
-    let mut waves = app.changes.waves(&row, &strategy).await?;
+    let mut waves = app.changes.waves(&row, &strategy, &|id| reach.has_node(id)).await?;
     for wave in &mut waves {
         wave.nodes.retain(|n| reach.has_node(n.id));
     }
@@ -321,7 +342,7 @@ async fn waves(
 }
 
 /// Checks that who wants to go over something may, and says why.
-fn over(caller: &Caller, is_wanted: bool, why: &str) -> Answer<Option<String>> {
+pub(crate) fn over(caller: &Caller, is_wanted: bool, why: &str) -> Answer<Option<String>> {
     if !is_wanted {
         return Ok(None);
     }
@@ -347,9 +368,19 @@ async fn order(
     Ok(axum::Json(shown(&app, &caller, &row).await?))
 }
 
-async fn abandon(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {
+async fn abandon(
+    State(app): State<App>,
+    caller: Caller,
+    Path(which): Path<String>,
+    MaybeJson(wanted): MaybeJson<AbandonRequest>,
+) -> Answer<StatusCode> {
     let row = app.changes.find(&which).await?;
-    app.changes.abandon(row.id, &caller.as_principal()).await?;
+    let by = caller.as_principal();
+    if wanted.forget {
+        app.changes.forget(row.id, &by).await?;
+    } else {
+        app.changes.abandon(row.id, &by).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -387,16 +418,26 @@ pub(crate) async fn planned(app: &App, row: ChangeRow, by: &crate::audit::Princi
 
 /// Returns a change as this caller may see it, or only how it stands.
 async fn seen(app: &App, caller: &Caller, row: &ChangeRow, is_brief: bool) -> Answer<Change> {
-    if is_brief { Ok(app.changes.brief(row.id).await?) } else { shown(app, caller, row).await }
+    if !is_brief {
+        return shown(app, caller, row).await;
+    }
+    let mut change = app.changes.brief(row.id).await?;
+    let eyes = Eyes::of(app, caller).await?;
+    tell(&eyes.reads, &mut change);
+    if !eyes.sees.is_all() {
+        narrow(&eyes.sees, &mut change);
+    }
+    Ok(change)
 }
 
 /// Returns a change as this caller may see it.
 pub(crate) async fn shown(app: &App, caller: &Caller, row: &ChangeRow) -> Answer<Change> {
     let mut change = app.changes.show(row.id).await?;
     let eyes = Eyes::of(app, caller).await?;
+    tell(&eyes.reads, &mut change);
     if !eyes.reads.is_all() {
         let view = app.desired.view().await?;
-        veil(&view, &eyes, &mut change);
+        veil(&view, &eyes, &app.changes.private(row).await?, &mut change);
     }
     if !eyes.sees.is_all() {
         narrow(&eyes.sees, &mut change);
@@ -404,10 +445,11 @@ pub(crate) async fn shown(app: &App, caller: &Caller, row: &ChangeRow) -> Answer
     Ok(change)
 }
 
-/// Takes out the differences of contents that aren't world-readable, as they stand or as they are drafted. What can't
-/// be told is taken out too.
-fn veil(view: &View, eyes: &Eyes, change: &mut Change) {
-    let is_public = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| mask::is_public(&o.spec));
+/// Takes out the differences of contents that aren't world-readable, as they stand or as they are drafted (`private`).
+/// What can't be told is taken out too.
+fn veil(view: &View, eyes: &Eyes, private: &BTreeSet<ObjectId>, change: &mut Change) {
+    let stands_public = |id: &ObjectId| view.all.objects.get(id).is_some_and(|o| mask::is_public(&o.spec));
+    let is_public = |id: &ObjectId| stands_public(id) && !private.contains(id);
     for draft in change.drafts.iter_mut().filter(|d| !eyes.reads.has_scope(&d.key.scope)) {
         if !draft.object.as_ref().is_some_and(is_public) || draft.verb != DraftVerb::Delete {
             draft.diff = veiled(&draft.diff);
@@ -421,6 +463,17 @@ fn veil(view: &View, eyes: &Eyes, change: &mut Change) {
     }
 }
 
+/// Tells what gates' commands wrote, where that may be read.
+fn tell(reads: &Reach, change: &mut Change) {
+    let gates = change.rollout.iter_mut().flat_map(|r| &mut r.waves).flat_map(|w| &mut w.gates);
+    for answer in gates.flat_map(|g| &mut g.answers) {
+        if let Some((ended, wrote)) = answer.text.split_once(WROTE) {
+            let may_read = reads.has_node(answer.node.id);
+            answer.text = if may_read { format!("{ended}: {wrote}") } else { ended.to_owned() };
+        }
+    }
+}
+
 /// Takes out the nodes that may not be seen.
 fn narrow(reach: &Reach, change: &mut Change) {
     if let Some(plan) = &mut change.plan {
@@ -429,6 +482,19 @@ fn narrow(reach: &Reach, change: &mut Change) {
         }
         plan.groups.retain(|group| !group.nodes.is_empty());
         plan.unplanned.retain(|u| reach.has_node(u.node.id));
+        plan.changing = fold::changing(&plan.groups);
+        plan.observing = fold::observing(&plan.groups);
+        for side in plan.limit.iter_mut().flat_map(|l| [&mut l.within, &mut l.beyond]) {
+            side.retain(|n| reach.has_node(n.id));
+        }
+        let rest = plan.changing + plan.observing + plan.unplanned.len() as u32;
+        plan.unchanged = reach.nodes().map_or(plan.unchanged, |n| (n.len() as u32).saturating_sub(rest));
+        for held in &mut plan.held {
+            held.nodes.retain(|n| reach.has_node(n.id));
+        }
+        for empty in &mut plan.empty_scopes {
+            empty.nearest = empty.nearest.take().filter(|nearest| reach.has_scope(nearest));
+        }
         // What blocks is told in sentences with names of nodes.
         if !plan.blockers.is_empty() {
             plan.blockers = vec!["nodes say that they can't do it; who sees all of them reads why".to_owned()];
@@ -436,8 +502,14 @@ fn narrow(reach: &Reach, change: &mut Change) {
     }
     change.control.protections.retain(|p| reach.has_scope(&p.scope));
     change.control.freezes.retain(|f| reach.has_scope(&f.scope));
-    let waves = change.rollout.iter_mut().flat_map(|r| &mut r.waves);
-    waves.for_each(|wave| wave.nodes.retain(|n| reach.has_node(n.id)));
+    let Some(rollout) = &mut change.rollout else { return };
+    for wave in &mut rollout.waves {
+        wave.nodes.retain(|n| reach.has_node(n.id));
+        wave.gates.iter_mut().for_each(|gate| gate.answers.retain(|a| reach.has_node(a.node.id)));
+    }
+    if reach.is_named_beyond(&rollout.reason) {
+        rollout.reason = "who sees all of its nodes reads why".to_owned();
+    }
 }
 
 /// What is shown of a difference that may not be read: that there is one, and its hash.
@@ -456,66 +528,4 @@ pub(crate) fn reason(text: &str) -> Answer<String> {
         return Err(Refusal::field("/reason", "a reason has at most 500 characters"));
     }
     Ok(text.to_owned())
-}
-
-impl From<ChangeError> for Refusal {
-    fn from(error: ChangeError) -> Self {
-        let text = lampas_shared::error::Chain(&error).to_string();
-        match &error {
-            ChangeError::Store(inner) => Self::internal(inner),
-            ChangeError::NotFound(_) | ChangeError::Nothing(_) => Self::new("not_found", text),
-            ChangeError::Conflict { .. } | ChangeError::NodeConflict { .. } => Self::new("conflict", text),
-            ChangeError::Twice(_) | ChangeError::Count(_) | ChangeError::NoSuchNode { .. } => {
-                Self::field("/drafts", text)
-            }
-            ChangeError::Template(problem) => {
-                let pointer = format!("/drafts/{}/{}", problem.key.name, problem.field);
-                Self { code: "template".into(), ..Self::fields(vec![FieldProblem { pointer, detail: text }]) }
-            }
-            ChangeError::Value { key, .. } => {
-                let pointer = format!("/drafts/{}/value", key.name);
-                Self { code: "secret.value".into(), ..Self::fields(vec![FieldProblem { pointer, detail: text }]) }
-            }
-            ChangeError::Tie(_) => Self { code: "tie".into(), ..Self::field("/drafts", text) },
-            ChangeError::Field { key, source } => {
-                let pointer = format!("/drafts/{}/{}", key.name, source.what.replace(' ', "_"));
-                Self::fields(vec![FieldProblem { pointer, detail: text }])
-            }
-            ChangeError::Moved { .. } => Self::new("plan.moved", text),
-            ChangeError::Unplanned { .. } => Self::new("plan.unplanned", text),
-            ChangeError::Signature(inner) => Self::text("/signed", inner),
-            ChangeError::Blocked(_) => Self::new("plan.blocked", text),
-            ChangeError::State { .. } => Self::new("change.state", text),
-            ChangeError::Rolling { .. } => Self::new("change.rolling", text),
-            ChangeError::Order(_) => Self::new("rollout.state", text),
-            ChangeError::Strategy(inner) => Self::text("/rollout", inner),
-            ChangeError::ApprovalNeeded { .. } => Self::new("approval.needed", text),
-            ChangeError::OwnChange { .. } => Self::new("approval.own", text),
-            ChangeError::Guarded(_) => Self::new("node.guarded", text),
-            ChangeError::Frozen { .. } | ChangeError::FrozenWave(_) => Self::new("change.frozen", text),
-            ChangeError::Unfit(_) => Self::new("conflict", text),
-            ChangeError::Outside(_) => Self::new("forbidden", text),
-            ChangeError::Rule { pointer, wrong } => Self::text(pointer, wrong),
-            ChangeError::KeyReused(_) => Self::new("idempotency.reused", text),
-            ChangeError::Fleet(_) => match error {
-                ChangeError::Fleet(inner) => inner.into(),
-                _ => Self::new("conflict", text),
-            },
-        }
-    }
-}
-
-impl From<FleetError> for Refusal {
-    fn from(error: FleetError) -> Self {
-        let text = lampas_shared::error::Chain(&error).to_string();
-        match &error {
-            FleetError::Store(inner) => Self::internal(inner),
-            FleetError::NotFound(_) => Self::new("not_found", text),
-            FleetError::NameTaken(_) => {
-                Self { status: StatusCode::CONFLICT, code: "exists".into(), ..Self::field("/name", text) }
-            }
-            FleetError::Conflict { .. } => Self::new("precondition_failed", text),
-            FleetError::Field(inner) => Self::text(&format!("/{}", inner.what.replace(' ', "_")), inner),
-        }
-    }
 }

@@ -76,6 +76,7 @@ impl Changes {
                 let prospect = Prospect::load(&mut tx, &row, &row.author, now).await?;
                 service::hold(&mut tx, &row, plan, true, &prospect).await?;
                 prospect.within(Permission::Approve, by)?;
+                by.must_be_proven(|| prospect.root_code(None))?;
                 let nodes = prospect.affected().into_keys().collect();
                 let approval = ApprovalRow {
                     change: id,
@@ -151,11 +152,13 @@ impl Changes {
                 let mut found = Vec::with_capacity(rows.len());
                 let members = fleet::members(&mut tx).await?;
                 let scopes = changes::scopes(&mut tx, &ids).await?;
+                let outlooks = changes::outlooks(&mut tx, &ids).await?;
                 let people = access::everybody(&mut tx, clock::now()).await?;
                 // A plan names every node of the fleet: it is read only where somebody may approve on some of them.
                 let is_part = |r: &Rights| r.is_anywhere(Permission::Approve) && !r.is_fleet(Permission::Approve);
                 let has_parts = people.values().chain(by.rights.as_deref()).any(is_part);
-                for approval in rows {
+                // Those that an earlier release noted, or whose nodes went meanwhile.
+                for approval in rows.into_iter().filter(|r| !outlooks.contains_key(&r.change)) {
                     let Some(row) = changes::get(&mut tx, approval.change, false).await? else { continue };
                     let authors = authors(&row);
                     let title = titles.remove(&row.id).unwrap_or_default();
@@ -192,6 +195,7 @@ impl Changes {
                     }
                     ChangeError::Moved { .. }
                     | ChangeError::Conflict { .. }
+                    | ChangeError::Exists { .. }
                     | ChangeError::NodeConflict { .. }
                     | ChangeError::Tie(_)
                         if names(given, &row) =>
@@ -212,6 +216,12 @@ impl Changes {
 /// Whether somebody gave the plan that the change has: only then it says something of the approval.
 fn names(given: Option<&str>, row: &ChangeRow) -> bool {
     given.is_some_and(|g| row.plan_id.as_deref().is_some_and(|full| fold::names_plan(g, full)))
+}
+
+/// Returns whether somebody said something of a change: of the plan that it has, or of one before.
+pub(super) async fn is_judged(tx: &mut Tx, id: ChangeId) -> Result<bool, DbError> {
+    let said = |a: ApprovalRow| a.verdict != Verdict::Wanted || !a.note.is_empty();
+    Ok(store::get(tx, id).await?.is_some_and(said))
 }
 
 /// Returns who made a change or one of its drafts: drafts come with their change, from one hand. What a git source makes
@@ -293,8 +303,7 @@ pub(super) async fn overridden(
 pub(super) async fn planned(
     tx: &mut Tx,
     row: &ChangeRow,
-    full: &str,
-    nodes: &BTreeSet<NodeId>,
+    (full, plan): (&str, &StoredPlan),
     now: UnixMs,
 ) -> Result<ChangeState, ChangeError> {
     let before = store::get(tx, row.id).await?;
@@ -302,8 +311,7 @@ pub(super) async fn planned(
     if row.state == ChangeState::Approved && before.as_ref().is_some_and(is_approved) {
         return Ok(ChangeState::Approved);
     }
-    let both = Both::of(tx, row.id).await?;
-    let needs = protection::touched(tx, both.sides(), nodes).await?;
+    let needs = needs(tx, row.id, plan).await?;
     let row = ChangeRow { plan_id: Some(full.to_owned()), ..row.clone() };
     if needs.is_empty() {
         store::delete(tx, row.id).await?;
@@ -318,8 +326,7 @@ async fn refresh(tx: &mut Tx, now: UnixMs) -> Result<(), ChangeError> {
     for id in store::planned(tx, 500).await? {
         let Some(row) = changes::get(tx, id, true).await? else { continue };
         let Some((_, plan)) = changes::plan(tx, id).await? else { continue };
-        let both = Both::of(tx, id).await?;
-        let needs = protection::touched(tx, both.sides(), &nodes_of(&plan)).await?;
+        let needs = needs(tx, id, &plan).await?;
         if needs.is_empty() {
             store::delete(tx, id).await?;
         } else {
@@ -327,6 +334,16 @@ async fn refresh(tx: &mut Tx, now: UnixMs) -> Result<(), ChangeError> {
         }
     }
     Ok(())
+}
+
+/// Returns what is protected among the nodes of a plan that an approval could let through: nobody waits for one of a plan
+/// that nodes can't do, or that does nothing.
+async fn needs(tx: &mut Tx, id: ChangeId, plan: &StoredPlan) -> Result<Vec<ProtectedScope>, ChangeError> {
+    if plan.shown.is_idle || fold::is_blocked(&plan.shown) {
+        return Ok(Vec::new());
+    }
+    let both = Both::of(tx, id).await?;
+    Ok(protection::touched(tx, both.sides(), &nodes_of(plan)).await?)
 }
 
 pub(super) fn nodes_of(plan: &StoredPlan) -> BTreeSet<NodeId> {

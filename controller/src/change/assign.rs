@@ -133,7 +133,12 @@ pub(crate) async fn give(
     if let Some(change) = change {
         // A node that observes is told, and is nobody's to wait for: it writes nothing before it is taken over.
         let observing = crate::takeover::observing(tx).await?;
-        let rows: Vec<_> = rows.into_iter().filter(|(node, _)| !observing.contains(node)).collect();
+        let told = super::rollout::store::told(tx, change).await?;
+        let waits = |node: &NodeId| told.get(node).is_some_and(|state| state == "held");
+        let rows: Vec<_> = rows.into_iter().filter(|(node, _)| !observing.contains(node) && !waits(node)).collect();
+        // One that has the change, and moves for another reason while the next wave begins, is on its way once more.
+        let again: Vec<NodeId> = rows.iter().map(|(node, _)| **node).filter(|node| told.contains_key(node)).collect();
+        super::rollout::store::untell(tx, change, &again).await?;
         let columns = ["change_id", "node", "epoch", "counter", "hash", "state", "message", "updated_ms"];
         insert_many(tx, "change_node", &columns, "", &rows, |b, (node, (generation, hash, _))| {
             b.push_bind(change.to_string())

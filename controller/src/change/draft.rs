@@ -10,7 +10,7 @@ use lampas_shared::{
     desired::Provenance,
     fleet::Scope,
     id::ObjectId,
-    object::{Body, ObjectKey, ObjectSpec},
+    object::{Body, ObjectKey, ObjectName, ObjectSpec},
     time::UnixMs,
 };
 
@@ -44,6 +44,8 @@ pub enum Verb {
     Delete,
     /// Nothing: it is so already.
     None,
+    /// Makes a revision that says the same, since nodes were left out of the one that stands: it is for them too.
+    Again,
 }
 
 impl Verb {
@@ -55,6 +57,7 @@ impl Verb {
             Self::Rename => "rename",
             Self::Delete => "delete",
             Self::None => "none",
+            Self::Again => "again",
         }
     }
 
@@ -66,6 +69,7 @@ impl Verb {
             Self::Rename => DraftVerb::Rename,
             Self::Delete => DraftVerb::Delete,
             Self::None => DraftVerb::None,
+            Self::Again => DraftVerb::Again,
         }
     }
 }
@@ -206,6 +210,24 @@ pub(crate) fn standing<'a>(
         let former = draft.previous_name.clone()?;
         by_key.get(&ObjectKey { name: former, ..key.clone() }).copied()
     })
+}
+
+/// Refuses a draft that would write over another object: one that is made from nothing (base 0) where its key is taken,
+/// and one that renames an object to the name of another that stands. Without a base it means whatever stands.
+pub(crate) fn must_be_free(
+    draft: &Draft,
+    key: &ObjectKey,
+    by_key: &BTreeMap<ObjectKey, &Stored>,
+) -> Result<(), ChangeError> {
+    let DraftAct::Put(_) = &draft.act else { return Ok(()) };
+    let (Some(base), Some(taken)) = (draft.base, by_key.get(key)) else { return Ok(()) };
+    let is_other = |former: &ObjectName| {
+        *former != key.name && by_key.contains_key(&ObjectKey { name: former.clone(), ..key.clone() })
+    };
+    if base == 0 || draft.previous_name.as_ref().is_some_and(is_other) {
+        return Err(ChangeError::Exists { key: key.clone(), author: taken.author.clone() });
+    }
+    Ok(())
 }
 
 /// Returns the objects as they would be after the edits, for the compiler.

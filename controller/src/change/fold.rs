@@ -1,13 +1,13 @@
 //! Plans of many nodes folded into few groups, and the id that binds to them. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_api::{Plan, PlanGroup, Unplanned};
 use lampas_shared::{
     desired::ContentHash,
     error::Fault,
-    fleet::NodeName,
-    id::{ChangeId, NodeId},
+    fleet::{NodeName, Scope},
+    id::{ChangeId, NodeId, ObjectId},
     report::{Action, NodePlan},
     time::UnixMs,
 };
@@ -15,44 +15,94 @@ use lampas_shared::{
 use super::desired::refs;
 use crate::db::row::to_json;
 
-/// Folds equal answers.
-pub(crate) fn fold(answers: BTreeMap<NodeId, Result<NodePlan, Fault>>, names: &BTreeMap<NodeId, NodeName>) -> Plan {
-    let mut groups: BTreeMap<String, (Vec<NodeId>, Vec<Action>)> = BTreeMap::new();
+/// What folded answers have in common: whether the nodes observe, why they were not asked, and what they would do.
+type Alike = (bool, Option<String>, String);
+
+/// Folds equal answers. Of the nodes that only observe, `observing` says which objects are otherwise there with the change:
+/// nothing is written on such a node, so that it has all that it doesn't follow to tell, and nothing to wait for.
+pub(crate) fn fold(
+    answers: BTreeMap<NodeId, Result<NodePlan, Fault>>,
+    names: &BTreeMap<NodeId, NodeName>,
+    observing: &BTreeMap<NodeId, BTreeSet<ObjectId>>,
+) -> Plan {
+    let mut groups: BTreeMap<Alike, (Vec<NodeId>, Vec<Action>)> = BTreeMap::new();
     let mut unplanned = Vec::new();
+    let mut put = |(observes, unasked), node, actions: Vec<Action>| {
+        let group = groups.entry((observes, unasked, to_json(&actions))).or_insert_with(|| (Vec::new(), actions));
+        group.0.push(node);
+    };
     for (node, answer) in answers {
-        match answer {
-            Ok(plan) => {
-                let group = groups.entry(to_json(&plan.actions)).or_insert_with(|| (Vec::new(), plan.actions));
-                group.0.push(node);
+        match (answer, observing.get(&node)) {
+            (Ok(mut plan), Some(concerned)) => {
+                plan.actions.retain(|a| concerned.contains(&a.object));
+                put((true, None), node, plan.actions);
             }
-            Err(fault) => {
+            (Err(fault), Some(_)) => put((true, Some(fault.message)), node, Vec::new()),
+            (Ok(plan), None) => put((false, None), node, plan.actions),
+            (Err(fault), None) => {
                 let node = refs([node], names).remove(0);
                 unplanned.push(Unplanned { node, reason: fault.message });
             }
         }
     }
-    let mut groups: Vec<PlanGroup> =
-        groups.into_values().map(|(nodes, actions)| PlanGroup { nodes: refs(nodes, names), actions }).collect();
-    groups.sort_by(|a, b| b.nodes.len().cmp(&a.nodes.len()).then_with(|| a.nodes[0].name.cmp(&b.nodes[0].name)));
+    let mut groups: Vec<PlanGroup> = groups
+        .into_iter()
+        .map(|((observes, unasked, _), (nodes, actions))| PlanGroup {
+            nodes: refs(nodes, names),
+            actions,
+            observes,
+            unasked,
+        })
+        .collect();
+    let order = |g: &PlanGroup| (g.observes, std::cmp::Reverse(g.nodes.len()));
+    groups.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.nodes[0].name.cmp(&b.nodes[0].name)));
     unplanned.sort_by(|a, b| a.node.name.cmp(&b.node.name));
-    let blockers = groups.iter().flat_map(blockers).collect();
-    let unsigned = groups.iter().filter(|g| g.actions.iter().any(is_unsigned)).map(|g| g.nodes.len() as u32).sum();
+    let written = || groups.iter().filter(|g| !g.observes);
+    let blockers = written().flat_map(blockers).collect();
+    let unsigned = written().filter(|g| g.actions.iter().any(is_unsigned)).map(|g| g.nodes.len() as u32).sum();
     Plan {
         id: String::new(),
         digest: String::new(),
         at: UnixMs(0),
+        changing: changing(&groups),
+        observing: self::observing(&groups),
+        limit: None,
         groups,
         unplanned,
         unchanged: 0,
+        empty_scopes: Vec::new(),
+        held: Vec::new(),
+        is_idle: false,
         blockers,
         unsigned,
         next_runs: Vec::new(),
     }
 }
 
+/// Returns how many nodes of a plan would do something.
+pub(crate) fn changing(groups: &[PlanGroup]) -> u32 {
+    groups.iter().filter(|g| !g.observes && !g.actions.is_empty()).map(|g| g.nodes.len() as u32).sum()
+}
+
+/// Returns how many nodes of a plan only observe.
+pub(crate) fn observing(groups: &[PlanGroup]) -> u32 {
+    groups.iter().filter(|g| g.observes).map(|g| g.nodes.len() as u32).sum()
+}
+
 /// Returns whether what stands in the way of an action is that no operator signed it.
 pub(crate) fn is_unsigned(action: &Action) -> bool {
-    action.fault.as_ref().is_some_and(|f| f.code == "policy.signature")
+    action.fault.as_ref().is_some_and(is_signature)
+}
+
+/// Returns whether a fault says that no operator signed something.
+pub(crate) fn is_signature(fault: &Fault) -> bool {
+    fault.code == "policy.signature"
+}
+
+/// Returns whether nodes can't do something as it is: a signature may still come.
+pub(crate) fn is_blocked(plan: &Plan) -> bool {
+    let mut actions = plan.groups.iter().filter(|g| !g.observes).flat_map(|g| &g.actions);
+    actions.any(|a| a.fault.is_some() && !is_unsigned(a))
 }
 
 fn blockers(group: &PlanGroup) -> Vec<String> {
@@ -65,15 +115,20 @@ fn blockers(group: &PlanGroup) -> Vec<String> {
     faults.map(|(action, fault)| format!("{on}: {} {}: {}", action.kind, action.name, fault.message)).collect()
 }
 
-/// Returns the id of a plan: BLAKE3 over the change and, for each node, what it would be and what it saw.
+/// Returns the id of a plan: BLAKE3 over the change, its limit and, for each node, what it would be and what it saw.
 pub(crate) fn plan_id(
     change: ChangeId,
     nodes: &BTreeMap<NodeId, ContentHash>,
     answers: &BTreeMap<NodeId, Result<NodePlan, Fault>>,
+    limit: Option<&Scope>,
 ) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"lampas plan/v1");
     hasher.update(change.as_uuid().as_bytes());
+    if let Some(scope) = limit {
+        let scope = scope.to_string();
+        hasher.update(b"limit").update(&(scope.len() as u64).to_le_bytes()).update(scope.as_bytes());
+    }
     for (node, hash) in nodes {
         hasher.update(node.as_uuid().as_bytes());
         hasher.update(hash.as_bytes());

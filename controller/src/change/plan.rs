@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
-use lampas_api::{NextRun, PlannedRuns};
+use lampas_api::{EmptyScope, NextRun, PlannedRuns};
 use lampas_render::schedule::{Zone, next_runs};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
@@ -15,9 +15,10 @@ use lampas_shared::{
     desired::{ContentHash, Generation, Provenance},
     error::Fault,
     event::EventKind,
+    fleet::Scope,
     host::TimeZoneName,
     id::{ChangeId, NodeId, ObjectId},
-    object::{Body, Kind, ObjectName},
+    object::{Body, Kind, ObjectKey, ObjectName},
     report::NodePlan,
     time::UnixMs,
 };
@@ -29,8 +30,13 @@ use super::{
     draft::{self, Edit, Verb},
     fold,
     node_edit::{self, Sides, StoredEdit},
-    schedule,
+    rollout::{
+        hold::{Layers, Lift},
+        limit,
+    },
+    schedule, set,
     store::{self, ChangeRow, StoredPlan},
+    unmatched,
 };
 use crate::{
     access::{self, Outside},
@@ -40,6 +46,7 @@ use crate::{
     event::NewEvent,
     fleet,
     host::{self, All},
+    takeover,
 };
 
 /// How long one node has for its answer.
@@ -49,6 +56,29 @@ const AT_ONCE: usize = 1024;
 
 /// A plan that is younger than this is not asked for again when it is applied: the nodes answered just now.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// Returns the affected nodes that only observe, each with the objects that are otherwise there with the change: in what
+/// it would get, or in who made it so.
+async fn observing(tx: &mut Tx, prospect: &Prospect) -> Result<BTreeMap<NodeId, BTreeSet<ObjectId>>, ChangeError> {
+    let mut nodes = takeover::observing(tx).await?;
+    let affected = prospect.affected();
+    nodes.retain(|node| affected.contains_key(node));
+    if nodes.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let view = desired::standing(tx).await?;
+    let edited: BTreeSet<ObjectId> = prospect.edits.iter().map(|(id, _)| *id).collect();
+    let concerned = |node: NodeId| {
+        let resources = |compiled: &Compiled| -> BTreeSet<_> {
+            let class = compiled.class(node).into_iter().flat_map(|c| c.resources.clone());
+            class.map(|r| (r.target.clone(), r.object, crate::db::row::to_json(&r.spec))).collect()
+        };
+        let (before, after) = (resources(&view.compiled), resources(&prospect.compiled));
+        let moved = before.symmetric_difference(&after).map(|(_, object, _)| *object);
+        (node, moved.chain(edited.iter().copied()).collect())
+    };
+    Ok(nodes.into_iter().map(concerned).collect())
+}
 
 /// What the nodes that answered saw on their disks.
 fn seen(answers: &BTreeMap<NodeId, Result<NodePlan, Fault>>) -> BTreeMap<NodeId, ContentHash> {
@@ -68,8 +98,14 @@ pub(crate) struct Prospect {
     pub(crate) epoch: u64,
     /// The nodes as they stand.
     pub(crate) members: Vec<NodeInput>,
+    /// The fleet as it stands.
+    pub(super) standing: Arc<View>,
     /// The edits of nodes, and the nodes with them.
     pub(crate) node_edits: Vec<StoredEdit>,
+    /// What rollouts keep back.
+    pub(super) layers: Layers,
+    /// Whether nobody looked at what it would undo.
+    is_unattended: bool,
     after: Option<Vec<NodeInput>>,
 }
 
@@ -89,7 +125,7 @@ impl Prospect {
 
     pub(crate) async fn with(
         tx: &mut Tx,
-        view: &View,
+        view: &Arc<View>,
         (edits, node_edits): (Vec<Edit>, Vec<StoredEdit>),
         row: &ChangeRow,
         author: &str,
@@ -97,7 +133,7 @@ impl Prospect {
     ) -> Result<Self, ChangeError> {
         let mut named = Vec::with_capacity(edits.len());
         for mut edit in edits {
-            if edit.verb == Verb::Create
+            if edit.before.is_none()
                 && let Some((id, last)) = host::former(tx, &edit.key).await?
             {
                 // It was deleted once: its history goes on.
@@ -106,17 +142,35 @@ impl Prospect {
             }
             named.push((edit.object.unwrap_or_else(random::new_id), edit));
         }
+        let layers = Layers::load(tx).await?;
+        if let Some(reverted) = row.reverts {
+            let number = super::service::number(tx, reverted).await?;
+            if let Some(newer) = layers.newer(named.iter().map(|(id, _)| *id), number) {
+                let why = format!(
+                    "change {number} can't be put back while change {newer} keeps what it is about from nodes: put that back \
+                     first (lampasctl change revert {newer}; while it rolls out: lampasctl rollout revert {newer})"
+                );
+                return Err(ChangeError::Unfit(why));
+            }
+        }
+        let is_unattended = set::is_unattended(tx, row).await?;
+        if !is_unattended {
+            layers.again(named.iter_mut().map(|(id, e)| (*id, e)), row.reverts, &view.members);
+        }
         let (all, members) = (view.all.clone(), view.members.clone());
+        let approval = host::approval_of(tx, row.id).await?;
         let provenance = |revision| Provenance {
             revision,
             author: author.to_owned(),
             at: now,
             reason: row.reason.clone(),
             change: row.number,
+            approval: approval.clone(),
         };
         let borrowed: Vec<(ObjectId, &Edit)> = named.iter().map(|(id, e)| (*id, e)).collect();
-        let edited = named.iter().map(|(id, _)| *id).collect();
-        let holds = super::rollout::store::holds(tx, &edited).await?;
+        // What is asked for as it stands is still held back where a rollout holds it.
+        let edited = named.iter().filter(|(_, e)| e.verb != Verb::None).map(|(id, _)| *id).collect();
+        let holds = layers.holds(tx, &Lift { objects: &edited, reverts: row.reverts }).await?;
         let mut inputs = draft::overlay(&all, &borrowed, &provenance);
         let mut after = None;
         if !node_edits.is_empty() {
@@ -148,9 +202,35 @@ impl Prospect {
             assigned: view.assigned.clone(),
             epoch: view.epoch,
             members,
+            standing: Arc::clone(view),
             node_edits,
+            layers,
+            is_unattended,
             after,
         })
+    }
+
+    /// Returns whether applying it would do nothing, on any node or to what the controller holds.
+    async fn is_idle(&self, tx: &mut Tx, id: ChangeId) -> Result<bool, ChangeError> {
+        let does_something = |e: &Edit| e.verb != Verb::None;
+        if self.edits.iter().any(|(_, e)| does_something(e))
+            || !self.node_edits.is_empty()
+            || !self.affected().is_empty()
+        {
+            return Ok(false);
+        }
+        let edits: Vec<Edit> = self.edits.iter().map(|(_, e)| e.clone()).collect();
+        Ok(set::view(tx, id, Some(&edits)).await?.is_none_or(|set| set.joins.is_empty()))
+    }
+
+    /// Returns the first of its objects that is so already, and that a rollout keeps from nodes at the moment, with the
+    /// number of that one's change: if it does nothing else, nothing would come of it.
+    pub(super) fn awaits(&self) -> Option<(&ObjectKey, u64)> {
+        let does_something = |e: &Edit| e.verb != Verb::None;
+        if !self.node_edits.is_empty() || self.edits.iter().any(|(_, e)| does_something(e)) {
+            return None;
+        }
+        self.edits.iter().find_map(|(id, e)| Some((&e.key, self.layers.rolling(*id, &self.members)?)))
     }
 
     /// Wants a permission over the scope of each draft, and on each node that would move or is edited.
@@ -204,14 +284,10 @@ impl Prospect {
             .collect()
     }
 
-    /// Returns how many nodes have an edited object and stay as they are.
-    fn unchanged(&self, affected: &BTreeMap<NodeId, (Generation, ContentHash)>) -> u32 {
-        let edited: Vec<ObjectId> = self.edits.iter().map(|(id, _)| *id).collect();
-        let concerned = |c: &&crate::compile::Class| {
-            c.resources.iter().any(|r| edited.contains(&r.object)) || c.lost.iter().any(|l| edited.contains(&l.object))
-        };
-        let nodes = self.compiled.classes().iter().filter(concerned).flat_map(|c| &c.nodes);
-        nodes.filter(|n| !affected.contains_key(n)).count() as u32
+    /// Returns the scopes of what is put that no node is in.
+    fn empty_scopes(&self) -> Vec<EmptyScope> {
+        let put = self.edits.iter().filter(|(_, e)| e.verb != Verb::None).filter_map(|(_, e)| e.after.as_ref());
+        unmatched::empty(put.map(|spec| &spec.scope), self.sides().after)
     }
 
     /// Returns the next runs of the cron jobs in the drafts. A job without a zone of its own goes by that of the nodes, if
@@ -256,9 +332,23 @@ impl Changes {
     /// # Errors
     /// When the change was applied or abandoned, or its drafts are overtaken.
     pub async fn plan(&self, id: ChangeId, by: &Principal) -> Result<lampas_api::Plan, ChangeError> {
+        self.plan_within(id, None, by).await
+    }
+
+    /// The same, with a limit: the nodes that the change reaches before somebody lets it go on. `fleet` takes off the one
+    /// that the plan before had; without one it stays.
+    ///
+    /// # Errors
+    /// Those of [`Self::plan`], and when no node of the change is within the limit.
+    pub async fn plan_within(
+        &self,
+        id: ChangeId,
+        asked: Option<&Scope>,
+        by: &Principal,
+    ) -> Result<lampas_api::Plan, ChangeError> {
         let now = clock::now();
         let author = super::service::author(by);
-        let (row, prospect, zones_of) = self
+        let (row, prospect, zones_of, limit, observing, is_idle) = self
             .db()
             .read(|mut tx| {
                 let author = &author;
@@ -269,7 +359,13 @@ impl Changes {
                     let prospect = Prospect::load(&mut tx, &row, author, now).await?;
                     prospect.must(&mut tx, by).await?;
                     let zones_of = fleet::time_zones(&mut tx).await?;
-                    Ok::<_, ChangeError>(tx.done((row, prospect, zones_of)))
+                    let limit = match limit::wanted(&mut tx, id, asked).await? {
+                        Some(scope) => Some(limit::divided(&mut tx, &scope, &prospect).await?),
+                        None => None,
+                    };
+                    let observing = observing(&mut tx, &prospect).await?;
+                    let is_idle = prospect.is_idle(&mut tx, id).await?;
+                    Ok::<_, ChangeError>(tx.done((row, prospect, zones_of, limit, observing, is_idle)))
                 }
             })
             .await?;
@@ -277,13 +373,20 @@ impl Changes {
         let answers = self.ask(&prospect, &affected).await;
         let names = prospect.members.iter().map(|m| (m.id, m.name.clone())).collect();
         let hashes: BTreeMap<NodeId, ContentHash> = affected.iter().map(|(node, (_, hash))| (*node, *hash)).collect();
-        let full = fold::plan_id(id, &hashes, &answers);
+        let full = fold::plan_id(id, &hashes, &answers, limit.as_ref().map(|l| &l.scope));
         let observed = seen(&answers);
-        let mut shown = fold::fold(answers, &names);
+        let mut shown = fold::fold(answers, &names, &observing);
+        shown.limit = limit;
         shown.id = fold::short_id(&full);
         shown.digest.clone_from(&full);
         shown.at = now;
-        shown.unchanged = prospect.unchanged(&affected);
+        let told = shown.unplanned.len() + shown.changing as usize + shown.observing as usize;
+        let others = prospect.members.len().saturating_sub(told);
+        shown.unchanged = others as u32;
+        shown.empty_scopes = prospect.empty_scopes();
+        shown.is_idle = is_idle;
+        let edits = prospect.edits.iter().map(|(id, e)| (*id, e));
+        shown.held = prospect.layers.told(edits, &prospect.members, prospect.is_unattended);
         let zones: BTreeSet<&str> = affected.keys().map(|n| zones_of.get(n).map_or("", String::as_str)).collect();
         shown.next_runs = prospect.next_runs(now, &zones);
         let plan = StoredPlan { shown, nodes: hashes, observed };
@@ -294,8 +397,7 @@ impl Changes {
                     store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
                 super::service::must_be_open(&found, "planned")?;
                 store::put_plan(&mut tx, id, full, plan_ref, author).await?;
-                let nodes = approval::nodes_of(plan_ref);
-                let state = approval::planned(&mut tx, &found, full, &nodes, now).await?;
+                let state = approval::planned(&mut tx, &found, (full, plan_ref), now).await?;
                 schedule::planned(&mut tx, &found, full, now).await?;
                 store::set_state(&mut tx, id, state, now).await?;
                 let event = NewEvent::new(EventKind::ChangeMoved).change(id).with("number", row.number);

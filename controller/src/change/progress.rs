@@ -52,6 +52,7 @@ pub(crate) fn count(progress: &mut Progress, state: ChangeNodeState, nodes: u32)
         ChangeNodeState::Unreachable => &mut progress.unreachable,
         ChangeNodeState::Superseded => &mut progress.superseded,
         ChangeNodeState::Held => &mut progress.held,
+        ChangeNodeState::Untouched => &mut progress.untouched,
     };
     *counter += nodes;
 }
@@ -85,6 +86,7 @@ fn state(word: &str, heard: &str) -> ChangeNodeState {
         "converged" => ChangeNodeState::Converged,
         "superseded" => ChangeNodeState::Superseded,
         "held" => ChangeNodeState::Held,
+        "untouched" => ChangeNodeState::Untouched,
         _ => ChangeNodeState::Failed,
     }
 }
@@ -95,12 +97,15 @@ fn condition(state: ChangeNodeState) -> &'static str {
         ChangeNodeState::Waiting => "(p.state = 'waiting' AND COALESCE(n.state, 'offline') <> 'offline')",
         ChangeNodeState::Applying => "(p.state = 'applying' AND COALESCE(n.state, 'offline') <> 'offline')",
         ChangeNodeState::Converged => "p.state = 'converged'",
-        ChangeNodeState::Failed => "p.state NOT IN ('waiting', 'applying', 'converged', 'superseded', 'held')",
+        ChangeNodeState::Failed => {
+            "p.state NOT IN ('waiting', 'applying', 'converged', 'superseded', 'held', 'untouched')"
+        }
         ChangeNodeState::Unreachable => {
             "(p.state IN ('waiting', 'applying') AND COALESCE(n.state, 'offline') = 'offline')"
         }
         ChangeNodeState::Superseded => "p.state = 'superseded'",
         ChangeNodeState::Held => "p.state = 'held'",
+        ChangeNodeState::Untouched => "p.state = 'untouched'",
     }
 }
 
@@ -197,7 +202,7 @@ pub(crate) async fn advance(tx: &mut Tx, steps: &[Step], now: UnixMs) -> Result<
             }
             query.push(" WHERE change_id = ").push_bind(change.to_string());
             query.push(
-                " AND state <> 'superseded' AND EXISTS (SELECT 1 FROM node_config g WHERE g.node = change_node.node \
+                " AND state NOT IN ('superseded', 'untouched') AND EXISTS (SELECT 1 FROM node_config g WHERE g.node = change_node.node \
                  AND g.change_id = change_node.change_id AND g.epoch = change_node.epoch \
                  AND g.counter = change_node.counter)",
             );
@@ -225,7 +230,8 @@ pub(crate) async fn settle(
         return Ok(Vec::new());
     }
     let mut query = QueryBuilder::<Any>::new(
-        "SELECT c.id, c.number FROM changes c WHERE c.state = 'rolling' AND NOT EXISTS (SELECT 1 FROM change_node p \
+        "SELECT c.id, c.number, (SELECT w.state FROM rollout w WHERE w.change_id = c.id) AS waves FROM changes c \
+         WHERE c.state = 'rolling' AND NOT EXISTS (SELECT 1 FROM change_node p \
          WHERE p.change_id = c.id AND p.state IN ('waiting', 'applying')) AND NOT EXISTS (SELECT 1 FROM rollout r \
          WHERE r.change_id = c.id AND r.state IN ('running', 'paused'))",
     );
@@ -240,7 +246,10 @@ pub(crate) async fn settle(
         let id: ChangeId = r.parse("id")?;
         super::store::set_state(tx, id, ChangeState::Done, now).await?;
         let number = r.count("number")?;
-        tx.event(NewEvent::new(EventKind::ChangeMoved).change(id).with("number", number).with("state", "done"));
+        // A rollout that was given up says so itself.
+        let waves = r.maybe_text("waves")?.unwrap_or_default();
+        let event = NewEvent::new(EventKind::ChangeMoved).change(id).with("number", number);
+        tx.event(event.with("state", "done").with("waves", waves));
         done.push(id);
     }
     Ok(done)

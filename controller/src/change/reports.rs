@@ -1,14 +1,14 @@
 //! What a batch of reports means for the store. Pure: rows in, rows out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lampas_shared::{
     desired::{ContentHash, Generation},
     error::Fault,
-    id::{ChangeId, NodeId},
+    id::{ChangeId, NodeId, ObjectId},
     object::Target,
     operation::OperationRun,
-    report::{DriftReport, GenerationReport, JobRun, LostReports, Phase, ResourceReport, ResourceState},
+    report::{DriftReport, GenerationReport, JobRun, LostReports, Phase, ResourceReport, ResourceState, UNDONE},
     time::UnixMs,
 };
 use lampas_wire::Report;
@@ -31,6 +31,10 @@ pub(crate) struct Current {
     pub(crate) resources: String,
     /// When `resources` was told, in milliseconds; absent for "with this batch" and for never.
     pub(crate) told_ms: Option<i64>,
+    /// The objects that the change edited; looked up only where a resource has drifted.
+    pub(crate) edited: BTreeSet<ObjectId>,
+    /// Those of them about whose drift there the change is the decision: that is about to be over.
+    pub(crate) settling: BTreeSet<ObjectId>,
 }
 
 /// What becomes of one node.
@@ -80,6 +84,14 @@ impl Told {
 /// Reads `node_config.resources`.
 pub(crate) fn told(text: &str) -> BTreeMap<Target, Told> {
     serde_json::from_str(text).unwrap_or_default()
+}
+
+impl Outcome {
+    /// Leaves out what a node says of its files: one that was ejected puts back what stood before by itself, and what it saw
+    /// of that is no edit by hand.
+    pub(crate) fn of_who_left(self) -> Self {
+        Self { config: None, step: None, exceptions: None, drifts: Vec::new(), quarantined: None, ..self }
+    }
 }
 
 /// Folds the reports of one node, in their order.
@@ -158,10 +170,32 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
             if report.phase == Phase::Applied || !report.resources.is_empty() {
                 take_resources(config, &report.resources, outcome, now);
             }
-            match state {
-                ResourceState::Failed | ResourceState::Blocked => "failed",
-                ResourceState::Waiting | ResourceState::Applying => "applying",
-                ResourceState::Converged | ResourceState::Paused | ResourceState::Drifted => "converged",
+            let is_settling = |r: &ResourceReport| is_held(r) && config.settling.contains(&r.object);
+            let held = report
+                .resources
+                .iter()
+                .find(|r| is_held(r) && config.edited.contains(&r.object) && !config.settling.contains(&r.object));
+            // Drift that the change has nothing to do with hides what is still to come.
+            let waits = is_to_come(state) || report.resources.iter().any(|r| is_to_come(r.state) || is_settling(r));
+            let undone = undone(&report);
+            match (state, held) {
+                // It stood, and somebody on the node took it back: that is said of the change although it was done.
+                _ if undone.is_some() => {
+                    fault = undone;
+                    "failed"
+                }
+                (ResourceState::Failed | ResourceState::Blocked, _) => "failed",
+                // What the change wants is not there, and won't be before somebody decides.
+                (_, Some(held)) => {
+                    let text = format!(
+                        "{} was changed by hand and is held; revert it to what is wanted, or adopt it: lampasctl drift list",
+                        held.target
+                    );
+                    fault = Some(Fault::lasting("drift.held", text));
+                    "failed"
+                }
+                _ if waits => "applying",
+                _ => "converged",
             }
         }
         Phase::Quarantined => {
@@ -180,7 +214,7 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
     if let Some(change) = config.change {
         let took_ms = (word != "applying").then_some(report.took_ms);
         let fault = if word == "failed" { fault } else { None };
-        let is_undone = report.phase == Phase::Quarantined;
+        let is_undone = report.phase == Phase::Quarantined || undone(&report).is_some();
         outcome.step = Some(Step { change, node, state: word, is_undone, took_ms, fault });
     }
 }
@@ -211,6 +245,20 @@ fn compact(
     };
     let states: BTreeMap<&Target, Told> = resources.iter().map(|r| (&r.target, one(r))).collect();
     crate::db::row::to_json(&states)
+}
+
+/// Whether it will be written by itself: also by a node that is paused, when it goes on.
+fn is_to_come(state: ResourceState) -> bool {
+    matches!(state, ResourceState::Waiting | ResourceState::Applying | ResourceState::Paused)
+}
+
+/// What is said of a generation that somebody on the node undid.
+fn undone(report: &GenerationReport) -> Option<Fault> {
+    report.resources.iter().filter_map(|r| r.fault.as_ref()).find(|f| f.code == UNDONE).cloned()
+}
+
+fn is_held(resource: &ResourceReport) -> bool {
+    resource.state == ResourceState::Drifted
 }
 
 fn is_bad(state: ResourceState) -> bool {

@@ -6,18 +6,21 @@
 //! where the last one died. What moves it is `lampas_shared::rollout`, which knows no I/O; [`driver`] asks it.
 
 pub(crate) mod driver;
+pub(crate) mod hold;
+pub(crate) mod limit;
 pub(crate) mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lampas_api::{NodeRef, PlannedWave, Progress, RolloutStage, RolloutView, RolloutWave};
+use lampas_api::{NodeRef, PlannedWave, Progress, RolloutLimit, RolloutStage, RolloutView, RolloutWave};
 use lampas_runtime::clock;
 use lampas_shared::{
+    TextError,
     access::Permission,
     event::EventKind,
-    fleet::NodeName,
+    fleet::{NodeName, Scope},
     id::{ChangeId, NodeId, ObjectId},
-    rollout::{Act, Candidate, Order, PAUSE_LIMIT_MS, Rollout, State, Strategy},
+    rollout::{Act, Candidate, Division, Order, PAUSE_LIMIT_MS, Rollout, State, Strategy},
     time::UnixMs,
 };
 
@@ -26,13 +29,14 @@ use super::{
     draft::{Edit, Verb},
     freeze,
     plan::Prospect,
-    service,
+    root_code, service,
 };
 use crate::{
     audit::{Entry, Principal},
-    compile::NodeInput,
+    compile::{NodeInput, compile_held},
     db::{DbError, Tx},
     event::NewEvent,
+    host::{self, Stored},
 };
 
 /// How many nodes of a wave are shown by name.
@@ -40,7 +44,8 @@ const SHOWN_NODES: usize = 200;
 /// How many nodes of a wave are named before it is one.
 const PREVIEWED_NODES: usize = 20;
 
-/// Begins the rollout of a change that is being applied, unless there is only one wave and nothing to watch over.
+/// Begins the rollout of a change that is being applied. Returns whether there is one: it takes more than one wave or
+/// something to watch over, and a node.
 pub(crate) async fn begin(
     tx: &mut Tx,
     change: ChangeId,
@@ -48,21 +53,19 @@ pub(crate) async fn begin(
     edits: &[(ObjectId, Edit)],
     affected: &BTreeSet<NodeId>,
     members: &[NodeInput],
-) -> Result<(), ChangeError> {
+) -> Result<bool, ChangeError> {
     if strategy.is_plain() {
-        return Ok(());
+        return Ok(false);
     }
     let now = clock::now();
-    let waves = strategy.divide(candidates(tx, affected, members).await?);
+    let candidates = candidates(tx, affected, members, strategy.limit.as_ref()).await?;
+    let division = divide(strategy, candidates, &|_| true)?;
     // What it is to do first, releasing the first wave, is what applying does.
-    let Some((rollout, _)) = Rollout::begin(strategy.clone(), waves, now) else { return Ok(()) };
-    let before: Vec<(ObjectId, u64)> = edits
-        .iter()
-        .filter(|(_, e)| e.verb != Verb::None)
-        .map(|(object, e)| (*object, e.before.as_ref().map_or(0, |b| b.revision)))
-        .collect();
+    let Some((rollout, _)) = Rollout::begin(strategy.clone(), division, now) else { return Ok(false) };
+    let before: Vec<(ObjectId, u64)> =
+        edits.iter().filter(|(_, e)| e.verb != Verb::None).map(|(object, e)| (*object, e.last_revision)).collect();
     store::insert(tx, change, &rollout, &before, now).await?;
-    Ok(())
+    Ok(true)
 }
 
 impl Changes {
@@ -82,26 +85,51 @@ impl Changes {
             .await
     }
 
-    /// Returns the waves that a change would go out in, if it were applied as things stand.
+    /// Returns the rollouts that were put back since a moment, by themselves or by somebody: the change's number, why, and
+    /// when.
+    pub(crate) async fn put_back(&self, since: UnixMs) -> Result<Vec<(u64, String, UnixMs)>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let mut found = Vec::new();
+                for (id, number, at) in store::ended(&mut tx, State::Reverted, since).await? {
+                    let Some(rollout) = store::get(&mut tx, id, false).await? else { continue };
+                    found.push((number, rollout.reason, at));
+                }
+                Ok::<_, ChangeError>(tx.done(found))
+            })
+            .await
+    }
+
+    /// Returns the waves that a change would go out in, if it were applied as things stand: all of their nodes, while an
+    /// error names only those whom `sees` lets through.
     ///
     /// # Errors
     /// When the strategy is not one, or the change doesn't fit what stands.
-    pub async fn waves(&self, row: &ChangeRow, strategy: &Strategy) -> Result<Vec<PlannedWave>, ChangeError> {
+    pub async fn waves(
+        &self,
+        row: &ChangeRow,
+        strategy: &Strategy,
+        sees: &(dyn Fn(NodeId) -> bool + Sync),
+    ) -> Result<Vec<PlannedWave>, ChangeError> {
         strategy.check().map_err(ChangeError::Strategy)?;
         self.db()
             .read(|mut tx| async move {
                 let prospect = Prospect::load(&mut tx, row, &row.author, clock::now()).await?;
+                let planned = limit::of_plan(&mut tx, row.id).await?;
+                let strategy = &limit::joined(strategy, planned)?;
                 let affected = prospect.affected().into_keys().collect();
-                let waves = strategy.divide(candidates(&mut tx, &affected, &prospect.members).await?);
+                let candidates = candidates(&mut tx, &affected, &prospect.members, strategy.limit.as_ref()).await?;
+                let Division { waves, limited } = divide(strategy, candidates, sees)?;
                 let names: BTreeMap<NodeId, &NodeName> = prospect.members.iter().map(|m| (m.id, &m.name)).collect();
-                let wave = |nodes: Vec<NodeId>| {
+                let wave = |(index, nodes): (usize, Vec<NodeId>)| {
                     let named = |id: &NodeId| Some(NodeRef { id: *id, name: names.get(id)?.to_string() });
                     PlannedWave {
                         count: nodes.len() as u32,
                         nodes: nodes.iter().filter_map(named).take(PREVIEWED_NODES).collect(),
+                        is_beyond: limited > 0 && index >= limited,
                     }
                 };
-                let waves = waves.into_iter().map(wave).collect();
+                let waves = waves.into_iter().enumerate().map(wave).collect();
                 Ok::<_, ChangeError>(tx.done(waves))
             })
             .await
@@ -120,6 +148,11 @@ impl Changes {
                 service::within(&mut tx, id, Permission::Change, by).await?;
                 let missing = || ChangeError::Nothing(format!("change {number} was applied to all nodes at once"));
                 let mut rollout = store::get(&mut tx, id, true).await?.ok_or_else(missing)?;
+                let lets_on = order == Order::Promote || (order == Order::Resume && rollout.is_held());
+                if lets_on && by.is_unproven() {
+                    let effects = awaited(&mut tx, id).await?;
+                    by.must_be_proven(|| effects)?;
+                }
                 if order == Order::Promote {
                     if let Some(wave) = rollout.next_wave()
                         && let Some((why, _)) = freeze::holding(&mut tx, id, wave, now).await?
@@ -168,6 +201,12 @@ pub(crate) async fn view(tx: &mut Tx, change: ChangeId) -> Result<Option<Rollout
             wave.gates.push(gate);
         }
     }
+    let limit = rollout.limited.zip(rollout.strategy.limit.clone()).map(|(limited, scope)| RolloutLimit {
+        scope,
+        waves: limited.waves as u32,
+        nodes: rollout.beyond() as u32,
+        stand: limited.stand,
+    });
     Ok(Some(RolloutView {
         state: rollout.state,
         wave: rollout.stage as u32 + 1,
@@ -176,6 +215,7 @@ pub(crate) async fn view(tx: &mut Tx, change: ChangeId) -> Result<Option<Rollout
         deadline: rollout.deadline,
         reason: rollout.reason,
         waves,
+        limit,
         strategy: rollout.strategy,
     }))
 }
@@ -185,15 +225,54 @@ pub(crate) async fn stages(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<Cha
     store::stages(tx, ids).await
 }
 
+/// Divides nodes into waves.
+///
+/// # Errors
+/// When nobody would be the first: a canary that is nowhere sings for nobody. It names those whom `sees` lets through.
+fn divide(
+    strategy: &Strategy,
+    nodes: Vec<Candidate<'_>>,
+    sees: &dyn Fn(NodeId) -> bool,
+) -> Result<Division, ChangeError> {
+    limit::must_reach(strategy.limit.as_ref(), &nodes, sees)?;
+    match strategy.empty_first(nodes.clone()) {
+        None => Ok(strategy.divide(nodes)),
+        Some(wave) => {
+            let reason = "is none of the nodes that the change would be written on (who observes is written nothing): the next \
+                          wave would be the first; choose another, or leave it out";
+            Err(ChangeError::Strategy(TextError::new("wave", &wave.to_string(), reason)))
+        }
+    }
+}
+
+/// Returns the nodes that a change would be written on: who observes is told, and is in no wave.
 async fn candidates<'a>(
     tx: &mut Tx,
     affected: &BTreeSet<NodeId>,
     members: &'a [NodeInput],
+    limit: Option<&Scope>,
 ) -> Result<Vec<Candidate<'a>>, DbError> {
     let online = store::online(tx).await?;
-    let candidate =
-        |m: &'a NodeInput| Candidate { id: m.id, name: &m.name, labels: &m.labels, is_online: online.contains(&m.id) };
-    Ok(members.iter().filter(|m| affected.contains(&m.id)).map(candidate).collect())
+    let observing = crate::takeover::observing(tx).await?;
+    let candidate = |m: &'a NodeInput| Candidate {
+        id: m.id,
+        name: &m.name,
+        labels: &m.labels,
+        is_online: online.contains(&m.id),
+        is_within: limit.is_none_or(|scope| scope.contains(&m.name, &m.roles, &m.labels)),
+    };
+    Ok(members.iter().filter(|m| affected.contains(&m.id) && !observing.contains(&m.id)).map(candidate).collect())
+}
+
+/// Returns what is root code in what nodes would get that wait for a change.
+async fn awaited(tx: &mut Tx, id: ChangeId) -> Result<Vec<String>, ChangeError> {
+    let view = desired::standing(tx).await?;
+    let made = host::by_change(tx, id).await?.into_iter().map(|made| made.object);
+    // What is deleted again made no revision.
+    let objects = made.chain(store::objects(tx, id).await?).collect();
+    let inputs: Vec<_> = view.all.objects.values().map(Stored::input).collect();
+    let released = compile_held(&view.members, &inputs, &store::holds(tx, &objects).await?);
+    Ok(root_code::between(&view.compiled, &released, view.members.iter().map(|m| m.id)))
 }
 
 fn act_of(order: Order) -> &'static str {
@@ -219,8 +298,10 @@ async fn settle(
     let event = NewEvent::new(EventKind::RolloutMoved).change(id).with("number", number);
     let event = event.with("state", rollout.state.as_str()).with("wave", rollout.stage + 1);
     tx.event(event.with("waves", rollout.waves.len()).with("reason", &rollout.reason));
-    if rollout.state == State::Done {
-        store::clear(tx, id).await?;
+    match rollout.state {
+        State::Done => store::clear(tx, id, now).await?,
+        State::Aborted | State::Reverted => store::leave_out(tx, id, now).await?,
+        State::Running | State::Paused => {}
     }
     let mut moved = Vec::new();
     for act in acts {

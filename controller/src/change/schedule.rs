@@ -196,10 +196,14 @@ async fn put(tx: &mut Tx, id: ChangeId, how: &Apply, at: UnixMs, who: &Orderer) 
     let prospect = Prospect::load(tx, &row, &row.author, now).await?;
     let given = how.plan.as_deref().unwrap_or_default();
     service::hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
+    super::rollout::limit::joined(&how.rollout, super::rollout::limit::of_plan(tx, row.id).await?)?;
     prospect.must(tx, &who.by).await?;
+    service::must_run_gates(&prospect, how, &who.by)?;
     service::must_be_whole(&prospect, how)?;
     let nodes = prospect.affected().into_keys().collect();
     approval::check(tx, &row, (prospect.sides(), &nodes), how).await?;
+    // At its time nobody is there to ask.
+    who.by.must_be_proven(|| prospect.root_code(Some(how)))?;
     let scheduled = ScheduleRow {
         change: id,
         plan: row.plan_id.clone().unwrap_or_default(),
@@ -213,7 +217,7 @@ async fn put(tx: &mut Tx, id: ChangeId, how: &Apply, at: UnixMs, who: &Orderer) 
         reason: String::new(),
     };
     store::put(tx, &scheduled, now).await?;
-    tell(tx, &row, "scheduled", &format!("for {at}"));
+    tell(tx, &row, "scheduled", &format!("for {} UTC", at.to_string().get(..16).unwrap_or_default().replace('T', " ")));
     let entry = Entry::done(&who.by, "change.schedule", format!("change {}", row.number)).because(row.reason.clone());
     tx.audit(entry.with_details(&serde_json::json!({ "plan": scheduled.plan, "at": at, "nodes": nodes.len() })));
     Ok(row)

@@ -1,5 +1,9 @@
 //! The service behind changes: what handlers call.
 
+mod admit;
+mod forget;
+mod inverse;
+mod leave;
 mod node;
 mod show;
 
@@ -8,33 +12,39 @@ use std::{
     sync::Arc,
 };
 
-use lampas_api::{Draft, DraftAct, NodeEdit};
+use lampas_api::{Draft, DraftAct, ManifestSet, NodeEdit};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
-    TextError,
     access::Permission,
     change::ChangeState,
+    desired::ContentHash,
     event::EventKind,
     id::{ChangeId, NodeId, ObjectId, SecretValueId},
     object::{Body, Kind, ObjectKey},
     rollout::Strategy,
     secret::Secret,
-    time::UnixMs,
 };
 
+pub(super) use admit::{must_be_whole, must_run_gates};
+pub(super) use inverse::must_put_back_whole;
+pub(crate) use inverse::revert_at_once;
+pub(crate) use leave::let_go;
 pub use show::Listing;
 
 use super::{
-    ChangeError, ChangeRow, Desired, approval, assign, desired,
+    ChangeError, ChangeRow, Desired, assign, desired,
     draft::{self, StoredDraft, Verb},
-    fold, freeze,
+    fold,
     node_edit::{self, StoredEdit},
     plan::Prospect,
-    progress, rollout, schedule, store,
+    progress, rollout, schedule, set, store, superseded,
 };
 use crate::{
     audit::{Entry, Principal},
-    db::{Db, Tx, row::draw},
+    db::{
+        Db, Tx,
+        row::{draw, to_json},
+    },
     event::NewEvent,
     fleet,
     host::{self, RevisionRow, Stored},
@@ -64,6 +74,16 @@ pub struct NewChange {
     pub reverts: Option<ChangeId>,
     /// Values of secrets that the drafts name and that are not stored yet.
     pub values: Vec<NewValue>,
+    /// The set of manifests that the drafts are.
+    pub set: Option<ManifestSet>,
+}
+
+impl NewChange {
+    /// Returns the hash of what is asked for: all of it but how it is applied.
+    fn hash(&self) -> ContentHash {
+        let asked = (&self.drafts, &self.node_edits, &self.reason, self.reverts);
+        ContentHash::of(self.set.as_ref().map_or_else(|| to_json(&asked), |set| to_json(&(&asked, set))).as_bytes())
+    }
 }
 
 /// The value of a secret, sealed.
@@ -186,48 +206,27 @@ impl Changes {
     /// Those of the three; the change stays as a draft or a plan then.
     pub async fn save(&self, new: &NewChange, how: &Apply, by: &Principal) -> Result<ChangeRow, ChangeError> {
         how.rollout.check().map_err(ChangeError::Strategy)?;
-        let row = self.create(new, by).await?;
+        let row = self
+            .db()
+            .write(|mut tx| async move {
+                let (row, prospect) = make(&mut tx, new, by).await?;
+                // What needs a proof first leaves no change behind, nor does what a rollout is about already: the same request
+                // comes again with one, or afterwards.
+                if let Some(prospect) = prospect {
+                    if let Some((key, number)) = prospect.awaits() {
+                        return Err(ChangeError::Rolling { key: key.clone(), number });
+                    }
+                    by.must_be_proven(|| prospect.root_code(Some(how)))?;
+                }
+                Ok::<_, ChangeError>(tx.done(row))
+            })
+            .await?;
         if !row.state.is_open() {
             // The same request came before.
             return Ok(row);
         }
-        let plan = self.plan(row.id, by).await?;
+        let plan = self.plan_within(row.id, how.rollout.limit.as_ref(), by).await?;
         self.apply(row.id, &Apply { plan: Some(plan.id), ..how.clone() }, by).await
-    }
-
-    /// Makes the change that undoes an applied one. Objects that were changed again since are a conflict.
-    pub async fn revert(&self, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
-        self.db()
-            .write(|mut tx| async move {
-                let row = inverse(&mut tx, id, reason, by).await?;
-                Ok::<_, ChangeError>(tx.done(row))
-            })
-            .await
-    }
-
-    /// Makes the change that puts an object back to one of its revisions, also when it was deleted since.
-    pub async fn restore(
-        &self,
-        object: ObjectId,
-        revision: u64,
-        reason: &str,
-        by: &Principal,
-    ) -> Result<ChangeRow, ChangeError> {
-        self.db()
-            .write(|mut tx| async move {
-                let missing =
-                    || ChangeError::Nothing(format!("the object has no revision {revision} that could be restored"));
-                let old =
-                    host::revision(&mut tx, object, revision).await?.filter(|r| !r.is_deletion).ok_or_else(missing)?;
-                let standing = host::get(&mut tx, object).await?;
-                let previous_name = standing.as_ref().map(|s| s.spec.name.clone()).filter(|n| *n != old.spec.name);
-                let draft = Draft { act: DraftAct::Put(old.spec), base: standing.map(|s| s.revision), previous_name };
-                let reason = if reason.is_empty() { format!("restore revision {revision}") } else { reason.to_owned() };
-                let new = NewChange { drafts: vec![draft], reason, ..NewChange::default() };
-                let row = create(&mut tx, &new, by).await?;
-                Ok::<_, ChangeError>(tx.done(row))
-            })
-            .await
     }
 
     /// Drops a change that was not applied.
@@ -235,6 +234,10 @@ impl Changes {
         self.db()
             .write(|mut tx| async move {
                 let row = store::get(&mut tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
+                if row.superseded.is_some() {
+                    // It is no more what somebody waits for.
+                    return Ok(tx.done(()));
+                }
                 must_be_open(&row, "abandoned")?;
                 within(&mut tx, id, Permission::Change, by).await?;
                 let now = clock::now();
@@ -250,18 +253,30 @@ impl Changes {
 }
 
 async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRow, ChangeError> {
+    Ok(make(tx, new, by).await?.0)
+}
+
+/// Makes a change; tells of a new one what it would do.
+async fn make(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<(ChangeRow, Option<Prospect>), ChangeError> {
     if let Some(key) = &new.request_key
         && let Some(row) = store::by_request_key(tx, key).await?
     {
-        return if row.reason == new.reason { Ok(row) } else { Err(ChangeError::KeyReused(row.number)) };
+        let is_same = row.request_hash.map_or(row.reason == new.reason, |hash| hash == new.hash());
+        return if is_same { Ok((row, None)) } else { Err(ChangeError::KeyReused(row.number)) };
     }
     let view = desired::standing(tx).await?;
     let all = &view.all;
+    let request_hash = new.request_key.as_ref().map(|_| new.hash());
+    // Who may not learns nothing of what stands there.
+    let asked: Vec<ObjectKey> = new.drafts.iter().map(draft::key_of).collect();
+    by.must_on_scopes(Permission::Change, asked.iter().map(|k| &k.scope), &view.members)?;
+    let new = &*set::completed(tx, new, &view, by).await?;
     draft::check(&new.drafts, new.node_edits.len(), all)?;
     let by_key: BTreeMap<ObjectKey, &Stored> = all.objects.values().map(|o| (o.spec.key(), o)).collect();
     let mut drafts = Vec::with_capacity(new.drafts.len());
     for draft in &new.drafts {
         let key = draft::key_of(draft);
+        draft::must_be_free(draft, &key, &by_key)?;
         let standing = draft::standing(draft, &key, &by_key);
         let found = standing.map_or(0, |o| o.revision);
         if let Some(base) = draft.base.filter(|b| *b != found) {
@@ -289,17 +304,20 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
         author: author(by),
         reason: new.reason.chars().take(500).collect(),
         request_key: new.request_key.clone(),
+        request_hash,
         reverts: new.reverts,
         plan_id: None,
         created_at: now,
         applied_at: None,
         done_at: None,
+        superseded: None,
     };
     let edits = draft::bind(&drafts, all)?;
     let node_edits = node_edit::bind(tx, &new.node_edits, &view.members).await?;
     for permission in [Permission::Change, Permission::ManageNodes] {
         by.must_on_nodes(permission, node_edits.iter().map(|e| e.node), &view.members)?;
     }
+    set::insert(tx, row.id, new.set.as_ref()).await?;
     let prospect = Prospect::with(tx, &view, (edits, node_edits), &row, &row.author, now).await?;
     let secrets = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None && e.key.kind == Kind::Secret);
     by.must_on_scopes(Permission::WriteSecret, secrets.map(|(_, e)| &e.key.scope), &prospect.members)?;
@@ -309,7 +327,7 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
     tx.event(NewEvent::new(EventKind::ChangeMoved).change(row.id).with("number", row.number).with("state", "draft"));
     let act = Entry::done(by, "change.create", format!("change {}", row.number));
     tx.audit(act.because(row.reason.clone()).with_details(&keys(&prospect)));
-    Ok(row)
+    Ok((row, Some(prospect)))
 }
 
 pub(super) async fn apply(
@@ -322,32 +340,58 @@ pub(super) async fn apply(
     let mut row = store::get(tx, id, true).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
     must_be_open(&row, "applied")?;
     let prospect = Prospect::load(tx, &row, &row.author, now).await?;
+    let mut planned = None;
     if let Some(given) = &how.plan {
         hold(tx, &row, given, how.allow_unplanned, &prospect).await?;
+        planned = rollout::limit::of_plan(tx, id).await?;
     }
+    let how = &Apply { rollout: rollout::limit::joined(&how.rollout, planned)?, ..how.clone() };
     if !how.is_own {
         prospect.must(tx, by).await?;
+        set::must_still_be_usable(tx, id, &prospect.all, by, &prospect.members).await?;
+        must_run_gates(&prospect, how, by)?;
         must_be_whole(&prospect, how)?;
-        admit(tx, &row, &prospect, how, by, now).await?;
+        admit::admit(tx, &row, &prospect, how, by, now).await?;
+        by.must_be_proven(|| prospect.root_code(Some(how)))?;
     }
+    admit::must_have_values(tx, &prospect).await?;
     schedule::withdraw(tx, &row, "it was applied", now).await?;
     let rolling = rollout::store::rolling(tx).await?;
     let edited: Vec<_> = prospect.edits.iter().filter(|(_, e)| e.verb != Verb::None).collect();
     if let Some((number, edit)) = edited.iter().find_map(|(id, e)| Some((*rolling.get(id)?, e))) {
         return Err(ChangeError::Rolling { key: edit.key.clone(), number });
     }
+    if let Some((key, number)) = prospect.awaits() {
+        return Err(ChangeError::Rolling { key: key.clone(), number });
+    }
     let rows: Vec<RevisionRow> = prospect.edits.iter().filter_map(|(object, e)| e.row(*object, now)).collect();
+    set::settle(tx, id, &prospect.edits).await?;
     host::put(tx, &rows, &prospect.all.names, (row.id, row.number), &row.author, &row.reason, now).await?;
     for edit in &prospect.node_edits {
         fleet::update(tx, edit.node, &edit.set, Some(edit.base), by).await?;
     }
+    let act = superseded::Act { change: Some((id, row.number)), by, author: &row.author, now };
+    superseded::by_objects(tx, &edited, &prospect.all, &act).await?;
+    let is_edited = |id: NodeId| prospect.node_edits.iter().any(|e| e.node == id);
+    let nodes = prospect.members.iter().filter(|m| is_edited(m.id)).map(|m| (m.id, m.name.clone())).collect::<Vec<_>>();
+    superseded::by_nodes(tx, &nodes, &act).await?;
     store::set_state(tx, id, ChangeState::Rolling, now).await?;
     store::set_author(tx, id, &author(by)).await?;
     let objects: Vec<ObjectId> = edited.iter().map(|(object, _)| *object).collect();
-    rollout::store::forget(tx, &objects, now).await?;
+    if let Some(reverted) = row.reverts {
+        let are_held = prospect.layers.has_older(&objects.iter().copied().collect(), reverted);
+        must_put_back_whole(are_held, how)?;
+        rollout::store::forget_of(tx, reverted, &objects).await?;
+        if !are_held {
+            rollout::store::forget(tx, &objects, now).await?;
+        }
+    }
     // Settles the change at once when no node moves.
     let mut settled = None;
     let moved: Vec<NodeId> = if how.rollout.is_plain() {
+        if row.reverts.is_none() {
+            rollout::store::forget(tx, &objects, now).await?;
+        }
         let given = assign::give(tx, &prospect.compiled, (&prospect.assigned, prospect.epoch), Some(id)).await?;
         let state = draw(tx, "state", 1).await?;
         let moved = given.keys().copied().collect();
@@ -355,7 +399,11 @@ pub(super) async fn apply(
         moved
     } else {
         let affected = prospect.affected().into_keys().collect();
-        rollout::begin(tx, id, &how.rollout, &prospect.edits, &affected, &prospect.members).await?;
+        // Until the waves are through, who was left out before still is.
+        let has_begun = rollout::begin(tx, id, &how.rollout, &prospect.edits, &affected, &prospect.members).await?;
+        if !has_begun && row.reverts.is_none() {
+            rollout::store::forget(tx, &objects, now).await?;
+        }
         desired::assign_for(tx, id).await?
     };
     for (object, edit) in edited.iter().take(100) {
@@ -371,40 +419,12 @@ pub(super) async fn apply(
         ("objects", keys(&prospect).join(", ").chars().take(2000).collect()),
     ]));
     tx.audit(entry);
-    if let Some((state, given)) = settled {
+    // What an administrator went over is told of the objects, and was not known when this was compiled.
+    if let Some((state, given)) = settled.filter(|_| how.over_protection.is_none()) {
         desired::keep(tx, prospect, state, given).await?;
     }
     row = store::get(tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
     Ok((row, moved))
-}
-
-/// Lets a change through to its nodes: somebody approved it where that is needed, no freeze stands, or an administrator
-/// goes over that.
-async fn admit(
-    tx: &mut Tx,
-    row: &ChangeRow,
-    prospect: &Prospect,
-    how: &Apply,
-    by: &Principal,
-    now: UnixMs,
-) -> Result<(), ChangeError> {
-    let nodes: BTreeSet<NodeId> = prospect.affected().into_keys().collect();
-    let over = approval::check(tx, row, (prospect.sides(), &nodes), how).await?;
-    if let (Some(why), false) = (&how.over_protection, over.is_empty()) {
-        by.must_on_nodes(Permission::Protect, prospect.concerned(), &prospect.members)?;
-        let scopes = over.iter().map(|o| o.scope.to_string()).collect();
-        approval::overridden(tx, row, ("protection", why), scopes, by, now).await?;
-    }
-    let frozen = freeze::over(tx, prospect.sides(), &nodes, now).await?;
-    match &how.over_freeze {
-        _ if frozen.is_empty() => Ok(()),
-        None => Err(ChangeError::Frozen { number: row.number, frozen }),
-        Some(why) => {
-            by.must_on_nodes(Permission::Protect, prospect.concerned(), &prospect.members)?;
-            let scopes = frozen.iter().map(|f| f.scope.to_string()).collect();
-            Ok(approval::overridden(tx, row, ("freeze", why), scopes, by, now).await?)
-        }
-    }
 }
 
 /// Settles which of its values a secret's draft names: that which stands when it names none, one of the secret's own
@@ -492,70 +512,22 @@ pub(crate) async fn number(tx: &mut Tx, id: ChangeId) -> Result<u64, ChangeError
     Ok(row.number)
 }
 
-/// Undoes a change everywhere and at once, also on nodes that can't be asked: who doesn't have it stays as it is.
-pub(crate) async fn revert_at_once(
-    tx: &mut Tx,
-    id: ChangeId,
-    reason: &str,
-    by: &Principal,
-) -> Result<(ChangeRow, Vec<NodeId>), ChangeError> {
-    let row = inverse(tx, id, reason, by).await?;
-    apply(tx, row.id, &Apply { is_own: true, ..Apply::default() }, by).await
-}
-
-async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Result<ChangeRow, ChangeError> {
-    let row = store::get(tx, id, false).await?.ok_or_else(|| ChangeError::NotFound(id.to_string()))?;
-    if row.state.is_open() || row.state == ChangeState::Abandoned {
-        return Err(ChangeError::State { number: row.number, state: row.state, act: "reverted: it was never applied" });
-    }
-    let mut drafts = Vec::new();
-    for made in host::by_change(tx, id).await? {
-        let before = match made.revision {
-            0 | 1 => None,
-            n => host::revision(tx, made.object, n - 1).await?.filter(|r| !r.is_deletion),
-        };
-        let base = Some(if made.is_deletion { 0 } else { made.revision });
-        drafts.push(match before {
-            None if made.is_deletion => continue,
-            None => Draft { act: DraftAct::Delete(made.spec.key()), base, previous_name: None },
-            Some(before) => {
-                let previous_name = (before.spec.name != made.spec.name).then(|| made.spec.name.clone());
-                Draft { act: DraftAct::Put(before.spec), base, previous_name }
-            }
-        });
-    }
-    let node_edits = node_edit::inverse(tx, id).await?;
-    if drafts.is_empty() && node_edits.is_empty() {
-        return Err(ChangeError::Nothing(format!(
-            "change {} changed no object and no node, there is nothing to revert",
-            row.number
-        )));
-    }
-    let reason = if reason.is_empty() { format!("revert change {}", row.number) } else { reason.to_owned() };
-    create(tx, &NewChange { drafts, node_edits, reason, reverts: Some(id), ..NewChange::default() }, by).await
-}
-
 fn keys(prospect: &Prospect) -> Vec<String> {
     let objects = prospect.edits.iter().map(|(_, e)| format!("{} {}", e.verb.as_str(), e.key));
     objects.chain(prospect.node_edits.iter().map(StoredEdit::words)).collect()
 }
 
-/// Refuses to let a change out in waves that edits nodes: roles and labels are the nodes' own, and can't be held back.
-pub(super) fn must_be_whole(prospect: &Prospect, how: &Apply) -> Result<(), ChangeError> {
-    if prospect.node_edits.is_empty() || how.rollout.is_plain() {
-        return Ok(());
-    }
-    let why =
-        "a change that edits nodes reaches all of them at once; leave out the waves, or make a change of each wave";
-    Err(ChangeError::Strategy(TextError::new("rollout", "", why)))
-}
-
-/// Returns the name that stands at revisions: the user's, also when a token acted for them. The audit knows which token.
+/// Returns the name that stands at revisions: the user's, also when a token or one of their machines acted for them. The
+/// audit knows which.
 pub(crate) fn author(by: &Principal) -> String {
-    let owner = by.name.strip_prefix("token:").and_then(|t| t.rsplit_once(" of ")).map(|(_, owner)| owner);
+    let credential = by.name.strip_prefix("token:").or_else(|| by.name.strip_prefix("machine:"));
+    let owner = credential.and_then(|c| c.rsplit_once(" of ")).map(|(_, owner)| owner);
     owner.or_else(|| by.name.strip_prefix("user:")).unwrap_or(&by.name).to_owned()
 }
 
 pub(crate) fn must_be_open(row: &ChangeRow, act: &'static str) -> Result<(), ChangeError> {
+    if let Some(superseded) = &row.superseded {
+        return Err(ChangeError::Superseded { number: row.number, why: superseded.why.clone() });
+    }
     if row.state.is_open() { Ok(()) } else { Err(ChangeError::State { number: row.number, state: row.state, act }) }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, Progress, RolloutStage};
+use lampas_api::{ChangeSummary, Draft, DraftAct, Plan, PlanOutlook, Progress, RolloutStage, Superseded};
 use lampas_shared::{
-    change::ChangeState,
+    change::{Cause, ChangeState},
     desired::ContentHash,
     fleet::Scope,
     id::{ChangeId, NodeId},
@@ -14,18 +14,25 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder, any::AnyRow};
 
-use super::{ChangeError, draft::StoredDraft, node_edit};
+use super::{ChangeError, draft::StoredDraft, fold, node_edit};
 use crate::{
     db::{
         DbError, Tx,
-        row::{Reader, by_weight, insert_many, push_ids, to_json},
+        row::{Reader, by_weight, id_chunks, insert_many, push_ids, to_json},
     },
     fleet,
     host::{self, All},
 };
 
-const COLUMNS: &str = "c.id, c.number, c.state, c.author, c.reason, c.request_key, c.reverts, c.plan_id, c.created_ms, \
-                       c.applied_ms, c.done_ms";
+const COLUMNS: &str = "c.id, c.number, c.state, c.author, c.reason, c.request_key, c.request_hash, c.reverts, c.plan_id, \
+                       c.created_ms, c.applied_ms, c.done_ms, \
+                       (SELECT s.why FROM change_superseded s WHERE s.change_id = c.id) AS superseded_why, \
+                       (SELECT s.by_number FROM change_superseded s WHERE s.change_id = c.id) AS superseded_by";
+
+/// A plan that would do nothing, in the store.
+const IDLE: &str = "idle";
+/// One that nodes can't do as it is.
+const BLOCKED: &str = "blocked";
 
 /// A change as it stands.
 #[derive(Debug, Clone)]
@@ -42,6 +49,8 @@ pub struct ChangeRow {
     pub reason: String,
     /// The client's idempotency key.
     pub request_key: Option<String>,
+    /// The hash of what was asked for under that key; nothing of changes that were made before it was kept.
+    pub request_hash: Option<ContentHash>,
     /// The change that it reverts.
     pub reverts: Option<ChangeId>,
     /// Its current plan, in full.
@@ -52,6 +61,8 @@ pub struct ChangeRow {
     pub applied_at: Option<UnixMs>,
     /// When the last node was done.
     pub done_at: Option<UnixMs>,
+    /// Why it can never be applied.
+    pub superseded: Option<Superseded>,
 }
 
 /// A plan as it is stored: what is shown, and what it is bound to.
@@ -67,8 +78,8 @@ pub(crate) struct StoredPlan {
 
 pub(crate) async fn insert(tx: &mut Tx, row: &ChangeRow, drafts: &[StoredDraft], all: &All) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO changes (id, number, state, author, reason, request_key, reverts, created_ms, updated_ms) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO changes (id, number, state, author, reason, request_key, request_hash, reverts, created_ms, \
+         updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(row.number as i64)
@@ -76,6 +87,7 @@ pub(crate) async fn insert(tx: &mut Tx, row: &ChangeRow, drafts: &[StoredDraft],
     .bind(fleet::bounded(&row.author, 128))
     .bind(row.reason.clone())
     .bind(row.request_key.clone())
+    .bind(row.request_hash.map(|h| h.to_string()))
     .bind(row.reverts.map(|r| r.to_string()))
     .bind(row.created_at.0)
     .bind(row.created_at.0)
@@ -347,6 +359,9 @@ pub(crate) async fn set_state(tx: &mut Tx, id: ChangeId, state: ChangeState, at:
         .bind(id.to_string())
         .execute(tx.conn())
         .await?;
+    if !state.is_open() {
+        forget_nodes(tx, id).await?;
+    }
     if !stamp.is_empty() {
         let mut query = QueryBuilder::<Any>::new("UPDATE changes SET updated_ms = updated_ms");
         query.push(stamp).push(" WHERE id = ").push_bind(id.to_string());
@@ -372,11 +387,24 @@ pub(crate) async fn put_plan(
     author: &str,
 ) -> Result<(), DbError> {
     sqlx::query("DELETE FROM plan WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
-    sqlx::query("INSERT INTO plan (id, change_id, made_ms, author, body) VALUES (?, ?, ?, ?, ?)")
+    forget_nodes(tx, change).await?;
+    let nodes: Vec<&NodeId> = plan.nodes.keys().collect();
+    insert_many(tx, "plan_node", &["change_id", "node"], "", &nodes, |b, node| {
+        b.push_bind(change.to_string()).push_bind(node.to_string());
+    })
+    .await?;
+    // Lists show it of many plans, which may be large.
+    let outlook = match () {
+        () if plan.shown.is_idle => Some(IDLE),
+        () if fold::is_blocked(&plan.shown) => Some(BLOCKED),
+        () => None,
+    };
+    sqlx::query("INSERT INTO plan (id, change_id, made_ms, author, outlook, body) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(id)
         .bind(change.to_string())
         .bind(plan.shown.at.0)
         .bind(fleet::bounded(author, 128))
+        .bind(outlook)
         .bind(to_json(plan))
         .execute(tx.conn())
         .await?;
@@ -385,6 +413,12 @@ pub(crate) async fn put_plan(
         .bind(change.to_string())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// Takes away which nodes a plan is about: it holds no more, or is applied.
+pub(crate) async fn forget_nodes(tx: &mut Tx, change: ChangeId) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM plan_node WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
     Ok(())
 }
 
@@ -412,10 +446,53 @@ impl ChangeRow {
             created_at: self.created_at,
             applied_at: self.applied_at,
             done_at: self.done_at,
+            // What is applied says something else than before; what only puts back is the node's, as drift that ended.
+            cause: Cause::Intentional,
             progress,
             stage,
+            superseded: self.superseded.clone(),
+            outlook: None,
         }
     }
+}
+
+/// Returns which of these changes have a plan that doesn't simply wait to be applied, and why.
+pub(crate) async fn outlooks(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<ChangeId, PlanOutlook>, DbError> {
+    let mut found = BTreeMap::new();
+    for chunk in id_chunks(ids) {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT c.id, p.outlook, (SELECT x.node FROM plan_node x WHERE x.change_id = c.id LIMIT 1) AS some_node, \
+             (SELECT x.node FROM plan_node x JOIN node n ON n.id = x.node WHERE x.change_id = c.id \
+             AND n.revoked_ms IS NULL LIMIT 1) AS some_member FROM changes c JOIN plan p ON p.id = c.plan_id \
+             WHERE c.state IN ('planned', 'approved') AND c.id IN ",
+        );
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("plan", row);
+            let outlook = r.maybe_text("outlook")?;
+            let is_gone = r.maybe_text("some_node")?.is_some() && r.maybe_text("some_member")?.is_none();
+            let outlook = match outlook.as_deref() {
+                Some(IDLE) => PlanOutlook::Idle,
+                _ if is_gone => PlanOutlook::Gone,
+                Some(BLOCKED) => PlanOutlook::Blocked,
+                _ => continue,
+            };
+            found.insert(r.parse("id")?, outlook);
+        }
+    }
+    Ok(found)
+}
+
+/// Takes a change away that only served for looking.
+pub(crate) async fn erase(tx: &mut Tx, id: ChangeId) -> Result<(), DbError> {
+    let tables = ["change_draft", "change_node_edit", "change_set", "change_schedule", "approval", "plan", "plan_node"];
+    for table in tables {
+        let mut query = QueryBuilder::<Any>::new(format!("DELETE FROM {table} WHERE change_id = "));
+        query.push_bind(id.to_string());
+        query.build().execute(tx.conn()).await?;
+    }
+    sqlx::query("DELETE FROM changes WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    Ok(())
 }
 
 fn change(row: &AnyRow) -> Result<ChangeRow, DbError> {
@@ -427,10 +504,32 @@ fn change(row: &AnyRow) -> Result<ChangeRow, DbError> {
         author: r.text("author")?,
         reason: r.text("reason")?,
         request_key: r.maybe_text("request_key")?,
+        request_hash: r.maybe_parse("request_hash")?,
         reverts: r.maybe_parse("reverts")?,
         plan_id: r.maybe_text("plan_id")?,
         created_at: r.time("created_ms")?,
         applied_at: r.maybe_time("applied_ms")?,
         done_at: r.maybe_time("done_ms")?,
+        superseded: match r.maybe_text("superseded_why")? {
+            Some(why) => Some(Superseded { by: r.maybe_int("superseded_by")?.map(|n| n as u64), why }),
+            None => None,
+        },
     })
+}
+
+/// Returns the numbers of those changes that are not over.
+pub(crate) async fn open(tx: &mut Tx, ids: impl Iterator<Item = ChangeId>) -> Result<BTreeMap<ChangeId, u64>, DbError> {
+    let ids: BTreeSet<ChangeId> = ids.collect();
+    let mut found = BTreeMap::new();
+    for chunk in id_chunks(&ids.into_iter().collect::<Vec<_>>()) {
+        let mut query = QueryBuilder::<Any>::new("SELECT c.id, c.number, c.state FROM changes c WHERE c.id IN ");
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("changes", row);
+            if r.parse::<ChangeState>("state")?.is_open() {
+                found.insert(r.parse("id")?, r.count("number")?);
+            }
+        }
+    }
+    Ok(found)
 }

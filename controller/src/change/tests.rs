@@ -17,6 +17,7 @@ use lampas_shared::{
     host::FileMode,
     id::{NodeId, ObjectId},
     object::{ObjectSpec, Target},
+    operation::{RunOrder, RunStatus},
     report::{
         Action, DriftOutcome, DriftReport, GenerationReport, JobRun, NodePlan, ObservedFile, Phase, ResourceReport,
         ResourceState, RunOutcome, Verb,
@@ -35,20 +36,27 @@ use crate::{
 };
 
 mod approval;
+mod killed;
+mod left_out;
+mod limit;
+mod others;
+mod reports;
 mod rollout;
 mod secret;
+mod set;
+mod settled;
+mod superseded;
+mod told;
 
 testing::on_both!(
     a_change_lands_and_is_done,
     two_editors_conflict,
+    what_is_made_writes_over_nothing,
     ties_are_refused,
     plans_bind,
     reverting_and_restoring_keep_the_object,
-    a_report_counts_once,
-    drift_is_found_and_adopted,
     node_scopes_follow_the_node,
     the_same_request_is_the_same_change,
-    a_mass_of_reports_is_told_together,
     what_was_in_force_stays_in_the_record,
 );
 
@@ -57,6 +65,10 @@ testing::on_both!(
 struct Nodes {
     online: Mutex<BTreeSet<NodeId>>,
     woken: Mutex<Vec<NodeId>>,
+    /// Who was asked to take back what stands.
+    reverted: Mutex<Vec<NodeId>>,
+    /// Whether they refuse.
+    refuses: Mutex<bool>,
 }
 
 impl NodeGate for Nodes {
@@ -90,11 +102,16 @@ impl NodeGate for Nodes {
     fn read(&self, _: NodeId, _: Target) -> BoxFuture<'_, Result<Option<ObservedFile>, Fault>> {
         Box::pin(async { Ok(None) })
     }
-    fn revert(&self, _: NodeId, _: Target) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async { Ok(()) })
+    fn revert(&self, node: NodeId, _: Target) -> BoxFuture<'_, Result<(), Fault>> {
+        self.reverted.lock().expect("not poisoned").push(node);
+        let refuses = *self.refuses.lock().expect("not poisoned");
+        Box::pin(async move { if refuses { Err(Fault::passing("node.paused", "not now")) } else { Ok(()) } })
     }
     fn retry(&self, _: NodeId) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async { Ok(()) })
+    }
+    fn run(&self, _: NodeId, _: RunOrder) -> BoxFuture<'_, Result<RunStatus, Fault>> {
+        Box::pin(async { Ok(RunStatus::Running) })
     }
     fn close(&self, _: NodeId, _: &str) {}
 }
@@ -304,11 +321,34 @@ async fn two_editors_conflict(db: Db) {
     let second = world.changes.create(&new("three"), &admin()).await.expect("a draft");
     world.changes.apply(first.id, &Apply::default(), &admin()).await.expect("applied");
     let lost = world.changes.apply(second.id, &Apply::default(), &admin()).await.expect_err("overtaken");
-    let ChangeError::Conflict { base, found, author, .. } = &lost else { panic!("{lost}") };
-    assert_eq!((*base, *found, author.as_str()), (1, 2, "eve"));
+    let ChangeError::Superseded { why, .. } = &lost else { panic!("{lost}") };
+    assert_eq!(*why, format!("file motd (fleet) was changed by eve meanwhile, with change {}", first.number));
     let late = world.changes.create(&new("four"), &admin()).await.expect_err("refused at once");
     assert!(matches!(late, ChangeError::Conflict { .. }), "{late}");
     assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 2);
+    world.end().await;
+}
+
+async fn what_is_made_writes_over_nothing(db: Db) {
+    let world = World::new(db);
+    world.save(vec![put(file("fleet", "motd", "one")), put(file("fleet", "issue", "two"))]).await.expect("made");
+    let create = async |draft: Draft| {
+        let new = NewChange { drafts: vec![draft], ..NewChange::default() };
+        world.changes.create(&new, &admin()).await
+    };
+    let made = Draft { base: Some(0), ..put(file("fleet", "motd", "mine")) };
+    let taken = create(made.clone()).await.expect_err("it stands");
+    assert!(matches!(taken, ChangeError::Exists { .. }), "{taken}");
+    assert!(taken.to_string().starts_with("there is file motd (fleet) already, saved by "), "{taken}");
+    // A name that is another object's, at a revision that happens to be the same.
+    let former = Some("issue".parse().expect("a name"));
+    let renamed = Draft { base: Some(1), previous_name: former, ..put(file("fleet", "motd", "two")) };
+    let taken = create(renamed).await.expect_err("another has the name");
+    assert!(matches!(taken, ChangeError::Exists { .. }), "{taken}");
+    assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 1);
+    // Elsewhere the name is free; and what says no base, as a manifest does, means what stands.
+    create(Draft { base: Some(0), ..put(file("role:app", "motd", "mine")) }).await.expect("another scope");
+    create(Draft { base: None, ..made }).await.expect("an update");
     world.end().await;
 }
 
@@ -323,14 +363,14 @@ async fn ties_are_refused(db: Db) {
         roles: Some(vec!["app".parse().expect("a role"), "proxy".parse().expect("a role")]),
         ..NodeUpdate::default()
     };
-    let refused = world.changes.update_node(node, &both, None, true, &admin()).await.expect_err("a tie");
+    let refused = world.changes.update_node(node, &both, None, None, &admin()).await.expect_err("a tie");
     assert!(matches!(&refused, ChangeError::Tie(t) if t.node.is_some()), "{refused}");
     let proxy = NodeUpdate { roles: Some(vec!["proxy".parse().expect("a role")]), ..NodeUpdate::default() };
     let before = world.desired(node).await;
-    world.changes.update_node(node, &proxy, Some(1), true, &admin()).await.expect("another role");
+    world.changes.update_node(node, &proxy, Some(1), None, &admin()).await.expect("another role");
     let after = world.desired(node).await;
     assert_eq!(after.generation.counter, before.generation.counter + 1);
-    let late = world.changes.update_node(node, &proxy, Some(1), true, &admin()).await.expect_err("an old revision");
+    let late = world.changes.update_node(node, &proxy, Some(1), None, &admin()).await.expect_err("an old revision");
     assert!(matches!(late, ChangeError::Fleet(FleetError::Conflict { found: 2, .. })), "{late}");
     world.end().await;
 }
@@ -377,98 +417,12 @@ async fn reverting_and_restoring_keep_the_object(db: Db) {
     world.end().await;
 }
 
-async fn a_report_counts_once(db: Db) {
-    let world = World::new(db);
-    let node = world.node("web-1", &["app"], true).await;
-    let run = |outcome| {
-        Report::Job(JobRun {
-            run: random::new_id(),
-            object: random::new_id(),
-            user: "root".into(),
-            slot: None,
-            started_at: UnixMs(5),
-            ended_at: Some(UnixMs(6)),
-            outcome,
-            output: "done\n".into(),
-            output_bytes: 5,
-        })
-    };
-    let (one, two) = (run(RunOutcome::Exited(1)), run(RunOutcome::TimedOut));
-    let epoch = u64::MAX - 3;
-    assert_eq!(world.ingest.submit(node, epoch, vec![(1, one.clone())]).await.expect("stored"), 1);
-    assert_eq!(world.ingest.submit(node, epoch, vec![(1, one.clone()), (2, two)]).await.expect("stored"), 2);
-    assert_eq!(world.ingest.submit(node, epoch, vec![(1, one.clone())]).await.expect("known"), 2);
-    assert_eq!(world.ingest.submit(node, 4, vec![(1, one)]).await.expect("of a later epoch"), 1);
-    let runs = world.db.read(|mut tx| async move {
-        crate::job::list(&mut tx, &crate::job::RunFilter::default(), None, 10).await.map(|r| tx.done(r))
-    });
-    assert_eq!(runs.await.expect("runs").items.len(), 2);
-    assert_eq!(
-        world.ingest.submit(random::new_id(), 1, vec![(9, run(RunOutcome::Lost))]).await.expect("a stranger's"),
-        9
-    );
-    world.end().await;
-}
-
-async fn drift_is_found_and_adopted(db: Db) {
-    let world = World::new(db);
-    let node = world.node("web-1", &["app"], true).await;
-    world.save(vec![put(file("role:app", "motd", "ours\n"))]).await.expect("made");
-    world.land(node, 1, 1, ResourceState::Converged).await;
-    let object: ObjectId = world.find("role:app", "motd").await.expect("it stands").id;
-    let drift = |outcome, content: &str| {
-        Report::Drift(DriftReport {
-            target: Target::path("/etc/motd"),
-            object,
-            generation: Default::default(),
-            outcome,
-            path: "/etc/motd".into(),
-            diff: "-ours\n+theirs\n".into(),
-            observed: Some(ObservedFile {
-                content: Some(content.as_bytes().to_vec()),
-                hash: ContentHash::of(content.as_bytes()),
-                owner: "root".into(),
-                group: "root".into(),
-                mode: FileMode::new(0o644).expect("a mode"),
-                modified_at: UnixMs(1),
-                is_writable_by_others: false,
-            }),
-            at: UnixMs(2),
-        })
-    };
-    let reports = vec![(4, drift(DriftOutcome::Standing, "first\n")), (5, drift(DriftOutcome::Standing, "theirs\n"))];
-    world.ingest.submit(node, 1, reports).await.expect("stored");
-    let drifts = Drifts::new(world.changes.clone());
-    let found = drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 10).await.expect("a list");
-    assert_eq!(found.items.len(), 1, "the same drift is one finding");
-    assert_eq!((found.items[0].adopt_refusal.as_str(), found.items[0].scope_nodes), ("", 1));
-    let summary = |world: &World| {
-        let db = world.db.clone();
-        async move {
-            let page = db.read(|mut tx| async move {
-                fleet::list(&mut tx, &fleet::NodeFilter::default(), None, 9).await.map(|p| tx.done(p))
-            });
-            page.await.expect("a page").items.remove(0)
-        }
-    };
-    assert_eq!(summary(&world).await.config, ResourceState::Drifted);
-    let change = drifts.adopt(found.items[0].id, &AdoptRequest::default(), &admin()).await.expect("a planned change");
-    assert_eq!((change.state, change.reason.as_str()), (ChangeState::Planned, "adopted from web-1"));
-    world.changes.apply(change.id, &Apply::default(), &admin()).await.expect("applied");
-    world.ingest.submit(node, 1, vec![(6, drift(DriftOutcome::Resolved, "theirs\n"))]).await.expect("stored");
-    world.land(node, 1, 7, ResourceState::Converged).await;
-    assert_eq!(summary(&world).await.config, ResourceState::Converged);
-    let left = drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 10).await.expect("a list");
-    assert!(left.items.is_empty());
-    world.end().await;
-}
-
 async fn node_scopes_follow_the_node(db: Db) {
     let world = World::new(db);
     let node = world.node("web-1", &["app"], true).await;
     world.save(vec![put(file("node:web-1", "motd", "mine"))]).await.expect("made");
     let rename = NodeUpdate { name: Some("web-9".parse().expect("a name")), ..NodeUpdate::default() };
-    world.changes.update_node(node, &rename, None, true, &admin()).await.expect("renamed");
+    world.changes.update_node(node, &rename, None, None, &admin()).await.expect("renamed");
     assert!(world.find("node:web-9", "motd").await.is_some(), "the object goes with its node");
     assert_eq!(world.desired(node).await.resources().count(), 1);
     let stray = world.save(vec![put(file("node:web-1", "motd", "whose"))]).await.expect_err("there is no such node");
@@ -489,40 +443,11 @@ async fn the_same_request_is_the_same_change(db: Db) {
     let second = world.changes.save(&new, &Apply::default(), &admin()).await.expect("the same");
     assert_eq!((first.id, first.state), (second.id, ChangeState::Done), "no node moves, so it is done at once");
     assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 1);
-    world.end().await;
-}
-
-async fn a_mass_of_reports_is_told_together(db: Db) {
-    let world = World::new(db);
-    let mut nodes = Vec::new();
-    for i in 0..60 {
-        nodes.push(world.node(&format!("n{i}"), &["app"], true).await);
-    }
-    let row = world.save(vec![put(file("role:app", "motd", "a"))]).await.expect("made");
-    let last = *world.db.committed().borrow();
-    let mut submits = Vec::new();
-    for node in &nodes {
-        let desired = world.desired(*node).await;
-        let reports = vec![
-            (1, report(&desired, Phase::Received, ResourceState::Converged)),
-            (2, report(&desired, Phase::Applied, ResourceState::Converged)),
-        ];
-        submits.push(world.ingest.submit(*node, 1, reports));
-    }
-    for acked in futures_util::future::join_all(submits).await {
-        assert_eq!(acked.expect("stored"), 2);
-    }
-    assert_eq!(world.state(&row).await.0, ChangeState::Done);
-    let events = world
-        .db
-        .read(|mut tx| async move { event::tail(&mut tx, last, 500).await.map(|e| tx.done(e)) })
-        .await
-        .expect("events");
-    let reported = events.iter().filter(|e| e.kind == EventKind::NodeReported).count();
-    assert!((1..60).contains(&reported), "{reported} events for 60 nodes");
-    assert!(
-        events.iter().any(|e| e.kind == EventKind::ChangeMoved && e.details.get("state").is_some_and(|s| s == "done"))
-    );
+    // Said for the same reason, and of something else.
+    let other = NewChange { drafts: vec![put(file("fleet", "motd", "b"))], ..new.clone() };
+    let refused = world.changes.save(&other, &Apply::default(), &admin()).await.expect_err("another request");
+    assert!(matches!(refused, ChangeError::KeyReused(number) if number == first.number), "{refused}");
+    assert_eq!(world.find("fleet", "motd").await.expect("it stands").revision, 1);
     world.end().await;
 }
 

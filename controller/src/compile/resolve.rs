@@ -51,6 +51,9 @@ impl<'u> Resolver<'u> {
                     self.holder[target] = Some(index);
                     continue;
                 };
+                if shares(held, unit, &self.units.targets[target]) {
+                    continue;
+                }
                 if held.level < unit.level {
                     lost.push(self.lost(held, target, unit));
                     self.holder[target] = Some(index);
@@ -62,12 +65,15 @@ impl<'u> Resolver<'u> {
         }
         let mut resources = Vec::with_capacity(present.len());
         let (mut names, mut templates) = (Names::default(), Vec::new());
-        for index in present {
+        for &index in &present {
             let unit = &units[index];
             // Parts of one object claim all of its targets together; a line of hosts claims its own alone.
             let is_line = matches!(unit.resource.spec, Spec::Hosts { .. });
             let is_own = |holder: usize| holder == index || (!is_line && units[holder].object.id == unit.object.id);
-            let won: Vec<bool> = unit.targets.iter().map(|t| self.holder[*t].is_some_and(is_own)).collect();
+            let won = |t: &usize| {
+                self.holder[*t].is_some_and(|h| is_own(h) || shares(&units[h], unit, &self.units.targets[*t]))
+            };
+            let won: Vec<bool> = unit.targets.iter().map(won).collect();
             if won.iter().all(|w| *w) {
                 if names.take(unit.object) {
                     continue;
@@ -82,6 +88,7 @@ impl<'u> Resolver<'u> {
                 resources.push((Arc::new(resource), hash));
             }
         }
+        self.share(&present, &mut lost);
         lost.sort();
         lost.dedup();
         let mut resolved = Resolved { ties, ..Resolved::default() };
@@ -121,6 +128,21 @@ impl<'u> Resolver<'u> {
         resolved
     }
 
+    /// Jobs have a user's crontab together: with whoever has it in the end all of them win it or lose it.
+    fn share(&self, present: &[usize], lost: &mut Vec<Lost>) {
+        let units = &self.units.list;
+        for unit in present.iter().map(|index| &units[*index]) {
+            for &target in unit.targets.iter().filter(|t| is_crontab(unit, &self.units.targets[**t])) {
+                let Some(holder) = self.holder[target].map(|h| &units[h]) else { continue };
+                let own = &self.units.targets[target];
+                lost.retain(|l| !(l.object == unit.object.id && l.target == *own));
+                if !shares(holder, unit, own) {
+                    lost.push(self.lost(unit, target, holder));
+                }
+            }
+        }
+    }
+
     /// Returns the scopes in which there is a value of this name.
     fn scopes_of(&self, kind: Kind, name: &ObjectName) -> Vec<String> {
         let is_meant = |u: &&Unit<'_>| u.object.spec.body.kind() == kind && u.object.spec.name == *name;
@@ -140,7 +162,9 @@ pub(super) fn static_ties(units: &Units<'_>) -> Vec<Tie> {
         for &target in &unit.targets {
             match holders.entry((unit.scope, target)) {
                 std::collections::btree_map::Entry::Vacant(free) => drop(free.insert(unit)),
-                std::collections::btree_map::Entry::Occupied(held) if !agree(held.get(), unit) => {
+                std::collections::btree_map::Entry::Occupied(held)
+                    if !agree(held.get(), unit) && !shares(held.get(), unit, &units.targets[target]) =>
+                {
                     ties.push(tie(held.get(), unit, &units.targets[target], None));
                 }
                 std::collections::btree_map::Entry::Occupied(_) => {}
@@ -148,6 +172,16 @@ pub(super) fn static_ties(units: &Units<'_>) -> Vec<Tie> {
         }
     }
     ties
+}
+
+/// Whether a target is the crontab that a job has its lines in.
+fn is_crontab(unit: &Unit<'_>, target: &Target) -> bool {
+    matches!(unit.resource.spec, Spec::Cron(_)) && target.crontab_user().is_some()
+}
+
+/// Jobs in one user's crontab have it together.
+fn shares(a: &Unit<'_>, b: &Unit<'_>, target: &Target) -> bool {
+    is_crontab(a, target) && is_crontab(b, target)
 }
 
 /// Two lines of one object never quarrel, nor do generated lines that say the same.

@@ -82,6 +82,10 @@ fn templates(body: &Body) -> Vec<(&'static str, &str, &str)> {
         Body::Cron(job) if job.template => {
             job.environment.iter().map(|(name, value)| ("environment", name.as_str(), value.as_str())).collect()
         }
+        Body::User(user) => {
+            let password = user.managed_password().filter(|p| p.secret().is_some());
+            password.map(|p| ("password", Sealed::PASSWORD, p.as_str())).into_iter().collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -100,6 +104,11 @@ pub(super) fn facts(body: &Body) -> Option<BTreeSet<Fact>> {
     }
     let fact = |source| if let Source::Fact(fact) = source { Some(fact) } else { None };
     Some(uses(body).into_iter().filter_map(fact).collect())
+}
+
+/// Returns whether a part of an object is the one that its templates make.
+pub(super) fn has_text(spec: &Spec) -> bool {
+    !matches!(spec, Spec::User { .. } | Spec::Keys { .. })
 }
 
 /// Returns a fact of a node, if it is known and is what it should be.
@@ -210,8 +219,7 @@ impl Maker<'_> {
     }
 
     fn problem(&mut self, line: usize, field: &'static str, wanted: Option<(Kind, ObjectName)>, why: &str) {
-        let place =
-            if field == "content" { format!("line {line} of its content") } else { "its environment".to_owned() };
+        let place = if field == "content" { format!("line {line} of its content") } else { format!("its {field}") };
         self.problems.push(Problem {
             object: self.object.id,
             key: self.object.spec.key(),
@@ -272,6 +280,7 @@ impl Maker<'_> {
                 }
                 return (self.sealed(Spec::Cron(job), sealed), None);
             }
+            Spec::Password { .. } => resource.spec.clone(),
             other => return (other.clone(), None),
         };
         (self.sealed(spec, texts), None)
@@ -293,10 +302,11 @@ impl Maker<'_> {
         let fault = self.problems.first().map(|p| p.why.clone());
         if fault.is_some() {
             // Who isn't entitled to one part gets no other.
-            let is_file = matches!(base, Spec::File { .. });
             texts.clear();
-            if is_file {
-                texts.insert(Sealed::CONTENT.to_owned(), Vec::new());
+            match base {
+                Spec::File { .. } => drop(texts.insert(Sealed::CONTENT.to_owned(), Vec::new())),
+                Spec::Password { .. } => drop(texts.insert(Sealed::PASSWORD.to_owned(), Vec::new())),
+                _ => {}
             }
         }
         Spec::Sealed(Sealed { base: Box::new(base), texts, fault })

@@ -26,7 +26,14 @@ fn object(number: u128, scope: &str, body: serde_json::Value) -> ObjectInput {
     ObjectInput {
         id: ObjectId::from_uuid(uuid::Uuid::from_u128(number)),
         spec: Arc::new(serde_json::from_value(spec).expect("a spec")),
-        provenance: Provenance { revision: 1, author: "admin".into(), at: UnixMs(1), reason: String::new(), change: 1 },
+        provenance: Provenance {
+            revision: 1,
+            author: "admin".into(),
+            at: UnixMs(1),
+            reason: String::new(),
+            change: 1,
+            approval: lampas_shared::desired::Approval::Unknown,
+        },
     }
 }
 
@@ -243,4 +250,58 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_users_crontab_is_a_files_or_its_jobs() {
+    let web = node(1, "web-1", &["app"], &[], None);
+    let job = |number: u128, scope: &str, user: &str, table: &str| {
+        let body = serde_json::json!(
+            { "kind": "cron", "schedule": "@daily", "command": "true", "user": user, "table": table }
+        );
+        object(number, scope, body)
+    };
+    let table = |number: u128, scope: &str| file(number, scope, "/var/spool/cron/crontabs/ann", "");
+    let check = |objects: &[ObjectInput], ties: usize, expected: &[&str], lost: &[u128]| {
+        for objects in [objects.to_vec(), objects.iter().rev().cloned().collect()] {
+            let compiled = compile(std::slice::from_ref(&web), &objects);
+            assert_eq!(compiled.ties.len(), ties, "{:?}", compiled.ties);
+            if ties == 0 {
+                let state = desired(&compiled, &web);
+                let targets: Vec<&str> = state.resources().map(|r| r.target.as_str()).collect();
+                assert_eq!(targets, expected);
+                let losers: BTreeSet<u128> = compiled
+                    .class(web.id)
+                    .expect("a class")
+                    .lost
+                    .iter()
+                    .map(|l| l.object.as_uuid().as_u128())
+                    .collect();
+                assert_eq!(losers, lost.iter().copied().collect());
+            }
+        }
+    };
+    let (whole, first, second, third) =
+        ("path:/var/spool/cron/crontabs/ann", "crontab:ann:o1", "crontab:ann:o2", "crontab:ann:o3");
+    // Jobs of all levels have it together.
+    let jobs = [job(1, "fleet", "ann", "user"), job(2, "role:app", "ann", "user"), job(3, "fleet", "ann", "user")];
+    check(&jobs, 0, &[first, second, third], &[]);
+    // Another's table, and files of their own, are nobody's business.
+    check(&[job(1, "fleet", "bob", "user"), table(2, "fleet")], 0, &["crontab:bob:o1", whole], &[]);
+    check(&[job(1, "fleet", "ann", "system"), table(2, "fleet")], 0, &["cron:o1", whole], &[]);
+    // On one level it is a tie, else the more specific one has it.
+    check(&[job(1, "fleet", "ann", "user"), table(2, "fleet")], 1, &[], &[]);
+    check(&[job(1, "role:app", "ann", "user"), job(3, "fleet", "ann", "user"), table(2, "role:app")], 1, &[], &[]);
+    check(
+        &[job(1, "fleet", "ann", "user"), job(3, "fleet", "ann", "user"), table(2, "role:app")],
+        0,
+        &[whole],
+        &[1, 3],
+    );
+    check(&[job(1, "node:web-1", "ann", "user"), table(2, "role:app")], 0, &[first], &[2]);
+    let mixed = [job(1, "fleet", "ann", "user"), table(2, "role:app"), job(3, "node:web-1", "ann", "user")];
+    check(&mixed, 0, &[first, third], &[2]);
+    let tie = &compile(std::slice::from_ref(&web), &[job(1, "fleet", "ann", "user"), table(2, "fleet")]).ties[0];
+    let text = tie.to_string();
+    assert!(text.contains("is the whole crontab of ann") && text.contains("table = \"system\""), "{text}");
 }

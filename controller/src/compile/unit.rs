@@ -9,8 +9,8 @@ use lampas_shared::{
     desired::{Content, ContentHash, Resource, Spec},
     fleet::Level,
     host::{
-        FileMode, Group, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, Reaction, Script, Service, Sudoers,
-        Sysctl, User, UserName,
+        AptSource, CronTable, FileMode, Group, GroupName, HostName, HostsEntry, HostsSource, ManagedFile, PasswordWant,
+        Reaction, Script, Service, Sudoers, Sysctl, User, UserName,
     },
     object::{Body, Target},
     template::Fact,
@@ -75,7 +75,7 @@ impl<'a> Units<'a> {
                 hash: resource.compute_hash(),
                 resource: Arc::new(resource.clone()),
                 is_generated: *is_generated,
-                facts: template::facts(&object.spec.body),
+                facts: template::facts(&object.spec.body).filter(|_| template::has_text(&resource.spec)),
             })
             .collect();
         let targets = targets.into_iter().cloned().collect();
@@ -106,6 +106,7 @@ fn parts(
         Body::Link(link) => Some(Spec::Link { path: link.path.clone(), to: link.target.clone() }),
         Body::Sysctl(sysctl) => return kernel_parts(sysctl, object),
         Body::Service(service) => return service_parts(service, object, blobs),
+        Body::AptSource(source) => return apt_parts(source, object, blobs),
         Body::User(user) => return user_parts(user, object),
         Body::Group(group) => return group_parts(group, object),
         Body::Package(package) => {
@@ -113,7 +114,13 @@ fn parts(
         }
         Body::Sudoers(sudoers) => sudoers_spec(sudoers, object.spec.name.as_str(), blobs),
     };
-    let targets = object.spec.targets().unwrap_or_default();
+    let mut targets = object.spec.targets().unwrap_or_default();
+    // All jobs in a user's crontab have it together, and nobody else has it beside them.
+    if let Body::Cron(job) = &object.spec.body
+        && job.table == CronTable::User
+    {
+        targets.push(Target::crontab(&job.user));
+    }
     spec.filter(|_| !targets.is_empty()).map(|spec| (targets, spec, false)).into_iter().collect()
 }
 
@@ -197,11 +204,30 @@ fn service_parts(
     for (aspect, is_so) in service.aspects() {
         specs.push((Target::unit(&unit, aspect), Spec::Unit { unit: unit.clone(), aspect, is_so }));
     }
-    let claims = |own: Target| {
-        let others = targets.iter().filter(|t| **t != own).cloned().collect::<Vec<_>>();
-        [own].into_iter().chain(others).collect()
+    specs.into_iter().map(|(own, spec)| (all_from(own, &targets), spec, false)).collect()
+}
+
+/// A source of packages: its file and its key, of which each claims both.
+fn apt_parts(
+    source: &AptSource,
+    object: &ObjectInput,
+    blobs: &mut BTreeMap<ContentHash, Arc<Vec<u8>>>,
+) -> Vec<(Vec<Target>, Spec, bool)> {
+    let name = object.spec.name.as_str();
+    let (Ok(targets), Ok(key), Ok(list), Ok(mode)) =
+        (object.spec.targets(), source.key_bytes(), source.list_text(name), FileMode::new(0o644))
+    else {
+        return Vec::new();
     };
-    specs.into_iter().map(|(own, spec)| (claims(own), spec, false)).collect()
+    let files = [(source.key_path(name), key), (AptSource::list_path(name), list.into_bytes())];
+    let part = |(path, bytes): (Result<lampas_shared::host::ManagedPath, _>, Vec<u8>)| {
+        let path = path.ok()?;
+        let content = content(bytes, blobs);
+        let (owner, group) = (UserName::root(), GroupName::root());
+        let own = Target::path(path.as_str());
+        Some((all_from(own, &targets), Spec::File { path, content, owner, group, mode, validate: None }, false))
+    };
+    files.into_iter().filter_map(part).collect()
 }
 
 /// Returns what follows a change of a part of an object: of the file, not of what is merely true.
@@ -211,22 +237,37 @@ fn reactions(body: &Body, spec: &Spec) -> Vec<Reaction> {
         (Body::Script(script), _) => script.on_change.clone(),
         (Body::Link(link), _) => link.on_change.clone(),
         (Body::Service(service), Spec::File { .. }) => service.on_change.clone(),
+        (Body::Package(package), _) => package.on_change.clone(),
         _ => Vec::new(),
     }
 }
 
-/// An account and the keys of its user, of which each claims both.
+/// An account, the keys of its user and its password, of which each claims all.
 fn user_parts(user: &User, object: &ObjectInput) -> Vec<(Vec<Target>, Spec, bool)> {
     let (Ok(targets), Ok(name)) = (object.spec.targets(), User::name_of(object.spec.name.as_str())) else {
         return Vec::new();
     };
-    let reversed = targets.iter().rev().cloned().collect();
-    let keys = user.authorized_keys.clone().map(|keys| {
+    let want = User { authorized_keys: None, exclusive_keys: false, password: None, ..user.clone() };
+    let mut specs = vec![(Target::user(&name), Spec::User { name: name.clone(), want })];
+    if let Some(keys) = user.authorized_keys.clone() {
         let (home, exclusive) = (user.home.clone(), user.exclusive_keys);
-        (reversed, Spec::Keys { user: name.clone(), home, keys, exclusive }, false)
-    });
-    let want = User { authorized_keys: None, exclusive_keys: false, ..user.clone() };
-    [(targets, Spec::User { name, want }, false)].into_iter().chain(keys).collect()
+        specs.push((Target::keys(&name), Spec::Keys { user: name.clone(), home, keys, exclusive }));
+    }
+    if let Some(password) = user.managed_password() {
+        let want = if password.is_locked() {
+            PasswordWant::Locked
+        } else {
+            PasswordWant::Hash { hash: None, is_locked: user.locked == Some(true) }
+        };
+        specs.push((Target::password(&name), Spec::Password { user: name.clone(), want }));
+    }
+    specs.into_iter().map(|(own, spec)| (all_from(own, &targets), spec, false)).collect()
+}
+
+/// All targets of an object, the part's own first.
+fn all_from(own: Target, targets: &[Target]) -> Vec<Target> {
+    let others = targets.iter().filter(|t| **t != own).cloned().collect::<Vec<_>>();
+    [own].into_iter().chain(others).collect()
 }
 
 /// A group and its members, of which each claims both.

@@ -4,10 +4,78 @@
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use super::Db;
+use super::{Db, DbError, Tx};
+
+/// What befalls a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strike {
+    /// The process dies; nothing of the transaction was written.
+    DieBefore,
+    /// The process dies; all of it was written.
+    DieAfter,
+    /// The store says that it failed, and so it did.
+    Fail,
+    /// It was written, but its answer was lost on the way: whoever wrote is told that it failed.
+    LoseAnswer,
+}
+
+/// Says for each commit of a handle, in their order, what befalls it.
+pub(crate) type Fate = Arc<dyn Fn() -> Option<Strike> + Send + Sync>;
+
+/// What befalls the commits of one handle; nothing, unless somebody says so.
+#[derive(Default)]
+pub(crate) struct Strikes {
+    fate: Mutex<Option<Fate>>,
+    died: tokio::sync::Notify,
+}
+
+impl Strikes {
+    /// Lets all further commits have this fate.
+    pub(crate) fn set(&self, fate: Fate) {
+        *self.fate.lock().expect("not poisoned") = Some(fate);
+    }
+
+    /// Waits until the process is to die: whoever waits drops all that it is.
+    pub(crate) async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    pub(super) fn next(&self) -> Option<Strike> {
+        let fate = self.fate.lock().expect("not poisoned").clone();
+        fate.and_then(|fate| fate())
+    }
+
+    pub(super) async fn before_commit(&self, strike: Option<Strike>, tx: Tx) -> Result<Tx, DbError> {
+        match strike {
+            Some(Strike::DieBefore) => {
+                drop(tx);
+                self.die().await
+            }
+            Some(Strike::Fail) => Err(DbError::Sql(sqlx::Error::WorkerCrashed)),
+            Some(Strike::DieAfter | Strike::LoseAnswer) | None => Ok(tx),
+        }
+    }
+
+    pub(super) async fn after_commit(&self, strike: Option<Strike>, tx: Tx) -> Result<Tx, DbError> {
+        match strike {
+            Some(Strike::DieAfter) => {
+                drop(tx);
+                self.die().await
+            }
+            Some(Strike::LoseAnswer) => Err(DbError::Sql(sqlx::Error::WorkerCrashed)),
+            Some(Strike::DieBefore | Strike::Fail) | None => Ok(tx),
+        }
+    }
+
+    async fn die(&self) -> ! {
+        self.died.notify_one();
+        std::future::pending().await
+    }
+}
 
 /// An SQLite store that goes with its directory.
 pub(crate) struct Sqlite {
@@ -33,20 +101,22 @@ impl MariaDb {
     /// Makes a data directory and starts a server on it.
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let data = dir.path().join("data");
+        let [data, temporary] = ["data", "tmp"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&temporary).expect("a directory for temporary tables");
+        // A server that starts removes all temporary tables that it finds: in /tmp those of the servers beside it, too.
+        let places = [format!("--datadir={}", data.display()), format!("--tmpdir={}", temporary.display())];
         let install = Command::new("/usr/bin/mariadb-install-db")
             .arg("--no-defaults")
-            .arg(format!("--datadir={}", data.display()))
+            .args(&places)
             .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--user=root"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
+            .output()
             .expect("Debian's mariadb-server is installed");
-        assert!(install.success(), "mariadb-install-db failed");
+        let [out, err] = [&install.stdout, &install.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+        assert!(install.status.success(), "mariadb-install-db failed:\n{out}{err}");
         let socket = dir.path().join("sock");
         let server = Command::new("/usr/sbin/mariadbd")
             .arg("--no-defaults")
-            .arg(format!("--datadir={}", data.display()))
+            .args(&places)
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--pid-file={}", dir.path().join("pid").display()))
             .args(["--skip-networking", "--user=root", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M"])
@@ -59,11 +129,10 @@ impl MariaDb {
 
     /// Opens a fresh store on the server.
     pub(crate) async fn fresh(&self, name: &str) -> Db {
-        let url = |database: &str| format!("mysql://root@localhost/{database}?socket={}", self.socket.display());
         sqlx::any::install_default_drivers();
         let end = Instant::now() + Duration::from_secs(60);
         let mut conn = loop {
-            match <sqlx::AnyConnection as sqlx::Connection>::connect(&url("")).await {
+            match <sqlx::AnyConnection as sqlx::Connection>::connect(&self.url("")).await {
                 Ok(conn) => break conn,
                 Err(error) => assert!(Instant::now() < end, "the server did not come up: {error}"),
             }
@@ -71,7 +140,12 @@ impl MariaDb {
         };
         let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
         sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&mut conn).await.expect("a database");
-        Db::open(&url(name), 6).await.expect("a store")
+        Db::open(&self.url(name), 6).await.expect("a store")
+    }
+
+    /// Returns the address of a database.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("mysql://root@localhost/{name}?socket={}", self.socket.display())
     }
 }
 

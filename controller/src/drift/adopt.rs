@@ -5,18 +5,21 @@ mod account;
 use lampas_render::{crontab, hosts, schedule::Zone};
 use lampas_shared::{
     error::Chain,
-    host::{Aspect, GroupName, HostsSource, ManagedFile, Service, UserName},
+    host::{AptSource, Aspect, GroupName, HostsSource, ManagedFile, Service, UserName},
     id::ObjectId,
     object::{Body, ObjectSpec, Target},
     report::ObservedFile,
-    template::Source,
 };
+
+use super::merge;
 
 /// What adopting a drift means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Adoption {
     /// The object says what the node has.
     Put(Box<ObjectSpec>),
+    /// The object with the node's owner and mode, and what stands there, to be merged into its template.
+    Merge(Box<ObjectSpec>, String),
     /// The node has nothing there: the object goes.
     Delete,
 }
@@ -39,6 +42,13 @@ pub(crate) fn adopt(
                 Err("the managed block is gone from the node; revert it, or delete its objects".to_owned())
             }
             Body::Service(service) => without(spec, service, target),
+            // Who has no keys is not to lose the account.
+            Body::User(_) | Body::Group(_)
+                if !["user:", "group:"].iter().any(|own| target.as_str().starts_with(own)) =>
+            {
+                Err("it is gone from the node, but the account may not be; revert it, or take it out of the object"
+                    .to_owned())
+            }
             _ => Ok(Adoption::Delete),
         };
     };
@@ -48,9 +58,15 @@ pub(crate) fn adopt(
             observed.owner, observed.mode
         ));
     }
-    if let Some(why) = templated(&spec.body) {
+    // A node tells of a link what it points to, and the mode that all links have.
+    if observed.mode.bits() == 0o777 && matches!(spec.body, Body::File(_) | Body::Script(_)) {
+        let why = "a link stands there, or a file that everybody may write; look at it and make the change by hand";
         return Err(why.to_owned());
     }
+    if let Some(why) = templated(&spec.body, target) {
+        return Err(why.to_owned());
+    }
+    let merged = merge::template(&spec.body).map(|_| merge::theirs(&spec.body, observed, content)).transpose()?;
     let mut adopted = spec.clone();
     match &mut adopted.body {
         Body::Var(_) | Body::Secret(_) => return Err("it puts nothing on a node".to_owned()),
@@ -69,7 +85,21 @@ pub(crate) fn adopt(
         Body::User(_) | Body::Group(_) | Body::Package(_) => {
             account::adopt(&mut adopted.body, target, &text(content)?)?;
         }
+        Body::AptSource(source) if AptSource::is_key_path(target.as_str().trim_start_matches("path:")) => {
+            source.key = AptSource::with_key_bytes(bytes(content)?);
+        }
+        Body::AptSource(source) => source.take_list(&text(content)?)?,
         Body::Sudoers(sudoers) => sudoers.content = text(content)?,
+        Body::File(file) if merged.is_some() => {
+            file.owner = owner(observed)?;
+            file.group = group(observed)?;
+            file.mode = observed.mode;
+        }
+        Body::Script(script) if merged.is_some() => {
+            script.owner = owner(observed)?;
+            script.group = group(observed)?;
+            script.mode = observed.mode;
+        }
         Body::File(file) => {
             (file.content, file.encoding) = ManagedFile::encode(bytes(content)?);
             file.owner = owner(observed)?;
@@ -111,7 +141,10 @@ pub(crate) fn adopt(
         }
     }
     adopted.check().map_err(|e| e.to_string())?;
-    Ok(Adoption::Put(Box::new(adopted)))
+    Ok(match merged {
+        Some(theirs) => Adoption::Merge(Box::new(adopted), theirs),
+        None => Adoption::Put(Box::new(adopted)),
+    })
 }
 
 /// A unit's object without a file that is gone from the node.
@@ -170,18 +203,17 @@ fn adopt_unit(service: &mut Service, target: &Target, text: &str) -> Result<(), 
 }
 
 /// Says why what a template made can't be taken back: the names would be lost, and with them what is secret.
-fn templated(body: &Body) -> Option<&'static str> {
-    let uses = crate::compile::template::uses(body);
-    if uses.iter().any(|source| matches!(source, Source::Secret(_))) {
-        return Some("secrets are in it, which no object may hold; make the change in its template, or revert it");
+fn templated(body: &Body, target: &Target) -> Option<&'static str> {
+    if let Body::User(_) = body {
+        let is_password = target.as_str().starts_with("password:");
+        return is_password
+            .then_some("no object holds a password: set the secret to its hash, leave it unmanaged, or revert it");
     }
-    let is_template = match body {
-        Body::File(file) => file.template,
-        Body::Script(script) => script.template,
-        Body::Cron(job) => job.template,
-        _ => false,
-    };
-    is_template.then_some("it is made from a template, whose names would be lost; make the change there, or revert it")
+    // Variables of a job are names and values, not lines.
+    let is_job = matches!(body, Body::Cron(job) if job.template);
+    is_job.then_some(
+        "its variables are made from templates, whose names would be lost; make the change there, or revert it",
+    )
 }
 
 /// Whether root executes or trusts what stands there.
@@ -193,7 +225,7 @@ fn is_trusted(body: &Body) -> bool {
         }
         Body::File(file) => file.owner == UserName::root() || file.mode.bits() & 0o6111 != 0,
         Body::Directory(directory) => directory.owner == UserName::root(),
-        Body::Link(_) | Body::User(_) | Body::Group(_) | Body::Package(_) => true,
+        Body::Link(_) | Body::User(_) | Body::Group(_) | Body::Package(_) | Body::AptSource(_) => true,
     }
 }
 
@@ -253,12 +285,34 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_are_gone_take_no_account_along() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGrpNzIH4o8yMYp2yuhPq0w5vPDJzbKpWEHSyMjRvAhQ bo@desk";
+        let spec: ObjectSpec = serde_json::from_value(serde_json::json!({
+            "name": "ann", "scope": "fleet", "body": { "kind": "user", "authorized_keys": [key] },
+        }))
+        .expect("a spec");
+        let id = ObjectId::parse("0190a000-0000-7000-8000-000000000001").expect("an id");
+        let name = UserName::parse("ann").expect("a name");
+        for (target, is_account) in [(Target::user(&name), true), (Target::keys(&name), false)] {
+            let got = adopt(id, &spec, &target, None, None, &Zone::utc());
+            assert_eq!(got == Ok(Adoption::Delete), is_account, "{target}: {got:?}");
+        }
+    }
+
+    #[test]
     fn a_file_is_adopted_with_owner_mode_and_bytes() {
         let found = observed(b"new\n", "www-data", false);
         check(&file("root"), Some((&found, Some(b"new\n"))), Ok("new"));
         check(&file("root"), Some((&found, Some(b"new\n"))), Ok("www-data"));
         check(&file("root"), Some((&found, Some(b"\xff\x00"))), Ok("base64"));
         check(&file("root"), None, Ok("delete"));
+    }
+
+    #[test]
+    fn a_link_is_no_file() {
+        let link =
+            ObservedFile { mode: FileMode::new(0o777).expect("a mode"), ..observed(b"/etc/shadow", "root", false) };
+        check(&file("root"), Some((&link, Some(b"/etc/shadow"))), Err("a link stands there"));
     }
 
     #[test]

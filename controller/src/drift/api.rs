@@ -1,7 +1,7 @@
 //! The calls of drift: look, revert, adopt.
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use lampas_api::{AdoptRequest, Adopted, Drift, DriftQuery, Page};
+use lampas_api::{AdoptRequest, Adopted, Drift, DriftMerge, DriftQuery, Page};
 use lampas_shared::{
     access::Permission,
     id::{DriftId, ObjectId},
@@ -17,7 +17,10 @@ use crate::{
         problem::{Answer, Refusal},
         table::{Access, Call, Scoped, act, get},
     },
-    change::api::{reason, veiled},
+    change::{
+        View,
+        api::{reason, veiled},
+    },
     host::mask,
 };
 
@@ -32,6 +35,14 @@ pub(crate) fn calls() -> Vec<Call> {
             .gives_page::<Drift>()
             .scoped(Scoped::Filtered),
         get("/api/v1/drift/{drift}", VIEW, "One change by hand", one).gives::<Drift>().scoped(Scoped::Filtered),
+        get(
+            "/api/v1/drift/{drift}/merge",
+            VIEW,
+            "A change by hand, merged into the template that made the file",
+            merge,
+        )
+        .gives::<DriftMerge>()
+        .scoped(Scoped::Filtered),
         act("POST", "/api/v1/drift/{drift}/revert", CHANGE, "drift.revert", "Put the desired state back", revert)
             .scoped(Scoped::Selection),
         act(
@@ -85,6 +96,35 @@ async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> 
     Ok(axum::Json(drift))
 }
 
+async fn merge(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<axum::Json<DriftMerge>> {
+    let id = param("drift", &id)?;
+    let drift = app.drifts.get(id).await?;
+    if !Reach::of(&app, &caller, Permission::View).await?.has_node(drift.node.id) {
+        return Err(DriftError::NotFound.into());
+    }
+    if !may_read(&app, &caller, &drift).await? {
+        return Err(Refusal::new("forbidden", "its content needs the permission read_content"));
+    }
+    Ok(axum::Json(app.drifts.merge(id).await?))
+}
+
+/// Returns whether the caller may read the contents of a file that drifted.
+async fn may_read(app: &App, caller: &Caller, drift: &Drift) -> Answer<bool> {
+    let reads = Reach::of(app, caller, Permission::ReadContent).await?;
+    if reads.is_all() || reads.has_node(drift.node.id) {
+        return Ok(true);
+    }
+    let view = app.desired.view().await?;
+    Ok(is_public(&view, drift))
+}
+
+/// Returns whether everybody may read it: by the object, and still on the node.
+fn is_public(view: &View, drift: &Drift) -> bool {
+    let by_object = view.all.objects.get(&drift.object).is_some_and(|o| mask::is_public(&o.spec));
+    let on_node = drift.mode.as_deref().is_none_or(|m| m.ends_with(['4', '5', '6', '7']));
+    by_object && on_node
+}
+
 /// Takes out the differences of contents that this caller may not read: not world-readable by the object, or not any
 /// more on the node.
 async fn veil(app: &App, caller: &Caller, drifts: &mut [Drift]) -> Answer<()> {
@@ -94,9 +134,7 @@ async fn veil(app: &App, caller: &Caller, drifts: &mut [Drift]) -> Answer<()> {
     }
     let view = app.desired.view().await?;
     for drift in drifts.iter_mut().filter(|d| !reads.has_node(d.node.id)) {
-        let by_object = view.all.objects.get(&drift.object).is_some_and(|o| mask::is_public(&o.spec));
-        let on_node = drift.mode.as_deref().is_none_or(|m| m.ends_with(['4', '5', '6', '7']));
-        if !(by_object && on_node) {
+        if !is_public(&view, drift) {
             drift.diff = veiled(&drift.diff);
         }
     }
@@ -115,8 +153,8 @@ async fn adopt(
     MaybeJson(wanted): MaybeJson<AdoptRequest>,
 ) -> Answer<impl IntoResponse> {
     reason(&wanted.reason)?;
-    let row = app.drifts.adopt(param("drift", &id)?, &wanted, &caller.as_principal()).await?;
-    Ok((StatusCode::CREATED, axum::Json(Adopted { change: row.id, number: row.number })))
+    let (row, differs) = app.drifts.adopt(param("drift", &id)?, &wanted, &caller.as_principal()).await?;
+    Ok((StatusCode::CREATED, axum::Json(Adopted { change: row.id, number: row.number, differs })))
 }
 
 impl From<DriftError> for Refusal {
@@ -126,6 +164,8 @@ impl From<DriftError> for Refusal {
             DriftError::Store(inner) => Self::internal(&inner),
             DriftError::NotFound => Self::new("not_found", text),
             DriftError::Over(_) => Self::new("drift.over", text),
+            DriftError::Conflicts(_) => Self::new("drift.conflicts", text),
+            DriftError::Moved => Self::new("drift.moved", text),
             DriftError::Refused(_) => Self::new("drift.refused", text),
             DriftError::Node(fault) => Self::node_fault(&fault),
             DriftError::Change(inner) => inner.into(),

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, btree_map};
 
-use lampas_api::{AdoptRequest, Draft, DraftAct, Drift, NodeRef, Page};
+use lampas_api::{AdoptRequest, Draft, DraftAct, Drift, DriftMerge, NodeRef, Page};
 use lampas_render::schedule::Zone;
 use lampas_shared::{
     access::Permission,
+    change::Cause,
     fleet::Scope,
     host::TimeZoneName,
     id::{DriftId, ObjectId},
@@ -16,13 +17,17 @@ use lampas_shared::{
 use super::{
     DriftError, DriftFilter,
     adopt::{self, Adoption},
+    merge::{self, Merged, Sides, Undecided},
+    settle,
     store::{self, DriftRow},
 };
 use crate::{
     audit::{Entry, Principal},
     change::{ChangeRow, Changes, NewChange},
+    compile::values::Values,
     db::{DbError, Tx},
-    fleet, host,
+    fleet,
+    host::{self, Stored},
 };
 
 /// The service behind drift.
@@ -109,15 +114,39 @@ impl Drifts {
             .await
     }
 
-    /// Opens a planned change with the node's version, for the object's scope or the one that is asked for.
+    /// Shows what was edited on the node, merged into the template that made the file.
+    ///
+    /// # Errors
+    /// When it is over, or can't be adopted so.
+    pub async fn merge(&self, id: DriftId) -> Result<DriftMerge, DriftError> {
+        let found = self.load(id).await?;
+        must_stand(&found.row)?;
+        let spec = found.spec.as_ref().ok_or_else(deleted)?;
+        let Adoption::Merge(_, theirs) = read(&found, spec).map_err(DriftError::Refused)? else {
+            return Err(DriftError::Refused("no template made it: adopt it as it stands".to_owned()));
+        };
+        let base = self.base(&found).await?;
+        let sides = sides(&found, spec, base.as_deref(), theirs);
+        let values = self.values(&found, sides.texts(&AdoptRequest::default())).await?;
+        let merge = sides.merge(&values).map_err(DriftError::Refused)?;
+        Ok(sides.shown(&merge))
+    }
+
+    /// Opens a planned change with the node's version, for the object's scope or the one that is asked for. Also returns in
+    /// how many lines the file becomes otherwise than it stands, where it was merged into a template.
     ///
     /// # Errors
     /// When it is over, can't be adopted, or the change can't be made.
-    pub async fn adopt(&self, id: DriftId, request: &AdoptRequest, by: &Principal) -> Result<ChangeRow, DriftError> {
+    pub async fn adopt(
+        &self,
+        id: DriftId,
+        request: &AdoptRequest,
+        by: &Principal,
+    ) -> Result<(ChangeRow, Option<u32>), DriftError> {
         let found = self.load(id).await?;
         self.within(&found.row, by).await?;
         must_stand(&found.row)?;
-        let spec = found.spec.as_ref().ok_or_else(|| DriftError::Refused("its object was deleted".to_owned()))?;
+        let spec = found.spec.as_ref().ok_or_else(deleted)?;
         let view = self.changes.desired().view().await?;
         // What a node says of an object that it doesn't have is nobody's to adopt.
         let has = |c: &crate::compile::Class| c.resources.iter().any(|r| r.object == found.row.object);
@@ -128,7 +157,28 @@ impl Drifts {
             None => spec.scope.clone(),
             Some(text) => text.parse::<Scope>().map_err(|e| DriftError::Refused(e.to_string()))?,
         };
-        let act = match read(&found, spec).map_err(DriftError::Refused)? {
+        let (mut base, mut differs) = (None, None);
+        let adoption = read(&found, spec).map_err(DriftError::Refused)?;
+        let decides = request.content.is_some() || request.conflicts.is_some() || request.merge.is_some();
+        if decides && !matches!(adoption, Adoption::Merge(..)) {
+            return Err(DriftError::Refused("no template made it, so that there is nothing to merge".to_owned()));
+        }
+        let act = match adoption {
+            Adoption::Merge(mut adopted, theirs) => {
+                let merged = self.merged(&found, spec, theirs, request).await?;
+                merge::put(&mut adopted.body, merged.text);
+                adopted.scope = scope;
+                adopted.check().map_err(|e| DriftError::Refused(e.to_string()))?;
+                if *adopted == *spec {
+                    let why = "with these lines nothing of it goes into the template; revert it instead";
+                    return Err(DriftError::Refused(why.to_owned()));
+                }
+                differs = Some(merged.differs);
+                // Who changed the template in between is not overwritten.
+                let stands = view.all.objects.get(&found.row.object).filter(|_| adopted.scope == spec.scope);
+                base = stands.map(|stored| stored.revision);
+                DraftAct::Put(*adopted)
+            }
             Adoption::Put(mut adopted) => {
                 adopted.scope = scope;
                 DraftAct::Put(*adopted)
@@ -143,7 +193,7 @@ impl Drifts {
             "" => format!("adopted from {}", found.row.node_name),
             given => format!("{given} (adopted from {})", found.row.node_name),
         };
-        let draft = Draft { act, base: None, previous_name: None };
+        let draft = Draft { act, base, previous_name: None };
         let change =
             self.changes.create(&NewChange { drafts: vec![draft], reason, ..NewChange::default() }, by).await?;
         self.changes.plan(change.id, by).await?;
@@ -151,13 +201,60 @@ impl Drifts {
         self.changes
             .db()
             .write(|mut tx| async move {
-                store::decide(&mut tx, id, "adopt", Some(change_ref.id), by).await?;
+                let hash = |seen: &DriftRow| seen.observed.as_ref().map(|o| o.hash);
+                // What was edited meanwhile is not what was decided about.
+                let is_same = store::get(&mut tx, id).await?.is_some_and(|now| hash(&now) == hash(row));
+                let decides = is_same && differs.is_some_and(|lines| lines > 0);
+                let decision = if decides { settle::SETTLE } else { "adopt" };
+                store::decide(&mut tx, id, decision, Some(change_ref.id), by).await?;
                 let entry = Entry::done(by, "drift.adopt", format!("{} on {}", row.path, row.node_name));
                 tx.audit(entry.because(change_ref.reason.clone()));
                 Ok::<_, DriftError>(tx.done(()))
             })
             .await?;
-        Ok(self.changes.find(&change.id.to_string()).await?)
+        Ok((self.changes.find(&change.id.to_string()).await?, differs))
+    }
+
+    async fn merged(
+        &self,
+        found: &Found,
+        spec: &ObjectSpec,
+        theirs: String,
+        request: &AdoptRequest,
+    ) -> Result<Merged, DriftError> {
+        let base = self.base(found).await?;
+        let sides = sides(found, spec, base.as_deref(), theirs);
+        let values = self.values(found, sides.texts(request)).await?;
+        let merge = sides.merge(&values).map_err(DriftError::Refused)?;
+        sides.decided(&merge, &values, request).map_err(|undecided| match undecided {
+            Undecided::Conflicts(count) => DriftError::Conflicts(count),
+            Undecided::Moved => DriftError::Moved,
+            Undecided::Refused(why) => DriftError::Refused(why),
+        })
+    }
+
+    /// Returns what the template said that made the node's file: a held drift stands through later revisions, and the newest
+    /// one of then may not have come to the node.
+    async fn base(&self, found: &Found) -> Result<Option<String>, DriftError> {
+        let row = &found.row;
+        let stood = self
+            .changes
+            .db()
+            .read(|mut tx| async move {
+                let stood = host::in_force_on(&mut tx, row.object, row.node, row.found_at).await?;
+                Ok::<_, DriftError>(tx.done(stood))
+            })
+            .await?;
+        Ok(stood.and_then(|stood| merge::template(&stood.spec.body).map(str::to_owned)))
+    }
+
+    /// Returns what names stand for on the node.
+    async fn values(&self, found: &Found, texts: impl Iterator<Item = &str>) -> Result<Values, DriftError> {
+        let view = self.changes.desired().view().await?;
+        let gone = || DriftError::Refused("the object is not in force on this node".to_owned());
+        let node = view.members().iter().find(|m| m.id == found.row.node).ok_or_else(gone)?;
+        let own = view.all.objects.get(&found.row.object).ok_or_else(deleted)?.input();
+        Ok(Values::on(node, view.all.objects.values().map(Stored::input), texts, &own.provenance))
     }
 
     /// Wants the permission to change what is on the node of a finding.
@@ -191,7 +288,7 @@ async fn spec_of(tx: &mut Tx, object: ObjectId) -> Result<Option<ObjectSpec>, Db
     if let Some(stored) = host::get(tx, object).await? {
         return Ok(Some(ObjectSpec::clone(&stored.spec)));
     }
-    Ok(host::revisions(tx, object).await?.into_iter().next().map(|r| r.spec))
+    Ok(host::newest(tx, object).await?.map(|(newest, _)| newest.spec))
 }
 
 fn read(found: &Found, spec: &ObjectSpec) -> Result<Adoption, String> {
@@ -203,6 +300,15 @@ fn read(found: &Found, spec: &ObjectSpec) -> Result<Adoption, String> {
         found.content.as_deref(),
         &found.zone,
     )
+}
+
+fn sides<'a>(found: &'a Found, spec: &'a ObjectSpec, base: Option<&'a str>, theirs: String) -> Sides<'a> {
+    let ours = merge::template(&spec.body).unwrap_or_default();
+    Sides { base: base.unwrap_or(ours), ours, theirs, node: found.row.node_name.as_str() }
+}
+
+fn deleted() -> DriftError {
+    DriftError::Refused("its object was deleted".to_owned())
 }
 
 fn must_stand(row: &DriftRow) -> Result<(), DriftError> {
@@ -238,7 +344,9 @@ fn shown(found: &Found, scope_nodes: usize) -> Option<Drift> {
         modified_at: row.observed.as_ref().map(|o| o.modified_at),
         found_at: row.found_at,
         ended_at: row.ended_at,
+        cause: (row.outcome == DriftOutcome::Repaired).then_some(Cause::Corrective),
         adopt_refusal: refusal,
+        merges: row.observed.is_some() && merge::template(&spec.body).is_some(),
         scope_nodes: scope_nodes as u32,
     })
 }

@@ -13,7 +13,10 @@ use sqlx::{Any, QueryBuilder, any::AnyRow};
 
 use crate::{
     audit::Principal,
-    db::{DbError, Tx, row::Reader},
+    db::{
+        DbError, Tx,
+        row::{Reader, to_json},
+    },
     fleet,
 };
 
@@ -117,6 +120,41 @@ pub(crate) async fn decide(
         .bind(id.to_string())
         .execute(tx.conn())
         .await?;
+    Ok(())
+}
+
+/// Puts off when a node is asked again to take what was decided.
+pub(crate) async fn put_next(tx: &mut Tx, id: DriftId, next: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE drift SET next_ms = ? WHERE id = ?")
+        .bind(next.0)
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Takes a decision in a merge off a finding that its node tells anew: when the file is otherwise than it was, nothing is
+/// decided about that.
+pub(crate) async fn told_anew(tx: &mut Tx, id: DriftId, observed: Option<&ObservedFile>) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE drift SET decision = NULL, decided_by = NULL, change_id = NULL, next_ms = NULL \
+         WHERE id = ? AND decision IN ('settle', 'revert') AND change_id IS NOT NULL AND COALESCE(observed, '') <> ?",
+    )
+    .bind(id.to_string())
+    .bind(observed.map(to_json).unwrap_or_default())
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Ends what stands on a node that LAMPAS leaves: nobody can decide about it any more.
+pub(crate) async fn leave(tx: &mut Tx, node: NodeId, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE drift SET outcome = 'resolved', ended_ms = ? WHERE node = ? AND outcome = 'standing'")
+        .bind(now.0)
+        .bind(node.to_string())
+        .execute(tx.conn())
+        .await?;
+    sqlx::query("DELETE FROM resource_state WHERE node = ?").bind(node.to_string()).execute(tx.conn()).await?;
     Ok(())
 }
 

@@ -1,18 +1,10 @@
 //! Which addresses the controller may connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
+
+use lampas_shared::probe::METADATA;
 
 use crate::config::Network;
-
-/// Addresses on which clouds serve credentials to whoever asks from the machine.
-const METADATA: [IpAddr; 6] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
 
 /// Returns whether an address may be connected to: the public ones, and what the configuration lists.
 pub(super) fn is_allowed(address: IpAddr, allow: &[Network]) -> bool {
@@ -22,6 +14,16 @@ pub(super) fn is_allowed(address: IpAddr, allow: &[Network]) -> bool {
         return allow.iter().any(|n| n.contains(address) && n.is_one());
     }
     is_public(address) || allow.iter().any(|n| n.contains(address))
+}
+
+/// Returns whether a mail server that an administrator set may be at an address: anywhere, but where none can be meant.
+pub(crate) fn may_serve_mail(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let is_local_link = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(METADATA.contains(&address) || is_local_link || address.is_multicast() || address.is_unspecified())
 }
 
 /// Returns whether an address is one of the open Internet (the special-purpose registries of RFC 6890 taken off).

@@ -88,7 +88,7 @@ async fn create(
     let identity = caller.identity()?;
     let token = match &identity.by {
         Credential::Token { id, .. } => Some(*id),
-        Credential::Session { .. } => None,
+        Credential::Session { .. } | Credential::Machine { .. } => None,
     };
     let maker = Some(Maker { user: identity.user, token });
     let made = app

@@ -7,7 +7,7 @@ use lampas_runtime::clock;
 use lampas_shared::{
     desired::ContentHash,
     event::EventKind,
-    fleet::{Labels, NodeName, RoleName},
+    fleet::{Labels, NodeFacts, NodeName, RoleName},
     id::{NodeId, TokenId, UserId},
     time::UnixMs,
 };
@@ -162,7 +162,8 @@ async fn add_uses(tx: &mut Tx, tokens: &mut [(EnrolToken, bool)]) -> Result<(), 
     let mut uses: BTreeMap<TokenId, (u32, Vec<EnrolledNode>)> = BTreeMap::new();
     for chunk in id_chunks(&ids) {
         let mut query = QueryBuilder::<Any>::new(
-            "SELECT u.token, u.node, n.name, n.state, n.os FROM enrol_use u LEFT JOIN node n ON n.id = u.node WHERE u.token IN ",
+            "SELECT u.token, u.node, n.name, n.state, n.os, f.facts FROM enrol_use u LEFT JOIN node n ON n.id = u.node \
+             LEFT JOIN node_facts f ON f.node = u.node WHERE u.token IN ",
         );
         push_ids(&mut query, chunk);
         query.push(" ORDER BY u.used_ms, u.node");
@@ -176,7 +177,7 @@ async fn add_uses(tx: &mut Tx, tokens: &mut [(EnrolToken, bool)]) -> Result<(), 
                     id: r.parse("node")?,
                     name,
                     is_connected: r.maybe_text("state")?.is_some_and(|s| s != "offline"),
-                    about: r.maybe_text("os")?.unwrap_or_default(),
+                    about: about(&r.maybe_text("os")?.unwrap_or_default(), r.maybe_text("facts")?.as_deref()),
                 });
             }
         }
@@ -195,6 +196,16 @@ async fn add_uses(tx: &mut Tx, tokens: &mut [(EnrolToken, bool)]) -> Result<(), 
         .to_owned();
     }
     Ok(())
+}
+
+/// Returns one line on what a node is; its cores once it has told its facts.
+fn about(os: &str, facts: Option<&str>) -> String {
+    let facts: Option<NodeFacts> = facts.and_then(|f| serde_json::from_str(f).ok());
+    match facts.map_or(0, |f| f.cpus) {
+        0 => os.to_owned(),
+        1 => format!("{os}, 1 core"),
+        n => format!("{os}, {n} cores"),
+    }
 }
 
 /// Returns the token with this secret, for a transaction that may use it.

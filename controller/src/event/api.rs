@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::State;
-use lampas_api::{Activity, ActivityQuery, Attention, Overview, OverviewCounts, Page, PageQuery, UpcomingRun};
+use lampas_api::{Activity, ActivityQuery, Overview, OverviewCounts, Page, PageQuery, UpcomingRun};
 use lampas_runtime::clock;
 use lampas_shared::{
     access::Permission,
-    change::ChangeState,
+    change::Cause,
     event::{Event, EventKind},
-    fleet::{NodeName, NodeState},
     id::{NodeId, ObjectId},
     object::Body,
-    report::ResourceState,
     time::UnixMs,
 };
 
@@ -28,8 +26,6 @@ use crate::{
     },
     change::{Listing, View, api::visible},
     db::{DbError, Tx},
-    drift::DriftFilter,
-    fleet::NodeFilter,
 };
 
 const VIEW: Access = Access::Needs(Permission::View);
@@ -139,6 +135,22 @@ fn told(view: &View, event: &Event) -> Activity {
         node_name: node_name.clone(),
         change: number,
         object: event.object,
+        cause: cause(event),
+    }
+}
+
+/// Returns whether an event says that something was put back on nodes, or is made otherwise there.
+fn cause(event: &Event) -> Option<Cause> {
+    match event.kind {
+        EventKind::DriftEnded => (detail(event, "outcome") == "repaired").then_some(Cause::Corrective),
+        EventKind::ChangeMoved => {
+            let is_given_up = matches!(detail(event, "waves").as_str(), "aborted" | "reverted");
+            let is_moved = matches!(detail(event, "state").as_str(), "rolling" | "done");
+            (is_moved && !is_given_up).then_some(Cause::Intentional)
+        }
+        EventKind::ObjectChanged => Some(Cause::Intentional),
+        EventKind::RolloutMoved => (!detail(event, "reverts").is_empty()).then_some(Cause::Intentional),
+        _ => None,
     }
 }
 
@@ -179,6 +191,9 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::ObjectChanged => {
             format!("{} was {}d", first(&detail("object"), &object), first(&detail("verb"), "change"))
         }
+        EventKind::ChangeMoved if matches!(detail("waves").as_str(), "aborted" | "reverted") => {
+            format!("change {} is over: its rollout was {}", detail("number"), detail("waves"))
+        }
         EventKind::ChangeMoved => {
             let state = if detail("state") == "draft" { "a draft".to_owned() } else { detail("state") };
             format!("change {} is {state}{}", detail("number"), because(detail("why")))
@@ -192,7 +207,7 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
             detail("state"),
             detail("wave"),
             detail("waves"),
-            because(detail("reason"))
+            because(beyond_wave(&detail("reason")))
         ),
         EventKind::ScheduleMoved => {
             format!("change {} on the schedule: {}{}", detail("number"), detail("state"), because(detail("reason")))
@@ -207,7 +222,11 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::SourceMoved => {
             format!("source {} is {}{}", detail("source"), detail("state"), because(detail("why")))
         }
-        EventKind::JobRan => format!("{object} ran on {node}{}", because(detail("outcome"))),
+        EventKind::JobRan => match detail("outcome").as_str() {
+            "missed" => format!("{object} was not started on {node} at its time"),
+            "node_down" => format!("{object} did not run on {node}: it was off or asleep"),
+            outcome => format!("{object} ran on {node}{}", because(outcome.to_owned())),
+        },
         EventKind::OperationStarted => format!("operation {} began: {}", detail("number"), detail("title")),
         EventKind::OperationCancelled => format!("operation {} was cancelled", detail("number")),
         EventKind::OperationMoved => format!("operation {} on {node} is {}", detail("number"), detail("state")),
@@ -220,9 +239,19 @@ fn sentence(event: &Event, node: &str, object: Option<&str>) -> String {
         EventKind::KeySuspect => {
             format!("the security key {} of {} was refused: its counter went back", detail("key"), detail("login"))
         }
+        EventKind::MailChanged => format!("mail was {}", first(&detail("verb"), "changed")),
+        EventKind::MailMoved => format!("a mail is {}", detail("state")),
         EventKind::SessionRefused => format!("a sign-in as {} from {} failed", detail("login"), detail("from")),
     };
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the reason of a rollout's move without the wave that it begins with: the sentence names it.
+fn beyond_wave(reason: &str) -> String {
+    match reason.split_once(": ") {
+        Some((wave, rest)) if wave.starts_with("wave ") && wave.contains(" of ") => rest.to_owned(),
+        _ => reason.to_owned(),
+    }
 }
 
 fn first(a: &str, b: &str) -> String {
@@ -236,13 +265,13 @@ async fn overview(State(app): State<App>, caller: Caller) -> Answer<axum::Json<O
     let counts = counts(&app, &reach, &view).await?;
     let changes = visible(&app, &reach, Listing { limit: 5, ..Listing::default() }).await?.items;
     let activity = page(&app, &reach, Filter::default(), 10).await?.items;
-    let attention = attention(&app, &caller, &reach, &counts).await?;
+    let attention = super::attention::attention(&app, &caller, &reach, &counts).await?;
     let next_runs = upcoming(&app, &view, &reach, now).await?;
     Ok(axum::Json(Overview { counts, attention, changes, next_runs, activity }))
 }
 
 /// Counts what may be seen.
-async fn counts(app: &App, reach: &Reach, view: &View) -> Answer<OverviewCounts> {
+pub(crate) async fn counts(app: &App, reach: &Reach, view: &View) -> Answer<OverviewCounts> {
     let is_all = reach.is_all();
     let (all, observing) = app
         .db
@@ -262,140 +291,6 @@ async fn counts(app: &App, reach: &Reach, view: &View) -> Answer<OverviewCounts>
     counts.observing = observing.iter().filter(|node| reach.has_node(**node)).count() as u32;
     counts.objects = view.all.objects.values().filter(|o| reach.has_scope(&o.spec.scope)).count() as u32;
     Ok(counts)
-}
-
-/// The most that is listed; the pages behind the links show all.
-const ATTENTION: usize = 20;
-
-const DAY_MS: i64 = 86_400_000;
-
-/// A certificate that ends within a week is shown.
-const EXPIRING_MS: i64 = 7 * DAY_MS;
-
-async fn attention(app: &App, caller: &Caller, reach: &Reach, counts: &OverviewCounts) -> Answer<Vec<Attention>> {
-    let now = clock::now();
-    let mut found = Vec::new();
-    let filter = NodeFilter { phase: Some("quarantined"), ..NodeFilter::default() };
-    for node in nodes(app, reach, &filter, 5).await? {
-        let what = node.desired.map_or_else(String::new, |g| format!(" {g}"));
-        let text = format!("{} undid generation{what}, which cut it off", node.name);
-        found.push(item("quarantined", text, format!("/nodes/{}", node.name), None, 1));
-    }
-    let filter = NodeFilter { is_refusing: true, ..NodeFilter::default() };
-    for node in nodes(app, reach, &filter, 5).await? {
-        let text = format!("{} {}", node.name, node.attention);
-        found.push(item("declined", text, format!("/nodes/{}", node.name), None, 1));
-    }
-    for (state, kind) in [(ResourceState::Failed, "failed"), (ResourceState::Blocked, "blocked")] {
-        let filter = NodeFilter { config: Some(state), ..NodeFilter::default() };
-        for node in nodes(app, reach, &filter, 5).await? {
-            let link = format!("/nodes/{}", node.name);
-            let is_listed = found.iter().any(|i| i.link == link);
-            let text = if node.attention.is_empty() { kind } else { node.attention.as_str() };
-            if !is_listed {
-                found.push(item(kind, format!("{}: {text}", node.name), link, None, 1));
-            }
-        }
-    }
-    for (number, why, until) in app.changes.paused().await? {
-        if !sees(app, reach, number).await? {
-            continue;
-        }
-        let text = format!("the rollout of change {number} waits for a decision: {why}");
-        found.push(item("rollout_paused", text, format!("/changes/{number}"), Some(until), 0));
-    }
-    for (name, ends) in expiring(app, reach, now).await? {
-        let text = if ends < now {
-            format!("the certificate of {name} ended; it renews it when it connects, or enrol it anew")
-        } else {
-            format!("the certificate of {name} ends on {ends}, and the node has not renewed it")
-        };
-        found.push(item("certificate_expiring", text, format!("/nodes/{name}"), Some(ends).filter(|e| *e < now), 1));
-    }
-    for token in app.access.expiring_tokens(caller, EXPIRING_MS, 5).await? {
-        let text = format!("the API token “{}” of {} ends on {}", token.name, token.owner, token.expires_at);
-        let link = if token.owner.as_str() == caller.login() { "/tokens" } else { "/tokens?show=all" };
-        found.push(item("token_expiring", text, link.to_owned(), None, 0));
-    }
-    if counts.drifted > 0 {
-        let filter = DriftFilter { standing: Some(true), ..DriftFilter::default() };
-        let drift = app.drifts.list(&filter, if reach.is_all() { 5 } else { LOOKED_AT }).await?;
-        for row in drift.items.into_iter().filter(|d| reach.has_node(d.node.id)).take(5) {
-            let text = format!("{} was changed by hand on {}", row.path, row.node.name);
-            found.push(item("drifted", text, format!("/drift/{}", row.id), Some(row.found_at), 1));
-        }
-    }
-    let filter = NodeFilter { state: Some(NodeState::Offline), ..NodeFilter::default() };
-    for node in nodes(app, reach, &filter, 5).await? {
-        let link = format!("/nodes/{}", node.name);
-        found.push(item("offline", format!("{} is not connected", node.name), link, node.last_seen_at, 1));
-    }
-    let waiting = crate::change::approval::api::waiting(app, caller, reach).await?;
-    for wanted in waiting.iter().take(5) {
-        let change = &wanted.change;
-        let text = format!("change {} of {} waits for an approval: {}", change.number, change.author, change.title);
-        found.push(item("approval_waiting", text, format!("/changes/{}", change.number), Some(wanted.since), 0));
-    }
-    for (number, why, at) in app.changes.dropped(now.plus_ms(-DAY_MS)).await? {
-        if !sees(app, reach, number).await? {
-            continue;
-        }
-        let text = format!("change {number} was not applied at its time: {why}");
-        found.push(item("schedule_dropped", text, format!("/changes/{number}"), Some(at), 0));
-    }
-    let mut told: Vec<u64> = app.changes.scheduled().await?;
-    told.extend(waiting.iter().map(|w| w.change.number));
-    // One that waits for longer than a day is forgotten, not urgent; after a week it is given up.
-    let planned = Listing { state: Some(ChangeState::Planned), limit: 5, ..Listing::default() };
-    let planned = visible(app, reach, planned).await?.items;
-    for change in planned.iter().filter(|c| now.since(c.created_at) < DAY_MS && !told.contains(&c.number)) {
-        let text = format!("change {} waits to be applied: {}", change.number, change.title);
-        found.push(item("plan_waiting", text, format!("/changes/{}", change.number), Some(change.created_at), 0));
-    }
-    found.truncate(ATTENTION);
-    Ok(found)
-}
-
-/// How many rows are looked at for those that somebody may see.
-const LOOKED_AT: u32 = 500;
-
-/// Returns whether a change may be seen.
-async fn sees(app: &App, reach: &Reach, number: u64) -> Answer<bool> {
-    if reach.is_all() {
-        return Ok(true);
-    }
-    let id = app.changes.find(&number.to_string()).await?.id;
-    let scopes = app.changes.scopes(&[id]).await?;
-    Ok(scopes.get(&id).is_some_and(|all| all.iter().all(|s| reach.has_scope(s))))
-}
-
-async fn expiring(app: &App, reach: &Reach, now: UnixMs) -> Answer<Vec<(NodeName, UnixMs)>> {
-    let most = if reach.is_all() { 5 } else { LOOKED_AT };
-    let before = now.plus_ms(EXPIRING_MS);
-    let found = app
-        .db
-        .read(|mut tx: Tx| async move {
-            let found = crate::fleet::expiring(&mut tx, before, most).await?;
-            Ok::<_, DbError>(tx.done(found))
-        })
-        .await?;
-    Ok(found.into_iter().filter(|(name, _)| reach.has_name(name.as_str())).take(5).collect())
-}
-
-fn item(kind: &str, text: String, link: String, since: Option<UnixMs>, nodes: u32) -> Attention {
-    Attention { kind: kind.to_owned(), text, link, since, nodes }
-}
-
-async fn nodes(app: &App, reach: &Reach, filter: &NodeFilter, limit: u32) -> Answer<Vec<lampas_api::NodeSummary>> {
-    let most = if reach.is_all() { limit } else { LOOKED_AT };
-    let page = app
-        .db
-        .read(|mut tx: Tx| async move {
-            let page = crate::fleet::list(&mut tx, filter, None, most).await?;
-            Ok::<_, DbError>(tx.done(page))
-        })
-        .await?;
-    Ok(page.items.into_iter().filter(|n| reach.has_node(n.id)).take(limit as usize).collect())
 }
 
 /// The next runs over the fleet, soonest first.

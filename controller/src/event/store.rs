@@ -70,6 +70,19 @@ pub async fn tail(tx: &mut Tx, after: u64, limit: u32) -> Result<Vec<Event>, DbE
     rows.iter().map(event).collect()
 }
 
+/// Returns events of some kinds after a sequence, in order, at most `limit`.
+pub(crate) async fn tail_of(tx: &mut Tx, after: u64, kinds: &[EventKind], limit: u32) -> Result<Vec<Event>, DbError> {
+    let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM event e WHERE e.seq > "));
+    query.push_bind(after as i64).push(" AND e.kind IN (");
+    let mut list = query.separated(", ");
+    for kind in kinds {
+        list.push_bind(kind.as_str());
+    }
+    query.push(") ORDER BY e.seq LIMIT ").push_bind(i64::from(limit));
+    let rows = query.build().fetch_all(tx.conn()).await?;
+    rows.iter().map(event).collect()
+}
+
 /// Returns the last events, newest first, at most `limit`.
 pub async fn recent(tx: &mut Tx, filter: &Filter, limit: u32) -> Result<Vec<Event>, DbError> {
     let mut query = QueryBuilder::<Any>::new(format!("SELECT {COLUMNS} FROM event e WHERE 1 = 1"));
@@ -88,8 +101,9 @@ pub async fn recent(tx: &mut Tx, filter: &Filter, limit: u32) -> Result<Vec<Even
     if let Some(until) = filter.until {
         query.push(" AND e.at_ms <= ").push_bind(until.0);
     }
-    // Hints for whoever looks at an operation; they tell nothing in a sentence.
+    // Hints for whoever looks at an operation, or at the log of mail; they tell nothing in a sentence.
     query.push(" AND e.kind <> ").push_bind(EventKind::OperationMoved.as_str());
+    query.push(" AND e.kind <> ").push_bind(EventKind::MailMoved.as_str());
     query.push(" ORDER BY e.seq DESC LIMIT ").push_bind(i64::from(limit));
     let rows = query.build().fetch_all(tx.conn()).await?;
     rows.iter().map(event).collect()

@@ -2,7 +2,7 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{
-    FleetMapGroup, Node, NodeQuery, NodeResource, NodeSummary, NodeUpdate, Page, PageQuery, PolicyOfNode, Reason, Role,
+    FleetMapGroup, Node, NodePatch, NodeQuery, NodeResource, NodeSummary, Page, PageQuery, PolicyOfNode, Reason, Role,
 };
 use lampas_shared::{
     access::Permission,
@@ -22,7 +22,7 @@ use crate::{
         problem::{Answer, Refusal},
         table::{Access, Call, Scoped, act, ask, get},
     },
-    change::api::reason,
+    change::api::{over, reason},
     db::{DbError, Tx},
 };
 
@@ -49,7 +49,7 @@ pub(crate) fn calls() -> Vec<Call> {
             update,
         )
         .scoped(Scoped::Node)
-        .takes::<NodeUpdate>()
+        .takes::<NodePatch>()
         .gives::<Node>(),
         act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove)
             .scoped(Scoped::Node)
@@ -114,11 +114,12 @@ async fn list(
         labels: query.label.as_deref().map(str::parse::<Selector>).transpose().map_err(wrong("/label"))?,
         state: state.transpose()?,
         config: query.config.as_deref().map(str::parse::<ResourceState>).transpose().map_err(wrong("/config"))?,
+        is_halted: query.halted == Some(true),
         ..NodeFilter::default()
     };
     let reach = Reach::of(&app, &caller, Permission::View).await?;
     let (db, filter) = (&app.db, &filter);
-    let fetch = |after: Option<String>| async move {
+    let fetch = |after: Option<String>, limit: u32| async move {
         let after = after.as_deref();
         let page = db.read(|mut tx: Tx| async move {
             let page = super::list(&mut tx, filter, after, limit).await?;
@@ -126,7 +127,9 @@ async fn list(
         });
         Ok(page.await?)
     };
-    Ok(axum::Json(reach.page(query.after.clone(), fetch, |node: &NodeSummary| reach.has_node(node.id)).await?))
+    let keep = |node: &NodeSummary| reach.has_node(node.id);
+    let from = (query.after.clone(), limit);
+    Ok(axum::Json(reach.page_by_name(from, fetch, keep, |node| node.name.to_string()).await?))
 }
 
 async fn find(app: &App, which: &str) -> Answer<Node> {
@@ -155,11 +158,18 @@ async fn update(
     caller: Caller,
     Path(which): Path<String>,
     IfMatch(expected): IfMatch,
-    Json(wanted): Json<NodeUpdate>,
+    Json(wanted): Json<NodePatch>,
 ) -> Answer<impl IntoResponse> {
     let id = node_id(&app, &which).await?;
-    let may_override = caller.may(Permission::Protect);
-    let node = app.changes.update_node(id, &wanted, expected, may_override, &caller.as_principal()).await?;
+    let (set, why) = wanted.split();
+    let over = match why {
+        None => None,
+        Some(why) if why.trim().is_empty() => {
+            return Err(Refusal::field("/override_reason", "say why it is overridden"));
+        }
+        Some(why) => over(&caller, true, &reason(&why)?)?,
+    };
+    let node = app.changes.update_node(id, &set, expected, over.as_deref(), &caller.as_principal()).await?;
     Ok((etag(node.revision), axum::Json(node)))
 }
 

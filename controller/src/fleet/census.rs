@@ -75,26 +75,28 @@ pub async fn expiring(tx: &mut Tx, before: UnixMs, limit: u32) -> Result<Vec<(No
 /// Returns a small row for each node, by first role and name.
 pub async fn map(tx: &mut Tx) -> Result<Vec<FleetMapGroup>, DbError> {
     let rows = sqlx::query(
-        "SELECT n.name, n.state, COALESCE(c.state, 'waiting') AS config, f.role FROM node n \
+        "SELECT n.name, n.state, n.observe, COALESCE(c.state, 'waiting') AS config, f.role FROM node n \
          LEFT JOIN node_config c ON c.node = n.id \
          LEFT JOIN (SELECT r.node, MIN(r.role) AS role FROM node_role r GROUP BY r.node) f ON f.node = n.id \
          WHERE n.revoked_ms IS NULL ORDER BY n.name",
     )
     .fetch_all(tx.conn())
     .await?;
-    let mut groups: BTreeMap<(Option<RoleName>, String, String), FleetMapGroup> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<RoleName>, String, String, bool), FleetMapGroup> = BTreeMap::new();
     for row in &rows {
         let r = Reader::new("node", row);
         let (role, state, config) = (r.maybe_parse("role")?, r.text("state")?, r.text("config")?);
+        let observes = r.flag("observe")?;
         let name = r.parse("name")?;
-        match groups.entry((role, state, config)) {
+        match groups.entry((role, state, config, observes)) {
             Entry::Occupied(mut group) => group.get_mut().nodes.push(name),
             Entry::Vacant(place) => {
-                let (role, state, config) = place.key();
+                let (role, state, config, observes) = place.key();
                 let group = FleetMapGroup {
                     role: role.clone(),
                     state: parse_state(state).ok_or_else(|| r.wrong("state", "is not a state of a node"))?,
                     config: config.parse().map_err(|_| r.wrong("config", "is not a state of a resource"))?,
+                    observes: *observes,
                     nodes: vec![name],
                 };
                 place.insert(group);

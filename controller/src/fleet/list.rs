@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use lampas_api::{NodeSummary, Page};
+use lampas_runtime::clock;
 use lampas_shared::{
     desired::Generation,
-    fleet::{Labels, NodeState, RoleName, Selector},
+    fleet::{Labels, NodeFacts, NodePause, NodeState, RoleName, Selector},
     id::NodeId,
     report::ResourceState,
+    time::UnixMs,
 };
 use sqlx::{Any, QueryBuilder, any::AnyRow};
 
@@ -20,6 +22,10 @@ const FROM: &str = " FROM node n LEFT JOIN node_config c ON c.node = n.id LEFT J
                     WHERE 1 = 1";
 const COLUMNS: &str = "n.id, n.observe, n.ejected_ms, n.name, n.address, n.state, n.seen_ms, n.revoked_ms, c.epoch, c.counter, c.reported_epoch, \
                        c.reported_counter, c.phase, c.state AS config, c.converged, c.total, u.code AS refusal";
+
+/// Whose facts may say that the node is paused or its generation undone: a first sieve, so that not the facts of every node
+/// are read.
+const HALTED: &str = "f.facts LIKE '%\"pause\":{%' OR f.facts LIKE '%\"undone_since\":%'";
 
 /// Which nodes are wanted.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +44,8 @@ pub struct NodeFilter {
     pub phase: Option<&'static str>,
     /// Only those that don't take the state that they shall have.
     pub is_refusing: bool,
+    /// Only those on which somebody said that nothing is to be written, or that the generation is undone.
+    pub is_halted: bool,
     /// Whether revoked ones are listed too.
     pub with_revoked: bool,
 }
@@ -74,6 +82,10 @@ impl NodeFilter {
         }
         if self.is_refusing {
             query.push(" AND u.node IS NOT NULL");
+        }
+        if self.is_halted {
+            query.push(" AND EXISTS (SELECT 1 FROM node_facts f WHERE f.node = n.id AND (");
+            query.push(HALTED).push("))");
         }
         if let Some(config) = self.config {
             query.push(" AND COALESCE(c.state, 'waiting') = ").push_bind(config.as_str());
@@ -121,11 +133,13 @@ pub(super) async fn summaries(tx: &mut Tx, ids: &[NodeId]) -> Result<Vec<NodeSum
     complete(tx, &rows).await
 }
 
-/// Adds roles and labels, each with one statement for the whole page.
+/// Adds roles, labels and what was said on the nodes themselves, each with one statement for the whole page.
 async fn complete(tx: &mut Tx, rows: &[AnyRow]) -> Result<Vec<NodeSummary>, DbError> {
     let ids: Vec<String> = rows.iter().map(|r| Reader::new("node", r).text("id")).collect::<Result<_, _>>()?;
     let mut roles: BTreeMap<String, Vec<RoleName>> = BTreeMap::new();
     let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
+    let mut halts: BTreeMap<String, Halts> = BTreeMap::new();
+    let now = clock::now();
     for chunk in id_chunks(&ids) {
         let mut query = QueryBuilder::<Any>::new("SELECT r.node, r.role FROM node_role r WHERE r.node IN ");
         push_ids(&mut query, chunk);
@@ -140,11 +154,49 @@ async fn complete(tx: &mut Tx, rows: &[AnyRow]) -> Result<Vec<NodeSummary>, DbEr
             let r = Reader::new("node_label", row);
             labels.entry(r.text("node")?).or_default().insert(r.parse("name")?, r.parse("value")?);
         }
+        let mut query = QueryBuilder::<Any>::new(format!(
+            "SELECT f.node, f.facts FROM node_facts f WHERE ({HALTED}) AND f.node IN "
+        ));
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("node_facts", row);
+            let facts = r.maybe_json::<NodeFacts>("facts")?.unwrap_or_default();
+            // A node that can't be heard says nothing when its pause ends.
+            let pause = facts.pause.filter(|p| p.until.is_none_or(|until| now < until));
+            halts.insert(r.text("node")?, Halts { pause, undone_since: facts.undone_since });
+        }
     }
-    rows.iter().zip(ids).map(|(row, id)| summary(row, roles.remove(&id), labels.remove(&id))).collect()
+    let one = |(row, id): (_, String)| {
+        let halts = halts.remove(&id).unwrap_or_default();
+        summary(row, roles.remove(&id), labels.remove(&id), halts)
+    };
+    rows.iter().zip(ids).map(one).collect()
 }
 
-fn summary(row: &AnyRow, roles: Option<Vec<RoleName>>, labels: Option<Labels>) -> Result<NodeSummary, DbError> {
+/// What somebody said on a node itself.
+#[derive(Debug, Default)]
+struct Halts {
+    pause: Option<NodePause>,
+    undone_since: Option<UnixMs>,
+}
+
+impl Halts {
+    /// One phrase for it; empty when nothing was said.
+    fn phrase(&self) -> &'static str {
+        match (self.undone_since, &self.pause) {
+            (Some(_), _) => "undone on the node",
+            (None, Some(_)) => "paused on the node",
+            (None, None) => "",
+        }
+    }
+}
+
+fn summary(
+    row: &AnyRow,
+    roles: Option<Vec<RoleName>>,
+    labels: Option<Labels>,
+    halts: Halts,
+) -> Result<NodeSummary, DbError> {
     let r = Reader::new("node", row);
     let state = parse_state(&r.text("state")?).ok_or_else(|| r.wrong("state", "is not a state of a node"))?;
     let config = r.maybe_parse::<ResourceState>("config")?.unwrap_or(ResourceState::Waiting);
@@ -156,7 +208,7 @@ fn summary(row: &AnyRow, roles: Option<Vec<RoleName>>, labels: Option<Labels>) -
     let open = resources.saturating_sub(converged);
     let attention = match refusal.filter(|_| !is_revoked) {
         Some(code) => declined(&code).to_owned(),
-        None => attention(state, config, &phase, is_revoked, open),
+        None => attention(state, config, &phase, is_revoked, open, halts.phrase()),
     };
     Ok(NodeSummary {
         id: r.parse("id")?,
@@ -174,6 +226,8 @@ fn summary(row: &AnyRow, roles: Option<Vec<RoleName>>, labels: Option<Labels>) -
         is_revoked,
         is_observing: r.count("observe")? != 0,
         ejected_at: r.maybe_time("ejected_ms")?,
+        pause: halts.pause,
+        undone_since: halts.undone_since,
         attention,
     })
 }
@@ -202,7 +256,14 @@ pub(super) fn remedy(code: &str) -> &'static str {
 }
 
 /// One phrase on what is wrong with a node; empty when nothing is.
-fn attention(state: NodeState, config: ResourceState, phase: &str, is_revoked: bool, open: u32) -> String {
+fn attention(
+    state: NodeState,
+    config: ResourceState,
+    phase: &str,
+    is_revoked: bool,
+    open: u32,
+    halted: &str,
+) -> String {
     let resources = |word: &str| match open {
         0 | 1 => word.to_owned(),
         n => format!("{n} resources {word}"),
@@ -210,9 +271,14 @@ fn attention(state: NodeState, config: ResourceState, phase: &str, is_revoked: b
     match (state, config) {
         _ if is_revoked => "revoked".to_owned(),
         _ if phase == "quarantined" => "generation quarantined".to_owned(),
+        // Whatever else stands otherwise, it is not what the fleet wants that stands there.
+        (_, ResourceState::Failed | ResourceState::Blocked | ResourceState::Drifted) if !halted.is_empty() => {
+            format!("{}, and {halted}", resources(config.as_str()))
+        }
         (_, ResourceState::Failed) => resources("failed"),
         (_, ResourceState::Blocked) => resources("blocked"),
         (_, ResourceState::Drifted) => resources("drifted"),
+        _ if !halted.is_empty() => halted.to_owned(),
         (NodeState::Offline, _) => "offline".to_owned(),
         (NodeState::Stale, _) => "silent".to_owned(),
         _ => String::new(),

@@ -1,10 +1,12 @@
 //! The calls of objects: list, one, revisions, differences, export, and checks for editors.
 
+use std::collections::BTreeMap;
+
 use axum::{extract::State, response::IntoResponse};
 use lampas_api::{
-    DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck, ManifestObject,
-    ManifestText, NodeRef, Object, ObjectQuery, ObjectSummary, Overridden, Page, PageQuery, Revision, RevisionDiff,
-    ScriptUses, SpecCheck,
+    DeletedQuery, DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck,
+    ManifestObject, ManifestText, NodeRef, Object, ObjectQuery, ObjectSet, ObjectSummary, Overridden, Page, PageQuery,
+    Revision, RevisionDiff, ScriptUses, SpecCheck,
 };
 use lampas_manifest::{ManifestFile, NoSources};
 use lampas_runtime::clock;
@@ -13,9 +15,11 @@ use lampas_shared::{
     fleet::Scope,
     id::{NodeId, ObjectId},
     object::{Kind, ObjectSpec},
+    source::SourceName,
+    time::UnixMs,
 };
 
-use super::{ObjectFilter, Stored, check, history, mask, zone};
+use super::{ObjectFilter, Stored, StoredRevision, check, history, mask, zone};
 use crate::{
     access::Reach,
     api::{
@@ -37,6 +41,13 @@ pub(crate) fn calls() -> Vec<Call> {
         get("/api/v1/objects", VIEW, "Objects, by name", list)
             .query::<ObjectQuery>()
             .gives_page::<ObjectSummary>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/objects/deleted", VIEW, "Objects that stand no more, deleted last first", deleted)
+            .query::<DeletedQuery>()
+            .gives_page::<ObjectSummary>()
+            .scoped(Scoped::Filtered),
+        get("/api/v1/sets", VIEW, "Sets of manifests that hold objects, by name", all_sets)
+            .gives::<Vec<ObjectSet>>()
             .scoped(Scoped::Filtered),
         get("/api/v1/objects/{object}", VIEW, "One object; its revision is the ETag", one)
             .gives::<Object>()
@@ -79,12 +90,16 @@ async fn list(
 ) -> Answer<axum::Json<Page<ObjectSummary>>> {
     let limit = limit(query.limit)?;
     let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
+    let eyes = Eyes::of(&app, &caller).await?;
+    // Whoever finds by what he may not read, reads it: letter by letter.
+    let is_said = |kind: &Kind| eyes.reads.is_all() || !mask::may_hide(*kind);
     let filter = ObjectFilter {
         kind: query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?,
         scope: query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?,
         search: query.query.clone(),
+        set: query.set.as_deref().map(str::parse::<SourceName>).transpose().map_err(wrong("/set"))?,
+        said: Kind::ALL.into_iter().filter(is_said).collect(),
     };
-    let eyes = Eyes::of(&app, &caller).await?;
     let view = app.desired.view().await?;
     let page = match &query.node {
         Some(node) => {
@@ -94,7 +109,7 @@ async fn list(
         }
         None => {
             let (db, filter) = (&app.db, &filter);
-            let fetch = |after: Option<String>| async move {
+            let fetch = |after: Option<String>, limit: u32| async move {
                 let after = after.as_deref();
                 let page = db.read(|mut tx: Tx| async move {
                     let page = super::list(&mut tx, filter, after, limit).await?;
@@ -103,11 +118,36 @@ async fn list(
                 Ok(page.await?)
             };
             let keep = |stored: &Stored| eyes.sees.has_scope(&stored.spec.scope);
-            eyes.sees.page(query.after.clone(), fetch, keep).await?
+            let cursor = |stored: &Stored| format!("{}/{}", stored.spec.name, stored.id);
+            eyes.sees.page_by_name((query.after.clone(), limit), fetch, keep, cursor).await?
         }
     };
-    let items = page.items.iter().map(|stored| summary(&view, stored, &eyes)).collect();
+    let mut items: Vec<ObjectSummary> = page.items.iter().map(|stored| summary(&view, stored, &eyes)).collect();
+    let mut sets = sets(&app, items.iter().map(|o| o.id).collect()).await?;
+    for item in &mut items {
+        item.set = sets.remove(&item.id);
+    }
     Ok(axum::Json(Page { items, next: page.next, total: page.total }))
+}
+
+async fn all_sets(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Vec<ObjectSet>>> {
+    let sees = &Reach::of(&app, &caller, Permission::View).await?;
+    let all = &app.desired.view().await?.all;
+    let read = app.db.read(|mut tx| async move {
+        let sets = crate::change::set::list(&mut tx, all, |scope| sees.has_scope(scope)).await?;
+        Ok::<_, DbError>(tx.done(sets))
+    });
+    Ok(axum::Json(read.await?))
+}
+
+/// Returns the sets of manifests that objects are in.
+async fn sets(app: &App, objects: Vec<ObjectId>) -> Answer<BTreeMap<ObjectId, SourceName>> {
+    let objects = &objects;
+    let read = app.db.read(|mut tx| async move {
+        let sets = crate::change::set::store::of(&mut tx, objects).await?;
+        Ok::<_, DbError>(tx.done(sets))
+    });
+    Ok(read.await?)
 }
 
 /// The objects that are in force on a node: known from the compiled fleet.
@@ -124,7 +164,11 @@ async fn on_node(
         return Err(Refusal::not_found("node", node));
     }
     let resources = view.compiled.class(id).map(|c| c.resources.as_slice()).unwrap_or_default();
-    let ids: std::collections::BTreeSet<ObjectId> = resources.iter().map(|r| r.object).collect();
+    let mut ids: std::collections::BTreeSet<ObjectId> = resources.iter().map(|r| r.object).collect();
+    if filter.set.is_some() {
+        let sets = sets(app, ids.iter().copied().collect()).await?;
+        ids.retain(|id| sets.get(id) == filter.set.as_ref());
+    }
     let fits = |s: &&Stored| {
         filter.kind.is_none_or(|k| k == s.spec.body.kind())
             && filter.scope.as_ref().is_none_or(|scope| *scope == s.spec.scope)
@@ -152,7 +196,8 @@ async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> 
     };
     let eyes = Eyes::of(&app, &caller).await?;
     eyes.must_see(id, &stored.spec.scope)?;
-    let about = summary(&view, &stored, &eyes);
+    let mut about = summary(&view, &stored, &eyes);
+    about.set = sets(&app, vec![id]).await?.remove(&id);
     let mut spec = ObjectSpec::clone(&stored.spec);
     let is_masked = !eyes.may_read(&spec);
     if is_masked {
@@ -178,31 +223,63 @@ async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> 
 
 /// A deleted object, as its last revision says.
 async fn last(app: &App, id: ObjectId) -> Answer<Stored> {
-    let revisions = all_revisions(app, id).await?;
-    let first = revisions.last().map(|r| r.at);
-    let last = revisions.into_iter().next().ok_or_else(|| Refusal::not_found("object", id))?;
-    Ok(Stored {
-        id,
+    let newest = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let newest = super::newest(&mut tx, id).await?;
+            Ok::<_, DbError>(tx.done(newest))
+        })
+        .await?;
+    let (last, first) = newest.ok_or_else(|| Refusal::not_found("object", id))?;
+    Ok(gone(last, first))
+}
+
+/// Returns an object that stands no more as it stood last.
+fn gone(last: StoredRevision, created_at: UnixMs) -> Stored {
+    Stored {
+        id: last.object,
         revision: last.revision,
         author: last.author,
         reason: last.reason,
         change: None,
         change_number: last.change_number,
-        created_at: first.unwrap_or(last.at),
+        approval: last.approval,
+        created_at,
         updated_at: last.at,
         spec: last.spec.into(),
-    })
+    }
 }
 
-async fn all_revisions(app: &App, id: ObjectId) -> Answer<Vec<super::StoredRevision>> {
-    let revisions = app
-        .db
-        .read(|mut tx: Tx| async move {
-            let revisions = super::revisions(&mut tx, id).await?;
-            Ok::<_, DbError>(tx.done(revisions))
-        })
-        .await?;
-    if revisions.is_empty() { Err(Refusal::not_found("object", id)) } else { Ok(revisions) }
+async fn deleted(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<DeletedQuery>,
+) -> Answer<axum::Json<Page<ObjectSummary>>> {
+    let limit = limit(query.limit)?;
+    let wrong = |pointer: &'static str| move |e: lampas_shared::TextError| Refusal::text(pointer, &e);
+    let kind = query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?;
+    let scope = query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?;
+    let (db, scope, name) = (&app.db, scope.as_ref(), query.name.as_deref());
+    let fetch = |after: Option<String>| async move {
+        let after = match after.as_deref().map(|a| a.split_once('/').unwrap_or((a, ""))) {
+            Some((at, id)) => Some((UnixMs(param("place", at)?), param("place", id)?)),
+            None => None,
+        };
+        let page = db.read(|mut tx: Tx| async move {
+            let page = super::store::deleted(&mut tx, (kind, scope, name), after, limit).await?;
+            Ok::<_, DbError>(tx.done(page))
+        });
+        Ok(page.await?)
+    };
+    let eyes = Eyes::of(&app, &caller).await?;
+    let page = eyes.sees.page(query.after.clone(), fetch, |r| eyes.sees.has_scope(&r.spec.scope)).await?;
+    let view = app.desired.view().await?;
+    let shown = |r: StoredRevision| {
+        let at = r.at;
+        summary(&view, &gone(r, at), &eyes)
+    };
+    let items = page.items.into_iter().map(shown).collect();
+    Ok(axum::Json(Page { items, next: page.next, total: page.total }))
 }
 
 async fn revisions(
@@ -211,17 +288,20 @@ async fn revisions(
     Path(id): Path<String>,
     Query(query): Query<PageQuery>,
 ) -> Answer<axum::Json<Page<Revision>>> {
-    let limit = limit(query.limit)? as usize;
+    let limit = limit(query.limit)?;
     let before: u64 = query.after.as_deref().map_or(Ok(u64::MAX), |a| param("revision", a))?;
     let id: ObjectId = param("object", &id)?;
-    let all = all_revisions(&app, id).await?;
-    Eyes::of(&app, &caller).await?.must_see(id, &all[0].spec.scope)?;
-    let total = Some(all.len() as u64);
-    let mut items: Vec<_> = all.into_iter().filter(|r| r.revision < before).map(|r| r.shown(false)).collect();
-    let has_more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| has_more).map(|r| r.revision.to_string());
-    Ok(axum::Json(Page { items, next, total }))
+    let (newest, page) = app
+        .db
+        .read(|mut tx: Tx| async move {
+            let newest = super::newest(&mut tx, id).await?;
+            let page = super::store::revisions(&mut tx, id, before, limit).await?;
+            Ok::<_, DbError>(tx.done((newest, page)))
+        })
+        .await?;
+    let (newest, _) = newest.ok_or_else(|| Refusal::not_found("object", id))?;
+    Eyes::of(&app, &caller).await?.must_see(id, &newest.spec.scope)?;
+    Ok(axum::Json(page))
 }
 
 async fn revision(
@@ -242,7 +322,7 @@ async fn revision(
     Ok(axum::Json(revision))
 }
 
-async fn find(app: &App, id: ObjectId, number: u64) -> Answer<super::StoredRevision> {
+async fn find(app: &App, id: ObjectId, number: u64) -> Answer<StoredRevision> {
     let found = app
         .db
         .read(|mut tx: Tx| async move {
@@ -311,7 +391,10 @@ async fn check_spec(
 ) -> Answer<axum::Json<SpecCheck>> {
     let reach = Reach::of(&app, &caller, Permission::View).await?;
     let own = zone::of_job(&app, &reach, &raw).await?;
-    Ok(axum::Json(check::check(&raw, own.as_ref(), clock::now())))
+    let mut found = check::check(&raw, own.as_ref(), clock::now());
+    let view = app.desired.view().await?;
+    check::look(&raw, &view, &reach, &mut found);
+    Ok(axum::Json(found))
 }
 
 async fn check_manifest(Json(given): Json<ManifestText>) -> axum::Json<ManifestCheck> {
@@ -384,6 +467,7 @@ pub(crate) fn summary(view: &View, stored: &Stored, eyes: &Eyes) -> ObjectSummar
         author: stored.author.clone(),
         updated_at: stored.updated_at,
         nodes: view.compiled.effective_on(stored.id).iter().filter(|node| eyes.sees.has_node(**node)).count() as u32,
+        set: None,
     }
 }
 

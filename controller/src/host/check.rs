@@ -11,16 +11,24 @@ use lampas_shared::{
     time::UnixMs,
 };
 
+mod among;
+mod mistakes;
+
+pub(crate) use among::look;
+
 /// How many runs are shown.
 const RUNS: usize = 5;
 
 /// Checks a spec as it was sent; `own` is the zone of its nodes, where they have one in common.
 pub(crate) fn check(raw: &serde_json::Value, own: Option<&TimeZoneName>, now: UnixMs) -> SpecCheck {
-    let mut found = SpecCheck { problems: Vec::new(), next_runs: Vec::new(), time_zone: None };
+    let mut found = SpecCheck { problems: Vec::new(), next_runs: Vec::new(), time_zone: None, standing: None };
     let spec = match serde_json::from_value::<ObjectSpec>(raw.clone()) {
         Ok(spec) => spec,
         Err(error) => {
-            found.problems.push(unreadable(&error.to_string()));
+            found.problems = mistakes::mistakes(raw);
+            if found.problems.is_empty() {
+                found.problems.push(unreadable(&error.to_string()));
+            }
             // What can be shown of the job is shown although another field is wrong.
             if let Some(Ok(job)) = raw.get("body").map(|b| serde_json::from_value::<Body>(b.clone())) {
                 runs(&job, own, now, &mut found);
@@ -98,6 +106,11 @@ fn warning(field: &str, message: impl Into<String>) -> Finding {
 /// file.
 fn job_findings(job: &CronJob, scope: &Scope) -> Vec<Finding> {
     let mut found = Vec::new();
+    if let Some(zone) = &job.time_zone
+        && let Err(unknown) = Zone::parse(zone)
+    {
+        found.push(wrong(&unknown));
+    }
     if job.environment.keys().any(|n| n.as_str() == "TZ") {
         found.push(warning("environment", "TZ does not change when the job runs: set its time zone instead"));
     }
@@ -304,6 +317,11 @@ mod tests {
     fn a_mistake_names_its_field() {
         for (raw, field) in [
             (cron("*/5 * * *"), "schedule"),
+            (
+                serde_json::json!({"name": "j", "scope": "fleet", "body": {"kind": "cron", "schedule": "@daily",
+                    "command": "true", "time_zone": "Mars/Base"}}),
+                "time_zone",
+            ),
             (serde_json::json!({"scope": "fleet"}), "name"),
             (serde_json::json!({"name": "x", "scope": "nowhere"}), "scope"),
         ] {

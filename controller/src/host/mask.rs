@@ -4,7 +4,7 @@
 use lampas_shared::{
     desired::ContentHash,
     host::CronTable,
-    object::{Body, ObjectSpec},
+    object::{Body, Kind, ObjectSpec},
 };
 
 /// Returns whether what the object says is readable by everybody on the node.
@@ -24,9 +24,28 @@ pub(crate) fn is_public(spec: &ObjectSpec) -> bool {
         | Body::Link(_)
         | Body::Sysctl(_)
         | Body::Service(_) => true,
-        // passwd, group and dpkg's records can be read by everybody; of keys only their public halves are here.
-        Body::User(_) | Body::Group(_) | Body::Package(_) => true,
+        // Sources and public keys are 0644 on the node; passwd, group and dpkg's records can be read by everybody; of keys only their public halves are here.
+        Body::User(_) | Body::Group(_) | Body::Package(_) | Body::AptSource(_) => true,
     }
+}
+
+/// Returns whether objects of a kind can hold what isn't readable by everybody on the node: those do of which [`is_public`]
+/// doesn't say that none does.
+pub(super) fn may_hide(kind: Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Var
+            | Kind::Secret
+            | Kind::Hosts
+            | Kind::Directory
+            | Kind::Link
+            | Kind::Sysctl
+            | Kind::Service
+            | Kind::User
+            | Kind::Group
+            | Kind::Package
+            | Kind::AptSource
+    )
 }
 
 /// Takes the content out, leaving nothing, or a hash of it.
@@ -52,7 +71,7 @@ pub(crate) fn mask(spec: &mut ObjectSpec, with_hash: bool) {
         | Body::Link(_)
         | Body::Sysctl(_)
         | Body::Service(_) => {}
-        Body::User(_) | Body::Group(_) | Body::Package(_) => {}
+        Body::User(_) | Body::Group(_) | Body::Package(_) | Body::AptSource(_) => {}
     }
 }
 

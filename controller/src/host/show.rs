@@ -50,6 +50,7 @@ pub fn summary(spec: &ObjectSpec) -> String {
         Body::Service(service) => service_line(service, spec.name.as_str()),
         Body::User(user) => account::user(user),
         Body::Group(group) => account::group(group),
+        Body::AptSource(source) => account::apt_source(source),
         Body::Package(package) => account::package(package, spec.name.as_str()),
         // Not a rule of it: the file is 0440 on the node.
         Body::Sudoers(sudoers) => {

@@ -2,15 +2,21 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use lampas_api::{Page, Revision};
+use lampas_api::Page;
 use lampas_shared::{
-    desired::Provenance,
+    desired::{Approval, Provenance},
     fleet::{NodeName, Scope},
     id::{ChangeId, NodeId, ObjectId},
     object::{Body, DriftPolicy, Kind, ObjectKey, ObjectName, ObjectSpec},
+    source::SourceName,
     time::UnixMs,
 };
 use sqlx::{Any, QueryBuilder, any::AnyRow};
+
+mod revision;
+
+pub use revision::{StoredRevision, by_change, edited_by, in_force_on, newest, revision};
+pub(super) use revision::{as_of, deleted, revisions};
 
 use crate::{
     compile::ObjectInput,
@@ -22,7 +28,10 @@ use crate::{
 };
 
 const COLUMNS: &str = "o.id, o.kind, o.scope, o.name, o.revision, o.drift, o.body, o.author, o.reason, o.change_id, \
-                       o.change_number, o.created_ms, o.updated_ms";
+                       o.change_number, o.created_ms, o.updated_ms, \
+                       (SELECT a.author FROM approval a WHERE a.change_id = o.change_id AND a.verdict = 'approved') \
+                       AS approved_by, (SELECT v.author FROM change_override v WHERE v.change_id = o.change_id \
+                       AND v.what = 'protection') AS passed_over_by";
 
 /// An object as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +50,8 @@ pub struct Stored {
     pub change: Option<ChangeId>,
     /// The change's number.
     pub change_number: u64,
+    /// Who let that change through.
+    pub approval: Approval,
     /// When it was first made.
     pub created_at: UnixMs,
     /// When this revision was made.
@@ -56,44 +67,9 @@ impl Stored {
             at: self.updated_at,
             reason: self.reason.clone(),
             change: self.change_number,
+            approval: self.approval.clone(),
         };
         ObjectInput { id: self.id, spec: self.spec.clone(), provenance }
-    }
-}
-
-/// A revision as it stands for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredRevision {
-    /// The object.
-    pub object: ObjectId,
-    /// Its number, from 1.
-    pub revision: u64,
-    /// What the object said; for a deletion what it said last.
-    pub spec: ObjectSpec,
-    /// Whether it is a deletion.
-    pub is_deletion: bool,
-    /// Who made it.
-    pub author: String,
-    /// When.
-    pub at: UnixMs,
-    /// Why.
-    pub reason: String,
-    /// The change's number.
-    pub change_number: u64,
-}
-
-impl StoredRevision {
-    /// Returns it as the API shows it, with or without the spec.
-    pub fn shown(self, with_spec: bool) -> Revision {
-        Revision {
-            revision: self.revision,
-            author: self.author,
-            at: self.at,
-            reason: self.reason,
-            change: self.change_number,
-            is_deletion: self.is_deletion,
-            spec: (with_spec && !self.is_deletion).then_some(self.spec),
-        }
     }
 }
 
@@ -106,6 +82,10 @@ pub struct ObjectFilter {
     pub scope: Option<Scope>,
     /// Part of the name or of what it says.
     pub search: Option<String>,
+    /// In this set of manifests.
+    pub set: Option<SourceName>,
+    /// The kinds of which what they say is searched, besides their names.
+    pub said: Vec<Kind>,
 }
 
 /// All objects, with the names of all nodes.
@@ -189,6 +169,10 @@ pub async fn list(
         if let Some(scope) = &scope {
             query.push(" AND o.scope = ").push_bind(scope.clone());
         }
+        if let Some(set) = &filter.set {
+            query.push(" AND o.id IN (SELECT e.object FROM object_set e WHERE e.name = ");
+            query.push_bind(set.as_str().to_owned()).push(")");
+        }
         if let Some(search) = filter.search.as_deref().map(str::trim).filter(|s| !s.is_empty()) {
             let mut pattern = String::from("%");
             for c in search.chars().take(200) {
@@ -198,8 +182,16 @@ pub async fn list(
                 pattern.push(c);
             }
             pattern.push('%');
-            query.push(" AND (LOWER(o.name) LIKE ").push_bind(pattern.to_lowercase());
-            query.push(" ESCAPE '!' OR o.body LIKE ").push_bind(pattern).push(" ESCAPE '!')");
+            query.push(" AND (LOWER(o.name) LIKE ").push_bind(pattern.to_lowercase()).push(" ESCAPE '!'");
+            if !filter.said.is_empty() {
+                query.push(" OR (o.kind IN (");
+                let mut kinds = query.separated(", ");
+                for kind in &filter.said {
+                    kinds.push_bind(kind.as_str());
+                }
+                query.push(") AND o.body LIKE ").push_bind(pattern).push(" ESCAPE '!')");
+            }
+            query.push(")");
         }
     };
     let mut query = QueryBuilder::<Any>::new("SELECT COUNT(*) AS total FROM object o WHERE 1 = 1");
@@ -231,60 +223,25 @@ pub async fn of_node(tx: &mut Tx, node: NodeId) -> Result<Vec<Stored>, DbError> 
     rows.iter().map(|r| stored(r, &names)).collect()
 }
 
-/// Returns an object's revisions, newest first.
-pub async fn revisions(tx: &mut Tx, id: ObjectId) -> Result<Vec<StoredRevision>, DbError> {
-    let mut query = revision_query();
-    query.push("r.object = ").push_bind(id.to_string()).push(" ORDER BY r.revision DESC");
-    revision_rows(tx, query).await
-}
-
-/// Returns one revision of an object.
-pub async fn revision(tx: &mut Tx, id: ObjectId, number: u64) -> Result<Option<StoredRevision>, DbError> {
-    let mut query = revision_query();
-    query.push("r.object = ").push_bind(id.to_string()).push(" AND r.revision = ").push_bind(number as i64);
-    Ok(revision_rows(tx, query).await?.pop())
-}
-
-/// Returns the revisions that a change made.
-pub async fn by_change(tx: &mut Tx, change: ChangeId) -> Result<Vec<StoredRevision>, DbError> {
-    let mut query = revision_query();
-    query.push("r.change_id = ").push_bind(change.to_string()).push(" ORDER BY r.object, r.revision");
-    revision_rows(tx, query).await
-}
-
-/// Returns what stood at a moment: of each object the newest revision up to then, the deletions too.
-pub(super) async fn as_of(tx: &mut Tx, at: UnixMs) -> Result<Vec<StoredRevision>, DbError> {
-    let mut query = revision_query();
-    query.push("r.revision = (SELECT MAX(l.revision) FROM revision l WHERE l.object = r.object AND l.at_ms <= ");
-    query.push_bind(at.0).push(")");
-    revision_rows(tx, query).await
-}
-
-fn revision_query() -> QueryBuilder<Any> {
-    QueryBuilder::new(
-        "SELECT r.object, r.revision, r.kind, r.scope, r.name, r.absent, r.drift, r.body, r.author, r.reason, \
-         r.change_number, r.at_ms FROM revision r WHERE ",
+/// Returns who lets a change through as things stand.
+pub(crate) async fn approval_of(tx: &mut Tx, change: ChangeId) -> Result<Approval, DbError> {
+    let row = sqlx::query(
+        "SELECT (SELECT a.author FROM approval a WHERE a.change_id = c.id AND a.verdict = 'approved') AS approved_by, \
+         (SELECT v.author FROM change_override v WHERE v.change_id = c.id AND v.what = 'protection') AS passed_over_by \
+         FROM changes c WHERE c.id = ?",
     )
+    .bind(change.to_string())
+    .fetch_optional(tx.conn())
+    .await?;
+    row.map_or(Ok(Approval::NotRequired), |row| approval(&Reader::new("approval", &row)))
 }
 
-async fn revision_rows(tx: &mut Tx, mut query: QueryBuilder<Any>) -> Result<Vec<StoredRevision>, DbError> {
-    let names = fleet::names(tx, None).await?;
-    let rows = query.build().fetch_all(tx.conn()).await?;
-    rows.iter()
-        .map(|row| {
-            let r = Reader::new("revision", row);
-            Ok(StoredRevision {
-                object: r.parse("object")?,
-                revision: r.count("revision")?,
-                spec: spec(&r, &names)?,
-                is_deletion: r.flag("absent")?,
-                author: r.text("author")?,
-                at: r.time("at_ms")?,
-                reason: r.text("reason")?,
-                change_number: r.count("change_number")?,
-            })
-        })
-        .collect()
+fn approval(r: &Reader<'_>) -> Result<Approval, DbError> {
+    Ok(match (r.maybe_text("approved_by")?, r.maybe_text("passed_over_by")?) {
+        (_, Some(by)) => Approval::Over(by),
+        (Some(by), None) => Approval::By(by),
+        (None, None) => Approval::NotRequired,
+    })
 }
 
 /// A revision to be written.
@@ -405,6 +362,7 @@ pub(crate) fn weight(spec: &ObjectSpec) -> usize {
         Body::User(user) => user.authorized_keys.iter().flatten().map(|key| key.as_str().len()).sum(),
         Body::Group(group) => group.members.iter().flatten().map(|member| member.as_str().len()).sum(),
         Body::Package(_) => 0,
+        Body::AptSource(source) => source.key.len(),
         Body::Hosts(_) | Body::Directory(_) | Body::Link(_) | Body::Sysctl(_) => 0,
     }
 }
@@ -425,6 +383,7 @@ fn stored(row: &AnyRow, names: &BTreeMap<NodeId, NodeName>) -> Result<Stored, Db
         reason: r.text("reason")?,
         change: r.maybe_parse("change_id")?,
         change_number: r.count("change_number")?,
+        approval: approval(&r)?,
         created_at: r.time("created_ms")?,
         updated_at: r.time("updated_ms")?,
     })

@@ -8,7 +8,7 @@ use lampas_shared::{
     report::RunOutcome,
     time::UnixMs,
 };
-use sqlx::{Any, QueryBuilder, any::AnyRow};
+use sqlx::{Any, AssertSqlSafe, QueryBuilder, any::AnyRow};
 
 use crate::db::{DbError, Tx, row::Reader};
 
@@ -72,6 +72,69 @@ pub async fn last_of_objects(tx: &mut Tx) -> Result<BTreeMap<ObjectId, UnixMs>, 
         .collect()
 }
 
+/// How a run went, in three words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Well.
+    Ran,
+    /// It failed, or nobody knows how it ended.
+    Failed,
+    /// It did not run at its time.
+    Missed,
+}
+
+/// Nothing started it at its time, or it could not be started.
+const UNTAKEN: &str = "'missed', 'node_down', 'not_started'";
+
+/// How often a job went so on a node.
+#[derive(Debug, Clone)]
+pub(crate) struct Tally {
+    pub(crate) object: ObjectId,
+    pub(crate) name: String,
+    pub(crate) node: NodeId,
+    pub(crate) node_name: String,
+    pub(crate) verdict: Verdict,
+    /// How many slots: one record may stand for many that nobody took.
+    pub(crate) count: u64,
+    /// The last time.
+    pub(crate) last: UnixMs,
+}
+
+/// Counts the runs since a time by job, node and how they went: all of them, or those alone that nothing started. What was
+/// skipped says itself why, and counts among all alone. By name; as many rows as there are jobs on nodes, since who asks
+/// may see few of them.
+pub(crate) async fn tally(tx: &mut Tx, since: UnixMs, only_missed: bool) -> Result<Vec<Tally>, DbError> {
+    let only = if only_missed { format!(" AND j.outcome IN ({UNTAKEN})") } else { String::new() };
+    let sql = format!(
+        "SELECT t.object, t.node, COALESCE(n.name, t.node) AS node_name, COALESCE(o.name, (SELECT MAX(r.name) FROM revision r \
+         WHERE r.object = t.object), '') AS object_name, t.verdict, t.times, t.last_ms FROM (SELECT j.node, j.object, \
+         CASE WHEN j.outcome = 'exited' AND j.outcome_value = 0 THEN 0 WHEN j.outcome IN ('skipped', {UNTAKEN}) THEN 2 \
+         ELSE 1 END AS verdict, CAST(SUM(CASE WHEN j.outcome IN ('missed', 'node_down') AND j.outcome_value > 1 \
+         THEN j.outcome_value ELSE 1 END) AS SIGNED) AS times, MAX(j.started_ms) AS last_ms FROM job_run j \
+         WHERE j.started_ms >= ?{only} GROUP BY j.node, j.object, verdict) t \
+         LEFT JOIN node n ON n.id = t.node LEFT JOIN object o ON o.id = t.object ORDER BY object_name, node_name"
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).bind(since.0).fetch_all(tx.conn()).await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("job_run", row);
+            Ok(Tally {
+                object: r.parse("object")?,
+                name: r.text("object_name")?,
+                node: r.parse("node")?,
+                node_name: r.text("node_name")?,
+                verdict: match r.int("verdict")? {
+                    0 => Verdict::Ran,
+                    2 => Verdict::Missed,
+                    _ => Verdict::Failed,
+                },
+                count: r.count("times")?,
+                last: r.time("last_ms")?,
+            })
+        })
+        .collect()
+}
+
 /// Drops runs that were received before a point in time, at most `limit`; returns how many.
 pub async fn prune(tx: &mut Tx, before: UnixMs, limit: u32) -> Result<u64, DbError> {
     let rows = sqlx::query("SELECT j.run FROM job_run j WHERE j.started_ms < ? AND j.received_ms < ? LIMIT ?")
@@ -100,6 +163,8 @@ fn run(row: &AnyRow) -> Result<Run, DbError> {
         "not_started" => RunOutcome::NotStarted,
         "skipped" => RunOutcome::Skipped,
         "lost" => RunOutcome::Lost,
+        "missed" => RunOutcome::Missed,
+        "node_down" => RunOutcome::NodeDown,
         other => return Err(r.wrong("outcome", format!("{other} is not known"))),
     };
     Ok(Run {
@@ -108,6 +173,7 @@ fn run(row: &AnyRow) -> Result<Run, DbError> {
         object: r.parse("object")?,
         name: r.text("object_name")?,
         user: r.text("account")?,
+        times: times(outcome, value),
         slot: r.maybe_time("slot_ms")?,
         started_at: r.time("started_ms")?,
         ended_at: r.maybe_time("ended_ms")?,
@@ -115,4 +181,10 @@ fn run(row: &AnyRow) -> Result<Run, DbError> {
         output_bytes: r.count("output_bytes")?,
         output: None,
     })
+}
+
+/// Returns for how many slots a record stands.
+fn times(outcome: RunOutcome, value: i32) -> u32 {
+    let is_untaken = matches!(outcome, RunOutcome::Missed | RunOutcome::NodeDown);
+    if is_untaken { value.max(1).cast_unsigned() } else { 1 }
 }

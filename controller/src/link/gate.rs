@@ -1,6 +1,6 @@
 //! The gate to the nodes: what the rest of the controller may ask of the link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::BoxFuture;
 use lampas_shared::{
@@ -8,11 +8,12 @@ use lampas_shared::{
     desired::NodeDesired,
     error::Fault,
     fleet::NodeState,
-    id::{NodeId, RunId},
+    id::{NodeId, RunId, SecretValueId},
     object::Target,
     operation::{OutputPart, RunOrder, RunStatus},
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    secret::StillHeld,
 };
 
 /// What can be asked of connected nodes. Every wait is bounded; a node that isn't connected is a passing fault with
@@ -88,6 +89,11 @@ pub trait NodeGate: Send + Sync + 'static {
 
     /// Asks what a node's tools say of a draft of a script.
     fn check(&self, _: NodeId, _: ScriptDraft) -> BoxFuture<'_, Result<Checked, Fault>> {
+        Box::pin(async { Err(too_old()) })
+    }
+
+    /// Tells a node to let go of values of secrets that are destroyed; it says which are still there, and why.
+    fn purge(&self, _: NodeId, _: BTreeSet<SecretValueId>) -> BoxFuture<'_, Result<Vec<StillHeld>, Fault>> {
         Box::pin(async { Err(too_old()) })
     }
 

@@ -1,6 +1,10 @@
 //! The gate: finds a node's session and asks it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use lampas_shared::{
@@ -8,11 +12,12 @@ use lampas_shared::{
     desired::NodeDesired,
     error::{Chain, Fault},
     fleet::NodeState,
-    id::{NodeId, RunId},
+    id::{NodeId, RunId, SecretValueId},
     object::Target,
     operation::{OutputPart, RunOrder, RunStatus},
     report::{NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    secret::StillHeld,
 };
 use lampas_wire::{Kind, Message, Reply, Request, decode, frame::Decoder};
 use tokio::{
@@ -37,6 +42,8 @@ const SCAN_LIMIT: Duration = Duration::from_secs(60);
 /// Two tools with twenty seconds each.
 const CHECK_LIMIT: Duration = Duration::from_secs(50);
 const EJECT_LIMIT: Duration = Duration::from_secs(90);
+/// A pass that is under way ends first.
+const PURGE_LIMIT: Duration = Duration::from_secs(90);
 
 /// A state of the greatest size at a window a round trip.
 const WRITE_LIMIT: Duration = Duration::from_secs(15);
@@ -118,6 +125,7 @@ impl Gate {
         let request = Message::Request(Box::new(Request::Output { run, offset }));
         write_message(&mut send, &request, WRITE_LIMIT).await.map_err(|e| failed(&e))?;
         let mut decoder = Decoder::new();
+        let mut reached = offset;
         loop {
             while let Some(frame) = decoder.next_frame().map_err(|e| failed(&e))? {
                 let part = match decode(&frame).map_err(|e| failed(&e))? {
@@ -128,6 +136,13 @@ impl Gate {
                     Message::Fault(fault) => return Err(fault),
                     _ => return Err(confused()),
                 };
+                // Offsets only grow: what is kept of a run is bounded by them.
+                if let OutputPart::Chunk(chunk) = &part {
+                    if chunk.offset < reached {
+                        return Err(confused());
+                    }
+                    reached = chunk.offset.saturating_add(chunk.bytes.len() as u64);
+                }
                 let is_end = matches!(part, OutputPart::End(_));
                 if sink.send(part).await.is_err() || is_end {
                     return Ok(());
@@ -222,6 +237,20 @@ impl NodeGate for Gate {
         async move {
             match self.ask(node, Request::Check(draft), Kind::CheckReply, CHECK_LIMIT).await.map_err(known)? {
                 Reply::Check(checked) => checked.map_err(known),
+                _ => Err(hung()),
+            }
+        }
+        .boxed()
+    }
+
+    fn purge(&self, node: NodeId, values: BTreeSet<SecretValueId>) -> BoxFuture<'_, Result<Vec<StillHeld>, Fault>> {
+        async move {
+            let asked = values.clone();
+            match self.ask(node, Request::Purge(values), Kind::PurgeReply, PURGE_LIMIT).await.map_err(known)? {
+                // What was not asked is nobody's to say.
+                Reply::Purged(held) => {
+                    Ok(held.map_err(known)?.into_iter().filter(|h| asked.contains(&h.value)).collect())
+                }
                 _ => Err(hung()),
             }
         }

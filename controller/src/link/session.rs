@@ -3,6 +3,9 @@
 //! The task never waits for one thing alone: reading, writing, the store and the others' calls are arms of one loop, so
 //! a peer that doesn't read still gets its pings counted, and a close is never late.
 
+mod pipe;
+mod request;
+
 use std::{future::pending, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -14,31 +17,30 @@ use lampas_runtime::{
 use lampas_shared::{
     audit::{Countersigned, Head},
     error::{Chain, Fault},
-    fleet::{NodeFacts, NodePolicy},
+    fleet::{NodeFacts, NodePause, NodePolicy},
     id::NodeId,
 };
 use lampas_wire::{
-    BlobRequest, Goodbye, GoodbyeReason, Hello, Kind, Message, RenewRequest, Report, Role, SecretRequest, Welcome,
-    feature,
+    Goodbye, GoodbyeReason, Hello, Report, Role, Welcome, feature,
     link::{
         CloseReason, Stream,
         controller::{Command, ControllerLink},
         heartbeat,
     },
 };
-use quinn::{Chunk, Connection, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
+use self::{
+    pipe::{Pipe, read, write},
+    request::serve_stream,
+};
 use super::{
     registry::{Claim, Entry, Handle},
     server::Shared,
-    source::{FENCED, Member, Presence, Shown, Wanted},
-    stream::{CHUNK_BYTES, StreamError, read_kind, read_message, write_message},
+    source::{FENCED, Member, Presence, Wanted},
 };
-
-/// Blobs and renewals, one request and one answer.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the last words may take to leave.
 const LAST_WORDS_LIMIT: Duration = Duration::from_millis(300);
@@ -125,59 +127,6 @@ struct Driver {
     heading: Option<BoxFuture<'static, Result<Option<Head>, Fault>>>,
     /// The head that was shown last.
     shown_head: Option<Head>,
-}
-
-/// One ordered stream with what waits to be written.
-#[derive(Default)]
-struct Pipe {
-    send: Option<SendStream>,
-    recv: Option<RecvStream>,
-    waiting: Vec<u8>,
-    written: usize,
-}
-
-impl Pipe {
-    fn open(&mut self, send: SendStream, recv: RecvStream) {
-        self.send = Some(send);
-        self.recv = Some(recv);
-    }
-
-    fn push(&mut self, bytes: Vec<u8>) {
-        if self.waiting.is_empty() {
-            self.waiting = bytes;
-        } else {
-            self.waiting.extend_from_slice(&bytes);
-        }
-    }
-
-    fn unread(&self) -> usize {
-        self.waiting.len() - self.written
-    }
-
-    fn wrote(&mut self, count: usize) {
-        self.written += count;
-        if self.unread() == 0 {
-            // An idle connection holds no buffer.
-            self.waiting = Vec::new();
-            self.written = 0;
-        }
-    }
-}
-
-/// Cancel-safe, as [`RecvStream::read_chunk`] is.
-async fn read(recv: &mut Option<RecvStream>) -> Result<Option<Chunk>, ReadError> {
-    match recv {
-        Some(recv) => recv.read_chunk(CHUNK_BYTES, true).await,
-        None => pending().await,
-    }
-}
-
-/// Cancel-safe, as [`SendStream::write`] is.
-async fn write(send: &mut Option<SendStream>, bytes: &[u8]) -> Result<usize, WriteError> {
-    match send {
-        Some(send) if !bytes.is_empty() => send.write(bytes).await,
-        _ => pending().await,
-    }
 }
 
 async fn maybe<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
@@ -578,54 +527,6 @@ impl Driver {
     }
 }
 
-async fn serve_stream(
-    shared: &Shared,
-    handle: &Handle,
-    node: NodeId,
-    cert: CertInfo,
-    mut send: SendStream,
-    mut recv: RecvStream,
-) -> Result<(), StreamError> {
-    let (kind, head) = read_kind(&mut recv, REQUEST_LIMIT).await?;
-    match Kind::from_u16(kind) {
-        Some(Kind::Report | Kind::Lost | Kind::RunReport | Kind::ProbeReport) => {
-            handle.call(|inbox| inbox.outbox = Some((send, recv, head)));
-            Ok(())
-        }
-        Some(Kind::BlobRequest) => {
-            let request = read_message(&mut recv, &head, &[Kind::BlobRequest], REQUEST_LIMIT).await?;
-            let Message::BlobRequest(BlobRequest { hash }) = request else { return Err(StreamError::Ended) };
-            let _turn = shared.blobs.acquire().await.expect("the semaphore is never closed");
-            let missing = || Fault::lasting("blob.missing", format!("no content {hash} is meant for this node"));
-            let found = shared.parts.source.blob(node, hash).await;
-            let reply = found.and_then(|blob| blob.ok_or_else(missing));
-            write_message(&mut send, &Message::BlobReply(reply), REQUEST_LIMIT).await
-        }
-        Some(Kind::SecretRequest) => {
-            let request = read_message(&mut recv, &head, &[Kind::SecretRequest], REQUEST_LIMIT).await?;
-            let Message::SecretRequest(SecretRequest { value, key }) = request else { return Err(StreamError::Ended) };
-            let _turn = shared.blobs.acquire().await.expect("the semaphore is never closed");
-            let missing = || Fault::lasting("secret.missing", "no such value of a secret is meant for this node");
-            let found = shared.parts.source.secret(node, value, key).await;
-            let reply = found.and_then(|sealed| sealed.ok_or_else(missing));
-            write_message(&mut send, &Message::SecretReply(reply), REQUEST_LIMIT).await
-        }
-        Some(Kind::RenewRequest) => {
-            let request = read_message(&mut recv, &head, &[Kind::RenewRequest], REQUEST_LIMIT).await?;
-            let Message::RenewRequest(RenewRequest { csr }) = request else { return Err(StreamError::Ended) };
-            let from = handle.connection.remote_address();
-            let shown = Shown::of(&handle.connection, cert);
-            let reply = shared.parts.admission.renew(node, shown, csr, from).await;
-            write_message(&mut send, &Message::RenewReply(Box::new(reply)), REQUEST_LIMIT).await
-        }
-        _ => {
-            let fault =
-                Fault::lasting("wire.unknown", format!("streams that begin with kind {kind} are not known here"));
-            write_message(&mut send, &Message::Fault(fault), REQUEST_LIMIT).await
-        }
-    }
-}
-
 /// Facts are a node's own words: they are cut to what can be true.
 fn bounded(facts: &NodeFacts) -> NodeFacts {
     let cut = |text: &str, max: usize| text.chars().filter(|c| !c.is_control()).take(max).collect::<String>();
@@ -645,6 +546,7 @@ fn bounded(facts: &NodeFacts) -> NodeFacts {
             signers: policy.signers.iter().take(16).map(|s| cut(s, 256)).collect(),
             ..policy.clone()
         }),
+        pause: facts.pause.as_ref().map(|pause| NodePause { reason: cut(&pause.reason, 256), ..pause.clone() }),
         ..*facts
     }
 }

@@ -42,6 +42,12 @@ pub trait StateSource: Send + Sync + 'static {
         Box::pin(async { Ok(None) })
     }
 
+    /// Lets go of a node that says that its owner ejected it.
+    fn leave(&self, node: NodeId) -> BoxFuture<'_, Result<(), Fault>> {
+        let _ = node;
+        Box::pin(async { Err(Fault::lasting("leave.unknown", "nodes can't leave here")) })
+    }
+
     /// Commits reports of one node's outbox that came over a session, and returns the last sequence that is committed.
     /// The fault [`FENCED`] says that a later session of the node is there.
     fn submit(

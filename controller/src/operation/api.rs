@@ -14,13 +14,13 @@ use lampas_api::{
 use lampas_shared::{
     access::Permission,
     id::RunId,
-    operation::{OperationSpec, OperationState},
+    operation::{OperationSpec, OperationState, RunState},
     signature::Signed,
 };
 
 use super::{
     OperationError,
-    service::Starting,
+    service::{Nodes, Starting},
     store::{Filter, OperationRow},
 };
 use crate::{
@@ -132,7 +132,7 @@ async fn start(
     headers: HeaderMap,
     Json(spec): Json<OperationSpec>,
 ) -> Answer<impl IntoResponse> {
-    let row = app.operations.begin(spec, None, &starting(&caller, &headers)?).await?;
+    let row = app.operations.begin(spec, Nodes::Selected, &starting(&caller, &headers)?).await?;
     let may_read = seen(&app, &caller, &row).await?.may_read;
     Ok((StatusCode::CREATED, axum::Json(app.operations.shown(&row, may_read).await?)))
 }
@@ -254,12 +254,36 @@ struct Seen {
     readable: BTreeSet<RunId>,
 }
 
+/// A run that did not end well, with the first of its output.
+pub(crate) struct FailedRun {
+    pub(crate) title: String,
+    pub(crate) run: OperationNode,
+    pub(crate) output: Vec<lampas_api::OutputPiece>,
+}
+
+/// Returns the first run of an operation that did not end well.
+pub(crate) async fn failed_run(app: &App, number: u64) -> Answer<Option<FailedRun>> {
+    let row = app.operations.find(&number.to_string()).await?;
+    let runs = app.operations.all_nodes(row.id).await?;
+    let bad = runs.into_iter().find(|r| r.state.is_final() && r.state != RunState::Succeeded);
+    let Some(run) = bad else { return Ok(None) };
+    let output = app.operations.output(&row, Some(run.run), 0, None, Duration::ZERO).await?.pieces;
+    Ok(Some(FailedRun { title: row.spec.work.title(), run, output }))
+}
+
+/// Returns whether a caller may read what a run wrote.
+pub(crate) async fn may_read(app: &App, caller: &Caller, number: u64, run: RunId) -> Answer<bool> {
+    let row = app.operations.find(&number.to_string()).await?;
+    let seen = seen(app, caller, &row).await?;
+    Ok(seen.may_read || seen.readable.contains(&run))
+}
+
 /// Says how far the caller sees an operation: somebody who sees none of its nodes doesn't see it at all. What a run prints
 /// is its user's, as a file of mode 0600 would be; and whoever started it may see what came of it.
 async fn seen(app: &App, caller: &Caller, row: &OperationRow) -> Answer<Seen> {
     let (sees, reads) =
         (Reach::of(app, caller, Permission::View).await?, Reach::of(app, caller, Permission::ReadContent).await?);
-    let is_own = caller.login() == row.author;
+    let is_own = row.is_by(&caller.as_principal());
     if sees.is_all() && (reads.is_all() || is_own) {
         return Ok(Seen { sees, may_read: true, readable: BTreeSet::new() });
     }
@@ -280,8 +304,14 @@ impl From<OperationError> for Refusal {
             OperationError::NotFound(_) => Self::new("not_found", text),
             OperationError::Refused(_) => Self::new("operation.refused", text),
             OperationError::Outside(_) => Self::new("forbidden", text),
+            OperationError::Unproven(inner) => (&inner).into(),
+            OperationError::KeyReused(_) => Self::new("idempotency.reused", text),
             OperationError::State(_) => Self::new("operation.state", text),
-            OperationError::Field(_) => Self::new("invalid", text),
+            // A parameter's mistake says its name, and its value behind it.
+            OperationError::Field(inner) if inner.what == "parameter" => {
+                Self::text(&format!("/work/parameters/{}", inner.value), &inner)
+            }
+            OperationError::Field(inner) => Self::text(&format!("/{}", inner.what.replace(' ', "_")), &inner),
             OperationError::Signature(_) => Self::new("signature.refused", text),
         }
     }

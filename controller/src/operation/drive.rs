@@ -155,7 +155,7 @@ async fn one(
     let now = clock::now();
     let mut started = BTreeSet::new();
     if let Some(until) = operation.waits_until().filter(|_| operation.cancelled.is_none()) {
-        return if now < until { Ok(()) } else { operations.unsigned(&operation, &runs, now).await };
+        return if now < until { Ok(()) } else { operations.unsigned(&operation, now).await };
     }
     let gate = operations.gate();
     let sight = Sight { here: gate, held, heard_since: operations.heard_since() };

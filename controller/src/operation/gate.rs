@@ -15,7 +15,7 @@ use lampas_shared::{
 
 use super::{
     OperationError, Operations,
-    service::Starting,
+    service::{Nodes, Starting},
     store::{self, OperationRow},
 };
 use crate::{
@@ -25,6 +25,9 @@ use crate::{
     db::DbError,
     fleet,
 };
+
+/// Up to how many nodes the operation of a gate names them.
+const NAMED: usize = 8;
 
 impl Gates for Operations {
     fn ask(&self, question: Question) -> BoxFuture<'_, Result<Verdict, Fault>> {
@@ -46,6 +49,28 @@ impl Gates for Operations {
                 }
             }
             Ok(verdict)
+        })
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+        Box::pin(async move {
+            let found = self.db().read(|mut tx| async move {
+                let found = store::open_gates(&mut tx).await?;
+                Ok::<_, DbError>(tx.done(found))
+            });
+            found.await.map_err(|error| Fault::passing("gates.failed", Chain(&error).to_string()))
+        })
+    }
+
+    fn end(&self, key: String) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            let failed = |error: OperationError| Fault::passing("gates.failed", Chain(&error).to_string());
+            let Some(row) = self.by_request(&key).await.map_err(failed)? else { return Ok(()) };
+            match self.cancel(&row.id.to_string(), &Principal::system()).await {
+                // It answered at the last moment.
+                Ok(()) | Err(OperationError::State(_)) => Ok(()),
+                Err(error) => Err(failed(error)),
+            }
         })
     }
 }
@@ -126,7 +151,7 @@ impl Operations {
         let what = if question.is_before { "before" } else { "gate of" };
         let spec = OperationSpec {
             work,
-            on: vec![Scope::Fleet],
+            on: asked(&nodes, &members),
             user: gate.user.clone(),
             limits: Limits { timeout_secs, output_bytes: 64 << 10 },
             strategy: Strategy::default(),
@@ -137,7 +162,16 @@ impl Operations {
             sign: false,
         };
         let who = Starting { author: "system".to_owned(), by: Principal::system(), request_key: Some(key) };
-        self.begin(spec, Some((None, nodes)), &who).await.map(Ok)
+        self.begin(spec, Nodes::Wave(nodes), &who).await.map(Ok)
+    }
+}
+
+/// Returns whom a gate is told to ask: the nodes by name, while they fit a line.
+fn asked(nodes: &[NodeId], members: &[NodeInput]) -> Vec<Scope> {
+    let named = members.iter().filter(|m| nodes.contains(&m.id)).map(|m| Scope::Node(m.name.clone()));
+    match nodes.len() {
+        1..=NAMED => named.collect(),
+        _ => vec![Scope::Fleet],
     }
 }
 

@@ -15,7 +15,7 @@ use lampas_shared::{
     access::Permission,
     event::EventKind,
     id::{NodeId, OperationId},
-    operation::{OperationSpec, OperationState, RunState},
+    operation::{OperationSpec, OperationState, RunState, Work},
     time::UnixMs,
 };
 use tokio::sync::{Notify, mpsc, watch};
@@ -29,9 +29,10 @@ use super::{
 };
 use crate::{
     audit::{Entry, Principal},
-    change::{Desired, View},
-    db::{Db, DbError},
+    change::{Desired, View, root_code},
+    db::{Db, DbError, row::to_json},
     event::NewEvent,
+    fleet,
     link::NodeGate,
 };
 
@@ -58,6 +59,17 @@ impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Operations({:?})", self.db)
     }
+}
+
+/// Which nodes an operation is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Nodes {
+    /// Those that it selects.
+    Selected,
+    /// Those on which another one did not succeed.
+    FailedOf(OperationId, Vec<NodeId>),
+    /// Those of a wave: the controller asks them by itself, and its key says what.
+    Wave(Vec<NodeId>),
 }
 
 /// Who asks, and what for.
@@ -150,7 +162,7 @@ impl Operations {
     pub(crate) async fn begin(
         &self,
         spec: OperationSpec,
-        only: Option<(Option<OperationId>, Vec<NodeId>)>,
+        nodes: Nodes,
         who: &Starting,
     ) -> Result<OperationRow, OperationError> {
         let now = clock::now();
@@ -158,10 +170,18 @@ impl Operations {
         if let Some(key) = &who.request_key
             && let Some(found) = self.by_request(key).await?
         {
-            return Ok(found);
+            return self.same(found, &spec, &nodes).await;
         }
-        let (again_of, only) = only.map_or((None, None), |(of, nodes)| (of, Some(nodes)));
-        let selected = self.select(&spec, only.as_deref()).await?;
+        let (again_of, only) = match &nodes {
+            Nodes::Selected => (None, None),
+            Nodes::FailedOf(of, nodes) => (Some(*of), Some(nodes.as_slice())),
+            Nodes::Wave(nodes) => (None, Some(nodes.as_slice())),
+        };
+        let mut selected = self.select(&spec, only).await?;
+        if let Nodes::Wave(_) = &nodes {
+            // A gate that a node can't be asked is not passed.
+            selected.runs.iter_mut().for_each(|run| run.observes = false);
+        }
         who.by.must_on_nodes(Permission::Run, selected.runs.iter().map(|r| r.node), &selected.members)?;
         if let Some(problem) = selected.problems.first() {
             return Err(OperationError::Refused(problem.clone()));
@@ -169,6 +189,15 @@ impl Operations {
         if selected.runs.is_empty() {
             let on: Vec<String> = spec.on.iter().map(ToString::to_string).collect();
             return Err(OperationError::Refused(format!("{} selects no node", on.join(", "))));
+        }
+        if let Some(why) = selected.runs.iter().all(|r| r.observes).then(|| selected.runs[0].refused.clone()).flatten()
+        {
+            return Err(OperationError::Refused(why));
+        }
+        if who.by.is_unproven() && !matches!(spec.work, Work::Probe { .. }) {
+            let view = self.view().await?;
+            let effect = root_code::run_as(&spec.user, &view.compiled, selected.runs.iter().map(|r| r.node));
+            who.by.must_be_proven(|| effect.into_iter().collect())?;
         }
         let row = OperationRow {
             id: random::new_id(),
@@ -188,6 +217,11 @@ impl Operations {
         let stored = self
             .db()
             .write(|mut tx| async move {
+                if who.by.rights.is_some() {
+                    // As the nodes stand now: one that was relabelled since may lie outside.
+                    let members = fleet::members(&mut tx).await?;
+                    who.by.must_on_nodes(Permission::Run, runs.iter().map(|r| r.node), &members)?;
+                }
                 let number = store::create(&mut tx, row_ref, again_of, who.request_key.as_deref(), runs).await?;
                 let title = row_ref.spec.work.title();
                 let details = BTreeMap::from([
@@ -216,18 +250,37 @@ impl Operations {
                 );
                 let id = row_ref.id.to_string();
                 let found = store::find(&mut tx, &id).await?;
-                Ok::<_, DbError>(tx.done(found))
+                Ok::<_, OperationError>(tx.done(found))
             })
             .await;
-        let stored = match stored {
+        let stored = match (stored, &who.request_key) {
             // The same request, twice at once.
-            Err(error) if error.is_duplicate() && who.request_key.is_some() => {
-                self.by_request(who.request_key.as_deref().unwrap_or_default()).await?
+            (Err(OperationError::Store(error)), Some(key)) if error.is_duplicate() => {
+                match self.by_request(key).await? {
+                    Some(found) => Some(self.same(found, &row.spec, &nodes).await?),
+                    None => None,
+                }
             }
-            stored => stored?,
+            (stored, _) => stored?,
         };
         self.wake();
         stored.ok_or_else(|| OperationError::NotFound(row.id.to_string()))
+    }
+
+    /// Returns what a key made before, if it was asked for the same: what runs, and on what. Of one that was started again
+    /// that is which; what the controller asks by itself is named whole by its key.
+    async fn same(
+        &self,
+        found: OperationRow,
+        spec: &OperationSpec,
+        nodes: &Nodes,
+    ) -> Result<OperationRow, OperationError> {
+        let is_same = match nodes {
+            Nodes::Selected => found.again_of.is_none() && to_json(&found.spec) == to_json(spec),
+            Nodes::FailedOf(of, _) => found.again_of == Some(self.find(&of.to_string()).await?.number),
+            Nodes::Wave(_) => true,
+        };
+        if is_same { Ok(found) } else { Err(OperationError::KeyReused(found.number)) }
     }
 
     /// Starts the same again on the nodes where it did not succeed.
@@ -249,7 +302,7 @@ impl Operations {
             // For as long as it waited the first time.
             *until = clock::now().plus_ms(until.since(row.created_at).max(60_000));
         }
-        self.begin(spec, Some((Some(row.id), failed)), who).await
+        self.begin(spec, Nodes::FailedOf(row.id, failed), who).await
     }
 
     /// Says what an operation would run on.
@@ -331,7 +384,7 @@ impl Operations {
     pub(crate) async fn cancel(&self, which: &str, by: &Principal) -> Result<(), OperationError> {
         let row = self.find(which).await?;
         let now = clock::now();
-        if crate::change::author(by) != row.author {
+        if !row.is_by(by) {
             let nodes = self.all_nodes(row.id).await?;
             let view = self.0.desired.view().await?;
             by.must_on_nodes(Permission::Run, nodes.iter().map(|n| n.node.id), view.members())?;

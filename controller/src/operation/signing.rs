@@ -39,7 +39,8 @@ const WAIT_MS: i64 = 86_400_000;
 
 /// Returns the signature that an operation needs: because it was asked for, or because a node is known to want one.
 pub(super) fn wanted(row: &OperationRow, selected: &Selected) -> Option<OperationSigning> {
-    let is_wanted = row.spec.sign || selected.runs.iter().any(|r| selected.want_signature.contains(&r.node));
+    let is_wanted =
+        row.spec.sign || selected.runs.iter().any(|r| !r.observes && selected.want_signature.contains(&r.node));
     let is_question = matches!(row.spec.work, Work::Probe { .. });
     let usual = row.created_at.plus_ms(WAIT_MS);
     let until = match row.spec.away {
@@ -138,6 +139,10 @@ impl Operations {
         let found = self
             .db()
             .write(|mut tx| async move {
+                // Nobody ends it, or gives it up, until this is over.
+                if store::locked(&mut tx, row.id).await?.is_none() {
+                    return Err(OperationError::State("it was signed, or is over, meanwhile"));
+                }
                 let fleet = signatures::fleet(&mut tx).await?;
                 if statement.fleet != fleet {
                     return Err(refused(format!("is for the fleet {}, this is {fleet}", statement.fleet)));
@@ -178,13 +183,16 @@ impl Operations {
         found.ok_or_else(|| OperationError::NotFound(row.number.to_string()))
     }
 
-    /// Gives up on an operation that nobody signed in time.
-    pub(super) async fn unsigned(&self, row: &OperationRow, runs: &[RunRow], now: UnixMs) -> Result<(), DbError> {
-        let ids: Vec<RunId> = runs.iter().map(|r| r.run).collect();
-        let ids = &ids;
+    /// Gives up on an operation that nobody signed in time, unless somebody did at the last moment.
+    pub(super) async fn unsigned(&self, row: &OperationRow, now: UnixMs) -> Result<(), DbError> {
         self.db()
             .write(|mut tx| async move {
-                store::settle(&mut tx, ids, RunState::Expired, "no operator signed it in time", now).await?;
+                let Some((found, runs)) = store::locked(&mut tx, row.id).await? else { return Ok(tx.done(())) };
+                if found.cancelled.is_some() || found.waits_until().is_none_or(|until| now < until) {
+                    return Ok(tx.done(()));
+                }
+                let ids: Vec<RunId> = runs.iter().map(|r| r.run).collect();
+                store::settle(&mut tx, &ids, RunState::Expired, "no operator signed it in time", now).await?;
                 let ended = store::conclude(&mut tx, row.id, now).await?;
                 tx.event(
                     NewEvent::new(EventKind::OperationEnded)

@@ -21,8 +21,10 @@ use lampas_shared::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, QueryBuilder, any::AnyRow};
+use tracing::warn;
 
 use crate::{
+    audit::{Entry, Principal},
     db::{
         DbError, Tx,
         row::{Reader, draw, id_chunks, insert_many, push_ids, to_json},
@@ -30,9 +32,9 @@ use crate::{
     event::NewEvent,
 };
 
-pub(crate) use hold::{held, locked, measured};
+pub(crate) use hold::{held, locked, measured, open_gates};
 pub(crate) use output::{
-    Piece, grown, output_is, pending_output, pieces, pieces_of, put_output, stored_to, trim_output,
+    Piece, grown, last_words, output_is, pending_output, pieces, pieces_of, put_output, stored_to, trim_output,
 };
 
 const COLUMNS: &str = "o.id, o.number, o.state, o.spec, o.author, o.principal, o.created_ms, o.ended_ms, o.cancelled_ms, \
@@ -62,6 +64,15 @@ impl OperationRow {
     /// Returns until when it waits for a signature, if it does.
     pub(crate) fn waits_until(&self) -> Option<UnixMs> {
         self.signing.as_ref().filter(|s| s.signed_at.is_none()).map(|s| s.until)
+    }
+
+    /// Returns whether this is who began it. What the controller begins is nobody's, whatever users are called; and a
+    /// token, which may be narrower than its owner, has only what it began itself.
+    pub(crate) fn is_by(&self, who: &Principal) -> bool {
+        if who.name.starts_with("token:") {
+            return self.principal == who.name;
+        }
+        self.author == crate::change::author(who) && self.principal != Principal::system().name
     }
 
     /// Returns it as lists show it.
@@ -104,6 +115,8 @@ pub(crate) struct NewRun {
     pub(crate) secrets: BTreeMap<EnvName, SecretUse>,
     /// Why the node can't run it.
     pub(crate) refused: Option<String>,
+    /// Whether that is because it only observes: then it is passed over.
+    pub(crate) observes: bool,
 }
 
 /// A run as the driver sees it.
@@ -164,10 +177,15 @@ pub(crate) async fn create(
         "has_result",
         "output_bytes",
         "output_state",
+        "observes",
     ];
     let rows: Vec<_> = runs.iter().enumerate().collect();
     insert_many(tx, "operation_run", &columns, "", &rows, |b, (place, run)| {
-        let state = if run.refused.is_some() { RunState::Refused } else { RunState::Queued };
+        let state = match (run.observes, &run.refused) {
+            (true, _) => RunState::Skipped,
+            (false, Some(_)) => RunState::Refused,
+            (false, None) => RunState::Queued,
+        };
         b.push_bind(run.run.to_string())
             .push_bind(row.id.to_string())
             .push_bind(*place as i64)
@@ -179,7 +197,8 @@ pub(crate) async fn create(
             .push_bind(0_i64)
             .push_bind(0_i64)
             .push_bind(0_i64)
-            .push_bind("none");
+            .push_bind("none")
+            .push_bind(i64::from(run.observes));
     })
     .await?;
     signing::create(tx, row, runs).await?;
@@ -236,13 +255,17 @@ pub(crate) async fn counts(tx: &mut Tx, ids: &[OperationId]) -> Result<BTreeMap<
     let mut found: BTreeMap<OperationId, RunCounts> = BTreeMap::new();
     for chunk in id_chunks(ids) {
         let mut query = QueryBuilder::<Any>::new(
-            "SELECT r.operation, r.state, COUNT(*) AS n FROM operation_run r WHERE r.operation IN ",
+            "SELECT r.operation, r.state, r.observes, COUNT(*) AS n FROM operation_run r WHERE r.operation IN ",
         );
         push_ids(&mut query, chunk);
-        query.push(" GROUP BY r.operation, r.state");
+        query.push(" GROUP BY r.operation, r.state, r.observes");
         for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
             let r = Reader::new("operation_run", row);
-            found.entry(r.parse("operation")?).or_default().add(r.parse("state")?, r.count("n")? as u32);
+            let (counts, n) = (found.entry(r.parse("operation")?).or_default(), r.count("n")? as u32);
+            counts.add(r.parse("state")?, n);
+            if r.flag("observes")? {
+                counts.observing += n;
+            }
         }
     }
     Ok(found)
@@ -309,10 +332,10 @@ pub(crate) async fn begun(tx: &mut Tx, run: RunId) -> Result<u64, DbError> {
 /// Ends an operation whose runs are all over, or says again how a late result leaves it. Returns its state.
 pub(crate) async fn conclude(tx: &mut Tx, id: OperationId, now: UnixMs) -> Result<OperationState, DbError> {
     let (all, succeeded) = hold::succeeded(tx, id).await?;
-    let row = sqlx::query("SELECT o.cancelled_ms FROM operation o WHERE o.id = ?")
-        .bind(id.to_string())
-        .fetch_one(tx.conn())
-        .await?;
+    // As it stands, not as it stood when this transaction first looked.
+    let mut query = QueryBuilder::<Any>::new("SELECT o.cancelled_ms FROM operation o WHERE o.id = ");
+    query.push_bind(id.to_string()).push(tx.dialect().for_update());
+    let row = query.build().fetch_one(tx.conn()).await?;
     let is_cancelled = Reader::new("operation", &row).maybe_int("cancelled_ms")?.is_some();
     let state = match (succeeded == all, is_cancelled) {
         (true, _) => OperationState::Succeeded,
@@ -347,6 +370,7 @@ pub(crate) async fn cancel(tx: &mut Tx, id: OperationId, by: &str, now: UnixMs) 
 pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], now: UnixMs) -> Result<(), DbError> {
     let mut moved: BTreeSet<OperationId> = BTreeSet::new();
     let mut late: BTreeSet<OperationId> = BTreeSet::new();
+    let mut strays: BTreeMap<NodeId, RunId> = BTreeMap::new();
     // Whether an operation is over is decided under the same hold: a result comes before that, or is a late one.
     let runs: Vec<RunId> = results.iter().map(|(_, result)| result.run).collect();
     let of = hold::operations_of(tx, &runs).await?;
@@ -359,7 +383,12 @@ pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], no
         query.push_bind(result.run.to_string()).push(" AND r.node = ").push_bind(node.to_string());
         let row = query.push(tx.dialect().for_update()).build().fetch_optional(tx.conn()).await?;
         // Of no run of this node, or told before.
-        let Some(row) = row else { continue };
+        let Some(row) = row else {
+            if is_of_another(tx, result.run, *node).await? {
+                strays.insert(*node, result.run);
+            }
+            continue;
+        };
         let r = Reader::new("operation_run", &row);
         let operation: OperationId = r.parse("operation")?;
         if r.parse::<OperationState>("state")? != OperationState::Running {
@@ -393,7 +422,24 @@ pub(crate) async fn results(tx: &mut Tx, results: &[(NodeId, &OperationRun)], no
     for operation in moved {
         tx.event(NewEvent::new(EventKind::OperationMoved).with("operation", operation));
     }
+    for (node, run) in strays {
+        warn!(node.id = %node, %run, "a node told the result of another's run; it was dropped");
+        if let Some(name) = crate::fleet::names(tx, Some(&[node])).await?.remove(&node) {
+            let by = Principal::new(format!("node:{name}"), "");
+            tx.audit(Entry::refused(&by, "node.result", format!("run {run}"), "it is another node's"));
+        }
+    }
     Ok(())
+}
+
+/// Returns whether a run is of another node than this.
+async fn is_of_another(tx: &mut Tx, run: RunId, node: NodeId) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT r.run FROM operation_run r WHERE r.run = ? AND r.node <> ?")
+        .bind(run.to_string())
+        .bind(node.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Returns the nodes of operations.

@@ -14,11 +14,17 @@ use lampas_shared::{
     fleet::{Labels, NodeState},
     id::{NodeId, RunId},
     object::Target,
-    operation::{OperationRun, OperationSpec, OperationState, RunEnd, RunOrder, RunState, RunStatus},
+    operation::{
+        OperationRun, OperationSpec, OperationState, OutputChunk, OutputStream, RunEnd, RunOrder, RunState, RunStatus,
+    },
     report::{NodePlan, ObservedFile},
 };
 
-use super::{Operations, service::Starting};
+use super::{
+    Filter, Operations,
+    service::{Nodes, Starting},
+    store,
+};
 use crate::{
     audit::Principal,
     change::Desired,
@@ -27,7 +33,12 @@ use crate::{
     link::NodeGate,
 };
 
-testing::on_both!(each_run_begins_once_where_its_node_is, who_is_connected_to_nobody_is_passed_over_once);
+testing::on_both!(
+    each_run_begins_once_where_its_node_is,
+    who_is_connected_to_nobody_is_passed_over_once,
+    who_only_observes_is_passed_over_and_counts_for_nothing,
+    the_last_words_are_whole_however_they_came,
+);
 
 /// The connections of one controller. A node that is told to run something is through at once.
 #[derive(Debug, Default)]
@@ -152,7 +163,7 @@ impl World {
     async fn run(&self, controller: usize, spec: &str) -> (u64, OperationState) {
         let spec: OperationSpec = serde_json::from_str(spec).expect("a spec");
         let who = Starting { author: "ann".to_owned(), by: Principal::system(), request_key: None };
-        let row = self.controllers[controller].begin(spec, None, &who).await.expect("begun");
+        let row = self.controllers[controller].begin(spec, Nodes::Selected, &who).await.expect("begun");
         let ended = async {
             loop {
                 let row = self.controllers[1 - controller].find(&row.number.to_string()).await.expect("found");
@@ -215,5 +226,71 @@ async fn who_is_connected_to_nobody_is_passed_over_once(db: Db) {
         let expected = if node.node.id == world.alone { RunState::Skipped } else { RunState::Succeeded };
         assert_eq!(node.state, expected, "{}", node.node.name);
     }
+    world.stop().await;
+}
+
+async fn who_only_observes_is_passed_over_and_counts_for_nothing(db: Db) {
+    let world = World::new(db).await;
+    let observes = |id: NodeId| {
+        let id = id.to_string();
+        world.db.write(move |mut tx: Tx| {
+            let id = id.clone();
+            async move {
+                sqlx::query("UPDATE node SET observe = 1 WHERE id = ?").bind(id).execute(tx.conn()).await?;
+                Ok::<_, DbError>(tx.done(()))
+            }
+        })
+    };
+    observes(world.alone).await.expect("it observes");
+    let spec = r#"{"work": {"kind": "command", "argv": ["/bin/true"]}, "on": ["fleet"]}"#;
+    let (number, state) = world.run(0, spec).await;
+    assert_eq!(state, OperationState::Succeeded);
+    let row = world.controllers[0].find(&number.to_string()).await.expect("found");
+    let nodes = world.controllers[1].all_nodes(row.id).await.expect("nodes");
+    let passed = nodes.iter().find(|n| n.node.id == world.alone).expect("it is listed");
+    assert_eq!(passed.state, RunState::Skipped);
+    assert_eq!(passed.detail, "web-5 only observes: take it over first (lampasctl node manage web-5)");
+    let runs = world.controllers[0].list(&Filter::default(), None, 1).await.expect("a list").items[0].runs;
+    assert_eq!((runs.total, runs.succeeded, runs.skipped, runs.observing), (5, 4, 1, 1));
+
+    // Where nobody else is, there is nothing to run.
+    let spec = r#"{"work": {"kind": "command", "argv": ["/bin/true"]}, "on": ["node:web-5"]}"#;
+    let spec: OperationSpec = serde_json::from_str(spec).expect("a spec");
+    let who = Starting { author: "ann".to_owned(), by: Principal::system(), request_key: None };
+    let refused = world.controllers[0].begin(spec, Nodes::Selected, &who).await.expect_err("nobody runs it");
+    assert_eq!(refused.to_string(), passed.detail);
+    world.stop().await;
+}
+
+/// A program writes its message in several calls, the end of the line last; what reads it takes each as it comes.
+async fn the_last_words_are_whole_however_they_came(db: Db) {
+    let world = World::new(db).await;
+    let (number, _) =
+        world.run(0, r#"{"work": {"kind": "command", "argv": ["/bin/true"]}, "on": ["node:web-1"]}"#).await;
+    let row = world.controllers[0].find(&number.to_string()).await.expect("found");
+    let run = world.controllers[0].all_nodes(row.id).await.expect("nodes")[0].run;
+    let noise = "-".repeat(4000) + "\n";
+    let message = "/bin/ls: cannot access '/nonexistent': No such file\n";
+    let mut pieces = vec![(OutputStream::Stdout, noise.as_bytes())];
+    pieces.extend(message.as_bytes().chunks(9).map(|piece| (OutputStream::Stderr, piece)));
+    let mut offset = 0;
+    for (stream, bytes) in pieces {
+        let chunk = OutputChunk { offset, stream, after_ms: 1, bytes: bytes.to_vec() };
+        offset += bytes.len() as u64;
+        let put = world.db.write(|mut tx: Tx| {
+            let chunk = chunk.clone();
+            async move {
+                store::put_output(&mut tx, row.id, &[(run, chunk)]).await?;
+                Ok::<_, DbError>(tx.done(()))
+            }
+        });
+        put.await.expect("stored");
+    }
+    let said = world.db.read(|mut tx: Tx| async move {
+        let said = store::last_words(&mut tx, run).await?;
+        Ok::<_, DbError>(tx.done(said))
+    });
+    let said = said.await.expect("read");
+    assert_eq!(said, message.trim());
     world.stop().await;
 }

@@ -93,11 +93,11 @@ async fn of_fleet(
 
 /// Puts nodes together that stood alike.
 fn grouped(stood: Vec<PastStanding>) -> Vec<FleetMapGroup> {
-    let mut groups: BTreeMap<(Option<RoleName>, _, _), Vec<_>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<RoleName>, _, _, _), Vec<_>> = BTreeMap::new();
     for node in stood {
-        groups.entry((node.roles.first().cloned(), node.state, node.config)).or_default().push(node.name);
+        groups.entry((node.roles.first().cloned(), node.state, node.config, node.observe)).or_default().push(node.name);
     }
-    let group = |((role, state, config), nodes)| FleetMapGroup { role, state, config, nodes };
+    let group = |((role, state, config, observes), nodes)| FleetMapGroup { role, state, config, observes, nodes };
     groups.into_iter().map(group).collect()
 }
 

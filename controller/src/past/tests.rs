@@ -1,6 +1,5 @@
 //! Nodes come, change and go; every moment between says how they stood.
 
-use lampas_shared::fleet::NodeName;
 use serde_json::{Value, json};
 
 use super::*;
@@ -11,15 +10,7 @@ use crate::{
 };
 
 async fn node(db: &Db, name: &str) {
-    let new = &NewNode {
-        id: lampas_runtime::random::new_id(),
-        name: NodeName::parse(name).expect("a name"),
-        roles: vec![lampas_shared::fleet::RoleName::parse("app").expect("a role")],
-        labels: std::collections::BTreeMap::new(),
-        machine: String::new(),
-        observed_address: None,
-        at: clock::now(),
-    };
+    let new = &NewNode::fresh(name, &["app"]);
     let created = db.write(|mut tx: Tx| async move {
         fleet::create(&mut tx, new).await?;
         crate::db::row::draw(&mut tx, "state", 1).await?;

@@ -66,7 +66,7 @@ async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSe
     let reason = change::reason(&wanted.reason)?;
     let by = caller.as_principal();
     // A second key would make two kinds of values, of which each controller opens one.
-    if let Err(error) = app.vault.check(&app.db).await {
+    if let Err(error) = app.vault.settle(&app.db).await {
         error!(error = %Chain(&error), "the value of a secret is not taken");
         return Err(Refusal::new("secret.vault", Chain(&error).to_string()));
     }
@@ -94,7 +94,7 @@ async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSe
         drift: standing.map_or_else(DriftPolicy::default, |s| s.spec.drift),
         body: Body::Secret(Secret { description, value: Some(id) }),
     };
-    let draft = Draft { act: DraftAct::Put(spec), base: None, previous_name: None };
+    let draft = Draft { act: DraftAct::Put(spec), base: wanted.base, previous_name: None };
     let new = NewChange { drafts: vec![draft], reason, values: vec![NewValue { id, sealed }], ..NewChange::default() };
     let row = if wanted.apply {
         let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
@@ -116,7 +116,7 @@ async fn values(
     if !view.all.objects.get(&id).is_some_and(|o| eyes.sees.has_scope(&o.spec.scope)) {
         return Err(Refusal::not_found("object", id));
     }
-    match super::purge::values(&app.db, &view, id).await {
+    match super::purge::values(&app.db, &view, id, &|node| eyes.sees.has_node(node)).await {
         // Another kind of object has none.
         Err(super::purge::PurgeError::NotFound(_)) => Ok(axum::Json(Vec::new())),
         found => Ok(axum::Json(found?)),

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lampas_api::{SecretPurge, SecretPurged, SecretValue};
+use lampas_api::{PurgeOpen, PurgeReach, SecretPurge, SecretPurged, SecretValue};
 use lampas_runtime::clock;
 use lampas_shared::{
     access::Permission,
@@ -16,7 +16,10 @@ use lampas_shared::{
 use sqlx::{Any, QueryBuilder};
 use thiserror::Error;
 
-use super::store::{self, ValueRow};
+use super::store::{
+    self, ValueRow,
+    holder::{self, Holder, Standing},
+};
 use crate::{
     access::Outside,
     audit::{Entry, Principal},
@@ -31,6 +34,9 @@ use crate::{
 
 /// The most nodes that are named of each cause.
 const NAMED: usize = 8;
+
+/// The most nodes that are named of which a purge is not confirmed.
+const MAX_OPEN: usize = 100;
 
 /// Why values are not purged.
 #[derive(Debug, Error)]
@@ -63,34 +69,42 @@ fn current(stored: &Stored) -> Option<SecretValueId> {
     if let Body::Secret(secret) = &stored.spec.body { secret.value } else { None }
 }
 
-/// Returns the values of a secret with what needs each, newest first.
-pub(crate) async fn values(db: &Db, view: &View, id: ObjectId) -> Result<Vec<SecretValue>, PurgeError> {
+/// Returns the values of a secret with what needs each, newest first. Nodes that `sees` says no to are counted, not named.
+pub(crate) async fn values(
+    db: &Db,
+    view: &View,
+    id: ObjectId,
+    sees: &(dyn Fn(NodeId) -> bool + Sync),
+) -> Result<Vec<SecretValue>, PurgeError> {
     let stored = secret(view, id)?;
     let stands = current(stored);
     let users = view.compiled.users(id);
     let nodes: BTreeSet<NodeId> = users.values().flatten().copied().collect();
     let users: Vec<ObjectId> = users.into_keys().collect();
     let (nodes, users) = (&nodes, &users);
-    let (rows, behind, drafts, runs) = db
+    let (rows, behind, drafts, runs, mut holders) = db
         .read(|mut tx| async move {
             let rows = store::of_object(&mut tx, id).await?;
             let behind = behind(&mut tx, nodes, users).await?;
             let drafts = drafts(&mut tx, id).await?;
             let runs = runs(&mut tx, id).await?;
-            Ok::<_, DbError>(tx.done((rows, behind, drafts, runs)))
+            let purged: Vec<SecretValueId> = rows.iter().filter(|r| r.purged_at.is_some()).map(|r| r.id).collect();
+            let holders = holder::progress(&mut tx, &purged).await?;
+            Ok::<_, DbError>(tx.done((rows, behind, drafts, runs, holders)))
         })
         .await?;
     let names: BTreeMap<NodeId, &str> = view.members().iter().map(|m| (m.id, m.name.as_str())).collect();
-    let name = |node: &NodeId| names.get(node).copied().unwrap_or("a node that is gone").to_owned();
-    let shown = |row: ValueRow| {
+    let name =
+        |node: &NodeId| sees(*node).then(|| names.get(node).copied().unwrap_or("a node that is gone").to_owned());
+    let mut shown = |row: ValueRow| {
         let is_current = Some(row.id) == stands;
         let mut uses = Vec::new();
         if !is_current && row.purged_at.is_none() {
-            let held = nodes.iter().filter(|n| view.compiled.needs(**n, row.id)).map(name).collect();
+            let held: Vec<_> = nodes.iter().filter(|n| view.compiled.needs(**n, row.id)).map(name).collect();
             uses.extend(listed(held, "shall still have it, held back by a rollout"));
             uses.extend(listed(
                 behind.iter().map(name).collect(),
-                "may still have it: the value that stands is not in force there yet",
+                "may still have it: the value that stands is not in force and confirmed there yet",
             ));
             for (number, value, is_rolling) in &drafts {
                 if *is_rolling {
@@ -103,20 +117,45 @@ pub(crate) async fn values(db: &Db, view: &View, id: ObjectId) -> Result<Vec<Sec
                 runs.iter().filter(|(_, v)| *v == row.id).map(|(n, _)| format!("operation {n} is under way with it")),
             );
         }
-        SecretValue { id: row.id, at: row.at, author: row.author, is_current, purged_at: row.purged_at, uses }
+        let nodes = row.purged_at.map(|_| reach(holders.remove(&row.id).unwrap_or_default(), sees));
+        SecretValue { id: row.id, at: row.at, author: row.author, is_current, purged_at: row.purged_at, uses, nodes }
     };
-    Ok(rows.into_iter().map(shown).collect())
+    Ok(rows.into_iter().map(&mut shown).collect())
 }
 
-fn listed(mut names: Vec<String>, what: &str) -> Option<String> {
-    if names.is_empty() {
-        return None;
-    }
+/// Says how far a purge is on the nodes. Nodes that `sees` says no to are counted, not named.
+fn reach(holders: Vec<Holder>, sees: &(dyn Fn(NodeId) -> bool + Sync)) -> PurgeReach {
+    let total = holders.len() as u32;
+    let open: Vec<Holder> = holders.into_iter().filter(|h| h.gone_at.is_none()).collect();
+    let confirmed = total - open.len() as u32;
+    let named = open.into_iter().map(|h| {
+        let (why, is_lost) = match h.standing {
+            Standing::Ejected => ("was ejected: it is not reached".to_owned(), true),
+            Standing::Revoked => ("its certificate is revoked: it is not reached".to_owned(), true),
+            Standing::Removed => ("was removed from the fleet: it is not reached".to_owned(), true),
+            Standing::Member if h.why.is_empty() => ("was not told yet; it is when it is connected".to_owned(), false),
+            Standing::Member => (h.why, false),
+        };
+        (h.node, PurgeOpen { node: h.name, why, is_lost })
+    });
+    let open: Vec<PurgeOpen> = named.filter(|(node, _)| sees(*node)).map(|(_, open)| open).take(MAX_OPEN).collect();
+    let more = total - confirmed - open.len() as u32;
+    PurgeReach { total, confirmed, open, more }
+}
+
+/// Says what some nodes do; those without a name are counted.
+fn listed(nodes: Vec<Option<String>>, what: &str) -> Option<String> {
+    let count = nodes.len();
+    let mut names: Vec<String> = nodes.into_iter().flatten().collect();
     names.sort();
-    let more = names.len().saturating_sub(NAMED);
     names.truncate(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(format!("{}{more} {what}", names.join(", ")))
+    match (names.join(", "), count - names.len()) {
+        (_, 0) if count == 0 => None,
+        (named, 0) => Some(format!("{named} {what}")),
+        (named, 1) if named.is_empty() => Some(format!("a node {what}")),
+        (named, more) if named.is_empty() => Some(format!("{more} nodes {what}")),
+        (named, more) => Some(format!("{named} and {more} more {what}")),
+    }
 }
 
 /// Destroys earlier values.
@@ -134,7 +173,7 @@ pub(crate) async fn purge(
     let any = view.all.objects.get(&id).ok_or(PurgeError::NotFound(id))?;
     by.must_on_scopes(Permission::WriteSecret, [&any.spec.scope], view.members())?;
     let stored = secret(view, id)?;
-    let all = values(db, view, id).await?;
+    let all = values(db, view, id, &|_| true).await?;
     let earlier: Vec<&SecretValue> = all.iter().filter(|v| !v.is_current && v.purged_at.is_none()).collect();
     let gone: Vec<&SecretValue> = earlier.into_iter().skip(wanted.keep as usize).collect();
     let mut uses: Vec<String> = gone.iter().flat_map(|v| v.uses.clone()).collect();
@@ -146,13 +185,19 @@ pub(crate) async fn purge(
     let ids: Vec<SecretValueId> = gone.iter().map(|v| v.id).collect();
     let (ids, stands, key) = (&ids, current(stored), stored.spec.key());
     let (key, uses, now) = (&key, &uses, clock::now());
+    let earlier_purged: Vec<SecretValueId> = all.iter().filter(|v| v.purged_at.is_some()).map(|v| v.id).collect();
+    let earlier_purged = &earlier_purged;
     let purged = db
         .write(|mut tx| async move {
             if store::current_of(&mut tx, id).await? != stands {
                 return Err(PurgeError::Moved);
             }
             let purged = store::purge(&mut tx, id, ids, now).await?;
+            // Also what was purged before, and is not gone from all nodes yet: it is told again at once.
+            let all: Vec<SecretValueId> = ids.iter().chain(earlier_purged).copied().collect();
+            let nodes = holder::begin(&mut tx, &all, now).await?;
             let mut details = BTreeMap::from([("purged", purged.to_string()), ("kept", wanted.keep.to_string())]);
+            details.insert("nodes", nodes.to_string());
             if !uses.is_empty() {
                 details.insert("forced", uses.join("; "));
             }
@@ -162,16 +207,17 @@ pub(crate) async fn purge(
             Ok(tx.done(purged))
         })
         .await?;
-    Ok(SecretPurged { purged: purged as u32, values: values(db, view, id).await? })
+    Ok(SecretPurged { purged: purged as u32, values: values(db, view, id, &|_| true).await? })
 }
 
-/// Returns which nodes are not known to have what stands in force: by the state as a whole, or by one of the users.
+/// Returns which nodes are not known to have what stands in force for good: by the state as a whole, which may be put back until
+/// it is confirmed, or by one of the users.
 async fn behind(tx: &mut Tx, nodes: &BTreeSet<NodeId>, users: &[ObjectId]) -> Result<BTreeSet<NodeId>, DbError> {
     let mut found = BTreeSet::new();
     let nodes: Vec<NodeId> = nodes.iter().copied().collect();
     for chunk in id_chunks(&nodes) {
         let mut query = QueryBuilder::<Any>::new(
-            "SELECT c.node FROM node_config c WHERE (c.reported_hash <> c.hash OR c.phase NOT IN ('applied', 'confirmed')) \
+            "SELECT c.node FROM node_config c WHERE (c.reported_hash <> c.hash OR c.phase <> 'confirmed') \
              AND c.node IN ",
         );
         push_ids(&mut query, chunk);

@@ -1,5 +1,7 @@
 //! The table of secrets' values: sealed, for ever, each of one object.
 
+pub(crate) mod holder;
+
 use lampas_shared::{
     id::{ObjectId, SecretValueId},
     object::Body,
@@ -24,7 +26,7 @@ pub(crate) async fn insert(
     author: &str,
     at: UnixMs,
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO secret_value (id, object, sealed, author, at_ms) VALUES (?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO secret_value (id, object, sealed, author, at_ms, is_tracked) VALUES (?, ?, ?, ?, ?, 1)")
         .bind(id.to_string())
         .bind(object.to_string())
         .bind(sealed.to_owned())
@@ -74,12 +76,11 @@ pub(super) async fn of_object(tx: &mut Tx, object: ObjectId) -> Result<Vec<Value
         .collect()
 }
 
-/// Returns the value that stands of a secret.
+/// Returns the value that stands of a secret, for a transaction that destroys others: it stands until that is over.
 pub(super) async fn current_of(tx: &mut Tx, object: ObjectId) -> Result<Option<SecretValueId>, DbError> {
-    let row = sqlx::query("SELECT o.body FROM object o WHERE o.id = ?")
-        .bind(object.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
+    let mut query = QueryBuilder::<Any>::new("SELECT o.body FROM object o WHERE o.id = ");
+    query.push_bind(object.to_string()).push(tx.dialect().for_update());
+    let row = query.build().fetch_optional(tx.conn()).await?;
     let Some(row) = row else { return Ok(None) };
     match Reader::new("object", &row).json::<Body>("body")? {
         Body::Secret(secret) => Ok(secret.value),
@@ -100,14 +101,28 @@ pub(super) async fn purge(tx: &mut Tx, object: ObjectId, ids: &[SecretValueId], 
     Ok(purged)
 }
 
-/// Returns whether a value was destroyed.
+/// Returns whether a value was destroyed, for a transaction that lets something name it: it is not until that is over.
 pub(crate) async fn is_purged(tx: &mut Tx, id: SecretValueId) -> Result<bool, DbError> {
-    let row = sqlx::query("SELECT v.purged_ms FROM secret_value v WHERE v.id = ?")
-        .bind(id.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
+    let mut query = QueryBuilder::<Any>::new("SELECT v.purged_ms FROM secret_value v WHERE v.id = ");
+    query.push_bind(id.to_string()).push(tx.dialect().for_update());
+    let row = query.build().fetch_optional(tx.conn()).await?;
     let purged = row.map(|row| Reader::new("secret_value", &row).maybe_time("purged_ms")).transpose()?;
     Ok(purged.flatten().is_some())
+}
+
+/// Returns the key of a secret for the audit; its id when it is gone.
+pub(super) async fn key_of(tx: &mut Tx, object: ObjectId) -> Result<String, DbError> {
+    let row = sqlx::query("SELECT o.scope, o.name FROM object o WHERE o.id = ?")
+        .bind(object.to_string())
+        .fetch_optional(tx.conn())
+        .await?;
+    row.map_or_else(
+        || Ok(object.to_string()),
+        |row| {
+            let r = Reader::new("object", &row);
+            Ok(format!("secret {}/{}", r.text("scope")?, r.text("name")?))
+        },
+    )
 }
 
 /// Returns one of the values that are kept, whichever: who has the key opens it.

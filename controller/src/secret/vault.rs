@@ -60,6 +60,14 @@ impl Vault {
         Ok(checked.await.unwrap_or(Err(VaultError::Seal("secret/1")))?)
     }
 
+    /// Makes sure, before something is sealed, that the key here is the store's.
+    ///
+    /// # Errors
+    /// When it isn't: the text says which file to bring from where.
+    pub(crate) async fn settle(&self, db: &Db) -> Result<(), CheckError> {
+        self.0.settle(db).await
+    }
+
     /// Seals a value; the first call makes the key. Blocking, as the other.
     ///
     /// # Errors
@@ -104,7 +112,12 @@ pub(crate) async fn check_configured(config: &Config) -> anyhow::Result<()> {
             return Err(error.into());
         }
     }
-    Ok(())
+    // A store of an earlier version says nothing of keys.
+    let keys = vault::sealing::status(&db, &config.data_dir).await.unwrap_or_default();
+    match keys.into_iter().find_map(|k| k.problem) {
+        Some(problem) => Err(anyhow::Error::msg(problem)),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,15 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{ObjectSource, Reason, Source, SourceAccept, SourceCreate, SourceDetail, SourceSync, SourceUpdate};
-use lampas_shared::{access::Permission, error::Chain, fleet::Scope, id::ObjectId, object::ObjectSpec};
+use lampas_shared::{
+    access::Permission,
+    error::Chain,
+    fleet::Scope,
+    id::ObjectId,
+    object::ObjectSpec,
+    source::{SourceName, SourceState},
+    time::UnixMs,
+};
 
 use super::{SourceError, service::Owner};
 use crate::{
@@ -55,7 +63,8 @@ pub(crate) fn calls() -> Vec<Call> {
         )
         .scoped(Scoped::Selection)
         .takes::<SourceAccept>()
-        .gives::<Source>(),
+        .gives::<Source>()
+        .grave(),
         get("/api/v1/objects/{object}/sources", VIEW, "Which git sources an object comes from", of_object)
             .gives_list::<ObjectSource>()
             .scoped(Scoped::Filtered),
@@ -72,6 +81,27 @@ async fn list(State(app): State<App>, caller: Caller) -> Answer<axum::Json<Vec<S
     let mut found = app.sources.list().await?;
     found.retain(|s| reach.has_scope(&s.scope));
     Ok(axum::Json(found))
+}
+
+/// Returns the sources that could not be fetched, verified or applied: the name, why, and since when.
+pub(crate) async fn in_trouble(app: &App, reach: &Reach) -> Answer<Vec<(SourceName, String, Option<UnixMs>)>> {
+    let mut found = app.sources.list().await?;
+    found.retain(|s| reach.has_scope(&s.scope) && matches!(s.state, SourceState::Failed | SourceState::Rewritten));
+    let why = |s: Source| match s.problem {
+        Some(problem) => (s.name, problem.text, Some(problem.at)),
+        None => (s.name, s.why, s.synced_at),
+    };
+    Ok(found.into_iter().map(why).collect())
+}
+
+/// Returns the sources that the fleet differs from: each with its name, how many objects differ, and since when that is
+/// known.
+pub(crate) async fn differing(app: &App, reach: &Reach) -> Answer<Vec<(SourceName, u32, Option<UnixMs>)>> {
+    let mut found = app.sources.list().await?;
+    let is_told = |s: &Source| !matches!(s.state, SourceState::Failed | SourceState::Rewritten);
+    // What waits as a change of the source is told by its change.
+    found.retain(|s| reach.has_scope(&s.scope) && s.change.is_none() && is_told(s) && s.counts.different() > 0);
+    Ok(found.into_iter().map(|s| (s.name, s.counts.different(), s.synced_at)).collect())
 }
 
 /// Refuses what the caller can't see as if it weren't there.

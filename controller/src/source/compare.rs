@@ -195,6 +195,7 @@ mod tests {
             reason: String::new(),
             change: None,
             change_number: 1,
+            approval: lampas_shared::desired::Approval::NotRequired,
             created_at: UnixMs(0),
             updated_at: UnixMs(0),
         };

@@ -22,7 +22,7 @@ use super::{
     SourceError, Sources, Trouble, compare, fetch,
     fetch::Order,
     run::Stop,
-    service::{brings, principal, probe},
+    service::{brings, host_address, principal},
     settle::Settled,
     store::{self, SourceRow},
     tree,
@@ -167,7 +167,7 @@ impl Sources {
                 directory = Some(found.map_err(|e| Trouble::new("fetch", e.to_string(), "see sources.directories"))?);
             }
             Scheme::Https | Scheme::Ssh => {
-                let pinned = self.egress().pin(&probe(&settings.url)).await;
+                let pinned = self.egress().pin(&host_address(&settings.url)).await;
                 let remedy = "see egress.allow in controller.toml, or whether the name is right";
                 let pinned = pinned.map_err(|e| Trouble::new("fetch", e.to_string(), remedy))?;
                 address = pinned.addresses.first().copied();

@@ -1,12 +1,15 @@
 //! The service behind sources: what handlers call.
 
+mod check;
+mod show;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
 };
 
-use lampas_api::{ObjectSource, Source, SourceCreate, SourceCredential, SourceDetail, SourceDifference, SourceUpdate};
+use lampas_api::{Source, SourceCreate, SourceUpdate};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
     TextError,
@@ -14,36 +17,33 @@ use lampas_shared::{
     event::EventKind,
     fleet::Scope,
     id::{SourceId, UserId},
-    object::{ObjectKey, ObjectSpec},
-    source::{GitFolder, GitName, Scheme, SourceMode, SourceState, SourceUrl},
+    source::{GitFolder, SourceMode, SourceName, SourceState, SourceUrl},
     time::UnixMs,
 };
 use tokio::sync::Notify;
 
+pub(super) use check::host_address;
+use check::reference;
+use show::shown;
+
 use super::{
-    SourceError, compare,
-    compare::{Want, Word},
-    fetch::host_key,
+    SourceError,
     store::{self, Settings, SourceRow, Status},
 };
 use crate::{
     access::reach::finder,
     audit::{Entry, Principal},
-    change::{Changes, View},
+    change::{Changes, set},
     config::Config,
     db::{Db, Tx},
     egress::Egress,
     event::NewEvent,
     fleet,
-    host::{self, Stored},
     vault::Vault,
 };
 
 /// How many there may be.
 const MAX: usize = 200;
-/// How many differences are shown.
-const SHOWN: usize = 500;
-const INTERVAL: std::ops::RangeInclusive<u32> = 60..=86_400;
 
 /// The service behind sources. Clones are the same service.
 #[derive(Debug, Clone)]
@@ -191,6 +191,7 @@ impl Sources {
                 if all.iter().any(|s| s.name == row.name) {
                     return Err(SourceError::Exists(row.name.to_string()));
                 }
+                must_be_no_set(&mut tx, &row.name).await?;
                 if all.len() >= MAX {
                     return Err(SourceError::Unfit(format!("there are {MAX} sources already")));
                 }
@@ -268,6 +269,9 @@ impl Sources {
                 let taken = store::find(&mut tx, row.name.as_str(), &names).await?;
                 if taken.is_some_and(|t| t.id != row.id) {
                     return Err(SourceError::Exists(row.name.to_string()));
+                }
+                if row.name != found.name {
+                    must_be_no_set(&mut tx, &row.name).await?;
                 }
                 let point = |s: &Settings| (s.url.clone(), s.branch.clone(), s.tag.clone());
                 if point(&row.settings) != point(&found.settings) {
@@ -398,269 +402,10 @@ impl Sources {
             })
             .await
     }
-
-    /// Returns all sources.
-    pub(crate) async fn list(&self) -> Result<Vec<Source>, SourceError> {
-        let rows = self
-            .db()
-            .read(|mut tx| async move {
-                let names = fleet::names(&mut tx, None).await?;
-                let rows = store::all(&mut tx, &names).await?;
-                Ok::<_, SourceError>(tx.done(rows))
-            })
-            .await?;
-        let mut list = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let change = self.open_change(row).await?;
-            list.push(shown(row, change));
-        }
-        Ok(list)
-    }
-
-    async fn open_change(&self, row: &SourceRow) -> Result<Option<u64>, SourceError> {
-        let Some(change) = row.change else { return Ok(None) };
-        let found = self.changes().find(&change.to_string()).await?;
-        Ok(found.state.is_open().then_some(found.number))
-    }
-
-    /// Returns a source with the objects that differ; those that may be seen, as far as they may be read.
-    pub(crate) async fn show(
-        &self,
-        which: &str,
-        view: &View,
-        sees: &(dyn Fn(&Scope) -> bool + Sync),
-        veil: &(dyn Fn(&mut ObjectSpec) + Sync),
-    ) -> Result<SourceDetail, SourceError> {
-        let row = self.found(which).await?;
-        let words = self
-            .db()
-            .read(|mut tx| async move {
-                let names = fleet::names(&mut tx, None).await?;
-                let words = store::words(&mut tx, row.id, &names).await?;
-                Ok::<_, SourceError>(tx.done(words))
-            })
-            .await?;
-        let standing: BTreeMap<ObjectKey, &Stored> = view.all.objects.values().map(|o| (o.spec.key(), o)).collect();
-        let change = self.open_change(&row).await?;
-        let mut source = shown(&row, change);
-        source.counts = compare::count(&words, &standing);
-        let differing = words.iter().filter(|w| sees(&w.key.scope)).filter_map(|w| compare::differs(w, &standing));
-        let differences = differing.take(SHOWN).map(|d| {
-            let mut sides = [
-                d.standing.map(|s| ObjectSpec::clone(&s.spec)),
-                match &d.word.want {
-                    Want::Present(spec) => Some((**spec).clone()),
-                    Want::Absent | Want::Gone => None,
-                },
-            ];
-            sides.iter_mut().flatten().for_each(veil);
-            SourceDifference {
-                key: d.word.key.clone(),
-                object: d.standing.map(|s| s.id),
-                what: d.what,
-                file: d.word.file.clone(),
-                line: d.word.line,
-                is_pending: d.word.mark != compare::Mark::Done && (source.prune || d.word.want != Want::Gone),
-                by: d.standing.map(|s| s.author.clone()).unwrap_or_default(),
-                at: d.standing.map(|s| s.updated_at),
-                diff: host::diff(sides[0].as_ref(), sides[1].as_ref()),
-            }
-        });
-        let differences = differences.collect();
-        Ok(SourceDetail { source, differences })
-    }
-
-    /// Returns which sources speak of an object.
-    pub(crate) async fn of_object(&self, key: &ObjectKey, view: &View) -> Result<Vec<ObjectSource>, SourceError> {
-        let standing: BTreeMap<ObjectKey, &Stored> = view.all.objects.values().map(|o| (o.spec.key(), o)).collect();
-        let (found, rows) = self
-            .db()
-            .read(|mut tx| async move {
-                let names = fleet::names(&mut tx, None).await?;
-                let found = store::of_object(&mut tx, key, &names).await?;
-                let rows = if found.is_empty() { Vec::new() } else { store::all(&mut tx, &names).await? };
-                Ok::<_, SourceError>(tx.done((found, rows)))
-            })
-            .await?;
-        let one = |(id, word): &(SourceId, Word)| {
-            let row = rows.iter().find(|r| r.id == *id)?;
-            Some(ObjectSource {
-                id: *id,
-                name: row.name.clone(),
-                mode: row.settings.mode,
-                file: word.file.clone(),
-                line: word.line,
-                commit: row.commit.clone().unwrap_or_default(),
-                what: compare::differs(word, &standing).map(|d| d.what),
-            })
-        };
-        Ok(found.iter().filter_map(one).collect())
-    }
-
-    async fn seal(
-        &self,
-        id: SourceId,
-        settings: &mut Settings,
-        credential: &SourceCredential,
-    ) -> Result<String, SourceError> {
-        let secret = credential.secret.reveal();
-        let wrong =
-            |pointer, what, why: &str| Err(SourceError::Field { pointer, wrong: TextError::new(what, "", why) });
-        match settings.url.parts().scheme {
-            Scheme::File => return wrong("/credential", "credential", "is of no use: a directory is opened as it is"),
-            Scheme::Ssh if !secret.trim_start().starts_with("-----BEGIN ") => {
-                return wrong("/credential/secret", "key", "is no private key: it begins with -----BEGIN");
-            }
-            Scheme::Ssh if secret.contains("ENCRYPTED") => {
-                return wrong(
-                    "/credential/secret",
-                    "key",
-                    "has a passphrase, which nobody could enter: make one without",
-                );
-            }
-            Scheme::Https if secret.trim().chars().any(|c| c.is_whitespace() || c.is_control() || !c.is_ascii()) => {
-                return wrong("/credential/secret", "token", "has characters that no token has");
-            }
-            Scheme::Ssh | Scheme::Https => {}
-        }
-        if let Some(user) = &credential.user {
-            let is_word = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
-            if user.is_empty() || user.len() > 200 || !user.chars().all(is_word) {
-                return wrong("/credential/user", "user", "has characters that no user has");
-            }
-        }
-        settings.user.clone_from(&credential.user);
-        let (vault, secret) = (self.0.vault.clone(), credential.secret.clone());
-        let sealed = tokio::task::spawn_blocking(move || vault.seal(&id, secret.reveal().as_bytes())).await;
-        sealed.map_err(|_| SourceError::Unfit("the credential can't be sealed".into()))?.map_err(SourceError::Vault)
-    }
-
-    /// Checks what fields can't by themselves, and brings keys into one form.
-    fn check(&self, settings: &mut Settings) -> Result<(), SourceError> {
-        let wrong = |pointer, what, value: &str, why: &str| {
-            Err(SourceError::Field { pointer, wrong: TextError::new(what, value, why) })
-        };
-        if !INTERVAL.contains(&settings.interval_secs) {
-            let value = settings.interval_secs.to_string();
-            return wrong("/interval_secs", "interval", &value, "must be 60 to 86400 seconds: a minute to a day");
-        }
-        settings.rollout.check().map_err(|wrong| SourceError::Field { pointer: "/rollout", wrong })?;
-        if settings.host_keys.len() > 20 {
-            return wrong("/host_keys", "host key", "", "20 are the most");
-        }
-        for key in &mut settings.host_keys {
-            match host_key(key) {
-                Some(found) => *key = found.key,
-                None => {
-                    let why = "is no key of a host: write ssh-ed25519 AAAA…, or a line of known_hosts";
-                    return wrong("/host_keys", "host key", key, why);
-                }
-            }
-        }
-        signers(&settings.allowed_signers)?;
-        let parts = settings.url.parts();
-        let refused = |wrong: TextError| SourceError::Field { pointer: "/url", wrong };
-        match parts.scheme {
-            Scheme::File => drop(self.directory(&settings.url).map_err(refused)?),
-            Scheme::Https | Scheme::Ssh => {
-                // As far as it can be told without asking for the name.
-                if let Err(error) = self.0.egress.check(&probe(&settings.url)) {
-                    return wrong("/url", "url", settings.url.as_str(), &error.to_string());
-                }
-            }
-        }
-        if parts.scheme != Scheme::Ssh && !settings.host_keys.is_empty() {
-            return wrong("/host_keys", "host key", "", "is of ssh alone; https proves its host by its certificate");
-        }
-        Ok(())
-    }
-}
-
-fn shown(row: &SourceRow, change: Option<u64>) -> Source {
-    let (settings, status) = (&row.settings, &row.status);
-    let now = clock::now();
-    Source {
-        id: row.id,
-        name: row.name.clone(),
-        url: settings.url.clone(),
-        branch: settings.branch.clone(),
-        tag: settings.tag.clone(),
-        folder: settings.folder.clone(),
-        scope: row.scope.clone(),
-        mode: settings.mode,
-        prune: settings.prune,
-        interval_secs: settings.interval_secs,
-        allow_unplanned: settings.allow_unplanned,
-        rollout: settings.rollout.clone(),
-        has_credential: row.sealed.is_some(),
-        host_keys: settings.host_keys.iter().filter_map(|k| host_key(k)).collect(),
-        allowed_signers: settings.allowed_signers.clone(),
-        owner: settings.owner.clone(),
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-        state: row.state,
-        why: status.why.clone(),
-        is_syncing: row.due.0 <= 0 || row.claim.as_ref().is_some_and(|(_, until)| *until > now),
-        commit: status.commit.clone(),
-        refused: status.refused.clone(),
-        synced_at: status.synced_at,
-        due_at: status.fetch_at.unwrap_or(now),
-        problem: status.problem.clone(),
-        offered_keys: status.offered_keys.clone(),
-        change,
-        counts: status.counts,
-        notes: status.notes.clone(),
-    }
-}
-
-/// Returns the address by which a host is looked up and judged.
-pub(super) fn probe(url: &SourceUrl) -> String {
-    let parts = url.parts();
-    let host = if parts.host.contains(':') { format!("[{}]", parts.host) } else { parts.host.to_owned() };
-    format!("https://{host}:{}/", parts.port_or_default())
 }
 
 fn whole() -> GitFolder {
     GitFolder::parse("").expect("the whole repository is a folder")
-}
-
-fn reference(branch: Option<GitName>, tag: Option<GitName>) -> Result<(Option<GitName>, Option<GitName>), SourceError> {
-    match (branch, tag) {
-        (Some(_), Some(tag)) => Err(SourceError::Field {
-            pointer: "/tag",
-            wrong: TextError::new("tag", tag.as_str(), "can't be followed beside a branch: give one of them"),
-        }),
-        (None, None) => Ok((Some(GitName::parse("main").expect("main is a branch")), None)),
-        either => Ok(either),
-    }
-}
-
-/// Checks the text of allowed signers (ssh-keygen(1), ALLOWED SIGNERS): who, options, and a key.
-fn signers(text: &str) -> Result<(), SourceError> {
-    let wrong = |line: usize, why: &str| {
-        let wrong = TextError::new("allowed_signers", &format!("line {line}"), why);
-        Err(SourceError::Field { pointer: "/allowed_signers", wrong })
-    };
-    if text.len() > 64 << 10 {
-        return wrong(1, "the text is longer than 64 KiB");
-    }
-    let mut keys = 0;
-    for (at, line) in text.lines().enumerate() {
-        let line_text = line.trim();
-        if line_text.is_empty() || line_text.starts_with('#') {
-            continue;
-        }
-        if line.chars().any(|c| c.is_control() && c != '\t') {
-            return wrong(at + 1, "has a control character");
-        }
-        let mut words = line_text.split_whitespace();
-        let has_key = words.next().is_some() && words.clone().any(|w| w.starts_with("AAAA") && w.len() > 40);
-        if !has_key {
-            return wrong(at + 1, "is no signer: write ann@example.org ssh-ed25519 AAAA…");
-        }
-        keys += 1;
-    }
-    if keys == 0 && !text.trim().is_empty() { wrong(1, "names nobody, so nothing could ever be taken") } else { Ok(()) }
 }
 
 /// Returns what somebody may do by a source in a scope.
@@ -672,6 +417,15 @@ fn held(
     owner.by.must_on_scopes(Permission::Change, [scope], members)?;
     let has = |p: &Permission| owner.by.rights.as_ref().is_none_or(|r| r.on_scope(*p, scope, &finder(members)));
     Ok([Permission::Change, Permission::WriteSecret].into_iter().filter(has).collect())
+}
+
+/// Refuses the name of a set of manifests that holds something: a name is of one of both.
+async fn must_be_no_set(tx: &mut Tx, name: &SourceName) -> Result<(), SourceError> {
+    if set::store::is_there(tx, name).await? {
+        let why = "is a set of manifests, which holds objects of its own: choose another name";
+        return Err(SourceError::Field { pointer: "/name", wrong: TextError::new("source", name.as_str(), why) });
+    }
+    Ok(())
 }
 
 fn must_have_node(

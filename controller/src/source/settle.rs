@@ -34,6 +34,9 @@ use crate::{
 /// How long nodes that stood in the way, or were away, are left alone.
 const AGAIN_MS: i64 = 60_000;
 
+/// How the request keys of the changes begin that sources make.
+pub(crate) const REQUEST_KEY: &str = "source/";
+
 /// How a source stands beside the fleet.
 #[derive(Debug)]
 pub(super) struct Settled {
@@ -202,7 +205,7 @@ impl Sources {
             drafts,
             reason: reason(row),
             // A controller that died after this finds the same change.
-            request_key: Some(format!("source/{}/{}/{}", row.id, row.status.round, &key[..24])),
+            request_key: Some(format!("{REQUEST_KEY}{}/{}/{}", row.id, row.status.round, &key[..24])),
             ..NewChange::default()
         };
         let made = match self.changes().create(&new, by).await {

@@ -21,7 +21,7 @@ use crate::{
         DbError, Tx,
         row::{Reader, by_weight, insert_many, to_json},
     },
-    host,
+    fleet, host,
 };
 
 /// How a source is set up.
@@ -351,6 +351,33 @@ pub(super) async fn of_object(tx: &mut Tx, key: &ObjectKey, names: &Names) -> Re
         .fetch_all(tx.conn())
         .await?;
     rows.iter().map(|row| Ok((Reader::new("source_object", row).parse("source")?, word(row, names)?))).collect()
+}
+
+/// Returns the objects that sources bring, as they were read last, each with the source's name.
+pub(crate) async fn brought(tx: &mut Tx) -> Result<BTreeMap<ObjectKey, SourceName>, DbError> {
+    let rows = sqlx::query(
+        "SELECT w.kind, w.scope, w.name, s.name AS source_name, s.settings FROM source_object w \
+         JOIN source s ON s.id = w.source WHERE w.wanted = 'present'",
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let names = if rows.is_empty() { Names::new() } else { fleet::names(tx, None).await? };
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        let r = Reader::new("source_object", row);
+        let settings: Settings = r.json("settings")?;
+        if settings.mode != SourceMode::Watch {
+            let scope = shown(r.parse("scope")?, &names);
+            found.insert(ObjectKey { kind: r.parse("kind")?, scope, name: r.parse("name")? }, r.parse("source_name")?);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns whether there is a source of this name.
+pub(crate) async fn is_there(tx: &mut Tx, name: &SourceName) -> Result<bool, DbError> {
+    let row = sqlx::query("SELECT s.id FROM source s WHERE s.name = ?").bind(name.as_str());
+    Ok(row.fetch_optional(tx.conn()).await?.is_some())
 }
 
 /// Returns objects that another source that brings something speaks of too: the first few, each with that source's name.

@@ -1,140 +1,19 @@
 //! Sources against real repositories: what is read, what is refused, and what becomes of it.
 
 mod repository;
+mod tables;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use lampas_runtime::{clock, random};
-use lampas_shared::{
-    fleet::{NodeName, RoleName},
-    id::{NodeId, SourceId, UserId},
-    source::SourceState,
-    time::UnixMs,
-};
+use lampas_shared::id::{NodeId, SourceId};
 use serde_json::{Value, json};
 
 use self::repository::Repository;
-use super::{
-    compare::{Mark, Want},
-    store::{self, Settings, SourceRow, Status},
-};
 use crate::{
     api::testing::{Browser, Controller, PASSWORD},
-    db::{Db, DbError, Tx, testing},
-    fleet,
+    db::Tx,
 };
-
-testing::on_both!(who_claims_a_source_looks_alone, words_come_back_as_they_went);
-
-fn row() -> SourceRow {
-    let settings = json!({
-        "url": "https://git.example.org/fleet.git", "branch": "main", "folder": "", "mode": "apply", "prune": true,
-        "interval_secs": 300, "allow_unplanned": false, "rollout": {}, "host_keys": [], "allowed_signers": "",
-        "owner": "anna",
-    });
-    SourceRow {
-        id: random::new_id(),
-        name: "fleet".parse().expect("a name"),
-        scope: "role:app".parse().expect("a scope"),
-        settings: serde_json::from_value::<Settings>(settings).expect("settings"),
-        sealed: None,
-        user: random::new_id::<UserId>(),
-        permissions: [lampas_shared::access::Permission::Change].into(),
-        revision: 1,
-        created_at: UnixMs(1),
-        updated_at: UnixMs(1),
-        state: SourceState::New,
-        status: Status::default(),
-        commit: None,
-        change: None,
-        draft_key: None,
-        due: UnixMs(0),
-        claim: None,
-    }
-}
-
-async fn put(db: &Db, row: &SourceRow) {
-    let put = db.write(|mut tx: Tx| async move {
-        store::put(&mut tx, row, &BTreeMap::new(), true).await?;
-        Ok::<_, DbError>(tx.done(()))
-    });
-    put.await.expect("stored");
-}
-
-async fn claim(db: &Db, id: SourceId, who: &str, now: i64) -> bool {
-    let taken = db.write(|mut tx: Tx| async move {
-        let taken = store::claim(&mut tx, id, who, (UnixMs(now), UnixMs(now + 100))).await?;
-        Ok::<_, DbError>(tx.done(taken))
-    });
-    taken.await.expect("asked")
-}
-
-async fn who_claims_a_source_looks_alone(db: Db) {
-    let row = &row();
-    put(&db, row).await;
-    assert!(claim(&db, row.id, "a/1", 1000).await);
-    assert!(!claim(&db, row.id, "b/1", 1050).await, "somebody has it");
-    assert!(claim(&db, row.id, "a/1", 1060).await, "who has it renews it");
-    assert!(claim(&db, row.id, "b/1", 2000).await, "a claim ends by itself");
-    let save = |who: &'static str, revision: u64| {
-        let changed = SourceRow { state: SourceState::Synced, revision, ..row.clone() };
-        let db = db.clone();
-        async move {
-            let changed = &changed;
-            let saved = db.write(|mut tx: Tx| async move {
-                let saved = store::save(&mut tx, changed, who).await?;
-                Ok::<_, DbError>(tx.done(saved))
-            });
-            saved.await.expect("asked")
-        }
-    };
-    assert!(!save("a/1", 1).await, "who lost it writes nothing");
-    assert!(!save("b/1", 2).await, "nor who read it as it was set up otherwise");
-    assert!(save("b/1", 1).await);
-    assert!(save("b/1", 1).await, "the same twice is no loss");
-    let due = db.read(|mut tx| async move {
-        let due = store::due(&mut tx, UnixMs(2050)).await?;
-        Ok::<_, DbError>(tx.done(due))
-    });
-    assert!(due.await.expect("read").is_empty());
-    let forgotten = db.write(|mut tx: Tx| async move {
-        store::forget_claims(&mut tx, "b").await?;
-        let due = store::due(&mut tx, UnixMs(2050)).await?;
-        Ok::<_, DbError>(tx.done(due))
-    });
-    assert_eq!(forgotten.await.expect("written"), [row.id], "a controller that came back looks at once");
-}
-
-async fn words_come_back_as_they_went(db: Db) {
-    let row = &row();
-    put(&db, row).await;
-    let text = "[[file]]\nname = \"a\"\nscope = \"role:app\"\npath = \"/etc/a\"\ncontent = \"x\"\n\
-                [[cron]]\nname = \"b\"\nscope = \"role:app\"\nstate = \"absent\"\n";
-    let files = [lampas_manifest::ManifestFile { name: "dir/a.toml", text }];
-    let entries = lampas_manifest::parse(&files, &lampas_manifest::NoSources).expect("a manifest");
-    let mut words = super::compare::merge(Vec::new(), entries);
-    words[0].mark = Mark::Under;
-    words[0].brought = true;
-    let words = &words;
-    let found = db.write(|mut tx: Tx| async move {
-        store::put_words(&mut tx, row.id, words, &BTreeMap::new()).await?;
-        let found = store::words(&mut tx, row.id, &BTreeMap::new()).await?;
-        store::unmark(&mut tx, row.id, Mark::Under, Mark::Done).await?;
-        let after = store::words(&mut tx, row.id, &BTreeMap::new()).await?;
-        let of = store::of_object(&mut tx, &words[1].key, &BTreeMap::new()).await?;
-        Ok::<_, DbError>(tx.done((found, after, of)))
-    });
-    let (found, after, of) = found.await.expect("written");
-    let by_key = |all: &[super::compare::Word]| {
-        let mut all = all.to_vec();
-        all.sort_by(|a, b| a.key.cmp(&b.key));
-        all
-    };
-    assert_eq!(by_key(&found), by_key(words));
-    assert!(after.iter().all(|w| w.mark != Mark::Under));
-    assert_eq!(of.len(), 1);
-    assert!(found.iter().any(|w| w.want == Want::Absent && w.line == 6), "{found:?}");
-}
 
 /// A controller with an administrator, and a repository that it may read.
 struct World {
@@ -155,23 +34,7 @@ impl World {
     }
 
     async fn node(&self, name: &str, role: &str) -> NodeId {
-        let id: NodeId = random::new_id();
-        let node = &fleet::NewNode {
-            id,
-            name: NodeName::parse(name).expect("a name"),
-            roles: vec![RoleName::parse(role).expect("a role")],
-            labels: BTreeMap::new(),
-            machine: String::new(),
-            observed_address: None,
-            at: clock::now(),
-        };
-        let created = self.controller.app.db.write(|mut tx: Tx| async move {
-            fleet::create(&mut tx, node).await?;
-            Ok::<_, fleet::FleetError>(tx.done(()))
-        });
-        created.await.expect("is made");
-        self.controller.app.desired.assign().await.expect("is given its first state");
-        id
+        self.controller.node(name, role).await
     }
 
     /// Sets up the source `fleet` over the role app.
@@ -243,9 +106,20 @@ async fn a_commit_is_shown_proposed_or_applied() {
     assert_eq!((&source["state"], &source["counts"]["missing"]), (&json!("differs"), &json!(2)), "{source}");
     assert_eq!(source["differences"][1]["file"], "sub/b.toml", "{source}");
     assert!(objects(&admin).await.is_empty(), "who watches changes nothing");
+    let (_, overview) = admin.get("/api/v1/overview").await;
+    let told = &overview["attention"][0];
+    assert_eq!((&told["kind"], &told["link"]), (&json!("source_differs"), &json!("/sources/fleet")), "{overview}");
+    assert_eq!(told["text"], "2 objects differ from the git source fleet", "{overview}");
+    // What a source brings is its own: a set takes none of it, nor the source's name.
+    let as_set = |set: Value| json!({"drafts": [{"put": {"name": "a", "scope": "role:app", "body": {"kind": "file", "path": "/etc/a", "content": "1"}}}], "set": set});
+    let (status, refused) = admin.send("POST", "/api/v1/changes", as_set(json!({"name": "fleet"}))).await;
+    assert_eq!((status, &refused["fields"][0]["pointer"]), (422, &json!("/set/name")), "{refused}");
 
     let source = set(&admin, json!({"mode": "propose"})).await;
     assert_eq!(source["state"], "waiting", "{source}");
+    let (status, refused) = admin.send("POST", "/api/v1/changes", as_set(json!({"name": "web"}))).await;
+    assert_eq!(status, 422, "{refused}");
+    assert!(refused.to_string().contains("is brought by the git source fleet"), "{refused}");
     let number = source["change"].clone();
     let (_, change) = admin.get(&format!("/api/v1/changes/{number}")).await;
     assert_eq!((&change["state"], &change["author"]), (&json!("planned"), &json!("source:fleet of admin")), "{change}");
@@ -309,6 +183,10 @@ async fn mistakes_name_file_and_line_and_nothing_is_taken() {
     };
     world.repository.commit("odd", &[("b.toml", "[[file]]\nname = \"b\"\nscope = \"role:app\"\npaht = \"/etc/b\"\n")]);
     check(&sync(&admin, false).await, "manifest", "b.toml:4: ");
+    let (_, overview) = admin.get("/api/v1/overview").await;
+    let told = &overview["attention"][0];
+    assert_eq!((&told["kind"], &told["link"]), (&json!("source_failed"), &json!("/sources/fleet")), "{overview}");
+    assert!(told["text"].to_string().contains("the source fleet needs attention: b.toml:1: path"), "{overview}");
     world.repository.commit("outside", &[("b.toml", &file("b", "1").replace("role:app", "role:db"))]);
     check(&sync(&admin, false).await, "scope", "b.toml:1: scope \\\"role:db\\\": this source may touch role:app alone");
     world.repository.commit("tie", &[("b.toml", &(file("b", "1") + &file("c", "1").replace("/etc/c", "/etc/b")))]);
@@ -338,6 +216,9 @@ async fn mistakes_name_file_and_line_and_nothing_is_taken() {
     world.repository.commit("many", &many);
     check_text(&sync(&admin, false).await, "at most 10000 are read");
     let source = set(&admin, json!({"folder": "files"})).await;
+    let (_, overview) = admin.get("/api/v1/overview").await;
+    let is_told = |a: &Value| a["kind"] == "source_failed";
+    assert!(!overview["attention"].as_array().expect("a list").iter().any(is_told), "{overview}");
     assert!(source["notes"].to_string().contains("holds no objects"), "{source}");
     let source = set(&admin, json!({"folder": "nowhere"})).await;
     assert!(source["problem"].to_string().contains("has no folder nowhere"), "{source}");
@@ -594,6 +475,17 @@ async fn two_sources_do_not_fight_over_an_object_and_two_looks_make_one_change()
     futures_util::future::join_all(looks).await;
     let source = until(&admin, "synced").await;
     assert_eq!(source["counts"]["same"], 1);
+    // The list is one read: a change that is gone meanwhile is no open one, and hides no source.
+    let gone: lampas_shared::id::ChangeId = random::new_id();
+    let write = world.controller.app.db.write(|mut tx: Tx| async move {
+        let sql = "UPDATE source SET change_id = ? WHERE name = 'fleet'";
+        sqlx::query(sql).bind(gone.to_string()).execute(tx.conn()).await?;
+        Ok::<_, crate::db::DbError>(tx.done(()))
+    });
+    write.await.expect("is written");
+    let (status, list) = admin.get("/api/v1/sources").await;
+    assert_eq!((status, list.as_array().map(Vec::len)), (200, Some(2)), "{list}");
+    assert!(list[0].get("change").is_none(), "{list}");
     let (_, changes) = admin.get("/api/v1/changes").await;
     assert_eq!(changes["items"].as_array().map(Vec::len), Some(2), "one change for each commit: {changes}");
 }

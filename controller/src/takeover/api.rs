@@ -149,6 +149,7 @@ impl From<TakeoverError> for Refusal {
             TakeoverError::Store(inner) => Self::internal(&inner),
             TakeoverError::Node { fault, .. } => Self { detail: text, ..Self::node_fault(&fault) },
             TakeoverError::Refused(_) => Self::new("takeover.refused", text),
+            TakeoverError::Frozen { .. } => Self::new("change.frozen", text),
             TakeoverError::Moved => Self::new("plan.moved", text),
             TakeoverError::Fleet(inner) => inner.into(),
             TakeoverError::Change(inner) => inner.into(),

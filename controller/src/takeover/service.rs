@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use lampas_api::{
-    EjectedNode, Foreign, ForeignItem, ImportRequest, Imported, Node, NodeRef, Proof, RoleComparison, TakeOver,
-    TakenItem, Unplanned,
+    EjectedNode, Foreign, ForeignItem, FrozenScope, ImportRequest, Imported, Node, NodeRef, Proof, RoleComparison,
+    TakeOver, TakenItem, Unplanned,
 };
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::NodeDesired,
     error::Fault,
     fleet::RoleName,
+    id::NodeId,
     object::Target,
     report::NodePlan,
     scan::{Scan, ScanRequest},
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     audit::{Entry, Principal},
-    change::{ChangeRow, Changes, NewChange},
+    change::{ChangeError, ChangeRow, Changes, NewChange, freeze, root_code},
     db::{DbError, Tx},
     fleet::{self, FleetError, NodeFilter},
 };
@@ -195,7 +196,9 @@ impl<'a> Takeover<'a> {
         let id = node.summary.id;
         let shown = self.changes.show(change.id).await?;
         let plan = shown.plan.as_ref();
-        let unplanned = plan.and_then(|p| p.unplanned.iter().find(|u| u.node.id == id));
+        let unplanned = plan.and_then(|p| p.unplanned.iter().find(|u| u.node.id == id)).map(|u| &u.reason);
+        let mine = plan.into_iter().flat_map(|p| &p.groups).find(|g| g.nodes.iter().any(|n| n.id == id));
+        let unplanned = unplanned.or_else(|| mine?.unasked.as_ref());
         let actions: Vec<_> = plan
             .into_iter()
             .flat_map(|p| &p.groups)
@@ -207,7 +210,7 @@ impl<'a> Takeover<'a> {
             let targets: Vec<Target> = taken.spec.targets().unwrap_or_default();
             let action = actions.iter().find(|a| targets.contains(&a.target));
             match (unplanned, action) {
-                (Some(why), _) => (Proof::Unproven, why.reason.clone()),
+                (Some(why), _) => (Proof::Unproven, why.clone()),
                 (None, Some(action)) => match &action.fault {
                     Some(fault) => (Proof::Unproven, fault.message.clone()),
                     None if taken.is_same => {
@@ -237,6 +240,7 @@ impl<'a> Takeover<'a> {
         let (plan, resources) = self.plan(&node).await?;
         let open: std::collections::BTreeSet<&Target> = plan.actions.iter().map(|a| &a.target).collect();
         Ok(TakeOver {
+            frozen: self.frozen(node.summary.id).await?,
             node: reference(&node),
             is_observing: node.summary.is_observing,
             plan: plan_id(&plan),
@@ -245,7 +249,16 @@ impl<'a> Takeover<'a> {
         })
     }
 
-    /// Ends observing, if what was shown still holds.
+    /// Returns the freezes that stand over a node.
+    async fn frozen(&self, node: NodeId) -> Result<Vec<FrozenScope>, TakeoverError> {
+        let read = self.changes.db().read(|mut tx| async move {
+            let frozen = freeze::of_node(&mut tx, node).await?;
+            Ok::<_, DbError>(tx.done(frozen))
+        });
+        Ok(read.await?)
+    }
+
+    /// Ends observing, if what was shown still holds, and no freeze stands in its way.
     pub(super) async fn manage(
         &self,
         which: &str,
@@ -259,6 +272,13 @@ impl<'a> Takeover<'a> {
             return Err(TakeoverError::Moved);
         }
         let id = node.summary.id;
+        let frozen = if plan.actions.is_empty() { Vec::new() } else { self.frozen(id).await? };
+        if !frozen.is_empty() {
+            return Err(TakeoverError::Frozen { node: node.summary.name.to_string(), frozen });
+        }
+        let view = self.changes.desired().view().await?;
+        let written = plan.actions.iter().map(|a| &a.target).collect();
+        by.must_be_proven(|| root_code::written(&view.compiled, id, &written)).map_err(ChangeError::from)?;
         self.changes.gate().manage(id).await.map_err(|fault| failed(&node, fault))?;
         let details = serde_json::json!({ "plan": seen, "actions": plan.actions.len(), "resources": resources });
         let (name, details) = (node.summary.name.as_str(), &details);

@@ -26,6 +26,14 @@ pub(crate) async fn observing(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> 
     rows.iter().map(|row| Reader::new("node", row).parse("id")).collect()
 }
 
+/// Returns which of these nodes were ejected.
+pub(crate) async fn gone(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeSet<NodeId>, DbError> {
+    let rows = sqlx::query("SELECT n.id FROM node n WHERE n.ejected_ms IS NOT NULL").fetch_all(tx.conn()).await?;
+    let gone: BTreeSet<NodeId> =
+        rows.iter().map(|row| Reader::new("node", row).parse("id")).collect::<Result<_, _>>()?;
+    Ok(nodes.iter().copied().filter(|node| gone.contains(node)).collect())
+}
+
 /// Notes what nodes say of themselves: the mode is held there, and root can end it there.
 pub(crate) async fn said(tx: &mut Tx, modes: &BTreeMap<NodeId, bool>) -> Result<(), DbError> {
     for (node, observes) in modes {
@@ -63,12 +71,13 @@ pub(super) async fn managed(
 }
 
 /// Notes that a node was ejected. Its certificate is revoked by the caller.
-pub(super) async fn ejected(tx: &mut Tx, node: NodeId, name: &str, at: UnixMs, by: &Principal) -> Result<(), DbError> {
+pub(crate) async fn ejected(tx: &mut Tx, node: NodeId, name: &str, at: UnixMs, by: &Principal) -> Result<(), DbError> {
     sqlx::query("UPDATE node SET ejected_ms = ?, observe = 0, revision = revision + 1 WHERE id = ?")
         .bind(at.0)
         .bind(node.to_string())
         .execute(tx.conn())
         .await?;
+    crate::drift::leave(tx, node, at).await?;
     tx.event(NewEvent::new(EventKind::NodeChanged).node(node).with("name", name).with("mode", "ejected"));
     tx.audit(Entry::done(by, "node.eject", name));
     Ok(())

@@ -6,12 +6,13 @@ import { root as baseUrl, setSignedOutHandler } from '@/api/client';
 import { ApiError } from '@/api/client';
 import { rememberKnown } from '@/api/early';
 import { setupQuery } from '@/api/queries';
-import { mayOn, sessionQuery } from '@/api/session';
+import { ENDED, mayOn, sessionQuery } from '@/api/session';
 import type { Kind, Permission } from '@/api/schema';
 // Reads what a provider's redirect brought before the router cleans the address.
 import '@/features/access/provider';
 import { KINDS_OF_OBJECTS } from '@/components/kinds';
 import { Frame } from '@/frame/Frame';
+import { fetched } from '@/frame/fetched';
 import { NoSuchPage, NotFound, PageError, PagePending } from '@/frame/PageStates';
 
 interface Context {
@@ -35,24 +36,24 @@ const setup = createRoute({
   getParentRoute: () => rootRoute,
   path: '/setup',
   validateSearch: (search: Search) => texts(search, 'token'),
-  component: lazyRouteComponent(() => import('@/features/access/SetupPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/access/SetupPage'))),
 });
 
 const signIn = createRoute({
   getParentRoute: () => rootRoute,
   path: '/sign-in',
   validateSearch: (search: Search) => texts(search, 'to'),
-  component: lazyRouteComponent(() => import('@/features/access/SignInPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/access/SignInPage'))),
 });
 
-const providerReturn = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in/provider', component: lazyRouteComponent(() => import('@/features/access/ProviderReturnPage')) });
+const providerReturn = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in/provider', component: lazyRouteComponent(() => fetched(import('@/features/access/ProviderReturnPage'))) });
 
-const invited = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in/invited', component: lazyRouteComponent(() => import('@/features/access/InvitedPage')) });
+const invited = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in/invited', component: lazyRouteComponent(() => fetched(import('@/features/access/InvitedPage'))) });
 
 const secondFactor = createRoute({
   getParentRoute: () => rootRoute,
   path: '/second-factor',
-  component: lazyRouteComponent(() => import('@/features/access/FactorPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/access/FactorPage'))),
   // Also after a reload: what it sends needs the session's token.
   beforeLoad: async ({ context }) => {
     const session = await context.client.query({ ...sessionQuery, staleTime: 'static' }).catch(() => undefined);
@@ -81,13 +82,13 @@ const app = createRoute({
   },
 });
 
-const overview = createRoute({ getParentRoute: () => app, path: '/', validateSearch: (search: Search) => texts(search, 'look'), component: lazyRouteComponent(() => import('@/features/overview/OverviewPage')) });
+const overview = createRoute({ getParentRoute: () => app, path: '/', validateSearch: (search: Search) => texts(search, 'look'), component: lazyRouteComponent(() => fetched(import('@/features/overview/OverviewPage'))) });
 
 const nodes = createRoute({
   getParentRoute: () => app,
   path: '/nodes',
   validateSearch: (search: Search) => texts(search, 'query', 'role', 'state', 'config', 'label', 'after', 'look'),
-  component: lazyRouteComponent(() => import('@/features/fleet/NodesPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/fleet/NodesPage'))),
 });
 
 const NODE_TABS = ['resources', 'drift', 'activity', 'runs', 'facts'] as const;
@@ -99,38 +100,38 @@ const node = createRoute({
     const tab = NODE_TABS.find((each) => each === search.tab);
     return tab === undefined ? {} : { tab };
   },
-  component: lazyRouteComponent(() => import('@/features/fleet/NodePage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/fleet/NodePage'))),
 });
 
-const pastNode = createRoute({ getParentRoute: () => app, path: '/nodes/$node/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => import('@/features/past/PastNodePage')) });
+const pastNode = createRoute({ getParentRoute: () => app, path: '/nodes/$node/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => fetched(import('@/features/past/PastNodePage'))) });
 
-const pastFleet = createRoute({ getParentRoute: () => app, path: '/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => import('@/features/past/PastFleetPage')) });
+const pastFleet = createRoute({ getParentRoute: () => app, path: '/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => fetched(import('@/features/past/PastFleetPage'))) });
 
-const policies = createRoute({ getParentRoute: () => app, path: '/policies', component: lazyRouteComponent(() => import('@/features/fleet/PoliciesPage')) });
+const policies = createRoute({ getParentRoute: () => app, path: '/policies', component: lazyRouteComponent(() => fetched(import('@/features/fleet/PoliciesPage'))) });
 
-const roles = createRoute({ getParentRoute: () => app, path: '/roles', component: lazyRouteComponent(() => import('@/features/fleet/RolesPage')) });
+const roles = createRoute({ getParentRoute: () => app, path: '/roles', component: lazyRouteComponent(() => fetched(import('@/features/fleet/RolesPage'))) });
 
 const role = createRoute({
   getParentRoute: () => app,
   path: '/roles/$role',
   validateSearch: (search: Search) => texts(search, 'tab', 'after', 'look'),
-  component: lazyRouteComponent(() => import('@/features/fleet/RolePage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/fleet/RolePage'))),
 });
 
-const pastRole = createRoute({ getParentRoute: () => app, path: '/roles/$role/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => import('@/features/past/PastRolePage')) });
+const pastRole = createRoute({ getParentRoute: () => app, path: '/roles/$role/past', validateSearch: (search: Search) => texts(search, 'at', 'with'), component: lazyRouteComponent(() => fetched(import('@/features/past/PastRolePage'))) });
 
 const compareRole = createRoute({
   getParentRoute: () => app,
   path: '/roles/$role/compare',
   validateSearch: (search: Search) => texts(search, 'show'),
-  component: lazyRouteComponent(() => import('@/features/takeover/ComparePage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/takeover/ComparePage'))),
 });
 
 const config = createRoute({
   getParentRoute: () => app,
   path: '/config',
-  validateSearch: (search: Search) => texts(search, 'kind', 'scope', 'query', 'after'),
-  component: lazyRouteComponent(() => import('@/features/host/ObjectsPage')),
+  validateSearch: (search: Search) => texts(search, 'kind', 'scope', 'set', 'query', 'after'),
+  component: lazyRouteComponent(() => fetched(import('@/features/host/ObjectsPage'))),
 });
 
 const newObject = createRoute({
@@ -140,12 +141,12 @@ const newObject = createRoute({
     kind: KINDS_OF_OBJECTS.find((kind) => kind === search.kind) ?? 'cron',
     ...texts(search, 'scope'),
   }),
-  component: lazyRouteComponent(() => import('@/features/host/NewObjectPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/host/NewObjectPage'))),
 });
 
-const timeTravel = createRoute({ getParentRoute: () => app, path: '/config/history', validateSearch: (search: Search) => texts(search, 'from', 'to', 'scope'), component: lazyRouteComponent(() => import('@/features/host/TimeTravelPage')) });
+const timeTravel = createRoute({ getParentRoute: () => app, path: '/config/history', validateSearch: (search: Search) => texts(search, 'from', 'to', 'scope'), component: lazyRouteComponent(() => fetched(import('@/features/host/TimeTravelPage'))) });
 
-const importManifest = createRoute({ getParentRoute: () => app, path: '/config/import', component: lazyRouteComponent(() => import('@/features/host/ImportPage')) });
+const importManifest = createRoute({ getParentRoute: () => app, path: '/config/import', component: lazyRouteComponent(() => fetched(import('@/features/host/ImportPage'))) });
 
 const OBJECT_TABS = ['edit', 'nodes', 'uses', 'manifest', 'history', 'runs'] as const;
 export type ObjectTab = (typeof OBJECT_TABS)[number];
@@ -156,54 +157,55 @@ const object = createRoute({
     const tab = OBJECT_TABS.find((each) => each === search.tab);
     return { ...(tab === undefined ? {} : { tab }), ...texts(search, 'from', 'to') };
   },
-  component: lazyRouteComponent(() => import('@/features/host/ObjectPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/host/ObjectPage'))),
 });
 
 const changes = createRoute({
   getParentRoute: () => app,
   path: '/changes',
   validateSearch: (search: Search) => texts(search, 'state', 'scope', 'kind', 'author', 'after'),
-  component: lazyRouteComponent(() => import('@/features/change/ChangesPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/change/ChangesPage'))),
 });
 
-const change = createRoute({ getParentRoute: () => app, path: '/changes/$change', component: lazyRouteComponent(() => import('@/features/change/ChangePage')) });
+const change = createRoute({ getParentRoute: () => app, path: '/changes/$change', component: lazyRouteComponent(() => fetched(import('@/features/change/ChangePage'))) });
 
-const approvals = createRoute({ getParentRoute: () => app, path: '/approvals', validateSearch: (search: Search) => texts(search, 'show'), component: lazyRouteComponent(() => import('@/features/approval/ApprovalsPage')) });
+const approvals = createRoute({ getParentRoute: () => app, path: '/approvals', validateSearch: (search: Search) => texts(search, 'show'), component: lazyRouteComponent(() => fetched(import('@/features/approval/ApprovalsPage'))) });
 
 const drift = createRoute({
   getParentRoute: () => app,
   path: '/drift',
   validateSearch: (search: Search) => texts(search, 'show', 'node', 'after'),
-  component: lazyRouteComponent(() => import('@/features/drift/DriftPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/drift/DriftPage'))),
 });
 
-const oneDrift = createRoute({ getParentRoute: () => app, path: '/drift/$drift', component: lazyRouteComponent(() => import('@/features/drift/OneDriftPage')) });
+const oneDrift = createRoute({ getParentRoute: () => app, path: '/drift/$drift', component: lazyRouteComponent(() => fetched(import('@/features/drift/OneDriftPage'))) });
+const mergeDrift = createRoute({ getParentRoute: () => app, path: '/drift/$drift/merge', component: lazyRouteComponent(() => fetched(import('@/features/drift/MergePage'))) });
 
-const sources = createRoute({ getParentRoute: () => app, path: '/sources', component: lazyRouteComponent(() => import('@/features/source/SourcesPage')) });
+const sources = createRoute({ getParentRoute: () => app, path: '/sources', component: lazyRouteComponent(() => fetched(import('@/features/source/SourcesPage'))) });
 
-const source = createRoute({ getParentRoute: () => app, path: '/sources/$source', component: lazyRouteComponent(() => import('@/features/source/SourcePage')) });
+const source = createRoute({ getParentRoute: () => app, path: '/sources/$source', component: lazyRouteComponent(() => fetched(import('@/features/source/SourcePage'))) });
 
 const runs = createRoute({
   getParentRoute: () => app,
   path: '/runs',
   validateSearch: (search: Search) => texts(search, 'object', 'node', 'after'),
-  component: lazyRouteComponent(() => import('@/features/job/RunsPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/job/RunsPage'))),
 });
 
-const run = createRoute({ getParentRoute: () => app, path: '/runs/$run', component: lazyRouteComponent(() => import('@/features/job/RunPage')) });
+const run = createRoute({ getParentRoute: () => app, path: '/runs/$run', component: lazyRouteComponent(() => fetched(import('@/features/job/RunPage'))) });
 
 const operations = createRoute({
   getParentRoute: () => app,
   path: '/operations',
   validateSearch: (search: Search) => texts(search, 'state', 'node', 'after'),
-  component: lazyRouteComponent(() => import('@/features/operation/OperationsPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/operation/OperationsPage'))),
 });
 
 const newOperation = createRoute({
   getParentRoute: () => app,
   path: '/operations/new',
   validateSearch: (search: Search) => texts(search, 'on', 'script'),
-  component: lazyRouteComponent(() => import('@/features/operation/NewOperationPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/operation/NewOperationPage'))),
   beforeLoad: needs('run'),
 });
 
@@ -215,27 +217,33 @@ const operation = createRoute({
     ...texts(search, 'node'),
     ...(Number.isInteger(Number(search.line)) && Number(search.line) > 0 ? { line: Number(search.line) } : {}),
   }),
-  component: lazyRouteComponent(() => import('@/features/operation/OperationPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/operation/OperationPage'))),
 });
 
-const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after'), component: lazyRouteComponent(() => import('@/features/enrol/EnrolPage')), beforeLoad: needs('manage_nodes') });
+const enrol = createRoute({ getParentRoute: () => app, path: '/enrol', validateSearch: (search: Search) => texts(search, 'after', 'token'), component: lazyRouteComponent(() => fetched(import('@/features/enrol/EnrolPage'))), beforeLoad: needs('manage_nodes') });
 
 const tokens = createRoute({
   getParentRoute: () => app,
   path: '/tokens',
   validateSearch: (search: Search) => texts(search, 'show', 'after'),
-  component: lazyRouteComponent(() => import('@/features/access/TokensPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/access/TokensPage'))),
 });
 
-const users = createRoute({ getParentRoute: () => app, path: '/users', validateSearch: (search: Search) => texts(search, 'show', 'user', 'after'), component: lazyRouteComponent(() => import('@/features/access/UsersPage')), beforeLoad: needs('manage_users') });
+const users = createRoute({ getParentRoute: () => app, path: '/users', validateSearch: (search: Search) => texts(search, 'show', 'user', 'after'), component: lazyRouteComponent(() => fetched(import('@/features/access/UsersPage'))), beforeLoad: needs('manage_users') });
 
-const account = createRoute({ getParentRoute: () => app, path: '/account', component: lazyRouteComponent(() => import('@/features/access/AccountPage')) });
+const mail = createRoute({ getParentRoute: () => app, path: '/mail', validateSearch: (search: Search) => texts(search, 'show', 'state', 'after'), component: lazyRouteComponent(() => fetched(import('@/features/mail/MailPage'))), beforeLoad: needs('manage_users') });
+
+const account = createRoute({ getParentRoute: () => app, path: '/account', component: lazyRouteComponent(() => fetched(import('@/features/access/AccountPage'))) });
+
+const device = createRoute({ getParentRoute: () => app, path: '/device', validateSearch: (search: Search) => texts(search, 'code'), component: lazyRouteComponent(() => fetched(import('@/features/access/DevicePage'))) });
+
+const controller = createRoute({ getParentRoute: () => app, path: '/controller', component: lazyRouteComponent(() => fetched(import('@/features/controller/ControllerPage'))), beforeLoad: needs('view', 'fleet') });
 
 const audit = createRoute({
   getParentRoute: () => app,
   path: '/audit',
   validateSearch: (search: Search) => texts(search, 'principal', 'act', 'object', 'text', 'since', 'until', 'after'),
-  component: lazyRouteComponent(() => import('@/features/audit/AuditPage')),
+  component: lazyRouteComponent(() => fetched(import('@/features/audit/AuditPage'))),
   beforeLoad: needs('view_audit'),
 });
 
@@ -257,7 +265,7 @@ const tree = rootRoute.addChildren([
   providerReturn,
   invited,
   secondFactor,
-  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, sources, source, runs, run, operations, newOperation, operation, enrol, tokens, users, account, audit, nothing]),
+  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, mergeDrift, sources, source, runs, run, operations, newOperation, operation, enrol, tokens, users, mail, account, device, controller, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {
@@ -273,6 +281,8 @@ export function makeRouter(client: QueryClient) {
     scrollRestoration: true,
   });
   setSignedOutHandler(() => {
+    // Whoever was signed in is told why the page went.
+    if (client.getQueryData(sessionQuery.queryKey) !== undefined) sessionStorage.setItem(ENDED, '1');
     client.removeQueries({ queryKey: ['session'] });
     void router.invalidate();
   });

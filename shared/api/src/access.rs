@@ -87,7 +87,8 @@ pub struct SecondFactor {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecondFactorBegin {
-    /// The password.
+    /// The password; who has none, or may not use it, shows at the provider that it is them (`reauthentication.needed`).
+    #[serde(default)]
     pub password: String,
 }
 
@@ -242,7 +243,7 @@ pub struct ApiToken {
     pub permissions: Option<Vec<Permission>>,
     /// Only in this scope; absent: wherever the owner may.
     pub scope: Option<Scope>,
-    /// Whether grave calls (users, tokens of others) may be made with it.
+    /// Whether grave calls (users, tokens of others) may be made with it, and root code let out.
     pub is_grave: bool,
 }
 
@@ -265,7 +266,7 @@ pub struct ApiTokenCreate {
     /// Only in this scope; left out: wherever the owner may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Whether grave calls may be made with it; to give this right is grave itself.
+    /// Whether grave calls may be made with it, and root code let out; to give this right is grave itself.
     #[serde(default)]
     pub is_grave: bool,
 }
@@ -297,6 +298,8 @@ pub struct OpenSession {
     pub from: String,
     /// The browser, as it names itself.
     pub agent: String,
+    /// The machine that `lampasctl` is signed in on; absent for browsers.
+    pub machine: Option<String>,
     /// Whether it is the one that asks.
     pub is_current: bool,
 }

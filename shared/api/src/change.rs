@@ -1,13 +1,20 @@
 //! Changes: drafts, plans, applying.
 
+mod plan;
+mod rollout;
+
+pub use plan::*;
+pub use rollout::*;
+
 use lampas_shared::{
-    change::ChangeState,
+    change::{Cause, ChangeState},
     error::Fault,
+    fleet::Scope,
     id::{ChangeId, ObjectId},
     object::{ObjectKey, ObjectName, ObjectSpec},
-    operation::RunState,
-    report::{Action, ResourceState},
-    rollout::{Order, Phase, State, Strategy},
+    report::ResourceState,
+    rollout::Strategy,
+    source::SourceName,
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -22,7 +29,8 @@ pub struct Draft {
     /// What shall be done.
     #[serde(flatten)]
     pub act: DraftAct,
-    /// The revision that the draft was made from; refused when there is a newer one. Absent: whatever there is.
+    /// The revision that the draft was made from; refused when there is a newer one. 0: it was made from nothing, and is
+    /// refused when an object of that kind, scope and name stands. Absent: whatever there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<u64>,
     /// The object under its former name, to rename it instead of making another.
@@ -99,9 +107,50 @@ pub struct ChangeCreate {
     /// With `apply`: goes on although some nodes could not be asked.
     #[serde(default)]
     pub allow_unplanned: bool,
-    /// With `apply`: in which waves; all nodes at once by default.
+    /// With `apply`: in which waves; all nodes at once by default. Its `limit` is the plan's, also without `apply`.
     #[serde(default)]
     pub rollout: Strategy,
+    /// The set that the manifests are, when they are one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ManifestSet>,
+}
+
+/// The name under which objects are applied from manifests. An object is in one set at most; deleted by its absence from
+/// manifests is only what is in theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestSet {
+    /// The name. Those of git sources are theirs.
+    pub name: SourceName,
+    /// Deletes the objects of the set that no draft is of.
+    #[serde(default)]
+    pub prune: bool,
+    /// With `prune`: goes on although no draft makes or keeps an object, so that all of the set goes.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// Takes objects that are in another set into this one; refused otherwise.
+    #[serde(default)]
+    pub take: bool,
+}
+
+/// `POST /api/v1/changes/{id or number}/plan`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The nodes that the change reaches before somebody lets it go on to the rest; `fleet` takes a limit off. Absent: as
+    /// in the plan before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Scope>,
+}
+
+/// `POST /api/v1/changes/{id or number}/abandon`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbandonRequest {
+    /// Leaves nothing of it but the audit, for a change that only served for looking: its number is not used again. Only
+    /// its author may; refused once somebody approved, declined or scheduled it.
+    #[serde(default)]
+    pub forget: bool,
 }
 
 /// `POST /api/v1/changes/{id or number}/apply`.
@@ -133,99 +182,6 @@ pub struct ApplyRequest {
     pub reason: String,
 }
 
-/// `POST /api/v1/changes/{id or number}/rollout`: what somebody wants of a rollout.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RolloutRequest {
-    /// What.
-    pub order: Order,
-    /// Why, up to 500 characters.
-    #[serde(default)]
-    pub reason: String,
-}
-
-/// How a rollout stands.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct RolloutView {
-    /// As a whole.
-    pub state: State,
-    /// The wave that is under way, from 1.
-    pub wave: u32,
-    /// How far that wave is.
-    pub phase: Phase,
-    /// When the phase began.
-    pub since: UnixMs,
-    /// When the phase must be over; of a paused rollout, when it is aborted.
-    pub deadline: UnixMs,
-    /// Why it stands so, in words; empty while it runs.
-    pub reason: String,
-    /// How it was asked for.
-    pub strategy: Strategy,
-    /// The waves in their order.
-    pub waves: Vec<RolloutWave>,
-}
-
-/// One wave of a rollout.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct RolloutWave {
-    /// How its nodes stand.
-    pub progress: Progress,
-    /// Its nodes, by name; the first 200.
-    pub nodes: Vec<NodeRef>,
-    /// Its gates that were asked, in their order; the last time each was.
-    #[serde(default)]
-    pub gates: Vec<WaveGate>,
-}
-
-/// How a gate of a wave stands.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct WaveGate {
-    /// Which of the strategy's gates, from 0.
-    pub gate: u32,
-    /// The number of the operation that asks it.
-    pub operation: u64,
-    /// Nodes that have not answered.
-    pub open: u32,
-    /// Nodes on which it holds.
-    pub passed: u32,
-    /// Nodes on which it doesn't, or that gave no answer.
-    pub failed: u32,
-    /// What nodes answered, those that say no first; 20 at most.
-    #[serde(default)]
-    pub answers: Vec<GateAnswer>,
-}
-
-/// What a node answered to a gate: what was measured, and the bound.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct GateAnswer {
-    /// Which.
-    pub node: NodeRef,
-    /// How its run ended.
-    pub state: RunState,
-    /// In plain words.
-    pub text: String,
-}
-
-/// `POST /api/v1/changes/{id or number}/waves`: one wave that a strategy would make.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct PlannedWave {
-    /// How many nodes.
-    pub count: u32,
-    /// Which, by name; the first 20.
-    pub nodes: Vec<NodeRef>,
-}
-
-/// How far a rollout is, for lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RolloutStage {
-    /// As a whole.
-    pub state: State,
-    /// The wave that is under way, from 1; 0 when it is over.
-    pub wave: u32,
-    /// How many there are; 0 when it is over.
-    pub waves: u32,
-}
-
 /// A row of `GET /api/v1/changes?state&plan&after&limit` (newest first); `plan` finds a change by a prefix of its plan's id.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChangeSummary {
@@ -247,11 +203,29 @@ pub struct ChangeSummary {
     pub applied_at: Option<UnixMs>,
     /// When the last node was done.
     pub done_at: Option<UnixMs>,
+    /// Whether it puts back what had drifted, or is meant.
+    pub cause: Cause,
     /// How its nodes stand.
     pub progress: Progress,
     /// How far its rollout is; absent when all nodes get it at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<RolloutStage>,
+    /// Why it can never be applied, of a change that was abandoned because another one was faster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<Superseded>,
+    /// Why a plan that is not applied doesn't simply wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<PlanOutlook>,
+}
+
+/// Why a change can never be applied: what it is about was changed meanwhile, and it was made from what stood before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Superseded {
+    /// The number of the change that was faster; absent when it was an edit outside of a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
+    /// What was changed, and by whom.
+    pub why: String,
 }
 
 /// How the nodes of a change stand; the sum is the number of affected nodes.
@@ -269,16 +243,20 @@ pub struct Progress {
     pub unreachable: u32,
     /// Overtaken by a later change before they had it.
     pub superseded: u32,
-    /// In a later wave, or left out by a rollout that was aborted.
+    /// In a later wave.
     #[serde(default)]
     pub held: u32,
+    /// Never had it: the rollout ended before their wave began.
+    #[serde(default)]
+    pub untouched: u32,
 }
 
 impl Progress {
     /// Returns how many nodes the change affects.
     #[must_use]
     pub const fn total(self) -> u32 {
-        self.waiting + self.applying + self.converged + self.failed + self.unreachable + self.superseded + self.held
+        let open = self.waiting + self.applying + self.unreachable + self.held;
+        open + self.converged + self.failed + self.superseded + self.untouched
     }
 }
 
@@ -306,6 +284,42 @@ pub struct Change {
     /// What stands between it and its nodes.
     #[serde(default)]
     pub control: Control,
+    /// The set that its drafts were applied as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<ChangeSet>,
+}
+
+/// A set of manifests, as `GET /api/v1/sets` lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ObjectSet {
+    /// Its name.
+    pub name: SourceName,
+    /// How many objects it holds, of those that the caller may see.
+    pub objects: u64,
+    /// When one of them was changed last.
+    pub updated_at: UnixMs,
+}
+
+/// The set of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangeSet {
+    /// Its name.
+    pub name: SourceName,
+    /// Whether what the manifests don't name is deleted.
+    pub prune: bool,
+    /// The objects that applying takes into the set, each with the set that it was in; of an open change.
+    #[serde(default)]
+    pub joins: Vec<SetJoin>,
+}
+
+/// An object that comes into a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetJoin {
+    /// Which.
+    pub key: ObjectKey,
+    /// The set that it leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<SourceName>,
 }
 
 /// A draft as it is shown.
@@ -350,6 +364,8 @@ pub enum DraftVerb {
     Delete,
     /// Nothing: the object is so already.
     None,
+    /// The object is so already, and the plan brings it to nodes that a rollout which is over left out.
+    Again,
     /// Something was saved since the draft was made: plan again, or abandon.
     Conflict,
 }
@@ -363,63 +379,10 @@ impl DraftVerb {
             Self::Rename => "rename",
             Self::Delete => "delete",
             Self::None => "none",
+            Self::Again => "again",
             Self::Conflict => "conflict",
         }
     }
-}
-
-/// What would happen, folded: nodes with equal actions stand together.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Plan {
-    /// The plan's id: `7c1e-44a0`; a unique prefix suffices in requests.
-    pub id: String,
-    /// The whole of it, which an approval names.
-    #[serde(default)]
-    pub digest: String,
-    /// When it was made.
-    pub at: UnixMs,
-    /// Nodes with equal actions.
-    pub groups: Vec<PlanGroup>,
-    /// Affected nodes that could not be asked, with the reason.
-    pub unplanned: Vec<Unplanned>,
-    /// How many nodes the drafts concern without changing anything there.
-    pub unchanged: u32,
-    /// What stands in the way of applying; empty when it can be applied.
-    pub blockers: Vec<String>,
-    /// On how many nodes something needs an operator's signature first.
-    #[serde(default)]
-    pub unsigned: u32,
-    /// For cron jobs in the drafts: the next five runs.
-    pub next_runs: Vec<PlannedRuns>,
-}
-
-/// The next runs of a cron job in a plan.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct PlannedRuns {
-    /// The job's name.
-    pub name: ObjectName,
-    /// The zone.
-    pub time_zone: String,
-    /// The runs.
-    pub runs: Vec<crate::NextRun>,
-}
-
-/// Nodes with equal actions.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct PlanGroup {
-    /// The nodes, by name.
-    pub nodes: Vec<NodeRef>,
-    /// What they would do. Diffs that the caller may not read show hashes.
-    pub actions: Vec<Action>,
-}
-
-/// A node that could not be asked.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Unplanned {
-    /// The node.
-    pub node: NodeRef,
-    /// Why: offline since, no answer within 3 s …
-    pub reason: String,
 }
 
 /// A row of `GET /api/v1/changes/{id}/nodes`.
@@ -455,8 +418,10 @@ pub enum ChangeNodeState {
     Unreachable,
     /// Overtaken by a later change before it had this one.
     Superseded,
-    /// In a later wave, or left out by a rollout that was aborted.
+    /// In a later wave.
     Held,
+    /// Never had it: the rollout ended before its wave began.
+    Untouched,
 }
 
 /// Why something is done, for calls that take nothing else.

@@ -33,6 +33,8 @@ pub struct Run {
     pub outcome: RunOutcome,
     /// How many bytes it wrote.
     pub output_bytes: u64,
+    /// For how many slots it stands: more than one where a long row of slots that nobody took is told in one record.
+    pub times: u32,
     /// The last 64 KiB of its output; only when one run is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,

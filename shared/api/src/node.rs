@@ -1,9 +1,10 @@
 //! Nodes.
 
 use lampas_shared::{
+    change::Cause,
     desired::Generation,
     error::Fault,
-    fleet::{Labels, NodeFacts, NodeName, NodeState, RoleName},
+    fleet::{Labels, NodeFacts, NodeName, NodePause, NodeState, RoleName},
     id::{NodeId, ObjectId},
     object::{DriftPolicy, Kind, ObjectName, Target},
     report::ResourceState,
@@ -49,6 +50,14 @@ pub struct NodeSummary {
     /// When it was ejected: what LAMPAS wrote stands there as plain files, and it does not come back by itself.
     #[serde(default)]
     pub ejected_at: Option<UnixMs>,
+    /// The pause that somebody asked for on the node itself; absent when none holds. Only `lampas-agent resume` there, or its
+    /// end, ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<NodePause>,
+    /// Since when its generation is undone, by somebody on the node itself: what stood before stands there, until
+    /// `lampas-agent resume` or a newer generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_since: Option<UnixMs>,
     /// One line on what needs attention: the first drifted or failed target; empty when there is nothing.
     pub attention: String,
 }
@@ -90,7 +99,45 @@ pub struct NodeRefusal {
     pub since: UnixMs,
 }
 
-/// `PATCH /api/v1/nodes/{id}`, and the edits of nodes in a change: what is left out stays.
+/// `PATCH /api/v1/nodes/{id}`: what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodePatch {
+    /// A new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<NodeName>,
+    /// All of its roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<RoleName>>,
+    /// All of its labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub labels: Option<Labels>,
+    /// The address by which other nodes know it; `""` removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Goes on where nodes are protected or frozen, as administrators may, for this reason: without it such an edit is to be
+    /// made as a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
+}
+
+impl NodePatch {
+    /// Takes the edit apart from the reason to go over what guards it.
+    pub fn split(self) -> (NodeUpdate, Option<String>) {
+        let Self { name, roles, labels, address, override_reason } = self;
+        (NodeUpdate { name, roles, labels, address }, override_reason)
+    }
+}
+
+impl From<NodeUpdate> for NodePatch {
+    fn from(set: NodeUpdate) -> Self {
+        let NodeUpdate { name, roles, labels, address } = set;
+        Self { name, roles, labels, address, override_reason: None }
+    }
+}
+
+/// What an edit of a node in a change sets: what is left out stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeUpdate {
@@ -157,4 +204,7 @@ pub struct Activity {
     pub change: Option<u64>,
     /// The object.
     pub object: Option<ObjectId>,
+    /// Whether a change put back what had drifted, or was meant; absent for what changes nothing on nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }

@@ -3,6 +3,7 @@
 use lampas_shared::{
     id::{NodeId, ObjectId},
     object::{Kind, ObjectKey, ObjectName, ObjectSpec},
+    source::SourceName,
     time::UnixMs,
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct ObjectSummary {
     pub updated_at: UnixMs,
     /// How many nodes have it in their desired state.
     pub nodes: u32,
+    /// The set of manifests that it is in; absent for one that was made by hand, or that a git source brings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<SourceName>,
 }
 
 /// `GET /api/v1/objects/{id}`, with the revision as its ETag.
@@ -111,6 +115,18 @@ pub struct SpecCheck {
     pub next_runs: Vec<NextRun>,
     /// For a cron job: the zone that they are meant in.
     pub time_zone: Option<String>,
+    /// The object that stands under this kind, scope and name, if there is one that may be seen.
+    #[serde(default)]
+    pub standing: Option<StandingObject>,
+}
+
+/// The object that a spec would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandingObject {
+    /// The object.
+    pub id: ObjectId,
+    /// Its revision.
+    pub revision: u64,
 }
 
 /// One thing that a check found.

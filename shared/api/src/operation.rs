@@ -35,6 +35,9 @@ pub struct RunCounts {
     pub refused: u32,
     /// Without a result.
     pub lost: u32,
+    /// Of those that were passed over, the nodes that only observe: they count neither for nor against it.
+    #[serde(default)]
+    pub observing: u32,
 }
 
 impl RunCounts {

@@ -55,8 +55,9 @@ pub struct OverviewCounts {
 /// Something that needs somebody.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Attention {
-    /// How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`,
-    /// `approval_waiting`, `schedule_dropped`, `plan_waiting`.
+    /// How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `undone`, `paused`,
+    /// `certificate_expiring`, `approval_waiting`, `schedule_dropped`, `rollout_reverted`, `source_failed`, `source_differs`, `plan_waiting`, `missed`. A line that
+    /// counts what is not named has the kind of what it counts, and no nodes.
     pub kind: String,
     /// A sentence for people.
     pub text: String,
@@ -93,6 +94,9 @@ pub struct FleetMapGroup {
     pub state: NodeState,
     /// The worst state of their resources.
     pub config: ResourceState,
+    /// Whether they only observe: nothing is written there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observes: bool,
     /// Their names, in order.
     pub nodes: Vec<NodeName>,
 }

@@ -25,6 +25,8 @@ pub struct Provider {
     pub identities: u32,
     /// The redirect URI to register with the provider, exactly as it stands.
     pub redirect_uri: String,
+    /// The back-channel logout URI to register with the provider: it ends there what it opened here.
+    pub logout_uri: String,
     /// When it was made.
     pub created_at: UnixMs,
     /// When it was last changed.

@@ -73,6 +73,8 @@ queries! {
         config: String,
         /// Those with these labels: `env=prod,tier=web`.
         label: String,
+        /// Those that somebody on them paused, or whose generation somebody on them undid.
+        halted: bool,
     }
     /// `GET /api/v1/nodes/{node}/resources` and other plain lists.
     PageQuery {}
@@ -107,10 +109,21 @@ queries! {
         kind: String,
         /// With exactly this scope.
         scope: String,
+        /// In this set of manifests.
+        set: String,
         /// A part of the name.
         query: String,
         /// Those that are in force on this node, by id or name.
         node: String,
+    }
+    /// `GET /api/v1/objects/deleted`.
+    DeletedQuery {
+        /// Of this kind.
+        kind: String,
+        /// With exactly this scope.
+        scope: String,
+        /// With exactly this name.
+        name: String,
     }
     /// `GET /api/v1/changes`.
     ChangeQuery {

@@ -22,6 +22,9 @@ pub struct SecretSet {
     /// What it is for; what stands, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The revision that it was made from, as in a draft: 0 for a secret that must not stand yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
     /// Why, for the audit.
     #[serde(default)]
     pub reason: String,
@@ -60,6 +63,33 @@ pub struct SecretValue {
     pub purged_at: Option<UnixMs>,
     /// What still needs it, in words: `node web-1 has not taken the new value yet`. Empty when nothing does.
     pub uses: Vec<String>,
+    /// How far its purge is on the nodes that were given it; nothing while it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<PurgeReach>,
+}
+
+/// How far the purge of a value is on nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgeReach {
+    /// How many nodes are told: all that were given the value.
+    pub total: u32,
+    /// How many of them said that it is gone there.
+    pub confirmed: u32,
+    /// The others, by name; the first hundred that you may see.
+    pub open: Vec<PurgeOpen>,
+    /// How many more there are.
+    pub more: u32,
+}
+
+/// A node on which a purged value may still be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgeOpen {
+    /// Its name.
+    pub node: String,
+    /// Why, in words: `/etc/app.conf is in force with it`.
+    pub why: String,
+    /// Whether it is told no more, since it left the fleet: what it has is for whoever has the machine to remove.
+    pub is_lost: bool,
 }
 
 /// `POST /api/v1/objects/{object}/purge`: earlier values are destroyed.

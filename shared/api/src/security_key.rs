@@ -137,3 +137,11 @@ pub struct KeyAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_handle: Option<String>,
 }
+
+/// `PATCH /api/v1/session/security-keys/{key}`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityKeyUpdate {
+    /// What to call it, 1 to 64 characters.
+    pub name: String,
+}

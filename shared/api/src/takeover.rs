@@ -10,7 +10,7 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{NodeRef, Unplanned};
+use crate::{FrozenScope, NodeRef, Unplanned};
 
 /// `GET /api/v1/nodes/{id or name}/foreign`: what stands on a node that nobody manages, as it is now.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -176,6 +176,9 @@ pub struct TakeOver {
     pub actions: Vec<Action>,
     /// How many resources stand as desired already: they change hands and nothing is written.
     pub unchanged: u32,
+    /// The freezes that stand over the node: as long as there is something to write, it isn't taken over in one.
+    #[serde(default)]
+    pub frozen: Vec<FrozenScope>,
 }
 
 /// `POST /api/v1/nodes/{id or name}/manage`: the node observes no more.

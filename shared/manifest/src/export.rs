@@ -73,6 +73,7 @@ fn write_object(out: &mut String, object: &ObjectSpec) {
         Body::User(user) => account::write_user(out, user),
         Body::Group(group) => account::write_group(out, group),
         Body::Package(package) => account::write_package(out, package),
+        Body::AptSource(source) => account::write_apt_source(out, source),
         Body::Sudoers(sudoers) => text(out, "content", &sudoers.content),
         Body::Var(var) => {
             write_description(out, &var.description);

@@ -11,12 +11,14 @@
 //! - [`sudoers`]: who has full rights by a set of sudoers files, and what clashes
 //! - [`account`]: users and groups as small texts, and out of passwd(5) and its like
 //! - [`package`]: what dpkg and apt say of packages
+//! - [`merge`]: edits of a file that a template made, carried back into the template
 //! - [`sysctl`]: what files of `/etc/sysctl.d` set
 
 pub mod account;
 pub mod block;
 pub mod crontab;
 pub mod hosts;
+pub mod merge;
 mod nearest;
 pub mod package;
 pub mod schedule;

@@ -34,6 +34,34 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
+/// Removes what replacements in this directory left beside their files when the process was killed. Blocking.
+///
+/// Only for a directory in which nobody else replaces files meanwhile.
+///
+/// # Errors
+/// When it can't be listed, or a left-over can't be removed; a directory that isn't there has none.
+pub fn clear_left_over(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(is_beside) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether [`replace`] gives such a name to what it writes: a dot, the file's name, a dot, and sixteen hexadecimal digits.
+fn is_beside(name: &str) -> bool {
+    let parts = name.strip_prefix('.').and_then(|rest| rest.rsplit_once('.'));
+    parts.is_some_and(|(file, nonce)| {
+        !file.is_empty() && nonce.len() == 16 && nonce.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
 /// Makes a directory and its missing ancestors, 0700 each. One that is there is tightened to 0700. Blocking.
 ///
 /// # Errors
@@ -78,6 +106,15 @@ mod tests {
         replace(&path, b"new", 0o600).expect("written");
         assert_eq!(read_private(&path, 3).expect("read"), b"new");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1, "nothing is left beside it");
+        let beside = dir.path().join(".key.0123456789abcdef");
+        for stays in [".key.0123456789abcde", ".0123456789abcdef", "key.0123456789abcdef"] {
+            fs::write(dir.path().join(stays), "").expect("written");
+        }
+        fs::write(&beside, "cut off").expect("written");
+        clear_left_over(dir.path()).expect("cleared");
+        clear_left_over(&dir.path().join("none")).expect("nothing to clear");
+        assert!(!beside.exists());
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 4, "what somebody else named stays");
         assert!(read_private(&path, 2).is_err(), "too long");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
         let refused = read_private(&path, 3).expect_err("open to others");

@@ -3,6 +3,8 @@
 //! ALPN names the purpose of a connection ([`Purpose`]). There is no 0-RTT and no resumption: each connection is a
 //! fresh handshake, so that revocation and the proof that a node can still reach its controller mean what they say.
 
+mod reset;
+
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
@@ -10,18 +12,13 @@ use std::{
     time::Duration,
 };
 
-use blake3::{derive_key, keyed_hash};
 use lampas_shared::id::NodeId;
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::{
     ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig, TokioRuntime,
     TransportConfig, VarInt,
-    crypto::{
-        CryptoError, HmacKey,
-        rustls::{HandshakeData, QuicClientConfig, QuicServerConfig},
-    },
+    crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig},
 };
-use quinn_proto::HashedConnectionIdGenerator;
 use rustls::{
     client::{ResolvesClientCert, danger::ServerCertVerifier},
     crypto::aws_lc_rs,
@@ -32,6 +29,7 @@ use rustls::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::reset::{OwnIds, ResetKey};
 use crate::identity::{CertInfo, Identity, IdentityError, NodeVerifier, Trust, Who, inspect};
 
 /// Both directions of the one UDP socket. The kernel counts 2.3 KiB for a full packet: 5,000 nodes that reconnect at once
@@ -177,10 +175,9 @@ pub fn server_config(identity: &Identity, trust: &Trust) -> Result<ServerConfig,
 /// # Errors
 /// When the socket can't be bound.
 pub fn listen(address: SocketAddr, config: ServerConfig, reset_key: &[u8; 32]) -> Result<Endpoint, EndpointError> {
-    let mut all = EndpointConfig::new(Arc::new(ResetKey(derive_key("lampas 2026 quic stateless reset", reset_key))));
-    let ids = derive_key("lampas 2026 quic connection ids", reset_key);
-    let ids = u64::from_le_bytes(*ids.first_chunk().expect("32 bytes begin with 8"));
-    all.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    let mut all = EndpointConfig::new(Arc::new(ResetKey::new(reset_key)));
+    let ids = OwnIds::new(reset_key);
+    all.cid_generator(move || Box::new(ids.clone()));
     // Packets are taken in batches of one time: with an interval between resets, of each batch one node would be told, and
     // the others after they had asked again for seconds. A reset is smaller than what it answers, so that none answers one.
     all.min_reset_interval(Duration::ZERO);
@@ -265,26 +262,6 @@ pub fn peer_node(connection: &Connection) -> Option<(NodeId, CertInfo)> {
     match info.subject.who {
         Who::Node(node) => Some((node, info)),
         Who::Controller(_) => None,
-    }
-}
-
-/// Makes and checks reset tokens.
-struct ResetKey([u8; 32]);
-
-impl HmacKey for ResetKey {
-    fn sign(&self, data: &[u8], out: &mut [u8]) {
-        let hash = keyed_hash(&self.0, data);
-        out.copy_from_slice(&hash.as_bytes()[..out.len()]);
-    }
-
-    fn signature_len(&self) -> usize {
-        32
-    }
-
-    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-        // Hashes compare in constant time.
-        let given = <[u8; 32]>::try_from(signature).map_err(|_| CryptoError)?;
-        if keyed_hash(&self.0, data) == given { Ok(()) } else { Err(CryptoError) }
     }
 }
 

@@ -166,7 +166,9 @@ fn encode_spec(out: &mut Encoder, spec: &Spec) {
             out.text(unit.as_str());
             out.text(aspect.word(*is_so));
         }
-        Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. } => account::encode(out, spec),
+        Spec::User { .. } | Spec::Keys { .. } | Spec::Password { .. } | Spec::Group { .. } | Spec::Members { .. } => {
+            account::encode(out, spec);
+        }
         Spec::Package { name, want } => account::encode_package(out, name, want),
         // A resource of this sort has the hash that came along.
         Spec::Unsupported { kind, hash } => {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     TextError,
     text::{check_name, text_newtype},
+    time::UnixMs,
 };
 
 text_newtype!(
@@ -81,6 +82,25 @@ pub struct NodeFacts {
     /// What the node's own policy allows; absent for agents that don't tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<NodePolicy>,
+    /// The pause that somebody on the node asked for; absent when none holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<NodePause>,
+    /// Since when its generation is undone, by somebody on the node; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undone_since: Option<UnixMs>,
+}
+
+/// Nothing is written on a node until it ends: `lampas-agent pause`. Times are by the node's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NodePause {
+    /// Since when.
+    pub since: UnixMs,
+    /// When it ends by itself; absent when only `lampas-agent resume` ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixMs>,
+    /// Why, in the words of who asked for it.
+    pub reason: String,
 }
 
 /// What a node's own policy allows, as its agent goes by it.

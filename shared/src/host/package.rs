@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Reaction;
 use crate::{
     TextError,
     text::{check_line, check_name, text_newtype},
@@ -82,6 +83,9 @@ pub struct Package {
     /// Whether other packages may go for it; `false` by default, and essential ones never may.
     #[serde(default)]
     pub allow_removals: bool,
+    /// What is reloaded or restarted once when its version changed, and when it was installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_change: Vec<Reaction>,
 }
 
 fn yes() -> bool {
@@ -97,6 +101,7 @@ impl Default for Package {
             held: None,
             recommends: true,
             allow_removals: false,
+            on_change: Vec::new(),
         }
     }
 }
@@ -116,6 +121,7 @@ impl Package {
     /// When the package can't be had so.
     pub fn check(&self, name: &str) -> Result<(), TextError> {
         check_line("package", self.name_of(name)?.as_str(), 200)?;
+        Reaction::check_all(&self.on_change)?;
         if self.ensure == PackageEnsure::Present {
             return Ok(());
         }

@@ -241,6 +241,17 @@ impl Service {
     }
 }
 
+/// Why no secret stands in a unit. Its file is 0644, and whatever its mode were, `systemctl show` and D-Bus tell everybody
+/// what is in it (systemd.exec(5), "Environment=").
+const SECRET: &str = "no secret can stand in a unit: everybody on the node can read it, by systemctl cat and by D-Bus; put \
+                      it into a file with template = true and mode 0600, and name that file here by EnvironmentFile= or \
+                      LoadCredential=";
+
+/// Whether a line holds a name that stands for a secret in templates.
+fn names_secret(line: &str) -> bool {
+    line.split("{{").skip(1).any(|rest| rest.trim_start().starts_with("secret."))
+}
+
 /// Checks a text that systemd shall read, as far as that goes without systemd.
 fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
     let wrong = |value: &str, reason: String| Err(TextError::new(what, value, reason));
@@ -249,6 +260,9 @@ fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
     }
     if text.contains('\0') {
         return wrong("…", "contains a NUL byte".into());
+    }
+    if let Some(line) = text.lines().find(|l| names_secret(l)) {
+        return wrong(line, SECRET.into());
     }
     let first = text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with(['#', ';']));
     match first {
@@ -283,6 +297,19 @@ mod tests {
         assert!(unit("app@.service").is_template() && !unit("app@1.service").is_template());
         assert_eq!(unit("app@1.service").template().as_deref(), Some("app@.service"));
         assert_eq!(unit("app.service").template(), None);
+    }
+
+    #[test]
+    fn a_secret_in_a_unit_is_refused_with_what_to_do() {
+        for (field, text) in [
+            ("unit", "[Service]\nExecStart=/bin/app\nEnvironment=PW={{secret.pw}}\n"),
+            ("override", "[Service]\nSetCredential=pw:{{ secret.pw | base64 }}\n"),
+        ] {
+            let error = service(serde_json::json!({ field: text })).check("app").expect_err("refused").to_string();
+            assert!(error.contains("EnvironmentFile=") && error.contains("LoadCredential="), "{error}");
+        }
+        let plain = "[Service]\nExecStart=/usr/bin/docker ps --format {{.ID}}\nEnvironmentFile=/etc/app/env\n";
+        service(serde_json::json!({ "unit": plain })).check("app").expect("braces alone are none");
     }
 
     fn service(json: serde_json::Value) -> Service {

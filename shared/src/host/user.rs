@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{Ensure, GroupName, ManagedPath, UserName};
+use super::{Ensure, GroupName, ManagedPath, Password, UserName};
 use crate::{
     TextError,
     text::{check_line, text_newtype},
@@ -55,8 +55,8 @@ impl Expiry {
     }
 }
 
-/// An account. The object's name is the user's. Passwords are no part of it: a new account has none, and one that is
-/// there keeps its own. What is left out is left as it is on the node, and as Debian's useradd(8) has it in a new account.
+/// An account. The object's name is the user's. What is left out is left as it is on the node, and as Debian's useradd(8)
+/// has it in a new account; that has no password then.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = OsUser))]
 #[serde(deny_unknown_fields)]
@@ -92,6 +92,10 @@ pub struct User {
     /// The day from which nobody can sign in, or `never`; left alone when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Expiry>,
+    /// The password: `{{secret.NAME}}` of a secret that holds its hash as crypt(5) writes it, `locked`, or `unmanaged`, which
+    /// is the default and leaves it alone. When it is managed no longer, what stood there before comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
     /// Whether a new account gets a number of the system's (below 1000); `false` by default.
     #[serde(default)]
     pub system: bool,
@@ -113,6 +117,11 @@ impl User {
     /// When the object's name is no user's.
     pub fn name_of(name: &str) -> Result<UserName, TextError> {
         UserName::parse(name)
+    }
+
+    /// Returns the password if it is managed.
+    pub fn managed_password(&self) -> Option<&Password> {
+        self.password.as_ref().filter(|p| p.is_locked() || p.secret().is_some())
     }
 
     /// Returns whether a new account gets a home directory.
@@ -148,6 +157,10 @@ impl User {
         if self.locked == Some(true) && self.expires.is_some() {
             return wrong("expires", "", "is part of locked = true; give one of them");
         }
+        if self.locked == Some(false) && self.password.as_ref().is_some_and(Password::is_locked) {
+            let reason = "contradicts locked = false, which unlocks it; leave locked out: keys sign in all the same";
+            return wrong("password", "locked", reason);
+        }
         check_list("groups", self.groups.as_deref().unwrap_or_default())?;
         if let Some(comment) = &self.comment {
             check_line("comment", comment, 200)?;
@@ -163,17 +176,18 @@ impl User {
         self.check_keys()
     }
 
-    /// Of root the keys, the shell and the comment can be managed: everything else about it is the system's.
+    /// Of root the password, the keys, the shell and the comment can be managed: everything else about it is the system's.
     fn check_root(&self) -> Result<(), TextError> {
         let rest = Self {
             shell: self.shell.clone(),
             comment: self.comment.clone(),
+            password: self.password.clone(),
             authorized_keys: self.authorized_keys.clone(),
             exclusive_keys: self.exclusive_keys,
             ..Self::default()
         };
         if *self != rest {
-            let reason = "of root only shell, comment, authorized_keys and exclusive_keys can be managed";
+            let reason = "of root only shell, comment, password, authorized_keys and exclusive_keys can be managed";
             return Err(TextError::new("name", "root", reason));
         }
         self.check_keys()
@@ -312,6 +326,12 @@ mod tests {
         check("-ann", "{}", false);
         check("root", r#"{"ensure": "absent"}"#, false);
         check("root", r#"{"locked": true}"#, false);
+        check("root", r#"{"password": "locked"}"#, true);
+        check("ann", r#"{"password": "{{secret.ann}}", "locked": true}"#, true);
+        check("ann", r#"{"ensure": "absent", "password": "locked"}"#, false);
+        check("ann", r#"{"password": "locked", "locked": false}"#, false);
+        check("ann", r#"{"password": "locked", "locked": true}"#, true);
+        check("ann", r#"{"password": "{{secret.ann}}", "locked": false}"#, true);
         check("root", &format!(r#"{{"authorized_keys": ["{KEY}"]}}"#), true);
     }
 

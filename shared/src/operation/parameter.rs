@@ -139,29 +139,32 @@ impl Parameter {
     /// # Errors
     /// Why it can't be this parameter's.
     pub fn check_value(&self, value: &str) -> Result<(), TextError> {
-        let wrong = |reason: String| Err(TextError::new("parameter", value, format!("{}: {reason}", self.name)));
-        check_line("parameter", value, MAX_VALUE)?;
+        let name = self.name.as_str();
+        let wrong = |reason: String| Err(TextError::new("parameter", name, reason));
+        // The value stands behind the name; of a secret's, which may be the secret itself, nothing is repeated.
+        let shown: String = value.chars().take(60).collect();
+        check_line("parameter", value, MAX_VALUE).or_else(|e| wrong(e.reason))?;
         match self.kind {
             ParameterKind::Text => match self.regex()? {
                 Some(regex) if !regex.is_match(value) => {
-                    wrong(format!("does not match {}", self.pattern.as_deref().unwrap_or_default()))
+                    wrong(format!("{shown:?} does not match {}", self.pattern.as_deref().unwrap_or_default()))
                 }
                 _ => Ok(()),
             },
             ParameterKind::Integer => match value.parse::<i64>() {
                 Ok(number) => match (self.min, self.max) {
-                    (Some(min), _) if number < min => wrong(format!("the smallest is {min}")),
-                    (_, Some(max)) if number > max => wrong(format!("the greatest is {max}")),
+                    (Some(min), _) if number < min => wrong(format!("{number} is too small, the smallest is {min}")),
+                    (_, Some(max)) if number > max => wrong(format!("{number} is too great, the greatest is {max}")),
                     _ => Ok(()),
                 },
-                Err(_) => wrong("write a whole number".to_owned()),
+                Err(_) => wrong(format!("{shown:?} is no whole number")),
             },
             ParameterKind::Boolean if matches!(value, "true" | "false") => Ok(()),
-            ParameterKind::Boolean => wrong("write true or false".to_owned()),
+            ParameterKind::Boolean => wrong(format!("{shown:?} is neither true nor false")),
             // Whoever gives a value itself may have typed the secret: it is not repeated.
-            ParameterKind::Secret => Err(TextError::new("parameter", "", format!("{}: {BY_NAME}", self.name))),
+            ParameterKind::Secret => wrong(BY_NAME.to_owned()),
             ParameterKind::Choice if self.choices.iter().any(|c| c == value) => Ok(()),
-            ParameterKind::Choice => wrong(format!("choose one of {}", self.choices.join(", "))),
+            ParameterKind::Choice => wrong(format!("{shown:?} is none of {}", self.choices.join(", "))),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Where probes go: hosts and URLs, and which addresses nothing ever goes to.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,28 +57,25 @@ impl ProbeHost {
     }
 }
 
-/// Returns whether nothing ever goes to this address, whoever names it: it is nobody's, everybody's, or one of those under
-/// which clouds hand out the secrets of a machine (link-local, RFC 3927 and RFC 4291).
+/// Addresses under which clouds hand out the secrets of a machine to whoever asks from it.
+pub const METADATA: [IpAddr; 6] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// Returns whether nothing ever goes to this address, whoever names it: it is nobody's, everybody's, link-local (RFC 3927
+/// and RFC 4291) or one of [`METADATA`].
 pub fn is_never_reached(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.octets()[0] == 0
-                || v4.octets() == [100, 100, 100, 200]
+    let address = address.to_canonical();
+    METADATA.contains(&address)
+        || match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.octets()[0] == 0,
+            IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified(),
         }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_never_reached(IpAddr::V4(v4)),
-            // fd00:ec2::254 is the same service over IPv6.
-            None => {
-                v6.is_unicast_link_local()
-                    || v6.is_multicast()
-                    || v6.is_unspecified()
-                    || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
-            }
-        },
-    }
 }
 
 /// An http or https URL without a user, a password or a fragment: `http://127.0.0.1:8080/health?deep=1`.
@@ -178,7 +179,7 @@ pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let port = |text: &str| text.parse::<u16>().ok().filter(|p| *p > 0 && !text.starts_with('+'));
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
-        host.parse::<std::net::Ipv6Addr>().ok()?;
+        host.parse::<Ipv6Addr>().ok()?;
         return match after.strip_prefix(':') {
             Some(text) => Some((host, Some(port(text)?))),
             None => after.is_empty().then_some((host, None)),

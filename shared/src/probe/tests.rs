@@ -84,6 +84,8 @@ fn some_addresses_are_never_reached() {
         "::",
         "ff02::1",
         "::ffff:169.254.0.1",
+        "168.63.129.16",
+        "::ffff:100.100.100.200",
         "fd00:ec2::254",
     ] {
         assert!(is_never_reached(never.parse().expect("an address")), "{never}");

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     TextError, check_line,
-    fleet::{Labels, NodeName, Selector},
+    fleet::{Labels, NodeName, Scope, Selector},
     host::UserName,
     id::NodeId,
     probe::Probe,
@@ -17,6 +17,10 @@ use crate::{
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema), schema(as = RolloutStrategy))]
 #[serde(default, deny_unknown_fields)]
 pub struct Strategy {
+    /// The nodes that it reaches; the rest waits until somebody says so. The waves are those of these nodes first, and then
+    /// of the rest. Absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Scope>,
     /// The waves in their order, at most 20; who is in none of them makes the last one. Empty: all nodes at once.
     pub waves: Vec<Wave>,
     /// How many nodes may fail or be away, of all that the rollout has reached; `0` by default.
@@ -35,6 +39,7 @@ pub struct Strategy {
 impl Default for Strategy {
     fn default() -> Self {
         Self {
+            limit: None,
             waves: Vec::new(),
             max_failures: Amount::Count(0),
             gates: Vec::new(),
@@ -64,6 +69,9 @@ impl Strategy {
                 Err(TextError::new(what, &value.to_string(), reason()))
             }
         };
+        if self.limit == Some(Scope::Fleet) {
+            return Err(TextError::new("limit", "fleet", "is every node: leave the limit out"));
+        }
         if self.waves.len() > 20 {
             return Err(TextError::new("waves", &self.waves.len().to_string(), "at most 20 waves are allowed"));
         }
@@ -80,9 +88,30 @@ impl Strategy {
         self.gates.iter().any(Gate::needs_before)
     }
 
-    /// Divides nodes into waves. Nodes that are connected come first within a wave's choice, so that a canary can sing;
-    /// then the order is by name. No wave is empty.
-    pub fn divide(&self, mut nodes: Vec<Candidate<'_>>) -> Vec<Vec<NodeId>> {
+    /// Divides nodes into waves, those within the limit first. Nodes that are connected come first within a wave's choice, so
+    /// that a canary can sing; then the order is by name. No wave is empty.
+    pub fn divide(&self, nodes: Vec<Candidate<'_>>) -> Division {
+        let (within, beyond) = nodes.into_iter().partition(|n| n.is_within);
+        let waves = |nodes| {
+            let chosen = self.chosen(nodes).into_iter().filter(|w| !w.is_empty());
+            chosen.map(|w| w.iter().map(|n| n.id).collect()).collect::<Vec<Vec<NodeId>>>()
+        };
+        let (mut all, beyond) = (waves(within), waves(beyond));
+        let limited = if beyond.is_empty() { 0 } else { all.len() };
+        all.extend(beyond);
+        Division { waves: all, limited }
+    }
+
+    /// Returns the first wave, if none of the nodes is in it although there are some: the next would be the first to get
+    /// the change, which nobody asked for.
+    pub fn empty_first(&self, mut nodes: Vec<Candidate<'_>>) -> Option<&Wave> {
+        nodes.retain(|n| n.is_within);
+        let has_nodes = !nodes.is_empty();
+        let is_empty = self.chosen(nodes).first().is_some_and(Vec::is_empty);
+        self.waves.first().filter(|_| has_nodes && is_empty)
+    }
+
+    fn chosen<'a>(&self, mut nodes: Vec<Candidate<'a>>) -> Vec<Vec<Candidate<'a>>> {
         nodes.sort_by(|a, b| (!a.is_online, a.name).cmp(&(!b.is_online, b.name)));
         let total = nodes.len();
         let mut waves = Vec::new();
@@ -103,8 +132,17 @@ impl Strategy {
             waves.push(chosen);
         }
         waves.push(nodes);
-        waves.into_iter().filter(|w| !w.is_empty()).map(|w| w.iter().map(|n| n.id).collect()).collect()
+        waves
     }
+}
+
+/// Nodes in waves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Division {
+    /// Who, wave by wave.
+    pub waves: Vec<Vec<NodeId>>,
+    /// How many of the waves are within the limit; 0 when nobody is beyond it.
+    pub limited: usize,
 }
 
 /// A node that a rollout is about to reach.
@@ -118,6 +156,8 @@ pub struct Candidate<'a> {
     pub labels: &'a Labels,
     /// Whether it is connected.
     pub is_online: bool,
+    /// Whether it is within the limit; so is everybody where there is none.
+    pub is_within: bool,
 }
 
 /// One wave: `1` (that many more nodes), `25%` (until this share of all nodes is reached), `label:zone=a` (who of the

@@ -30,16 +30,27 @@ fn comparing() -> Gate {
 
 /// A rollout over nodes 0 to `count`, waves of the given sizes.
 fn begin(strategy: Strategy, waves: &[u128]) -> Rollout {
+    let waves = sized(waves);
+    begin_limited(strategy, waves, 0)
+}
+
+/// Waves of the given sizes over nodes from 0.
+fn sized(waves: &[u128]) -> Vec<Vec<NodeId>> {
     let mut next = 0;
-    let waves = waves
-        .iter()
-        .map(|count| {
-            next += count;
-            (next - count..next).map(node).collect()
-        })
-        .collect();
+    let wave = |count: &u128| {
+        next += count;
+        (next - count..next).map(node).collect()
+    };
+    waves.iter().map(wave).collect()
+}
+
+/// A rollout over such waves, so many of them within its limit.
+fn begin_limited(mut strategy: Strategy, waves: Vec<Vec<NodeId>>, limited: usize) -> Rollout {
+    if limited > 0 {
+        strategy.limit = Some("role:app".parse().expect("a scope"));
+    }
     let first = if strategy.needs_before() { Act::AskGates(0, 1) } else { Act::Release(0) };
-    let (rollout, acts) = Rollout::begin(strategy, waves, UnixMs(0)).expect("nodes");
+    let (rollout, acts) = Rollout::begin(strategy, Division { waves, limited }, UnixMs(0)).expect("nodes");
     assert_eq!(acts, [first]);
     rollout
 }
@@ -64,8 +75,10 @@ fn waves_are_divided_by_count_share_and_label_and_the_connected_go_first() {
             name: &names[n],
             labels: &labels[n],
             is_online: !away.contains(&(n as u128)),
+            is_within: true,
         });
-        let found = strategy(waves, "0").divide(candidates.collect());
+        let Division { waves: found, limited } = strategy(waves, "0").divide(candidates.collect());
+        assert_eq!(limited, 0, "nobody is beyond");
         let expected: Vec<Vec<NodeId>> = expected.iter().map(|w| w.iter().copied().map(node).collect()).collect();
         assert_eq!(found, expected, "{waves:?}");
     };
@@ -94,6 +107,7 @@ fn texts_out_of_range_are_refused_by_name() {
     check(|s| s.gates = vec![Gate { command: Vec::new(), ..gate() }], "gate");
     check(|s| s.gates = vec![Gate { timeout_secs: 0, ..gate() }], "gate");
     check(|s| s.gates = vec![Gate { command: gate().command, ..comparing() }], "gate");
+    check(|s| s.limit = Some(crate::fleet::Scope::Fleet), "limit");
     check(|s| s.gates[0].probe.as_mut().expect("a probe").every_secs = 0, "every");
 }
 
@@ -145,8 +159,39 @@ fn the_away_count_against_the_budget_and_hold_a_wave_until_its_deadline() {
     let mut rollout = begin(strategy(&["2"], "0"), &[2, 1]);
     assert_eq!(rollout.step(&all(&[Proven, Away]), &Verdict::Open, UnixMs(1)), []);
     assert_eq!(rollout.step(&all(&[Proven, Proven]), &Verdict::Open, UnixMs(2)), [Act::Release(1)], "it came back");
-    let mut rollout = begin(strategy(&["1"], "0"), &[1, 1]);
-    assert_eq!(rollout.step(&all(&[Gone]), &Verdict::Open, UnixMs(2)), [Act::Release(1)], "removed from the fleet");
+}
+
+#[test]
+fn a_wave_of_which_nobody_is_left_proves_nothing() {
+    let left = |on_failure, waves: &[u128]| begin(Strategy { on_failure, ..strategy(&["1"], "0") }, waves);
+    for on_failure in [OnFailure::Revert, OnFailure::Pause] {
+        for waves in [&[1_u128, 1][..], &[1]] {
+            let mut rollout = left(on_failure, waves);
+            let acts = rollout.step(&all(&[Gone]), &Verdict::Open, UnixMs(2));
+            assert!(matches!(&acts[..], [Act::Page(why)] if why.contains("none of its nodes is left")), "{acts:?}");
+            assert_eq!(rollout.state, State::Paused, "nothing failed that would have to be put back");
+            // Whoever lets it go on says so.
+            rollout.order(Order::Resume, "ann", UnixMs(3)).expect("resumed");
+            assert!(matches!(rollout.step(&all(&[Gone]), &Verdict::Open, UnixMs(4))[..], [Act::Page(_)]));
+            rollout.order(Order::Promote, "ann", UnixMs(5)).expect("promoted");
+            assert_eq!(rollout.state == State::Done, waves.len() == 1);
+        }
+    }
+    let mut rollout = left(OnFailure::Promote, &[1, 1]);
+    let acts = rollout.step(&all(&[Gone]), &Verdict::Open, UnixMs(2));
+    assert!(matches!(acts[..], [Act::Page(_), Act::Release(1)]), "it goes on, and says so: {acts:?}");
+    // One that leaves while its gates are asked, or while the wave soaks, proved nothing that would last.
+    let gated = Strategy { gates: vec![gate()], soak_secs: 60, ..strategy(&["1"], "0") };
+    let mut rollout = begin(gated, &[1, 1]);
+    rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(1));
+    let mut soaking = rollout.clone();
+    assert!(matches!(rollout.step(&all(&[Gone]), &Verdict::Pass, UnixMs(2))[..], [Act::Page(_)]));
+    soaking.step(&all(&[Proven]), &Verdict::Pass, UnixMs(2));
+    assert_eq!(soaking.phase, Phase::Soaking);
+    assert!(matches!(soaking.step(&all(&[Gone]), &Verdict::Pass, UnixMs(60_002))[..], [Act::Page(_)]));
+    // Of two one is left, and proves it.
+    let mut rollout = begin(strategy(&["2"], "0"), &[2, 1]);
+    assert_eq!(rollout.step(&all(&[Gone, Proven]), &Verdict::Open, UnixMs(2)), [Act::Release(1)]);
 }
 
 #[test]
@@ -168,6 +213,85 @@ fn a_pause_that_nobody_ends_aborts() {
     assert_eq!(rollout.state, State::Paused);
     rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(PAUSE_LIMIT_MS + 5));
     assert_eq!(rollout.state, State::Aborted);
+}
+
+#[test]
+fn a_limit_comes_before_the_waves_and_both_sides_go_by_them() {
+    let check = |waves: &[&str], within: &[u128], expected: &[&[u128]], limited: usize| {
+        let names: Vec<NodeName> = (0..6).map(|n| NodeName::parse(format!("web-{n}")).expect("a name")).collect();
+        let labels = Labels::new();
+        let candidates: Vec<Candidate<'_>> = (0..6_usize)
+            .map(|n| Candidate {
+                id: node(n as u128),
+                name: &names[n],
+                labels: &labels,
+                is_online: true,
+                is_within: within.contains(&(n as u128)),
+            })
+            .collect();
+        let limit = Some("role:app".parse().expect("a scope"));
+        let strategy = Strategy { limit, ..strategy(waves, "0") };
+        assert_eq!(strategy.empty_first(candidates.clone()), None);
+        let waves = expected.iter().map(|w| w.iter().copied().map(node).collect()).collect();
+        assert_eq!(strategy.divide(candidates), Division { waves, limited });
+    };
+    check(&[], &[1, 4], &[&[1, 4], &[0, 2, 3, 5]], 1);
+    check(&["1"], &[1, 4], &[&[1], &[4], &[0], &[2, 3, 5]], 2);
+    check(&["50%"], &[0, 1, 2, 3], &[&[0, 1], &[2, 3], &[4], &[5]], 2);
+    check(&["1"], &[0, 1, 2, 3, 4, 5], &[&[0], &[1, 2, 3, 4, 5]], 0);
+}
+
+#[test]
+fn a_limit_holds_the_rest_until_somebody_says_so() {
+    let limited = |on_failure| {
+        let strategy = Strategy { on_failure, ..strategy(&[], "0") };
+        let mut rollout = begin_limited(strategy, sized(&[1, 2]), 1);
+        assert_eq!(rollout.next_wave(), None, "a freeze of the rest holds nothing back");
+        let acts = rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(1));
+        assert_eq!(acts, [Act::Page("limited to role:app: 2 nodes don't have it yet".to_owned())]);
+        assert!(rollout.is_held());
+        assert_eq!(rollout.next_wave(), Some(&[node(1), node(2)][..]), "which one would let go on");
+        assert_eq!(rollout.step(&all(&[Away]), &Verdict::Open, UnixMs(PAUSE_LIMIT_MS)), [], "it waits");
+        rollout
+    };
+    // Who promotes takes it as it is.
+    let mut rollout = limited(OnFailure::Revert);
+    assert_eq!(rollout.order(Order::Promote, "ann", UnixMs(2)).expect("promoted"), [Act::Release(1)]);
+    rollout.order(Order::Pause, "ann", UnixMs(2)).expect("paused");
+    assert!(!rollout.is_held(), "a pause of a later wave is no limit");
+    rollout.order(Order::Resume, "ann", UnixMs(2)).expect("resumed");
+    rollout.step(&all(&[Failed, Proven, Proven]), &Verdict::Open, UnixMs(3));
+    assert_eq!(rollout.state, State::Done);
+    // Who resumes has it looked at once more.
+    let mut rollout = limited(OnFailure::Revert);
+    assert_eq!(rollout.order(Order::Resume, "ann", UnixMs(2)).expect("resumed"), []);
+    assert_eq!(rollout.step(&all(&[Away]), &Verdict::Open, UnixMs(3)), []);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(4)), [Act::Release(1)]);
+    // Nobody says anything.
+    let late = UnixMs(PAUSE_LIMIT_MS + 1);
+    let mut rollout = limited(OnFailure::Revert);
+    assert!(matches!(rollout.step(&all(&[Proven]), &Verdict::Open, late)[..], [Act::Revert(_)]));
+    let mut rollout = limited(OnFailure::Pause);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, late), []);
+    assert_eq!(rollout.state, State::Aborted);
+    let mut rollout = limited(OnFailure::Promote);
+    assert!(matches!(rollout.step(&all(&[Proven]), &Verdict::Open, late)[..], [Act::Page(_)]));
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, late), [Act::Release(1)]);
+    // The wave is taken as it is: that alone doesn't lead beyond the limit.
+    let mut rollout = begin_limited(strategy(&[], "0"), sized(&[1, 2]), 1);
+    assert!(matches!(rollout.order(Order::Promote, "ann", UnixMs(1)).expect("promoted")[..], [Act::Page(_)]));
+    assert!(rollout.is_held());
+}
+
+#[test]
+fn a_limit_asks_its_gates_anew_before_it_goes_on() {
+    let gated = Strategy { gates: vec![gate()], ..strategy(&[], "0") };
+    let mut rollout = begin_limited(gated, sized(&[1, 1]), 1);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(1)), [Act::AskGates(0, 1)]);
+    assert!(matches!(rollout.step(&all(&[Proven]), &Verdict::Pass, UnixMs(2))[..], [Act::Page(_)]));
+    rollout.order(Order::Resume, "ann", UnixMs(3)).expect("resumed");
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(4)), [Act::AskGates(0, 2)]);
+    assert_eq!(rollout.step(&all(&[Proven]), &Verdict::Pass, UnixMs(5)), [Act::Release(1)]);
 }
 
 #[test]
@@ -203,6 +327,7 @@ fn any_strategy() -> impl Generator<Value = Strategy> {
     let on_failure = prop_oneof![Just(OnFailure::Revert), Just(OnFailure::Pause), Just(OnFailure::Promote)];
     (0_u32..4, 0_usize..3, any::<bool>(), 0_u32..100, 10_u32..1000, on_failure).prop_map(
         |(failures, gates, is_comparing, soak_secs, deadline_secs, on_failure)| Strategy {
+            limit: None,
             waves: Vec::new(),
             max_failures: Amount::Count(failures),
             gates: [gate(), comparing()].into_iter().cycle().skip(usize::from(is_comparing)).take(gates).collect(),
@@ -230,15 +355,25 @@ proptest! {
     /// Waves are released once and in order, nothing happens after the end, a step is idempotent, and what is stored
     /// between any two steps is all there is to know.
     #[test]
-    fn waves_go_in_order_and_an_end_is_an_end(strategy in any_strategy(), moments in moments()) {
-        let mut rollout = begin(strategy, &[1, 3, 5]);
+    fn waves_go_in_order_and_an_end_is_an_end(
+        strategy in any_strategy(),
+        limited in 0_usize..3,
+        moments in moments(),
+    ) {
+        let mut rollout = begin_limited(strategy, sized(&[1, 3, 5]), limited);
+        let mut is_let_on = limited == 0;
         let (mut now, mut released) = (UnixMs(0), if rollout.phase == Phase::Measuring { vec![] } else { vec![0] });
         for (states, verdict, ms, order) in moments {
             now = now.plus_ms(ms);
             // The controller dies and starts again between any two steps.
             rollout = serde_json::from_str(&serde_json::to_string(&rollout).expect("stored")).expect("read");
             let (was_final, seen) = (rollout.state.is_final(), all(&states));
-            let mut acts = order.and_then(|o| rollout.order(o, "ann", now).ok()).unwrap_or_default();
+            let was_held = rollout.is_held();
+            let ordered = order.and_then(|o| Some((o, rollout.order(o, "ann", now).ok()?)));
+            is_let_on |= was_held && matches!(ordered, Some((Order::Promote | Order::Resume, _)));
+            let is_overdue = rollout.is_held() && now >= rollout.deadline;
+            is_let_on |= is_overdue && rollout.strategy.on_failure == OnFailure::Promote;
+            let mut acts = ordered.map(|(_, acts)| acts).unwrap_or_default();
             let (before, more) = (rollout.clone(), rollout.step(&seen, &verdict, now));
             if more.is_empty() && before.phase == rollout.phase && before.state == rollout.state {
                 prop_assert_eq!(&before, &rollout);
@@ -247,22 +382,33 @@ proptest! {
                 let mine: Vec<_> = before.waves[before.counted_from..=before.stage].iter().flatten().collect();
                 let failed = mine.iter().filter(|n| seen.get(**n) == Some(&Failed)).count();
                 prop_assert!(failed <= before.strategy.max_failures.of(9));
+                // By itself, and without a word, it goes on only from a wave of which somebody is left.
+                let is_left = |n: &NodeId| !matches!(seen.get(n), None | Some(Gone));
+                prop_assert!(before.phase == Phase::Measuring || before.waves[before.stage].iter().any(is_left));
             }
             acts.extend(more);
             prop_assert!(!was_final || acts.is_empty());
             released.extend(acts.iter().filter_map(|a| match a { Act::Release(wave) => Some(*wave), _ => None }));
         }
         let reached = rollout.stage + usize::from(rollout.phase != Phase::Measuring);
-        prop_assert_eq!(released, (0..reached).collect::<Vec<_>>());
+        prop_assert_eq!(&released, &(0..reached).collect::<Vec<_>>());
+        // Nobody beyond the limit has it before somebody said so, or the limit's time is over and it goes on by itself.
+        prop_assert!(is_let_on || released.len() <= limited);
     }
 
     /// However its nodes and gates behave, a rollout ends within the sum of its deadlines and pauses.
     #[test]
-    fn every_rollout_ends(strategy in any_strategy(), states in prop::collection::vec(seen(), 9), verdict in verdict()) {
+    fn every_rollout_ends(
+        strategy in any_strategy(),
+        limited in 0_usize..3,
+        states in prop::collection::vec(seen(), 9),
+        verdict in verdict(),
+    ) {
         let per_wave = i64::from(2 * strategy.deadline_secs + strategy.soak_secs) * 1000;
-        let mut rollout = begin(strategy, &[1, 3, 5]);
+        let mut rollout = begin_limited(strategy, sized(&[1, 3, 5]), limited);
         let seen = all(&states);
-        let (mut now, limit) = (UnixMs(0), UnixMs(3 * per_wave + 2 * PAUSE_LIMIT_MS));
+        // The last wave within the limit is looked at twice.
+        let (mut now, limit) = (UnixMs(0), UnixMs(4 * per_wave + 3 * PAUSE_LIMIT_MS));
         while !rollout.state.is_final() {
             prop_assert!(now <= limit, "still {rollout:?}");
             if rollout.step(&seen, &verdict, now).is_empty() {

@@ -11,17 +11,17 @@ use super::Escape;
 use crate::{
     desired::{Content, Spec},
     error::Fault,
-    host::EnvName,
+    host::{EnvName, PasswordHash, PasswordWant},
     id::SecretValueId,
     object::ObjectName,
 };
 
-/// A file or a job with secrets in it.
+/// A file, a job or a password with secrets in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
-    /// What it is without them: a file with nothing in it, or a job without these variables.
+    /// What it is without them: a file with nothing in it, a job without these variables, a password without its hash.
     pub base: Box<Spec>,
-    /// Its texts: [`Sealed::CONTENT`] of a file, the variables of a job by their names.
+    /// Its texts: [`Sealed::CONTENT`] of a file, [`Sealed::PASSWORD`] of an account, the variables of a job by their names.
     pub texts: BTreeMap<String, Vec<Part>>,
     /// Why it can't be put together, if it can't: then the node leaves what stands there.
     pub fault: Option<String>,
@@ -47,6 +47,8 @@ pub enum Part {
 impl Sealed {
     /// The one text of a file.
     pub const CONTENT: &str = "content";
+    /// The one text of a password.
+    pub const PASSWORD: &str = "password";
 
     /// Returns the values that it needs.
     pub fn values(&self) -> BTreeSet<SecretValueId> {
@@ -82,6 +84,18 @@ impl Sealed {
                 let (path, owner, group) = (path.clone(), owner.clone(), group.clone());
                 Ok(Spec::File { path, content, owner, group, mode: *mode, validate: validate.clone() })
             }
+            (Spec::Password { user, want: PasswordWant::Hash { is_locked, .. } }, None) => {
+                let name = self.texts.values().flatten().find_map(|part| match part {
+                    Part::Secret { name, .. } => Some(name.as_str()),
+                    Part::Text(_) => None,
+                });
+                let text = texts.remove(Self::PASSWORD).unwrap_or_default();
+                let hash = PasswordHash::parse(&text).map_err(|why| {
+                    Fault::lasting("user.password", format!("secret {}: {why}", name.unwrap_or("of the password")))
+                })?;
+                let want = PasswordWant::Hash { hash: Some(hash), is_locked: *is_locked };
+                Ok(Spec::Password { user: user.clone(), want })
+            }
             (Spec::Cron(job), None) => {
                 let mut job = job.clone();
                 for (name, text) in texts {
@@ -101,21 +115,24 @@ impl Sealed {
 
     /// Returns its text again as a template, with the secrets by their names.
     pub fn template(&self, field: &str) -> Option<String> {
-        let mut text = String::new();
-        for part in self.texts.get(field)? {
-            match part {
-                Part::Text(plain) => text.push_str(&super::Template::escape(plain)),
-                Part::Secret { name, escape, .. } => {
-                    let how = match escape {
-                        Escape::Raw => "",
-                        Escape::Shell => " | shell",
-                        Escape::Quoted => " | json",
-                        Escape::Base64 => " | base64",
-                    };
-                    text.push_str(&format!("{{{{secret.{name}{how}}}}}"));
-                }
+        Some(self.texts.get(field)?.iter().map(Part::source).collect())
+    }
+}
+
+impl Part {
+    /// Writes it as a template does: a text as it is, a secret by its name.
+    pub fn source(&self) -> String {
+        match self {
+            Self::Text(plain) => super::Template::escape(plain),
+            Self::Secret { name, escape, .. } => {
+                let how = match escape {
+                    Escape::Raw => "",
+                    Escape::Shell => " | shell",
+                    Escape::Quoted => " | json",
+                    Escape::Base64 => " | base64",
+                };
+                format!("{{{{secret.{name}{how}}}}}")
             }
         }
-        Some(text)
     }
 }

@@ -1,9 +1,11 @@
 //! What can be said on the link, in domain types.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lampas_shared::{
     audit::{Countersigned, Head},
     check::{Checked, ScriptDraft},
-    desired::{ContentHash, Generation, NodeDesired},
+    desired::{Approval, ContentHash, Generation, NodeDesired},
     error::Fault,
     fleet::{NodeFacts, NodeName},
     id::{ControllerId, FleetId, NodeId, RunId, SecretValueId},
@@ -11,6 +13,7 @@ use lampas_shared::{
     operation::{OperationRun, OutputPart, RunOrder, RunStatus},
     report::{DriftReport, GenerationReport, JobRun, LostReports, NodePlan, ObservedFile},
     scan::{Ejected, Scan, ScanRequest},
+    secret::StillHeld,
     signature::Signed,
     time::UnixMs,
 };
@@ -26,6 +29,8 @@ pub mod feature {
     pub const OBSERVES: u32 = 1;
     /// The agent knows scans, taking over and ejecting.
     pub const SCANS: u32 = 1 << 1;
+    /// The agent takes who approved the changes behind a state.
+    pub const APPROVALS: u32 = 1 << 2;
 }
 
 /// Declares the kinds of frames with their numbers and limits.
@@ -85,6 +90,8 @@ kinds! {
     AuditHead = 11, 256;
     /// It is.
     Countersigned = 12, 1 << 10;
+    /// Who approved the changes that the next state comes from.
+    Approvals = 13, 4 << 20;
     /// One report of the outbox; the largest carries 256 KiB of a drifted file and its diff.
     Report = 16, 4 << 20;
     /// Reports up to here are committed.
@@ -164,6 +171,12 @@ kinds! {
     ProbeRequest = 96, 64 << 10;
     /// As [`Kind::RunReply`], with what a question found.
     ProbeReply = 97, 32 << 10;
+    /// This node was ejected by its owner: let go of it. Answered as requests are.
+    LeaveRequest = 98, 64;
+    /// These values of secrets are destroyed: let go of them.
+    PurgeRequest = 99, 8 << 10;
+    /// These of them are still there.
+    PurgeReply = 100, 192 << 10;
 }
 
 /// Everything that can be said.
@@ -187,6 +200,8 @@ pub enum Message {
     Trust(Trust),
     /// Controller, control stream: the signatures that hold, in place of those before.
     Signatures(Vec<Signed>),
+    /// Controller, control stream: who approved the changes behind the next state, by their numbers.
+    Approvals(BTreeMap<u64, Approval>),
     /// Agent, control stream: what the node says of itself from here on.
     Facts(Box<NodeFacts>),
     /// Controller, control stream: the head of the audit.
@@ -214,6 +229,8 @@ pub enum Message {
     SecretRequest(SecretRequest),
     /// Controller, the same; the value is sealed to the key that was given.
     SecretReply(Result<Vec<u8>, Fault>),
+    /// Agent, on a stream of its own; a [`Reply::Done`] answers it.
+    LeaveRequest,
     /// Agent, under `lampas-enrol/1`.
     EnrolRequest(Box<EnrolRequest>),
     /// Controller, under `lampas-enrol/1`.
@@ -237,6 +254,7 @@ impl Message {
             Self::Fault(_) => Kind::Fault,
             Self::Trust(_) => Kind::Trust,
             Self::Signatures(_) => Kind::Signatures,
+            Self::Approvals(_) => Kind::Approvals,
             Self::Facts(_) => Kind::Facts,
             Self::AuditHead(_) => Kind::AuditHead,
             Self::Countersigned(_) => Kind::Countersigned,
@@ -264,6 +282,7 @@ impl Message {
                 Request::CancelRun(_) => Kind::CancelRequest,
                 Request::Output { .. } => Kind::OutputRequest,
                 Request::ForgetRun(_) => Kind::ForgetRequest,
+                Request::Purge(_) => Kind::PurgeRequest,
             },
             Self::Reply(reply) => match **reply {
                 Reply::Plan(_) => Kind::PlanReply,
@@ -275,11 +294,13 @@ impl Message {
                 Reply::Run(Ok(RunStatus::Ended(ref run))) if run.found.is_some() => Kind::ProbeReply,
                 Reply::Run(_) => Kind::RunReply,
                 Reply::Output(_) => Kind::OutputReply,
+                Reply::Purged(_) => Kind::PurgeReply,
             },
             Self::BlobRequest(_) => Kind::BlobRequest,
             Self::BlobReply(_) => Kind::BlobReply,
             Self::SecretRequest(_) => Kind::SecretRequest,
             Self::SecretReply(_) => Kind::SecretReply,
+            Self::LeaveRequest => Kind::LeaveRequest,
             Self::EnrolRequest(_) => Kind::EnrolRequest,
             Self::EnrolReply(reply) => match &**reply {
                 Ok(enrolled) if enrolled.observe => Kind::EnrolObserveReply,
@@ -451,6 +472,9 @@ pub enum Request {
     },
     /// Let go of the output of this run.
     ForgetRun(RunId),
+    /// Let go of these values of secrets, which are destroyed: sealed ones, and copies that may hold one. What is in force
+    /// stays.
+    Purge(BTreeSet<SecretValueId>),
 }
 
 /// The agent's answer.
@@ -472,6 +496,8 @@ pub enum Reply {
     Run(Result<RunStatus, Fault>),
     /// To [`Request::Output`], as often as there is something.
     Output(Result<OutputPart, Fault>),
+    /// To [`Request::Purge`]: what is still there; nothing when all of it went.
+    Purged(Result<Vec<StillHeld>, Fault>),
 }
 
 /// Asks for content.

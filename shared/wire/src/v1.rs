@@ -10,6 +10,7 @@ mod hello;
 mod operation;
 mod probe;
 mod proof;
+mod purge;
 mod report;
 mod run;
 mod scan;
@@ -35,6 +36,7 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
         Message::Fault(fault) => to_body(kind, &Fault::from(fault)),
         Message::Trust(trust) => to_body(kind, &control::trust_to_wire(trust)),
         Message::Signatures(held) => to_body(kind, &proof::signatures_to_wire(held)),
+        Message::Approvals(said) => to_body(kind, &proof::approvals_to_wire(said)),
         Message::Facts(facts) => to_body(kind, &Borrowed(&hello::encode_facts(facts))),
         Message::AuditHead(head) => to_body(kind, &proof::Head::from(head)),
         Message::Countersigned(signed) => to_body(kind, &proof::Countersigned::from(&**signed)),
@@ -55,12 +57,14 @@ pub(crate) fn encode(message: &Message) -> Result<Vec<u8>, EncodeError> {
             }
             Request::Output { run, offset } => to_body(kind, &(run.as_uuid().as_bytes(), *offset)),
             Request::Scan(request) => to_body(kind, &scan::request_to_wire(request)),
+            Request::Purge(values) => purge::encode_request(kind, values),
         },
         Message::Reply(reply) => operation::encode(kind, reply),
         Message::BlobRequest(request) => to_body(kind, request.hash.as_bytes()),
         Message::BlobReply(reply) => to_body(kind, &reply.as_ref().map(|bytes| Borrowed(bytes)).map_err(Fault::from)),
         Message::SecretRequest(request) => to_body(kind, &(request.value.as_uuid().as_bytes(), request.key)),
         Message::SecretReply(reply) => to_body(kind, &reply.as_ref().map(|bytes| Borrowed(bytes)).map_err(Fault::from)),
+        Message::LeaveRequest => to_body(kind, &()),
         Message::EnrolRequest(request) => to_body(kind, &enrol::EnrolRequest::from(&**request)),
         Message::EnrolReply(reply) => {
             to_body(kind, &reply.as_ref().as_ref().map(enrol::Enrolled::from).map_err(Fault::from))
@@ -89,6 +93,7 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::Goodbye => Message::Goodbye(Goodbye::try_from(from_body::<control::Goodbye>(kind, body)?).map_err(bad)?),
         Kind::Fault => Message::Fault(from_body::<Fault>(kind, body)?.try_into().map_err(bad)?),
         Kind::Signatures => Message::Signatures(proof::signatures_from_wire(from_body(kind, body)?).map_err(bad)?),
+        Kind::Approvals => Message::Approvals(proof::approvals_from_wire(from_body(kind, body)?).map_err(bad)?),
         Kind::Facts => Message::Facts(Box::new(hello::decode_facts(&from_body::<Bytes>(kind, body)?.0).map_err(bad)?)),
         Kind::AuditHead => Message::AuditHead(from_body::<proof::Head>(kind, body)?.into()),
         Kind::Countersigned => {
@@ -139,6 +144,8 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
         Kind::CheckReply => Message::Reply(Box::new(check::decode(kind, body)?)),
         Kind::ScanReply | Kind::EjectReply => Message::Reply(Box::new(scan::decode(kind, body)?)),
         Kind::PlanReply | Kind::ReadReply | Kind::DoneReply => Message::Reply(Box::new(operation::decode(kind, body)?)),
+        Kind::PurgeRequest => Message::Request(Box::new(purge::decode_request(kind, body)?)),
+        Kind::PurgeReply => Message::Reply(Box::new(purge::decode(kind, body)?)),
         Kind::ProbeRequest => Message::Request(Box::new(probe::decode_request(kind, body)?)),
         Kind::ProbeReply => Message::Reply(Box::new(probe::decode_reply(kind, body)?)),
         Kind::RunReply | Kind::OutputReply => Message::Reply(Box::new(run::decode(kind, body)?)),
@@ -166,6 +173,10 @@ pub(crate) fn decode(kind: Kind, body: &[u8]) -> Result<Message, DecodeError> {
             Ok(bytes) => Message::SecretReply(Ok(bytes.0)),
             Err(fault) => Message::SecretReply(Err(fault.try_into().map_err(bad)?)),
         },
+        Kind::LeaveRequest => {
+            from_body::<()>(kind, body)?;
+            Message::LeaveRequest
+        }
         Kind::EnrolRequest => {
             Message::EnrolRequest(Box::new(from_body::<enrol::EnrolRequest>(kind, body)?.try_into().map_err(bad)?))
         }

@@ -1,6 +1,6 @@
 // Somebody edits a managed file by hand: seen within seconds, adopted for the role or put back.
 import { rm } from 'node:fs/promises';
-import { applyManifest, editByHand, expectOn, onNode, readOn } from '../support/demo.ts';
+import { applyManifest, ctl, editByHand, expectOn, onNode, readOn } from '../support/demo.ts';
 import { applyPlan, expect, isLive, test } from '../support/test.ts';
 
 const job = (name: string): string => `[[cron]]\nname = "${name}"\nscope = "role:app"\nschedule = "*/5 * * * *"\nuser = "www-data"\ncommand = "true"\n`;
@@ -72,4 +72,30 @@ test('a file that was deleted by hand is drift too', async ({ page, name }, info
   await expect(card).toContainText('the file is gone', { timeout: 5_000 });
   await card.getByRole('button', { name: 'Revert on db-1' }).click();
   await expectOn('db-1', file, 'kept');
+});
+
+test('an edit of a templated file is merged into its template, and a conflict decided', async ({ page, name }, info) => {
+  const file = `/etc/${name}.conf`;
+  const variable = name.replaceAll(/[^a-z0-9]/g, '');
+  await applyManifest(info.outputPath('.'), `[[var]]\nname = "v${variable}"\nscope = "fleet"\nvalue = "app"\n\n[[file]]\nname = "${name}"\nscope = "role:app"\npath = "${file}"\ntemplate = true\ncontent = "port=1\\nline\\nuser={{var.v${variable}}}\\n"\n`);
+  await expectOn('web-1', file, 'port=1\nline\nuser=app\n');
+  await editByHand('web-1', file, 'port=1\nline\nuser=app', 'port=2\nline\nuser=admin');
+  await expect.poll(() => ctl('drift', 'list')).toContain(file);
+  await page.goto('drift');
+  await page.getByRole('article').filter({ hasText: file }).getByRole('button', { name: 'Merge into the template' }).click();
+  await expect(page.getByRole('heading', { name: 'Merge into the template' })).toBeVisible();
+  await expect(page.getByRole('group', { name: 'What goes into the template by itself' }).first()).toContainText('port=2');
+  const conflict = page.getByRole('group', { name: /^Conflict 1 of 1: names stand/ });
+  await expect(conflict).toContainText('user=admin');
+  const make = page.getByRole('button', { name: 'Adopt for role app (2 nodes)' });
+  await expect(make).toHaveAccessibleName(/1 conflict waits/);
+  await conflict.getByRole('radio', { name: 'Write it' }).check();
+  await expect(conflict.getByRole('textbox')).toHaveValue(`user={{var.v${variable}}}\n`);
+  await expect(page.getByText('the node takes that with the change, unless the file is edited again before')).toBeVisible();
+  await conflict.getByRole('radio', { name: 'Take the node’s as they stand' }).check();
+  await make.click();
+  await expect(page.getByRole('region', { name: 'What the nodes would do' })).toContainText('web-2');
+  await page.getByRole('button', { name: /^Apply to / }).click();
+  await expect(page.getByRole('heading', { name: /^In force on \d nodes?$/ })).toBeVisible();
+  for (const node of ['web-1', 'web-2']) await expectOn(node, file, 'port=2\nline\nuser=admin\n');
 });

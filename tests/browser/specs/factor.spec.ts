@@ -1,22 +1,11 @@
 // A second factor: set up with the code of an authenticator, asked for at the next sign-in, replaced by a recovery code.
 // On a controller of its own, since the demo's administrator shall stay without one.
-import { createHmac } from 'node:crypto';
 import { Controller } from '../support/controller.ts';
+import { codeOf } from '../support/authenticator.ts';
 import { axe, widerThanWindow } from '../support/look.ts';
 import { expect, test } from '../support/test.ts';
 
 const PASSWORD = 'a good long sentence';
-
-/** The code that an authenticator shows at this moment (RFC 6238, with SHA-1, 30 seconds, 6 digits). */
-function codeOf(secret: string): string {
-  const bits = [...secret.replaceAll(' ', '')].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
-  const key = Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => parseInt(byte, 2)));
-  const step = Buffer.alloc(8);
-  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
-  const hash = createHmac('sha1', key).update(step).digest();
-  const at = (hash.at(-1) ?? 0) & 15;
-  return String((hash.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
-}
 
 for (const scheme of ['light', 'dark'] as const) {
   test.describe(`a controller of its own, ${scheme}`, () => {

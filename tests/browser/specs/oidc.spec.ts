@@ -1,40 +1,11 @@
 // Signing in with an identity provider: a real one, through its own login page. On a controller of its own.
-import { spawn } from 'node:child_process';
-import path from 'node:path';
-import { expect, test, type Page } from '@playwright/test';
+import { expect, test } from '@playwright/test';
 import { Controller } from '../support/controller.ts';
 import { axe, widerThanWindow } from '../support/look.ts';
+import { atProvider, startProvider } from '../support/provider.ts';
 
 const PASSWORD = 'a good long sentence';
 const CONFIGURATION = '[egress]\nallow = ["127.0.0.0/8"]\nallow_http = ["127.0.0.1"]\n';
-
-interface Provider {
-  issuer: string;
-  stop: () => void;
-}
-
-/** Starts the provider, and waits for the line that names its issuer. */
-async function startProvider(redirectUri: string): Promise<Provider> {
-  const child = spawn(process.execPath, [path.join(import.meta.dirname, '../support/provider.mjs'), redirectUri], { stdio: ['pipe', 'pipe', 'ignore'] });
-  const issuer = await new Promise<string>((resolve, reject) => {
-    let text = '';
-    child.stdout.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      const line = /^(http:\S+)\n/m.exec(text)?.[1];
-      if (line !== undefined) resolve(line);
-    });
-    child.once('exit', (code) => { reject(new Error(`the provider ended with ${code}`)); });
-  });
-  return { issuer, stop: () => { child.stdin.end(); } };
-}
-
-/** Signs in at the provider's own page. */
-async function atProvider(page: Page, name: string): Promise<void> {
-  await page.getByPlaceholder('Enter any login').fill(name);
-  await page.getByPlaceholder('and password').fill('any');
-  await page.getByRole('button', { name: 'Sign-in' }).click();
-  await page.getByRole('button', { name: 'Continue' }).click();
-}
 
 for (const scheme of ['light', 'dark'] as const) {
   test.describe(`with a provider, ${scheme}`, () => {

@@ -30,7 +30,9 @@ async function looks(api: Api): Promise<Look[]> {
     if (found === undefined) throw new Error(`no ${kind} ${name}`);
     return found.id;
   };
-  const drift = (await api.get<{ items: { id: string }[] }>('drift?standing=true')).items[0];
+  const drifts = (await api.get<{ items: { id: string; merges: boolean }[] }>('drift?standing=true')).items;
+  const [drift] = drifts;
+  const merged = drifts.find((one) => one.merges);
   const changes = (await api.get<{ items: { number: number; state: string }[] }>('changes')).items;
   const planned = changes.find((change) => change.state === 'planned');
   // Not the newest: gates of rollouts are operations too, and write nothing.
@@ -100,6 +102,7 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'new-source', path: 'sources', ready: async (page) => { await page.getByRole('button', { name: 'Add a source' }).click(); await expect(page.getByRole('dialog', { name: 'Add a git source' })).toBeVisible(); } },
     { name: 'drift', path: 'drift', ready: async (page) => { await expect(page.getByRole('article').first()).toBeVisible(); } },
     { name: 'one-drift', path: `drift/${drift?.id ?? 'none'}`, ready: async (page) => { await expect(page.getByRole('article')).toBeVisible(); } },
+    { name: 'merge-drift', path: `drift/${merged?.id ?? 'none'}/merge`, ready: async (page) => { await expect(page.getByRole('group', { name: /^Conflict 1 of 1: names/ })).toBeVisible(); } },
     { name: 'runs', path: 'runs', ready: heading('Job runs') },
     { name: 'operations', path: 'operations', ready: table('Operations') },
     { name: 'operation', path: `operations/${operation?.number ?? 0}`, ready: async (page) => { await expect(page.getByRole('log', { name: 'Lines' })).toContainText('something'); } },
@@ -107,12 +110,16 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'new-operation', path: 'operations/new?on=role:app', ready: heading('Run on nodes') },
     { name: 'enrol', path: 'enrol', ready: async (page) => { await expect(page.getByRole('button', { name: 'Make the command' })).toBeVisible(); } },
     { name: 'tokens', path: 'tokens', ready: table('API tokens') },
+    { name: 'device', path: 'device', ready: async (page) => { await expect(page.getByLabel('The code that lampasctl shows')).toBeVisible(); } },
+    { name: 'controller-keys', path: 'controller', ready: async (page) => { await expect(page.getByRole('region', { name: 'Keys of sealed values' }).getByRole('listitem')).toHaveCount(5); } },
     { name: 'users', path: 'users', ready: table('Users') },
     { name: 'users-groups', path: 'users?show=groups', ready: async (page) => { await expect(page.getByText(/No group yet/).or(page.getByRole('table', { name: 'Groups of users' }))).toBeVisible(); } },
     { name: 'users-grants', path: 'users?show=grants', ready: async (page) => { await expect(page.getByText(/No grant yet/).or(page.getByRole('table', { name: 'Grants' }))).toBeVisible(); } },
     { name: 'users-providers', path: 'users?show=providers', ready: async (page) => { await expect(page.getByText(/No identity provider yet/).or(page.getByRole('table', { name: 'Identity providers' }))).toBeVisible(); } },
     { name: 'users-sessions', path: 'users?show=sessions', ready: table('Open sessions') },
     { name: 'users-rules', path: 'users?show=rules', ready: async (page) => { await expect(page.getByRole('region', { name: 'Second factor needed' }).getByRole('checkbox').first()).toBeVisible(); } },
+    { name: 'mail', path: 'mail', ready: async (page) => { await expect(page.getByText(/No mail server yet/).or(page.getByRole('region', { name: 'Mail server' }))).toBeVisible(); } },
+    { name: 'mail-log', path: 'mail?show=log', ready: async (page) => { await expect(page.getByText(/No messages yet/).or(page.getByRole('table', { name: 'Deliveries' }))).toBeVisible(); } },
     { name: 'account', path: 'account', ready: heading('Your account') },
     { name: 'audit', path: 'audit', ready: table('Audit') },
     { name: 'not-found', path: 'nothing/here', ready: async (page) => { await expect(page.getByRole('heading', { name: 'There is no such page' })).toBeVisible(); } },
@@ -135,7 +142,9 @@ async function keepSource(api: Api): Promise<void> {
 
 async function furnish(name: string, directory: string): Promise<void> {
   const file = `/etc/cron.d/lampas-${name}`;
-  await applyManifest(directory, `[[cron]]\nname = "${name}"\nscope = "role:app"\nschedule = "*/5 * * * *"\nuser = "www-data"\ncommand = "date +%F >> /var/log/hello.log"\n\n[[file]]\nname = "${name}-${LONG.slice(name.length + 1)}"\nscope = "role:database"\npath = "/etc/${LONG}"\ncontent = "long\\n"\n`);
+  await applyManifest(directory, `[[cron]]\nname = "${name}"\nscope = "role:app"\nschedule = "*/5 * * * *"\nuser = "www-data"\ncommand = "date +%F >> /var/log/hello.log"\n\n[[file]]\nname = "${name}-${LONG.slice(name.length + 1)}"\nscope = "role:database"\npath = "/etc/${LONG}"\ncontent = "long\\n"\n\n[[file]]\nname = "${name}-merged"\nscope = "role:database"\npath = "/etc/${name}.conf"\ntemplate = true\ncontent = "# of the database\\nport=5432\\nname={{fact.node}}\\nlog=off\\n"\n`);
+  await editByHand('db-1', `/etc/${name}.conf`, 'port=5432\nname=db-1\n', 'port=5433\nslow=on\nname=primary\n');
+  await expect.poll(() => ctl('drift', 'list')).toContain(`/etc/${name}.conf`);
   await editByHand('web-2', file, '*/5 * * * *', '*/10 * * * *');
   await expect.poll(() => ctl('drift', 'list')).toContain(file);
   expect(await readOn('web-1', file)).toContain('*/5');

@@ -86,7 +86,7 @@ test('a check that says no stops the rollout and leads to its operation', async 
   await check.fill('false');
   await expect(check).toHaveAttribute('aria-invalid', 'true');
   await expect(page.getByRole('button', { name: /^Apply/ })).toHaveAttribute('aria-disabled', 'true');
-  await check.fill("/bin/sh -c 'exit 3'");
+  await check.fill("/bin/sh -c 'echo the shop is closed >&2; exit 3'");
   await page.getByLabel('As user').fill('root');
   await page.getByRole('combobox', { name: 'If a wave fails' }).click();
   await page.getByRole('option', { name: 'Pause and ask somebody' }).click();
@@ -94,6 +94,8 @@ test('a check that says no stops the rollout and leads to its operation', async 
   await expect(page.getByRole('heading', { name: 'Paused at wave 1 of 2' })).toBeVisible();
   const waves = page.getByRole('list', { name: 'Waves' });
   await expect(waves).toContainText('says no');
+  // What it wrote stands beside the answer.
+  await expect(waves).toContainText('exit status 3: the shop is closed');
   await expect(waves).toContainText('no on 1 node');
   const address = page.url();
   await waves.getByRole('link', { name: /^operation \d+$/ }).click();
@@ -102,7 +104,7 @@ test('a check that says no stops the rollout and leads to its operation', async 
   await page.goto(address);
   await page.getByRole('button', { name: 'Abort …' }).click();
   const question = page.getByRole('dialog', { name: 'End the rollout here' });
-  await expect(question).toContainText('Nobody else gets it. 1 node: web-2.');
+  await expect(question).toContainText('Later waves stay as they are, until it is applied again. 1 node: web-2.');
   await question.getByRole('button', { name: 'Abort the rollout' }).click();
   await expect(page.getByRole('heading', { name: 'Aborted at wave 1 of 2' })).toBeVisible();
   expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
@@ -120,4 +122,25 @@ test('a URL that does not answer puts the canary back, with what was measured', 
   const answers = page.getByRole('list', { name: 'What nodes answered to GET http://127.0.0.1:1/health' });
   await expect(answers).toContainText('nothing listens on 127.0.0.1:1');
   expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
+});
+
+test('a change that is limited to a node waits there until the rest is let have it', async ({ page, name }) => {
+  await planNew(page, 'file', name, 'limited\n');
+  await page.getByLabel('Only on these nodes for now').fill('role:nosuch');
+  await expect(page.getByRole('region', { name: 'Apply' }).getByRole('alert')).toContainText('holds no node that the change would be written on');
+  await page.getByLabel('Only on these nodes for now').fill('node:web-1');
+  await expect(page.getByText('One wave: web-1. Not yet: 1 node.')).toBeVisible();
+  await page.getByRole('button', { name: 'Apply to 1 of 2 nodes for now' }).click();
+  await expect(page.getByRole('heading', { name: 'Limited to node:web-1: 1 node not yet' })).toBeVisible();
+  await expect(page.getByRole('list', { name: 'Waves' }).getByRole('heading', { name: /Not yet: wave 2/ })).toBeVisible();
+  expect(await readOn('web-2', `/etc/${name}`)).toBeUndefined();
+
+  await page.goto('./');
+  await page.getByRole('region', { name: 'Needs attention' }).getByRole('link', { name: /limited to node:web-1: 1 node doesn't have it yet/ }).click();
+  await page.getByRole('button', { name: 'Go on to the rest …' }).click();
+  const question = page.getByRole('dialog', { name: 'Go on to the rest' });
+  await expect(question).toContainText('1 node: web-2.');
+  await question.getByRole('button', { name: 'Go on to 1 node' }).click();
+  await expectOn('web-2', `/etc/${name}`, /^limited$/m);
+  await expect(page.getByRole('heading', { name: 'In force on 2 nodes', exact: true })).toBeVisible();
 });

@@ -95,6 +95,14 @@ for (const scheme of ['light', 'dark'] as const) {
       await page.getByRole('button', { name: 'Register the key' }).click();
       await expect(page.getByText('This key is registered already.')).toBeVisible();
       await page.keyboard.press('Escape');
+      // A name can be another one later.
+      for (const [from, to] of [['blue key', 'key on the ring'], ['key on the ring', 'blue key']] as const) {
+        await page.getByRole('button', { name: `Rename ${from}` }).click();
+        const dialog = page.getByRole('dialog', { name: `Rename ${from}` });
+        await dialog.getByLabel('What to call it').fill(to);
+        await dialog.getByRole('button', { name: 'Rename the key' }).click();
+        await expect(keys.getByRole('listitem')).toContainText([`${to} passkey`]);
+      }
       await look('account-with-key');
 
       await signOut(page);

@@ -61,8 +61,8 @@ test('an existing server is taken over, with nothing changed, and given back', a
     await panel.getByRole('button', { name: 'Plan 2 imports' }).click();
     await expect(panel.getByText('no change there, taken over')).toHaveCount(2);
     await panel.getByRole('link', { name: /See the plan, and apply it/ }).click();
-    await page.getByRole('button', { name: /^Apply/ }).click();
-    await expect(page.getByRole('button', { name: /^Apply/ })).toBeHidden();
+    await page.getByRole('button', { name: 'Save, no node changes' }).click();
+    await expect(page.getByRole('button', { name: 'Save, no node changes' })).toBeHidden();
 
     await page.goto(`nodes/${name}`);
     await page.getByRole('button', { name: 'Take over …' }).click();

@@ -1,6 +1,6 @@
 // What the tests share: names of their own, and a fleet that is left as it was found.
 import { test as base, expect, type APIRequestContext, type Locator, type Page } from '@playwright/test';
-import { ctl, server } from './demo.ts';
+import { adminPassword, ctl, server } from './demo.ts';
 
 export { expect };
 
@@ -44,9 +44,26 @@ interface Own {
   name: string;
   /** Deletes the objects whose name begins with `name`, abandons open changes, puts back what was changed by hand. */
   tidy: undefined;
+  /** Shows now and then that it is the administrator who sits there: a whole run takes longer than a proof holds. */
+  proven: undefined;
 }
 
 let count = 0;
+
+/** How long after a proof the next one is given, and when the last one was. */
+const PROVEN_MS = 4 * 60_000;
+let provenAt = 0;
+
+async function keepProven(request: APIRequestContext): Promise<void> {
+  if (Date.now() - provenAt < PROVEN_MS) return;
+  const found = await request.get(`${server}/api/v1/session`);
+  // Some tests begin signed out.
+  if (!found.ok()) return;
+  const { csrf_token } = (await found.json()) as { csrf_token: string };
+  const answer = await request.post(`${server}/api/v1/session/proof`, { headers: { 'x-csrf-token': csrf_token }, data: { password: await adminPassword() } });
+  expect(answer.ok(), `the proof: ${answer.status()} ${await answer.text()}`).toBe(true);
+  provenAt = Date.now();
+}
 
 export const test = base.extend<Own, Shared>({
   api: [
@@ -66,6 +83,13 @@ export const test = base.extend<Own, Shared>({
     async ({ api, name }, use) => {
       await use(undefined);
       await tidyUp(api, name);
+    },
+    { auto: true },
+  ],
+  proven: [
+    async ({ context }, use) => {
+      await keepProven(context.request);
+      await use(undefined);
     },
     { auto: true },
   ],

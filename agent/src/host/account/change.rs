@@ -5,9 +5,13 @@ use std::time::Duration;
 use lampas_render::account::{Account, Login, parse_group, parse_members};
 use lampas_shared::{error::Fault, host::Expiry};
 
-use super::{Databases, Place};
+use super::{Databases, Place, password, password_place};
 use crate::{
-    host::{kept, plan::Put},
+    host::{
+        Ownership,
+        kept::{self, Holds},
+        plan::Put,
+    },
     system::{
         Root,
         run::{Output, Program, run},
@@ -23,7 +27,7 @@ const CHPASSWD: &str = "/usr/sbin/chpasswd";
 ///
 /// # Errors
 /// When Debian's program says why not.
-pub(in crate::host) fn put(root: &Root, place: Place<'_>, put: &Put) -> Result<(), Fault> {
+pub(in crate::host) fn put(root: &Root, place: Place<'_>, put: &Put, ownership: &Ownership) -> Result<(), Fault> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let unread = || Fault::lasting("account.text", "what shall stand there can't be read back; this is a defect");
     let databases = Databases::read(root)?;
@@ -41,7 +45,9 @@ pub(in crate::host) fn put(root: &Root, place: Place<'_>, put: &Put) -> Result<(
             if is_new { restore_password(root, name) } else { Ok(()) }
         }
         (Place::User(name), Put::Gone | Put::GoneWithHome) => {
-            remove_user(root, &databases, name, *put == Put::GoneWithHome)
+            // Of secrets it holds what LAMPAS put there, if anything.
+            let holds = Holds::of(ownership.places.get(&password_place(name)), true);
+            remove_user(root, &databases, name, &holds, *put == Put::GoneWithHome)
         }
         (Place::Group(name), Put::File { bytes, .. }) => {
             let gid = parse_group(&text(bytes)).ok_or_else(unread)?;
@@ -57,9 +63,14 @@ pub(in crate::host) fn put(root: &Root, place: Place<'_>, put: &Put) -> Result<(
         (Place::Group(name), Put::Gone) => {
             let Some(members) = databases.files().members(name) else { return Ok(()) };
             let members = members.join("\n");
-            kept::keep_note(root, &format!("members-{name}"), members.as_bytes()).map_err(|e| e.to_fault())?;
+            kept::keep_note(root, &format!("members-{name}"), &Holds::Nothing, members.as_bytes())
+                .map_err(|e| e.to_fault())?;
             call(root, "/usr/sbin/groupdel", &[name])
         }
+        (Place::Password(name), Put::File { bytes, .. }) => {
+            password::put(root, &databases, name, Some(text(bytes).trim_end_matches('\n')))
+        }
+        (Place::Password(name), Put::Gone) => password::put(root, &databases, name, None),
         (Place::Members(name), Put::File { bytes, .. }) => {
             put_members(root, &databases, name, parse_members(&text(bytes)))
         }
@@ -146,13 +157,13 @@ fn modify(root: &Root, databases: &Databases, name: &str, standing: &Account, wa
     call(root, "/usr/sbin/usermod", &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn remove_user(root: &Root, databases: &Databases, name: &str, with_home: bool) -> Result<(), Fault> {
+fn remove_user(root: &Root, databases: &Databases, name: &str, holds: &Holds, with_home: bool) -> Result<(), Fault> {
     if databases.files().account(name).is_none() {
         return Ok(());
     }
     let files = databases.files();
     let password = files.shadow_password(name).unwrap_or_default();
-    kept::keep_note(root, &format!("password-{name}"), password.as_bytes()).map_err(|e| e.to_fault())?;
+    kept::keep_note(root, &format!("password-{name}"), holds, password.as_bytes()).map_err(|e| e.to_fault())?;
     let gid = files.account(name).map(|a| a.gid);
     let arguments: &[&str] = if with_home { &["-r", name] } else { &[name] };
     call(root, "/usr/sbin/userdel", arguments)?;
@@ -174,6 +185,11 @@ fn restore_password(root: &Root, name: &str) -> Result<(), Fault> {
     if password.trim_start_matches(['!', '*']).is_empty() || password.contains(['\n', ':']) {
         return Ok(());
     }
+    set_password(root, name, &password)
+}
+
+/// Puts a field of shadow(5) in place. It goes through the standard input: arguments are everybody's to read.
+pub(super) fn set_password(root: &Root, name: &str, password: &str) -> Result<(), Fault> {
     let mut program = Program::new(CHPASSWD).args(["-e"]).stdin(format!("{name}:{password}\n").into_bytes());
     if !root.is_system() {
         program = program.args(["-R", &root.path().display().to_string()]);

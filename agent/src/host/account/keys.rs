@@ -16,7 +16,7 @@ use super::plan::Coming;
 use crate::{
     host::{
         Owned,
-        plan::{Planner, Put, Shared, Whole},
+        plan::{Planner, Put, Reform, Shared, Whole},
     },
     system::{Modified, Seen},
 };
@@ -63,7 +63,14 @@ pub(super) fn plan(
     plan_directory(planner, resource, &format!("{home}/.ssh"), uid, gid);
     let directory = planner.items.split_off(before).pop();
     let lines = want.keys.iter().map(|k| k.as_str().to_owned()).collect::<Vec<_>>();
-    if want.is_exclusive {
+    if changes_form(planner, &path, want.is_exclusive) {
+        let fresh = (uid, gid, 0o600);
+        let is_shared = !want.is_exclusive;
+        let reform = Reform { resource, path: path.clone(), owner: uid, fresh, lines, is_shared, same };
+        if let Err(fault) = planner.reform(reform) {
+            planner.refuse(resource, &path, fault);
+        }
+    } else if want.is_exclusive {
         let bytes = lines.iter().flat_map(|l| [l.as_str(), "\n"]).collect::<String>().into_bytes();
         let put = Put::File { bytes, uid, gid, mode: 0o600, xattrs: BTreeMap::new(), modified: Modified::Now };
         planner.whole(Whole { resource, path, put, owner: uid, is_inner: false, is_single: false, notes: Vec::new() });
@@ -90,10 +97,9 @@ pub(super) fn plan(
 }
 
 /// The same key by hand and by LAMPAS: then LAMPAS's line stands, so that it goes with its object.
-fn same(managed: &str, other: &str) -> bool {
-    let key = |line: &str| line.split_whitespace().find(|w| w.starts_with("AAAA")).map(str::to_owned);
-    let is_plain = |line: &str| line.starts_with("ssh-") || line.starts_with("ecdsa-") || line.starts_with("sk-");
-    is_plain(managed) && is_plain(other) && key(managed).is_some() && key(managed) == key(other)
+fn same(line: &str) -> Option<String> {
+    let is_plain = line.starts_with("ssh-") || line.starts_with("ecdsa-") || line.starts_with("sk-");
+    line.split_whitespace().find(|w| is_plain && w.starts_with("AAAA")).map(str::to_owned)
 }
 
 fn plan_directory(planner: &mut Planner<'_>, resource: &Resource, path: &str, uid: u32, gid: u32) {
@@ -124,13 +130,13 @@ fn fault(planner: &Planner<'_>, want: &Keys<'_>, path: &str, home: &str, uid: u3
         Ok(_) => return Some(Fault::lasting("keys.no_home", format!("{home} is no directory"))),
         Err(error) => return Some(error.to_fault()),
     }
-    let owned = planner.inputs.owned.places.get(path)?;
-    let is_other_form = is_block(path, owned) == want.is_exclusive && !owned.claims.is_empty();
-    is_other_form.then(|| {
-        let text = "exclusive_keys can't change while the file is managed: leave authorized_keys out of the object once, so \
-                    that what stood before comes back, and give them again";
-        Fault::lasting("keys.form", text)
-    })
+    None
+}
+
+/// Whether the file that stands is of the other form.
+fn changes_form(planner: &Planner<'_>, path: &str, is_exclusive: bool) -> bool {
+    let owned = planner.inputs.owned.places.get(path);
+    owned.is_some_and(|owned| !owned.claims.is_empty() && is_block(path, owned) == is_exclusive)
 }
 
 /// Plans the end of blocks of keys whose object went.

@@ -6,7 +6,7 @@ use lampas_render::account::{Account, Login, group_text, members_text};
 use lampas_shared::{
     desired::{Resource, Spec},
     error::Fault,
-    host::{Ensure, GroupName, User, UserName},
+    host::{Ensure, GroupName, PasswordWant, User, UserName},
     object::Target,
 };
 
@@ -14,7 +14,7 @@ use super::{
     Databases, GROUP, MEMBERS, Place, USER,
     change::renumbered,
     keys::{self, Keys},
-    of_place,
+    of_place, password,
 };
 use crate::{
     host::{
@@ -43,7 +43,10 @@ type Refused<'a> = &'a dyn Fn(&Resource) -> Option<Fault>;
 /// Plans all accounts: groups, then users, then who is in which group, then keys. Later resources of the plan see them.
 pub(in crate::host) fn plan(planner: &mut Planner<'_>, resources: &[Resource], refused: Refused<'_>) {
     let is_account = |r: &&Resource| {
-        matches!(r.spec, Spec::User { .. } | Spec::Keys { .. } | Spec::Group { .. } | Spec::Members { .. })
+        matches!(
+            r.spec,
+            Spec::User { .. } | Spec::Keys { .. } | Spec::Password { .. } | Spec::Group { .. } | Spec::Members { .. }
+        )
     };
     let resources: Vec<&Resource> = resources.iter().filter(is_account).collect();
     if !resources.is_empty() {
@@ -83,6 +86,11 @@ fn plan_all(planner: &mut Planner<'_>, resources: &[&Resource], databases: &Data
         }
     }
     for resource in resources {
+        if let Spec::Password { user, want } = &resource.spec {
+            password::plan(planner, resource, user, want, databases, refused(resource));
+        }
+    }
+    for resource in resources {
         if let Spec::Keys { user, home, keys, exclusive } = &resource.spec {
             let want = Keys { user: user.as_str(), home: home.as_ref(), keys, is_exclusive: *exclusive };
             keys::plan(planner, resource, &want, &coming, refused(resource));
@@ -90,7 +98,7 @@ fn plan_all(planner: &mut Planner<'_>, resources: &[&Resource], databases: &Data
     }
 }
 
-fn text_put(text: String) -> Put {
+pub(super) fn text_put(text: String) -> Put {
     Put::File {
         bytes: text.into_bytes(),
         uid: 0,
@@ -102,7 +110,7 @@ fn text_put(text: String) -> Put {
 }
 
 /// Plans such a place; what goes by an object's own word doesn't come back with the object's end.
-fn enter(planner: &mut Planner<'_>, resource: &Resource, path: String, put: Put, notes: Vec<String>) {
+pub(super) fn enter(planner: &mut Planner<'_>, resource: &Resource, path: String, put: Put, notes: Vec<String>) {
     let goes = matches!(put, Put::Gone | Put::GoneWithHome);
     planner.whole(Whole { resource, path: path.clone(), put, owner: 0, is_inner: false, is_single: false, notes });
     if !goes {
@@ -249,7 +257,11 @@ fn wanted_account(
         .resources
         .iter()
         .any(|r| matches!(&r.spec, Spec::Keys { user, keys, .. } if user == name && !keys.is_empty()));
-    if standing.is_none() && !has_keys && want.locked != Some(true) {
+    let has_password = planner.inputs.resources.iter().any(|r| match &r.spec {
+        Spec::Password { user, want: PasswordWant::Hash { .. } } => user == name,
+        _ => false,
+    });
+    if standing.is_none() && !has_keys && !has_password && want.locked != Some(true) {
         notes
             .push("a new account has no password: its user signs in with a key, or root sets one by passwd".to_owned());
     }
@@ -479,7 +491,7 @@ pub(in crate::host) fn keep_instead(root: &Root, path: &str, put: &Put, seen: &S
             let gid = databases.files().gid(name)?;
             (gid == 0).then(|| Fault::lasting("group.is_root", format!("{name} is root's group and never goes")))
         }
-        Place::Members(_) => None,
+        Place::Members(_) | Place::Password(_) => None,
     };
     fault.map(Instead::Stay)
 }
@@ -492,7 +504,7 @@ pub(in crate::host) fn prove(root: &Root, target: &Target, path: &str) -> Result
     let (database, name) = match of_place(path) {
         Some(Place::User(name)) => ("passwd", name),
         Some(Place::Group(name) | Place::Members(name)) => ("group", name),
-        None => return Ok(Vec::new()),
+        Some(Place::Password(_)) | None => return Ok(Vec::new()),
     };
     if !root.is_system() {
         return Ok(vec!["not proven by getent: below --root no running system knows it".to_owned()]);

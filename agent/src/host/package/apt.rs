@@ -120,6 +120,25 @@ pub(super) fn update(root: &Root) -> Result<String, Fault> {
     answer("apt-get update", run(&command))
 }
 
+/// Fetches the lists of one source alone. What can't be fetched is a failure, also where old lists would do.
+pub(super) fn update_source(root: &Root, list: &str) -> Result<String, Fault> {
+    let list = root.path().join(list.trim_start_matches('/'));
+    let options = [
+        format!("DPkg::Lock::Timeout={LOCK_SECS}"),
+        "Acquire::Retries=2".to_owned(),
+        format!("Dir::Etc::sourcelist={}", list.display()),
+        "Dir::Etc::sourceparts=-".to_owned(),
+        // The lists of the others stay.
+        "APT::Get::List-Cleanup=0".to_owned(),
+        "APT::Update::Error-Mode=any".to_owned(),
+    ];
+    let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]);
+    answer(
+        "apt-get update",
+        run(&program(root, APT_GET, UPDATE_LIMIT).args(["--quiet"]).args(options).args(["update"])),
+    )
+}
+
 /// Runs a transaction.
 pub(super) fn install(root: &Root, work: &Work, limit: Duration) -> Result<String, Fault> {
     let lock = format!("DPkg::Lock::Timeout={LOCK_SECS}");

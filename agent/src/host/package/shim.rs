@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::warn;
 
-use super::{Work, apt, shield};
+use super::{Work, apt, shield, source};
 use crate::system::{Modified, NewFile, Root, Seen};
 
 const DIRECTORY: &str = "/var/lib/lampas/agent/packages";
@@ -206,13 +206,18 @@ fn transact(root: &Root, work: &Work, limit: Duration) -> Result<(), Fault> {
         warn!(error = %fault, "what an installation left half done can't be ended");
         apt::select(root, "")?;
     }
+    // A source that can't be fetched holds up nothing that others have; it is told at the end.
+    let unfetched = if work.sources.is_empty() { None } else { source::fetch(root, &work.sources) };
     let holds = |word: &str, only: &dyn Fn(bool) -> bool| {
         let chosen = work.holds.iter().filter(|(_, held)| only(**held));
         chosen.map(|(name, _)| format!("{name} {word}\n")).collect::<Vec<_>>().concat()
     };
     if !work.installs.is_empty() || !work.removals.is_empty() {
         if work.refreshes || has_no_lists(root) {
-            apt::update(root)?;
+            match apt::update(root) {
+                Err(fault) if unfetched.is_none() => return Err(fault),
+                _ => {}
+            }
             must_be_known(root, work)?;
         }
         // The node may have changed since the plan, and its lists just did: nothing else goes than was shown.
@@ -232,7 +237,7 @@ fn transact(root: &Root, work: &Work, limit: Duration) -> Result<(), Fault> {
     if !selections.is_empty() {
         apt::select(root, &selections)?;
     }
-    Ok(())
+    unfetched.map_or(Ok(()), Err)
 }
 
 /// Refuses what no list knows: apt-get takes such a name for a pattern, and installs whatever matches it (apt-get(8)).

@@ -7,6 +7,7 @@ use lampas_shared::{
     desired::{ContentHash, Resource},
     error::Fault,
     host::{FileMode, TimeZoneName},
+    id::SecretValueId,
     object::Target,
     report::ObservedFile,
     time::UnixMs,
@@ -14,7 +15,7 @@ use lampas_shared::{
 
 use super::{Check, HostPlan, Item, Put, Step, fingerprint};
 use crate::{
-    host::{Claim, Inputs, Looks, looks::Look, secrets::masked_diff, sudoers},
+    host::{Claim, Inputs, Looks, account, looks::Look, secrets::masked_diff, sudoers},
     system::{Accounts, Root, Seen, Stamp, root::Place},
 };
 
@@ -69,6 +70,7 @@ impl<'a> Planner<'a> {
 
     pub(in crate::host) fn finish(mut self) -> HostPlan {
         self.foresee();
+        self.foresee_missing();
         self.tell_reactions();
         self.mask();
         for item in &mut self.items {
@@ -100,27 +102,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Refuses what could not be written once the directories of this plan stand: their owners could swap it.
-    fn foresee(&mut self) {
-        let made = |s: &Step| match s.put {
-            Put::Directory { uid, gid, mode } => Some((s.path.clone(), (uid, gid, mode))),
-            _ => None,
-        };
-        let directories: Vec<_> = self.steps.iter().filter_map(made).collect();
-        for step in self.steps.iter().filter(|s| !s.is_removal) {
-            let above =
-                directories.iter().filter(|(d, _)| step.path.strip_prefix(d).is_some_and(|r| r.starts_with('/')));
-            let Some(error) =
-                above.map(|(d, meta)| self.root.foresee(&step.path, d, *meta, step.owner)).find_map(Result::err)
-            else {
-                continue;
-            };
-            for item in self.items.iter_mut().filter(|i| step.targets.contains(&i.target)) {
-                item.fault.get_or_insert_with(|| error.to_fault());
-            }
-        }
-    }
-
     /// Returns what the system says of a regular file, reached as safely as if it were read.
     pub(super) fn stamp(&mut self, path: &str, owner: u32) -> Option<Stamp> {
         let (directory, name) = path.rsplit_once('/')?;
@@ -134,7 +115,12 @@ impl<'a> Planner<'a> {
 
     /// Returns whether this plan puts secrets into a place.
     pub(in crate::host) fn fills(&self, path: &str) -> bool {
-        self.inputs.secrets.is_some_and(|s| s.holds(path))
+        account::is_password(path) || self.inputs.secrets.is_some_and(|s| s.holds(path))
+    }
+
+    /// Returns the values of secrets that this plan puts into a place.
+    pub(in crate::host) fn values_in(&self, path: &str) -> BTreeSet<SecretValueId> {
+        self.inputs.secrets.map(|s| s.values(path)).unwrap_or_default()
     }
 
     /// Returns whether secrets stand in a place, or will.
@@ -150,11 +136,16 @@ impl<'a> Planner<'a> {
             item.drift_diff = masked_diff(&item.path, &item.drift_diff);
             for note in item.notes.iter_mut().filter(|n| n.contains("a copy of that is kept")) {
                 // The name of the copy has digits of its hash.
-                *note = "it was changed by hand; a copy of that is kept below /var/lib/lampas/agent/kept/by-hand"
+                *note = "it was changed by hand; a copy of that is kept, sealed, below \
+                         /var/lib/lampas/agent/kept/by-hand: lampas-agent kept shows it"
                     .to_owned();
             }
             if let Some(observed) = &mut item.observed {
-                observed.content = None;
+                // What was edited beside the secrets can be adopted all the same. A file that an earlier state made may hold
+                // secrets of which this one knows nothing.
+                let standing = observed.content.take().filter(|_| item.is_drifted && item.was_made);
+                let secrets = self.inputs.secrets;
+                observed.content = standing.and_then(|bytes| secrets?.sketch(&item.path, &bytes));
                 observed.hash = self.digest(&observed.hash);
             }
         }
@@ -274,9 +265,11 @@ impl Item {
             verb: None,
             is_drifted: false,
             is_held: false,
+            was_made: false,
             diff: String::new(),
             drift_diff: String::new(),
             observed: None,
+            mark: None,
             notes: Vec::new(),
             fault: None,
         }

@@ -49,6 +49,7 @@ impl Planner<'_> {
             && owned.claims.get(&resource.target) == Some(&claim)
             && owned.known.len() == 1
             && owned.holds_secrets == self.fills(path)
+            && owned.values == self.values_in(path)
             && owned.known.contains(&leaves);
         if !is_ours || self.stamp(path, owner).is_none_or(|s| look.print(path, &s) != Some(leaves)) {
             return false;
@@ -98,6 +99,7 @@ impl Planner<'_> {
             item.observed = self.describe(&seen);
         }
         item.is_drifted = !is_met && owned.is_some_and(|o| !o.known.contains(&print));
+        item.was_made = owned.is_some_and(|o| o.known.contains(&leaves));
         if item.is_drifted && !is_inner {
             item.drift_diff = put.diff_to(&path, &seen);
             if self.inputs.held.contains(&resource.target) {
@@ -136,6 +138,7 @@ impl Planner<'_> {
             known: BTreeSet::from([leaves]),
             before,
             holds_secrets: self.fills(&path),
+            values: self.values_in(&path),
         };
         if !is_met || owned != Some(&wanted) {
             self.steps.push(Step {
@@ -149,6 +152,7 @@ impl Planner<'_> {
                 is_shared: false,
                 crontab_of: None,
                 by_hand,
+                keeps: None,
                 leaves,
             });
         }
@@ -175,8 +179,8 @@ impl Planner<'_> {
             Before::File { meta, .. } => Some((meta.uid, meta.gid, meta.mode)),
             _ => None,
         };
-        let is_root_job = kind == lampas_shared::object::Kind::Cron && has_root_job(seen);
-        let removal = Removal { path, kind, files: [meta_of(seen), back], is_root_job };
+        let jobs_of = if kind == lampas_shared::object::Kind::Cron { jobs_of(seen) } else { Vec::new() };
+        let removal = Removal { path, kind, files: [meta_of(seen), back], jobs_of: &jobs_of };
         let Some(fault) = (self.inputs.judge_removal)(&removal) else { return false };
         item.verb = None;
         item.fault = Some(fault);
@@ -296,6 +300,7 @@ impl Planner<'_> {
                 is_shared: false,
                 crontab_of: None,
                 by_hand,
+                keeps: None,
                 leaves,
             });
             self.enter(item, is_inner);
@@ -311,13 +316,16 @@ fn meta_of(seen: &Seen) -> Option<(u32, u32, u32)> {
     }
 }
 
-/// Returns whether a file of `/etc/cron.d` starts anything as root.
-fn has_root_job(seen: &Seen) -> bool {
+/// Returns the users as whom a file of `/etc/cron.d` starts anything.
+fn jobs_of(seen: &Seen) -> Vec<String> {
     use lampas_render::crontab::{LineContent, parse};
-    let Seen::File { bytes, .. } = seen else { return false };
-    parse(bytes, lampas_shared::host::CronTable::System).lines.iter().any(
-        |l| matches!(&l.content, LineContent::Job { user: Some(user), .. } if *user == lampas_shared::host::UserName::root()),
-    )
+    let Seen::File { bytes, .. } = seen else { return Vec::new() };
+    let parsed = parse(bytes, lampas_shared::host::CronTable::System);
+    let users = parsed.lines.iter().filter_map(|l| match &l.content {
+        LineContent::Job { user: Some(user), .. } => Some(user.to_string()),
+        _ => None,
+    });
+    users.collect()
 }
 
 fn bytes_of(seen: &Seen) -> Option<Vec<u8>> {

@@ -192,7 +192,21 @@ fn keys_of_others_stay_unless_there_shall_be_no_others() {
     let only = [account.clone(), keys("bo", &[KEY], true)];
     host.apply(&only);
     assert_eq!(host.text(path).as_deref(), Some(format!("{KEY}\n").as_str()));
-    assert_eq!(host.fault(&keys("bo", &[KEY], false)).as_deref(), Some("keys.form"));
+    // Both ways in one apply, and all as it was at the end.
+    let record = host.apply(&kept);
+    let text = host.text(path).expect("keys");
+    assert!(text.contains(OTHER) && text.contains("# by hand") && text.matches(KEY).count() == 1, "{text}");
+    host.roll_back(&record);
+    assert_eq!(host.text(path).as_deref(), Some(format!("{KEY}\n").as_str()));
+    host.apply(&kept);
+    host.apply(&only);
+    assert_eq!(host.text(path).as_deref(), Some(format!("{KEY}\n").as_str()));
+    crate::host::sweep(&host.root, &host.owned, &[]).expect("swept");
+    host.write(path, &format!("{KEY}\n{OTHER}\n"));
+    std::os::unix::fs::chown(host.path(path), Some(1000), Some(1000)).expect("chown");
+    let wanted = keys("bo", &[KEY], false);
+    assert_eq!(host.fault(&wanted).as_deref(), Some("keys.form"), "what was changed by hand is looked at first");
+    host.apply(&only);
     host.apply(std::slice::from_ref(&account));
     assert_eq!(host.text(path), before);
 }

@@ -2,7 +2,12 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use super::fixture::{Host, ann, file, file_of, is_root};
+use lampas_shared::{
+    desired::Spec,
+    host::{GroupName, UserName},
+};
+
+use super::fixture::{Host, ann, directory, file, file_of, is_root};
 
 fn set_mode(host: &Host, path: &str, mode: u32) {
     std::fs::set_permissions(host.path(path), std::fs::Permissions::from_mode(mode)).expect("chmod");
@@ -79,6 +84,26 @@ fn an_ancestor_that_everybody_can_write_is_refused() {
     assert_eq!(host.fault(&file("/opt/x", "1")).as_deref(), Some("file.ancestor_writable"));
     set_mode(&host, "opt", 0o1777);
     assert_eq!(host.fault(&file("/opt/x", "1")), None, "in a sticky directory others can't replace what is root's");
+}
+
+#[test]
+fn what_could_be_swapped_once_its_directory_stands_stops_no_other() {
+    if !is_root() {
+        return;
+    }
+    let mut host = Host::new();
+    host.make("srv");
+    let mut theirs = directory("/srv/app", 0o755);
+    if let Spec::Directory { owner, group, .. } = &mut theirs.spec {
+        (*owner, *group) = (UserName::parse("ann").expect("a user"), GroupName::parse("ann").expect("a group"));
+    }
+    let wanted = [theirs, file("/srv/app/conf", "root's\n"), file("/etc/other", "x\n")];
+    let planned = host.plan(&wanted);
+    let fault = |path: &str| planned.items.iter().find(|i| i.path == path)?.fault.as_ref().map(|f| f.code.clone());
+    assert_eq!(fault("/srv/app/conf").as_deref(), Some("file.ancestor_writable"));
+    host.apply(&wanted);
+    assert!(host.path("srv/app").is_dir());
+    assert_eq!((host.text("srv/app/conf"), host.text("etc/other").as_deref()), (None, Some("x\n")));
 }
 
 #[test]

@@ -6,15 +6,13 @@ use std::{
     path::PathBuf,
 };
 
+pub(crate) use lampas_shared::testing::resource;
 use lampas_shared::{
-    desired::{Content, ContentHash, Provenance, Resource, Spec},
+    desired::{Content, ContentHash, Resource, Spec},
     error::Fault,
-    fleet::Scope,
     host::{CronJob, FileMode, GroupName, HostName, ManagedPath, UserName},
-    id::ObjectId,
-    object::{DriftPolicy, Kind, ObjectName, Target},
+    object::{Kind, ObjectName, Target},
     report::ResourceReport,
-    time::UnixMs,
 };
 
 use crate::{
@@ -177,23 +175,6 @@ pub(crate) fn ann() -> u32 {
 
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
-}
-
-pub(crate) fn resource(target: Target, kind: Kind, name: &str, spec: Spec) -> Resource {
-    let seed = ContentHash::of(target.as_str().as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&seed.as_bytes()[..16]);
-    Resource {
-        target,
-        object: ObjectId::from_uuid(uuid::Uuid::from_bytes(bytes)),
-        kind,
-        name: ObjectName::parse(name).expect("name"),
-        scope: Scope::Fleet,
-        drift: DriftPolicy::Hold,
-        provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
-        spec,
-        on_change: Vec::new(),
-    }
 }
 
 pub(crate) fn file(path: &str, text: &str) -> Resource {

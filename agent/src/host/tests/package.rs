@@ -17,17 +17,17 @@ use lampas_shared::{
 };
 use tokio::sync::Notify;
 
-use super::fixture::{Host, is_root, resource};
+use super::fixture::{Host, file, is_root, resource};
 use crate::host::{Apt, PackagePlan, Standing, apply, package::packages_helper, plan_packages};
 
-struct Packages {
-    host: Host,
-    apt: Apt,
+pub(super) struct Packages {
+    pub(super) host: Host,
+    pub(super) apt: Apt,
 }
 
 impl Packages {
     /// A root with a database of packages and a repository; `None` where apt can't work.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let has = |path: &str| Path::new(path).exists();
         if !is_root() || !has("/usr/bin/apt-get") || !has("/usr/bin/dpkg-deb") {
             return None;
@@ -73,7 +73,7 @@ impl Packages {
     }
 
     /// Adds a package to the repository.
-    fn publish(&self, name: &str, version: &str, fields: &str, postinst: &str) {
+    pub(super) fn publish(&self, name: &str, version: &str, fields: &str, postinst: &str) {
         let directory = tempfile::tempdir().expect("a directory");
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         let at = |path: &str| directory.path().join(path);
@@ -109,7 +109,7 @@ impl Packages {
     }
 
     /// Has the root's lists read anew, as a nightly apt-get update does.
-    fn update(&self) {
+    pub(super) fn update(&self) {
         let root = self.host.dir.path().display().to_string();
         let updated = Command::new("/usr/bin/apt-get")
             .args(["-o", &format!("Dir={root}/"), "-o", &format!("Dir::State::status={root}/var/lib/dpkg/status")])
@@ -119,7 +119,7 @@ impl Packages {
         assert!(updated.status.success(), "{updated:?}");
     }
 
-    fn plan(&self, resources: &[Resource]) -> PackagePlan {
+    pub(super) fn plan(&self, resources: &[Resource]) -> PackagePlan {
         let plan = self.host.with_inputs(resources, |inputs| plan_packages(&self.host.root, inputs, &self.apt));
         plan.expect("there are packages")
     }
@@ -134,7 +134,7 @@ impl Packages {
     }
 
     /// Runs what is planned until nothing is left or it fails; returns why.
-    fn apply(&mut self, resources: &[Resource]) -> Result<(), String> {
+    pub(super) fn apply(&mut self, resources: &[Resource]) -> Result<(), String> {
         for _ in 0..4 {
             let Some(mut plan) =
                 self.host.with_inputs(resources, |inputs| plan_packages(&self.host.root, inputs, &self.apt))
@@ -163,7 +163,7 @@ impl Packages {
         panic!("it goes on for ever: {:?}", self.plan(resources));
     }
 
-    fn version(&self, name: &str) -> Option<String> {
+    pub(super) fn version(&self, name: &str) -> Option<String> {
         self.host.text(&format!("usr/share/{name}/version"))
     }
 
@@ -196,7 +196,7 @@ fn no_inputs(host: &Host) -> crate::host::Inputs<'_> {
     }
 }
 
-fn package(name: &str, json: &str) -> Resource {
+pub(super) fn package(name: &str, json: &str) -> Resource {
     let want: host::Package = serde_json::from_str(json).expect("a package");
     want.check(name).expect("is right");
     let package = PackageName::parse(name).expect("a name");
@@ -342,6 +342,24 @@ fn without_dpkg_packages_are_blocked() {
 }
 
 /// Waits for something that another process does.
+#[test]
+fn a_file_in_a_directory_of_a_package_waits_for_it_and_stops_no_other() {
+    let mut host = Host::new();
+    host.make("var/lib/dpkg");
+    host.write("var/lib/dpkg/status", "");
+    let wanted = [package("hello", "{}"), file("/etc/hello/conf", "x\n"), file("/etc/other", "x\n")];
+    host.apply(&wanted);
+    assert_eq!((host.text("etc/hello/conf"), host.text("etc/other").as_deref()), (None, Some("x\n")));
+    let states = |host: &Host| host.prove(&wanted).into_iter().map(|r| r.state).collect::<Vec<_>>();
+    assert_eq!(states(&host), [ResourceState::Waiting, ResourceState::Converged]);
+    host.make("etc/hello");
+    host.apply(&wanted);
+    assert_eq!(host.text("etc/hello/conf").as_deref(), Some("x\n"));
+    assert_eq!(states(&host), [ResourceState::Converged; 2]);
+    // Where no package is to come, nothing is waited for.
+    assert_eq!(host.fault(&file("/etc/none/conf", "x\n")).as_deref(), Some("file.ancestor_missing"));
+}
+
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(120);
     while !is_so() {
@@ -468,4 +486,59 @@ fn real_what_is_written_into_a_source_by_an_editor_is_seen() {
     wants("2.0");
     packages.host.write(preferences, "Package: hello\nPin: version 1.0\nPin-Priority: 1001\n");
     wants("1.0");
+}
+
+/// Takes a lock as dpkg and apt do, in a process that says so and ends with its input.
+fn hold(path: &Path) -> std::process::Child {
+    let script = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()";
+    let mut child = Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut said = [0; 5];
+    std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut said).expect("it says so");
+    child
+}
+
+#[test]
+fn real_packages_wait_for_who_holds_dpkgs_lock_and_say_who() {
+    let Some(mut packages) = Packages::new() else { return };
+    packages.publish("hello", "1.0", "", "");
+    packages.update();
+    let wanted = [package("hello", "{}")];
+    let mut other = hold(&packages.host.path("var/lib/dpkg/lock-frontend"));
+    let why = packages.apply(&wanted).expect_err("another has it");
+    assert!(why.starts_with("package.locked"), "{why}");
+    assert!(why.contains(&format!("held by process {} (python3", other.id())), "{why}");
+    assert_eq!(packages.version("hello"), None);
+    assert_eq!(packages.states(&wanted), [ResourceState::Failed]);
+    // What is free again is taken by the next attempt, which a passing fault has.
+    drop(other.stdin.take());
+    other.wait().expect("it ends");
+    let plan = packages.plan(&wanted);
+    assert!(matches!(packages.apt.standing(&plan, false), (Standing::Failed(fault), false) if fault.retry));
+    assert!(matches!(packages.apt.standing(&plan, true), (Standing::Applying, true)));
+    packages.apt.forget();
+    packages.apply(&wanted).expect("it is free");
+    assert_eq!(packages.version("hello").as_deref(), Some("1.0"));
+}
+
+#[test]
+fn real_a_lock_that_is_let_go_in_time_fails_nothing() {
+    let Some(mut packages) = Packages::new() else { return };
+    packages.publish("hello", "1.0", "", "");
+    packages.update();
+    let wanted = [package("hello", "{}")];
+    let mut other = hold(&packages.host.path("var/lib/dpkg/lock-frontend"));
+    packages.begin(&wanted);
+    let begun = packages.host.path("var/lib/lampas/agent/packages/begun.json");
+    wait_for("apt to begin", || begun.exists());
+    assert_eq!(packages.states(&wanted), [ResourceState::Applying]);
+    drop(other.stdin.take());
+    other.wait().expect("it ends");
+    wait_for("its end", || !packages.apt.is_busy());
+    assert_eq!(packages.states(&wanted), [ResourceState::Converged]);
 }

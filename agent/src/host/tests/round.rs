@@ -196,32 +196,6 @@ fn the_plan_says_when_somebody_changed_something_since() {
 }
 
 #[test]
-fn a_change_between_plan_and_write_stops_the_apply_and_rolls_back() {
-    let mut host = Host::new();
-    host.write("etc/a", "a\n");
-    host.write("etc/b", "b\n");
-    let resources = [file("/etc/a", "1\n"), file("/etc/b", "2\n")];
-    let planned = host.plan(&resources);
-    let path = host.path("etc/b");
-    let result = crate::host::apply(&host.root, &planned, &mut |_| {
-        std::fs::write(&path, "by hand\n").expect("writes");
-        Ok(())
-    });
-    let error = result.expect_err("stops");
-    assert_eq!(error.fault.code, "file.changed_meanwhile");
-    assert_eq!(host.text("etc/a").as_deref(), Some("1\n"));
-    let record = error.record;
-    host.roll_back(&record);
-    assert_eq!((host.text("etc/a").as_deref(), host.text("etc/b").as_deref()), (Some("a\n"), Some("b\n")));
-    let kept = std::fs::read_dir(host.path("var/lib/lampas/agent/kept/by-hand"))
-        .expect("kept")
-        .flatten()
-        .next()
-        .expect("a copy");
-    assert_eq!(std::fs::read(kept.path()).expect("reads"), b"by hand\n");
-}
-
-#[test]
 fn a_failing_journal_means_that_nothing_is_written() {
     let mut host = Host::new();
     let before = host.picture();
@@ -289,7 +263,7 @@ fn what_the_policy_keeps_stays_whole_and_is_told() {
     let table = host.text("var/spool/cron/crontabs/root");
     host.keeps = Some(|removal| {
         let refused = lampas_shared::error::Fault::lasting("policy.root_code", "no");
-        removal.is_root_job.then_some(refused)
+        removal.jobs_of.iter().any(|user| user == "root").then_some(refused)
     });
     let record = host.try_apply(&[]).expect("applies");
     assert_eq!(host.text("etc/motd"), None);

@@ -4,12 +4,9 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Du
 
 use lampas_runtime::{Tasks, identity::Trust, random};
 use lampas_shared::{
-    desired::{Content, ContentHash, Generation, NodeDesired, Provenance, Resource, Spec},
-    fleet::Scope,
-    host::{FileMode, GroupName, ManagedPath, UserName},
+    desired::{ContentHash, Generation, NodeDesired},
     id::NodeId,
-    object::{DriftPolicy, Kind, ObjectName, Target},
-    time::UnixMs,
+    testing,
 };
 
 use super::{
@@ -57,24 +54,7 @@ fn start(root: &Path, fleet: &Fleet, peer: &Peer) -> (NodeId, Handle, Tasks) {
 }
 
 fn motd(node: NodeId, counter: u64, text: &str) -> NodeDesired {
-    let resource = Resource {
-        target: Target::path("/etc/motd"),
-        object: random::new_id(),
-        kind: Kind::File,
-        name: ObjectName::parse("motd").expect("a name"),
-        scope: Scope::Fleet,
-        drift: DriftPolicy::Hold,
-        provenance: Provenance { revision: 1, author: "ann".into(), at: UnixMs(0), reason: String::new(), change: 1 },
-        on_change: Vec::new(),
-        spec: Spec::File {
-            path: ManagedPath::parse("/etc/motd").expect("a path"),
-            content: Content::of(text.as_bytes()),
-            owner: UserName::root(),
-            group: GroupName::root(),
-            mode: FileMode::new(0o644).expect("a mode"),
-            validate: None,
-        },
-    };
+    let resource = testing::file("/etc/motd", "motd", text.as_bytes(), 0o644);
     NodeDesired::new(node, Generation { epoch: 1, counter }, vec![resource])
 }
 

@@ -11,7 +11,8 @@ use lampas_shared::{
     object::{DriftPolicy, Target},
     report::{DriftOutcome, Phase, ResourceReport, ResourceState},
 };
-use tracing::{debug, info};
+use lampas_wire::Report;
+use tracing::debug;
 
 use super::{Outcome, Pass, Planned, Snapshot, write::Wrote};
 use crate::{
@@ -42,16 +43,13 @@ impl Pass<'_> {
         if is_done {
             let repaired =
                 |t: &Target| plan.host.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
-            for drift in found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)) {
-                if let Some(item) = plan.item(&drift.target) {
-                    info!(target = %drift.target, path = drift.path, "repaired a change by hand");
-                    transaction.report(self.drift_report(drift, DriftOutcome::Repaired, item));
-                }
-            }
+            let by_policy: Vec<&Drift> =
+                found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)).collect();
+            self.tell_repairs(plan, &by_policy)?;
             for drift in self.snapshot.drifts.values().filter(|d| repaired(&d.target)) {
                 transaction.end_drift(&drift.target);
                 if !found.iter().any(|f| f.target == drift.target) {
-                    transaction.report(self.ended_report(drift, DriftOutcome::Repaired));
+                    transaction.report(Report::Drift(self.ended_report(drift, DriftOutcome::Repaired)));
                 }
                 ended.insert(drift.target.clone());
             }
@@ -68,7 +66,11 @@ impl Pass<'_> {
         let mut next = None;
         if let Some(current) = current {
             // How far the generation is goes by the host: packages are on no trial, since they can't be put back.
-            let of_host = |r: &&ResourceReport| plan.packages.as_ref().is_none_or(|p| p.plan.item(&r.target).is_none());
+            let of_host = |r: &&ResourceReport| {
+                plan.packages
+                    .as_ref()
+                    .is_none_or(|p| p.plan.item(&r.target).is_none() && p.unfetched(&r.target).is_none())
+            };
             let has_failed = reports.iter().filter(of_host).any(|r| r.state == ResourceState::Failed);
             let waits = reports.iter().any(|r| r.state == ResourceState::Paused);
             let progress = match current.progress {
@@ -111,7 +113,7 @@ impl Pass<'_> {
         }
         book.drifts.retain(|target, _| !ended.contains(target));
         if is_done || plan.is_empty() {
-            for target in &self.snapshot.reverting {
+            for target in self.snapshot.reverting.keys() {
                 book.reverting.remove(target);
             }
         }
@@ -134,7 +136,7 @@ impl Pass<'_> {
             goal: self.snapshot.goal.clone(),
             ownership,
             drifts,
-            reverting: BTreeSet::new(),
+            reverting: BTreeMap::new(),
             is_paused: false,
             ruling: self.snapshot.ruling.clone(),
             consent: self.snapshot.consent.clone(),
@@ -155,11 +157,39 @@ impl Pass<'_> {
 pub(super) fn watched(ownership: &Ownership) -> BTreeSet<String> {
     let mut watched: BTreeSet<String> = ownership.places.keys().filter(|path| path.starts_with('/')).cloned().collect();
     let has = |sorts: &[&str]| ownership.places.keys().any(|path| sorts.iter().any(|sort| path.starts_with(sort)));
-    if has(&["user:", "group:", "members:"]) {
+    if has(&["user:", "group:", "members:", "password:"]) {
         watched.extend(host::ACCOUNT_FILES.map(str::to_owned));
     }
     if has(&["package:"]) {
         watched.insert(host::PACKAGE_STATUS.to_owned());
     }
     watched
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Before, Owned};
+
+    #[test]
+    fn accounts_and_their_passwords_are_watched_in_their_files() {
+        let check = |place: &str, expected: &[&str]| {
+            let owned = Owned {
+                claims: BTreeMap::new(),
+                known: BTreeSet::new(),
+                before: Before::Absent,
+                holds_secrets: false,
+                values: BTreeSet::new(),
+            };
+            let ownership = Ownership { places: BTreeMap::from([(place.to_owned(), owned)]) };
+            let watched = watched(&ownership);
+            assert_eq!(watched.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{place}");
+        };
+        let files = ["/etc/group", "/etc/passwd", "/etc/shadow"];
+        for place in ["user:ann", "group:app", "members:app", "password:ann"] {
+            check(place, &files);
+        }
+        check("/etc/motd", &["/etc/motd"]);
+        check("kernel:vm.swappiness", &[]);
+    }
 }

@@ -17,10 +17,15 @@ use crate::{
     system::Root,
 };
 
+/// Why an apply was not begun when the agent was paused after the plan.
+const PAUSED: &str = "agent.paused";
+
 /// What became of an attempt to write.
 pub(super) enum Written {
     /// Nothing was to be written.
     Nothing,
+    /// Nothing of it stands: somebody paused the agent meanwhile.
+    Paused,
     /// All of it stands.
     All,
     /// Nothing of it stands, because of this resource (or of no single one).
@@ -54,8 +59,13 @@ impl Pass<'_> {
             return Ok((Written::Refused(faults.into_iter().map(|(t, f)| (Some(t), f)).collect()), None));
         }
         let mut during = Ownership::clone(&self.snapshot.ownership);
-        let mut is_copied = false;
+        let (mut is_copied, mut has_begun) = (false, false);
         let result = host::apply(&self.bench.root, plan, &mut |record: &host::Record| {
+            // The check of a content may have taken its time.
+            if !has_begun && self.bench.book().pause_at(clock::now()).is_some() {
+                return Err(Fault::passing(PAUSED, "somebody paused the agent"));
+            }
+            has_begun = true;
             keep_copy(&self.bench.root, &during, &record.ownership, &mut is_copied)?;
             let mut transaction = Transaction::new();
             transaction.ownership(&during, &record.ownership);
@@ -75,6 +85,7 @@ impl Pass<'_> {
                 self.take_back(&wrote, &faults)?;
                 Ok((Written::Refused(faults), None))
             }
+            Err(error) if error.fault.code == PAUSED => Ok((Written::Paused, None)),
             Err(error) => {
                 warn!(desired.generation = %generation, error = %error.fault, "the apply failed; putting back what was written");
                 roll_back(self.bench, &during, &error.record.undo);
@@ -169,7 +180,7 @@ impl Pass<'_> {
             let general = || faults.iter().find(|(t, _)| t.is_none()).map(|(_, f)| f.clone());
             let (state, fault) = match (own, &item.fault, item.verb) {
                 (Some(fault), ..) => (ResourceState::Failed, Some(fault)),
-                (None, Some(fault), _) => (ResourceState::Blocked, Some(fault.clone())),
+                (None, Some(fault), _) => (Item::state_of(fault), Some(fault.clone())),
                 (None, None, _) if item.is_drifted => (ResourceState::Drifted, None),
                 (None, None, Some(_)) => {
                     let text = format!("not written, because the group is all or nothing and {by} failed");

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use lampas_shared::{
     object::{DriftPolicy, Target},
-    report::{DriftOutcome, DriftReport, Phase, ResourceState},
+    report::{DriftOutcome, DriftReport, JobRun, Phase, ResourceState, RunOutcome},
 };
+use lampas_wire::Report;
 use tokio::time::Instant;
 
 use super::fixture::{Node, file, with_policy};
@@ -121,4 +122,91 @@ async fn after_a_lost_journal_files_stay_and_become_owned_by_their_content() {
     assert_eq!((report.phase, report.state), (Phase::Confirmed, ResourceState::Converged));
     node.edit("/etc/motd", "by hand\n");
     node.wait_drift(DriftOutcome::Standing, 1).await;
+}
+
+#[tokio::test]
+async fn edits_that_come_while_others_are_looked_at_are_kept_too() {
+    const FILES: usize = 150;
+    let node = Node::start();
+    let path = |at: usize| format!("/etc/f{at}");
+    node.send(1, (0..FILES).map(|at| file(&path(at), "wanted\n")).collect()).await;
+    node.wait("confirmation", || node.report(1, |r| r.phase == Phase::Confirmed)).await;
+    node.handle.pass().await.expect("passes");
+    // One after the other, as the agent looks again and again: each look meets some that the one before had not.
+    let (beside, places) = (node.path("/edited"), (0..FILES).map(|at| node.path(&path(at))).collect::<Vec<_>>());
+    let edits = tokio::task::spawn_blocking(move || {
+        for place in places {
+            std::fs::write(&beside, "by hand\n").expect("written");
+            std::fs::rename(&beside, place).expect("renamed");
+        }
+    });
+    while !edits.is_finished() {
+        node.handle.pass().await.expect("passes");
+    }
+    edits.await.expect("edited");
+    let told = || {
+        let standing = node.drifts().into_iter().filter(|d| d.outcome == DriftOutcome::Standing);
+        standing.map(|d| d.path).collect::<std::collections::BTreeSet<_>>()
+    };
+    node.wait("all edits to be told", || (told().len() == FILES).then_some(())).await;
+    for at in 0..FILES {
+        assert_eq!(node.text(&path(at)).as_deref(), Some("by hand\n"), "{}", path(at));
+    }
+}
+
+#[tokio::test]
+async fn more_changed_files_than_the_outbox_takes_at_once_are_told_in_pieces() {
+    const FILES: usize = 90;
+    let node = Node::start();
+    let path = |at: usize| format!("/etc/f{at}");
+    node.send(1, (0..FILES).map(|at| file(&path(at), "wanted\n")).collect()).await;
+    node.wait("confirmation", || node.report(1, |r| r.phase == Phase::Confirmed)).await;
+    node.handle.pass().await.expect("passes");
+    // Together they are more than the outbox ever holds: a byte of a content takes more than one there.
+    let large = format!("{}\n", "by hand ".repeat(30 << 10));
+    let node = node
+        .restart(|root| {
+            for at in 0..FILES {
+                std::fs::write(root.join(path(at).trim_start_matches('/')), &large).expect("written");
+            }
+        })
+        .await;
+    let mut told = std::collections::BTreeSet::new();
+    while told.len() < FILES {
+        node.handle.pass().await.expect("a full outbox ends no pass");
+        let pending = node.journal.outbox().pending(0, usize::MAX).expect("read");
+        assert!(!pending.is_empty(), "{} of {FILES} are told", told.len());
+        told.extend(pending.iter().filter_map(|(_, report)| match report {
+            Report::Drift(drift) if drift.outcome == DriftOutcome::Standing => Some(drift.path.clone()),
+            _ => None,
+        }));
+        // A controller comes by.
+        node.journal.outbox().acked(pending[pending.len() - 1].0).expect("acknowledged");
+    }
+    assert_eq!(node.text(&path(FILES - 1)).as_deref(), Some(large.as_str()));
+}
+
+#[tokio::test]
+async fn a_repair_stands_although_no_more_reports_fit() {
+    let node = Node::with_motd(DriftPolicy::Repair).await;
+    let run = || {
+        Report::Job(JobRun {
+            run: lampas_runtime::random::new_id(),
+            object: lampas_runtime::random::new_id(),
+            user: "root".into(),
+            slot: None,
+            started_at: lampas_runtime::clock::now(),
+            ended_at: None,
+            outcome: RunOutcome::Exited(0),
+            output: String::new(),
+            output_bytes: 0,
+            times: 1,
+        })
+    };
+    while node.journal.outbox().push(run()).is_ok() {}
+    node.edit("/etc/motd", "by hand\n");
+    node.wait_drift(DriftOutcome::Repaired, 1).await;
+    assert_eq!(node.text("/etc/motd").as_deref(), Some("one\ntwo\n"));
+    node.handle.pass().await.expect("passes");
+    assert_eq!(node.drifts().len(), 1, "once");
 }

@@ -37,6 +37,8 @@ use crate::{
 /// A controller that is reached or not: by a switch, and not while the node's `/etc/cut` says `yes`.
 #[derive(Default)]
 pub(super) struct Controller {
+    /// A pass that goes on when its test is over has its disk until it ends.
+    _dir: Option<Arc<tempfile::TempDir>>,
     pub(super) is_away: AtomicBool,
     pub(super) probes: AtomicU64,
     pub(super) blobs: Mutex<BTreeMap<ContentHash, Vec<u8>>>,
@@ -100,10 +102,10 @@ pub(super) struct Node {
 impl Node {
     /// Starts a node on a new root.
     pub(super) fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
         prepare(dir.path());
-        let controller = Controller { root: dir.path().to_owned(), ..Controller::default() };
-        Self::start_on(Arc::new(dir), Arc::new(controller))
+        let controller = Controller { root: dir.path().to_owned(), _dir: Some(dir.clone()), ..Controller::default() };
+        Self::start_on(dir, Arc::new(controller))
     }
 
     fn start_on(dir: Arc<tempfile::TempDir>, controller: Arc<Controller>) -> Self {
@@ -242,7 +244,14 @@ pub(super) fn file(path: &str, text: &str) -> Resource {
         name: ObjectName::parse(path.rsplit('/').next().expect("a name")).expect("a name"),
         scope: Scope::Fleet,
         drift: DriftPolicy::Hold,
-        provenance: Provenance { revision: 3, author: "ann".into(), at: UnixMs(0), reason: "tidy".into(), change: 118 },
+        provenance: Provenance {
+            revision: 3,
+            author: "ann".into(),
+            at: UnixMs(0),
+            reason: "tidy".into(),
+            change: 118,
+            approval: lampas_shared::desired::Approval::Unknown,
+        },
         on_change: Vec::new(),
         spec: Spec::File {
             path: ManagedPath::parse(path).expect("a path"),

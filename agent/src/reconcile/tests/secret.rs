@@ -6,8 +6,8 @@ use lampas_shared::{
     desired::{Resource, Spec},
     host::{FileMode, Validator},
     id::SecretValueId,
-    object::{ObjectName, Target},
-    report::{DriftOutcome, ResourceState},
+    object::{DriftPolicy, ObjectName, Target},
+    report::{DriftOutcome, Phase, ResourceState},
     template::{Escape, Part, Sealed},
 };
 
@@ -40,6 +40,11 @@ async fn land(node: &Node, counter: u64, resources: Vec<Resource>) {
     node.wait("it is in force", || node.report(counter, |r| r.state == ResourceState::Converged)).await;
 }
 
+/// Waits until a state is the last good one: until then the one before it may be put back.
+async fn confirmed(node: &Node, counter: u64) {
+    node.wait("it is confirmed", || node.report(counter, |r| r.phase == Phase::Confirmed)).await;
+}
+
 /// Reads everything below a directory.
 fn everything(below: &Path, into: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(below).into_iter().flatten().flatten() {
@@ -61,10 +66,6 @@ fn assert_nowhere(node: &Node, texts: &[String]) {
     for (what, bytes) in &found {
         for secret in [CANARY, NEXT] {
             let plain = lampas_shared::desired::ContentHash::of(format!("user=app\npassword={secret}\n").as_bytes());
-            // Copies that are kept for undoing are root's alone, as the file is, and go with the next apply.
-            if what.contains("/kept/") {
-                continue;
-            }
             assert!(!bytes.windows(secret.len()).any(|w| w == secret.as_bytes()), "{secret} stands in {what}");
             if what != "a report" && what != "an answer" {
                 continue;
@@ -97,16 +98,17 @@ async fn a_secret_stands_in_its_file_and_nowhere_else() {
     land(&node, 2, rotated).await;
     assert_eq!(node.text("/etc/app").as_deref(), Some(&*format!("user=app\npassword={NEXT}\n")));
 
-    // A change by hand is told without what stands there.
+    // A change by hand is told with what was edited beside the secrets, and their names.
+    let sketch = Some(b"user=eve\npassword={{secret.pw}}\n".to_vec());
     node.edit("/etc/app", &format!("user=eve\npassword={NEXT}\n"));
     let drift = node.wait("the drift", || node.drifts().pop()).await;
     assert_eq!(
         (drift.outcome, drift.observed.as_ref().and_then(|o| o.content.clone())),
-        (DriftOutcome::Standing, None)
+        (DriftOutcome::Standing, sketch.clone())
     );
     assert!(drift.diff.contains("not shown"), "{drift:?}");
     let read = node.handle.read(Target::path("/etc/app")).await.expect("read").expect("there");
-    assert_eq!(read.content, None, "nor to who asks for it");
+    assert_eq!(read.content, sketch, "no more to who asks for it");
     told.push(format!("{read:?}"));
     node.handle.revert(Target::path("/etc/app")).await.expect("reverted");
     assert_eq!(node.text("/etc/app").as_deref(), Some(&*format!("user=app\npassword={NEXT}\n")));
@@ -117,6 +119,155 @@ async fn a_secret_stands_in_its_file_and_nowhere_else() {
     assert!(planned.actions[0].diff.contains("not shown"), "{planned:?}");
     told.push(format!("{:?}", node.status().await));
     assert_nowhere(&node, &told);
+}
+
+/// A file with a secret that LAMPAS puts back when somebody edits it.
+fn repaired(path: &str, number: u128) -> Resource {
+    super::fixture::with_policy(with_secret(path, number, 0o600, None), DriftPolicy::Repair)
+}
+
+fn by_hand(node: &Node) -> Vec<String> {
+    let root = crate::system::Root::open(node.dir.path()).expect("opens");
+    crate::host::copies(&root).expect("listed").into_iter().map(|copy| copy.name).collect()
+}
+
+#[tokio::test]
+async fn copies_of_what_was_edited_are_sealed_open_on_the_node_and_go_with_a_purge() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    node.controller.put_secret(value(2), NEXT);
+    node.edit("/etc/app", &format!("the way it was copied: {CANARY}\n"));
+    land(&node, 1, vec![repaired("/etc/app", 1), repaired("/etc/other", 1)]).await;
+    let written = format!("user=app\npassword={CANARY}\n");
+    let edited = format!("user=eve\npassword={CANARY}\n");
+    node.edit("/etc/app", &edited);
+    node.wait("the repair", || (node.text("/etc/app").as_deref() == Some(&*written)).then_some(())).await;
+    node.wait("the copy", || (by_hand(&node).len() == 1).then_some(())).await;
+    let root = crate::system::Root::open(node.dir.path()).expect("opens");
+    let copy = crate::host::copy(&root, &by_hand(&node)[0]).expect("read").expect("opens");
+    assert_eq!(String::from_utf8(copy).expect("text"), edited, "as it was, for who is root here");
+    assert_nowhere(&node, &[]);
+
+    // While it is in force a purge says so, and takes only copies.
+    confirmed(&node, 1).await;
+    let held = node.handle.purge([value(1), value(3)].into()).await.expect("answered");
+    assert_eq!(held.iter().map(|h| h.value).collect::<Vec<_>>(), [value(1)]);
+    assert!(held[0].why.contains("/etc/app is in force with it") && !held[0].why.contains(CANARY), "{held:?}");
+    assert_eq!(by_hand(&node), [""; 0]);
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_some(), "what is in force can be put back");
+
+    // Rotated, with an undo in reach that would need the value again.
+    land(&node, 2, vec![repaired("/etc/app", 2), repaired("/etc/other", 2)]).await;
+    confirmed(&node, 2).await;
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_some(), "the state before has it");
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("answered"), []);
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_none());
+    assert_nowhere(&node, &[]);
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("once more"), []);
+
+    // What stood before LAMPAS comes back all the same, out of its sealed copy.
+    node.send(3, Vec::new()).await;
+    assert_eq!(node.text("/etc/app"), Some(format!("the way it was copied: {CANARY}\n")));
+}
+
+#[tokio::test]
+async fn a_held_edit_keeps_its_value_and_says_so_until_it_is_over() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    node.controller.put_secret(value(2), NEXT);
+    land(&node, 1, vec![with_secret("/etc/app", 1, 0o600, None)]).await;
+    node.edit("/etc/app", &format!("user=eve\npassword={CANARY}\n"));
+    node.wait("the drift", || node.drifts().pop()).await;
+    node.handle.desired(node.state(2, vec![with_secret("/etc/app", 2, 0o600, None)])).await.expect("accepted");
+    node.wait("the drift stands", || node.report(2, |r| r.state == ResourceState::Drifted)).await;
+    confirmed(&node, 2).await;
+    let held = node.handle.purge([value(1)].into()).await.expect("answered");
+    assert!(held.len() == 1 && held[0].why.contains("/etc/app"), "{held:?}");
+    assert_eq!(node.text("/etc/app"), Some(format!("user=eve\npassword={CANARY}\n")), "a purge touches no file");
+    node.handle.revert(Target::path("/etc/app")).await.expect("reverted");
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("answered"), []);
+    assert_eq!(node.text("/etc/app"), Some(format!("user=app\npassword={NEXT}\n")));
+    assert_nowhere(&node, &[]);
+}
+
+#[tokio::test]
+async fn what_may_be_put_back_keeps_its_value_until_the_newer_one_is_confirmed() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    node.controller.put_secret(value(2), NEXT);
+    land(&node, 1, vec![with_secret("/etc/app", 1, 0o600, None)]).await;
+    confirmed(&node, 1).await;
+    // What is rolled out cuts the node off, with the value that comes with it. The purge finds the old one before that is known,
+    // or while it is put back: it stays either way.
+    let cut = file("/etc/cut", "yes\n");
+    node.handle
+        .desired(node.state(2, vec![with_secret("/etc/app", 2, 0o600, None), cut.clone()]))
+        .await
+        .expect("accepted");
+    node.wait("it is written", || {
+        (node.text("/etc/app") == Some(format!("user=app\npassword={NEXT}\n"))).then_some(())
+    })
+    .await;
+    let held = node.handle.purge([value(1)].into()).await.expect("answered");
+    assert_eq!(held.iter().map(|h| h.value).collect::<Vec<_>>(), [value(1)]);
+    assert!(held[0].why.contains("/etc/app"), "{held:?}");
+    node.wait("the quarantine", || node.report(2, |r| r.phase == Phase::Quarantined)).await;
+    assert_eq!(node.text("/etc/app"), Some(format!("user=app\npassword={CANARY}\n")), "and it comes back");
+    // Once another is confirmed nobody goes back to it.
+    land(&node, 3, vec![with_secret("/etc/app", 2, 0o600, None)]).await;
+    confirmed(&node, 3).await;
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("answered"), []);
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_none());
+    assert_nowhere(&node, &[]);
+}
+
+#[tokio::test]
+async fn a_kill_before_and_after_a_purge_brings_nothing_back() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    node.controller.put_secret(value(2), NEXT);
+    land(&node, 1, vec![repaired("/etc/app", 1)]).await;
+    node.edit("/etc/app", &format!("{CANARY}\n"));
+    node.wait("the copy", || (by_hand(&node).len() == 1).then_some(())).await;
+    land(&node, 2, vec![repaired("/etc/app", 2)]).await;
+    confirmed(&node, 2).await;
+    // The agent that comes back was told nothing yet.
+    let node = node.restart(|_| ()).await;
+    assert_eq!(by_hand(&node).len(), 1);
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("answered"), []);
+    // One that was told, and whose answer was lost, is asked again.
+    let node = node.restart(|_| ()).await;
+    assert_eq!(by_hand(&node), [""; 0]);
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_none());
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("answered"), []);
+    assert_eq!(node.text("/etc/app"), Some(format!("user=app\npassword={NEXT}\n")));
+    assert_nowhere(&node, &[]);
+}
+
+#[tokio::test]
+async fn what_was_on_its_way_while_it_was_purged_stays_out() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    assert_eq!(node.handle.purge([value(1)].into()).await.expect("answered"), []);
+    let planned = node.handle.plan(node.state(1, vec![with_secret("/etc/app", 1, 0o600, None)])).await;
+    assert_eq!(planned.expect_err("has no value").code, "secret.purged");
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_none());
+}
+
+#[tokio::test]
+async fn an_ejected_node_keeps_what_is_in_force_and_nothing_else() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    land(&node, 1, vec![repaired("/etc/app", 1)]).await;
+    node.edit("/etc/app", &format!("{CANARY}\n"));
+    node.wait("the copy", || (by_hand(&node).len() == 1).then_some(())).await;
+    let written = format!("user=app\npassword={CANARY}\n");
+    node.wait("the repair", || (node.text("/etc/app").as_deref() == Some(&*written)).then_some(())).await;
+    node.handle.eject().await.expect("ejected");
+    assert_eq!(node.text("/etc/app"), Some(written));
+    assert_eq!(by_hand(&node), [""; 0]);
+    assert!(node.journal.sealed_value(value(1)).expect("read").is_none());
+    assert!(!node.path("/var/lib/lampas/agent/secret-key").exists(), "what sealed bytes are left nobody opens");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(crate) struct SetupArgs {
     /// What the fleet is called
     #[arg(long, default_value = "")]
     pub(crate) fleet: String,
-    /// Let the stored token make grave calls (users, tokens of others), which otherwise ask for the password each time
+    /// Let the stored token make grave calls (users, tokens of others, root code), which otherwise ask who you are; by password only
     #[arg(long)]
     pub(crate) grave: bool,
 }
@@ -35,21 +35,33 @@ pub(crate) struct SetupArgs {
                         dashboard, under API tokens, keep it in a file, and name that by LAMPAS_TOKEN_FILE or --token-file."
 )]
 pub(crate) struct LoginArgs {
-    /// The user's name
-    #[arg(long, default_value = "admin")]
-    pub(crate) login: String,
+    /// The controller: `fleet.example:8443` or a URL [default: --server, or where you were signed in last]
+    pub(crate) url: Option<String>,
+    /// Sign in by password, as this user [default with --password-file: admin]
+    #[arg(long)]
+    pub(crate) login: Option<String>,
     /// A file with the password, or `-` for standard input; asked for on a terminal without it
     #[arg(long)]
     pub(crate) password_file: Option<PathBuf>,
     /// A file with the code of the second factor, or a recovery code; asked for on a terminal without it
     #[arg(long)]
     pub(crate) code_file: Option<PathBuf>,
-    /// Let the stored token make grave calls (users, tokens of others), which otherwise ask for the password each time
+    /// Let the stored token make grave calls (users, tokens of others, root code), which otherwise ask for the password
     #[arg(long)]
     pub(crate) grave: bool,
-    /// How long the stored token lives: 30d, 12h, 15m
+    /// How long to stay signed in: 30d, 12h, 15m; 90d at most when the dashboard confirms
     #[arg(long, default_value = "30d", value_parser = duration_secs)]
     pub(crate) ttl: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// A file with the password, or `-` for standard input; otherwise the dashboard or the terminal asks
+    #[arg(long)]
+    pub(crate) password_file: Option<PathBuf>,
+    /// A file with the code of the second factor, or a recovery code
+    #[arg(long, requires = "password_file")]
+    pub(crate) code_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -188,7 +200,7 @@ pub(crate) enum ApiTokenCommand {
         /// Only in this scope: role:app, node:web-1, label:env=prod
         #[arg(long)]
         scope: Option<Scope>,
-        /// Let it make grave calls: users, tokens of others
+        /// Let it make grave calls: users, tokens of others, and root code (root's cron jobs, scripts, units, packages, runs as root)
         #[arg(long)]
         grave: bool,
         /// Print the secret alone, for scripts

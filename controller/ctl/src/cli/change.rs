@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use lampas_api::ManifestSet;
 use lampas_shared::{
-    fleet::RoleName,
+    fleet::{RoleName, Scope},
     probe::Probe,
     rollout::{Amount, Gate, OnFailure, Strategy, Wave},
+    source::SourceName,
     time::UnixMs,
 };
 
@@ -20,9 +22,8 @@ pub(crate) struct ApplyArgs {
     /// Only plan; or, with a plan's id and no file, apply that plan
     #[arg(long, value_name = "ID", num_args = 0..=1, default_missing_value = "")]
     pub(crate) plan: Option<String>,
-    /// Delete objects of the manifests' scopes and kinds that the manifests don't name
-    #[arg(long)]
-    pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) set: SetArgs,
     /// Say in the history which commit of a git checkout the manifests lie in
     #[arg(long, requires = "file")]
     pub(crate) source: bool,
@@ -31,6 +32,32 @@ pub(crate) struct ApplyArgs {
     pub(crate) markdown: bool,
     #[command(flatten)]
     pub(crate) how: ApplyHow,
+}
+
+/// The set that manifests are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Set of manifests")]
+pub(crate) struct SetArgs {
+    /// The name that these manifests go by together; their objects are of this set afterwards
+    #[arg(long, value_name = "NAME", requires = "file")]
+    pub(crate) set: Option<SourceName>,
+    /// Delete the objects of the set that the manifests no longer name; nothing else is ever deleted
+    #[arg(long, requires = "set")]
+    pub(crate) prune: bool,
+    /// With --prune: go on although the manifests hold no object, so that all of the set goes
+    #[arg(long, requires = "prune")]
+    pub(crate) allow_empty: bool,
+    /// Take objects of another set into this one; refused otherwise
+    #[arg(long, requires = "set")]
+    pub(crate) take: bool,
+}
+
+impl SetArgs {
+    /// Returns the set as it is asked for.
+    pub(crate) fn wanted(&self) -> Option<ManifestSet> {
+        let name = self.set.clone()?;
+        Some(ManifestSet { name, prune: self.prune, allow_empty: self.allow_empty, take: self.take })
+    }
 }
 
 /// How what was planned is applied.
@@ -54,6 +81,12 @@ pub(crate) struct ApplyHow {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Rollout")]
 pub(crate) struct RolloutArgs {
+    /// Reach only the nodes of this scope now; the rest waits until somebody says so: role:app, label:zone=a, node:web-1
+    ///
+    /// Waves are then made of these nodes, and afterwards of the rest. With --plan it is part of the plan. When nobody lets it
+    /// go on to the rest within a day, --on-failure says what happens.
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) limit: Option<Scope>,
     /// Waves: so many more nodes, up to a share of all, or by label: 1,25%,label:zone=a; who is left comes last
     #[arg(long, value_delimiter = ',', value_name = "WAVE,…")]
     pub(crate) waves: Vec<Wave>,
@@ -106,7 +139,7 @@ pub(crate) enum OnFailureArg {
 impl RolloutArgs {
     /// Returns the strategy that was asked for.
     pub(crate) fn strategy(&self) -> Result<Strategy, String> {
-        let mut strategy = Strategy { waves: self.waves.clone(), ..Strategy::default() };
+        let mut strategy = Strategy { limit: self.limit.clone(), waves: self.waves.clone(), ..Strategy::default() };
         if let Some(canary) = self.canary {
             strategy.waves = vec![Wave::Next(canary)];
             strategy.waves.extend(match self.then {
@@ -194,9 +227,8 @@ pub(crate) struct DiffArgs {
     /// A manifest or a directory of manifests; repeat for several; `-` for standard input
     #[arg(short, long = "file", required_unless_present = "from", conflicts_with = "from")]
     pub(crate) file: Vec<PathBuf>,
-    /// Also show what `apply --prune` would delete
-    #[arg(long, conflicts_with = "from")]
-    pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) set: SetArgs,
     #[command(flatten)]
     pub(crate) past: PastDiffArgs,
 }
@@ -260,6 +292,25 @@ pub(crate) enum ObjectCommand {
         /// Only this scope
         #[arg(long)]
         scope: Option<String>,
+        /// Only what is in this set of manifests
+        #[arg(long, value_name = "NAME")]
+        set: Option<String>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// List the sets of manifests that objects were applied as: apply --set NAME
+    Sets,
+    /// List objects that were deleted, the last first; history and restore take them by name too
+    Deleted {
+        /// Only this kind
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only this scope
+        #[arg(long)]
+        scope: Option<String>,
+        /// Only this name
+        #[arg(long)]
+        name: Option<String>,
         #[command(flatten)]
         list: ListArgs,
     },
@@ -339,6 +390,9 @@ pub(crate) enum ChangeCommand {
     Plan {
         /// Its number or id
         change: String,
+        /// For the nodes of this scope first; `fleet` takes a limit off. Without it, as the plan before
+        #[arg(long, value_name = "SCOPE")]
+        limit: Option<Scope>,
     },
     /// Apply its current plan
     Apply {
@@ -421,6 +475,15 @@ pub(crate) enum ChangeCommand {
     },
 }
 
+/// Whose lines are taken in the conflicts of a merge.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Conflicts {
+    /// The template's
+    Template,
+    /// The node's, as they stand there
+    Node,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum DriftCommand {
     /// List what stands; with --all what ended, too
@@ -445,6 +508,10 @@ pub(crate) enum DriftCommand {
         drift: String,
     },
     /// Make it the desired state of the object's scope: opens a change and shows its plan
+    ///
+    /// A file that a template made is merged into the template: what was edited beside names goes in by itself. Where a
+    /// name stood, decide: see the conflicts with --merge FILE, mend FILE and give it as --resolved FILE; or take one side
+    /// in all of them.
     Adopt {
         /// Its id, or NODE:PATH
         drift: String,
@@ -454,6 +521,18 @@ pub(crate) enum DriftCommand {
         /// Why
         #[arg(long, short = 'm', default_value = "")]
         reason: String,
+        /// Only write the merged template here, conflicts marked; - is standard output. Exit code 10: there are some
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["resolved", "conflicts", "scope", "apply"])]
+        merge: Option<PathBuf>,
+        /// Adopt this as the merged template; with --merge-id
+        #[arg(long, value_name = "FILE", conflicts_with = "conflicts", requires = "merge_id")]
+        resolved: Option<PathBuf>,
+        /// The merge that FILE comes from, as --merge told it: refused when anything moved since
+        #[arg(long, value_name = "ID", requires = "resolved")]
+        merge_id: Option<String>,
+        /// Whose lines are taken in conflicts
+        #[arg(long, value_enum, value_name = "SIDE")]
+        conflicts: Option<Conflicts>,
         /// Apply the plan at once
         #[arg(long)]
         apply: bool,

@@ -15,6 +15,13 @@ pub(crate) enum FactorCommand {
     },
     /// Say where a security key is registered: it takes a browser
     Add,
+    /// Rename one of your security keys
+    Rename {
+        /// Its name or its id
+        key: String,
+        /// What to call it, 1 to 64 characters
+        name: String,
+    },
     /// Remove a security key
     Remove {
         /// Its name or its id

@@ -23,6 +23,9 @@ pub(crate) enum NodeCommand {
         /// Only nodes whose configuration is in this state: converged, drifted, failed …
         #[arg(long)]
         config: Option<String>,
+        /// Only nodes that are paused, or whose generation is undone, by somebody on them
+        #[arg(long)]
+        halted: bool,
         /// Only nodes with this label: env=prod
         #[arg(long)]
         label: Option<String>,
@@ -59,6 +62,9 @@ pub(crate) enum NodeCommand {
         /// Why, for the history of the change
         #[arg(long, short = 'm', default_value = "", requires = "plan")]
         reason: String,
+        /// Administrators: go on where it is protected or frozen, for this reason
+        #[arg(long = "override", value_name = "REASON", conflicts_with = "plan")]
+        override_reason: Option<String>,
     },
     /// What happened on a node
     Activity {

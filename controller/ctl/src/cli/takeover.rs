@@ -16,8 +16,9 @@ use super::{Sure, WaitArgs};
 pub(crate) struct ImportArgs {
     /// Where from: node:NAME, crontab or ansible
     pub(crate) source: String,
-    /// Of a node: paths, kinds (cron, cron_script, crontab, hosts, script, sudoers, file) or hosts:NAME; everything when left
-    /// out. Of crontab and ansible: the file or directory, - for standard input
+    /// Of a node: paths, kinds (cron, cron_script, crontab, hosts, script, sudoers, file) or hosts:NAME; all of these when left
+    /// out, and besides, when they are named, packages, users, package:NAME and user:NAME. Of crontab and ansible: the file or
+    /// directory, - for standard input
     pub(crate) what: Vec<String>,
     /// The scope of the objects: role:app, node:web-9, fleet, label:env=prod
     #[arg(long)]

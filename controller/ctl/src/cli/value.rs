@@ -23,7 +23,7 @@ pub(crate) enum SecretCommand {
     },
     /// Give a secret a new value, from standard input or a file; everything that uses it is applied again
     Set(Box<SecretSetArgs>),
-    /// Destroy earlier values of a secret; the one that stands stays
+    /// Destroy earlier values of a secret, here and on the nodes that had them; the one that stands stays
     Purge(SecretPurgeArgs),
     /// Delete a secret that nothing uses
     Delete(ValueDeleteArgs),
@@ -39,7 +39,7 @@ pub(crate) struct SecretPurgeArgs {
     /// Also those that something still needs
     #[arg(long)]
     pub(crate) force: bool,
-    /// Only show the values, and what still needs each
+    /// Only show the values, what still needs each, and from which nodes a purged one is not gone yet
     #[arg(long)]
     pub(crate) plan: bool,
     /// Why, for the audit

@@ -120,11 +120,11 @@ async fn sessions(context: &Context, login: Option<&Login>) -> Result<u8, Comman
             s.from.clone(),
             ago(Some(s.created_at), now()),
             ago(Some(s.seen_at), now()),
-            s.agent.clone(),
+            s.machine.as_ref().map_or_else(|| s.agent.clone(), |m| format!("lampasctl on {m}")),
             s.id.to_string(),
         ]
     };
-    output::table(&["USER", "FROM", "OPENED", "SEEN", "BROWSER", "ID"], page.items.iter().map(row).collect());
+    output::table(&["USER", "FROM", "OPENED", "SEEN", "WITH", "ID"], page.items.iter().map(row).collect());
     Ok(0)
 }
 

@@ -1,22 +1,18 @@
 //! `apply`, `diff` and `export`: manifests.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs, io,
     io::Read as _,
     path::{Path, PathBuf},
 };
 
-use lampas_api::{Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ObjectSummary, Problem};
+use lampas_api::{AbandonRequest, Change, ChangeCreate, ChangeSummary, Draft, DraftAct, Export, ManifestSet, Problem};
 use lampas_manifest::{ManifestEntry, ManifestFile};
-use lampas_shared::{
-    object::{Kind, ObjectKey},
-    rollout::Strategy,
-};
+use lampas_shared::rollout::Strategy;
 
-use super::{CommandError, Context, approval, change, checkout, past, plan};
+use super::{CommandError, Context, approval, change, checkout, node, past, plan};
 use crate::{
-    cli::{ApplyArgs, DiffArgs, ExportArgs},
+    cli::{ApplyArgs, DiffArgs, ExportArgs, SetArgs},
     client::CallError,
     output,
 };
@@ -24,6 +20,7 @@ use crate::{
 /// Runs `lampasctl apply`.
 pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, CommandError> {
     let strategy = args.how.rollout.strategy().map_err(CommandError::Usage)?;
+    let limited = Strategy { limit: strategy.limit.clone(), ..Strategy::default() };
     let how = approval::How::new(args.how.allow_unplanned, strategy, &args.how.control, &args.how.reason)?;
     match (args.file.is_empty(), args.plan.as_deref()) {
         (true, None | Some("")) => Err(CommandError::Usage(
@@ -49,18 +46,33 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
                 true => format!("{} ({})", args.how.reason, checkout::commit(&args.file)?),
             };
             let reason = reason.chars().take(500).collect();
-            let made = create(context, &args.file, args.prune, reason).await?;
+            let made = match create(context, &args.file, args.set.wanted(), limited, reason).await {
+                Err(CommandError::Call(error)) if is_gone(&args.set, &error) => {
+                    output::line(format!("  nothing to do: {error}"));
+                    return Ok(0);
+                }
+                made => made?,
+            };
             if args.markdown {
                 let has_work = plan::has_work(&made);
+                let differs = has_work || plan::is_awaited(&made);
                 if !has_work {
                     drop_change(context, &made).await?;
                 }
                 output::line(checkout::markdown(&made, context.client.server()).trim_end());
-                return Ok(if has_work { 10 } else { 0 });
+                return Ok(if differs { 10 } else { 0 });
             }
             if !plan::has_work(&made) {
                 drop_change(context, &made).await?;
-                return change::shown_plan(context, &made);
+                if !plan::is_awaited(&made) && node::undone(context, &made).await? {
+                    if context.is_json() {
+                        output::json(&made);
+                    }
+                    return Ok(if only_plan.is_none() { 2 } else { 10 });
+                }
+                let code = change::shown_plan(context, &made)?;
+                // Nothing is to do here, and yet not all is so: what is on its way goes on without this.
+                return Ok(if code != 0 && only_plan.is_none() { 3 } else { code });
             }
             if only_plan.is_some() {
                 return change::shown_plan(context, &made);
@@ -91,15 +103,32 @@ pub(super) async fn diff(context: &Context, args: DiffArgs) -> Result<u8, Comman
     if let Some(from) = args.past.from {
         return past::diff(context, from, &args.past).await;
     }
-    let made = create(context, &args.file, args.prune, String::new()).await?;
+    let made = match create(context, &args.file, args.set.wanted(), Strategy::default(), String::new()).await {
+        Err(CommandError::Call(error)) if is_gone(&args.set, &error) => {
+            output::line(format!("  nothing to do: {error}"));
+            return Ok(0);
+        }
+        made => made?,
+    };
     drop_change(context, &made).await?;
+    if !plan::has_work(&made) && !plan::is_awaited(&made) && node::undone(context, &made).await? {
+        if context.is_json() {
+            output::json(&made);
+        }
+        return Ok(10);
+    }
     change::shown_compared(context, &made)
 }
 
-/// Drops a change that only served for looking, so that it waits for nobody.
+/// Returns whether all of a set was to go and is gone: a pipeline that says so again changes nothing.
+fn is_gone(set: &SetArgs, error: &CallError) -> bool {
+    set.allow_empty && error.code() == "set.empty"
+}
+
+/// Drops a change that only served for looking: it waits for nobody, and stands in no list.
 async fn drop_change(context: &Context, change: &Change) -> Result<(), CommandError> {
     let path = format!("/changes/{}/abandon", change.summary.number);
-    Ok(context.client.act(reqwest::Method::POST, &path).await?)
+    Ok(context.client.send_empty(reqwest::Method::POST, &path, &AbandonRequest { forget: true }).await?)
 }
 
 /// Runs `lampasctl export`.
@@ -117,25 +146,29 @@ pub(super) async fn export(context: &Context, args: ExportArgs) -> Result<u8, Co
 }
 
 /// Reads the manifests and makes a planned change of them.
-async fn create(context: &Context, files: &[PathBuf], prune: bool, reason: String) -> Result<Change, CommandError> {
-    let texts = read(files)?;
+async fn create(
+    context: &Context,
+    files: &[PathBuf],
+    set: Option<ManifestSet>,
+    rollout: Strategy,
+    reason: String,
+) -> Result<Change, CommandError> {
+    let allow_empty = set.as_ref().is_some_and(|s| s.allow_empty);
+    let texts = read(files, allow_empty)?;
     let manifests: Vec<_> = texts.iter().map(|(name, text)| ManifestFile { name, text }).collect();
     let entries = lampas_manifest::parse(&manifests, &source_beside)?;
-    let mut drafts: Vec<Draft> = entries.iter().map(draft).collect();
-    if prune {
-        drafts.extend(unnamed(context, &entries).await?);
+    let drafts: Vec<Draft> = entries.iter().map(draft).collect();
+    if drafts.is_empty() && !allow_empty {
+        let why = "the manifests hold no objects";
+        return Err(CommandError::Usage(match &set {
+            Some(set) if set.prune => {
+                format!("{why}; to delete all of the set {}, say so with --allow-empty", set.name)
+            }
+            _ => why.to_owned(),
+        }));
     }
-    if drafts.is_empty() {
-        return Err(CommandError::Usage("the manifests hold no objects".into()));
-    }
-    let request = ChangeCreate {
-        drafts,
-        node_edits: Vec::new(),
-        reason,
-        apply: false,
-        allow_unplanned: false,
-        rollout: Strategy::default(),
-    };
+    let request =
+        ChangeCreate { drafts, node_edits: Vec::new(), reason, apply: false, allow_unplanned: false, rollout, set };
     let key = uuid::Uuid::new_v4().to_string();
     let mut made = context.client.post_once("/changes", &key, &request).await;
     if let Err(CallError::Refused(problem)) = &mut made {
@@ -167,29 +200,8 @@ fn draft(entry: &ManifestEntry) -> Draft {
     Draft { act, base: None, previous_name: entry.previous_name.clone() }
 }
 
-/// Returns deletions of the objects that the manifests don't name, within the kinds and scopes that they do name.
-async fn unnamed(context: &Context, entries: &[ManifestEntry]) -> Result<Vec<Draft>, CommandError> {
-    let mut named: BTreeMap<(Kind, String), BTreeSet<String>> = BTreeMap::new();
-    for entry in entries {
-        let key = &entry.key;
-        let names = named.entry((key.kind, key.scope.to_string())).or_default();
-        names.insert(key.name.to_string());
-        names.extend(entry.previous_name.iter().map(|n| n.to_string()));
-    }
-    let mut drafts = Vec::new();
-    for ((kind, scope), names) in &named {
-        let query = [("kind", Some(kind.as_str())), ("scope", Some(scope.as_str()))];
-        let there = context.client.pages::<ObjectSummary>("/objects", &query, None).await?.items;
-        for object in there.into_iter().filter(|o| !names.contains(o.name.as_str())) {
-            let key = ObjectKey { kind: *kind, scope: scope.parse()?, name: object.name };
-            drafts.push(Draft { act: DraftAct::Delete(key), base: Some(object.revision), previous_name: None });
-        }
-    }
-    Ok(drafts)
-}
-
 /// Reads files, directories (their `*.toml` by name, not below) and standard input.
-fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, CommandError> {
+fn read(files: &[PathBuf], allow_empty: bool) -> Result<Vec<(String, String)>, CommandError> {
     let mut manifests = Vec::new();
     for file in files {
         let io = |e| CommandError::Io(format!("read {}", file.display()), e);
@@ -205,7 +217,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, CommandError> {
                 .map_err(io)?;
             found.retain(|p| p.extension().is_some_and(|e| e == "toml"));
             found.sort();
-            if found.is_empty() {
+            if found.is_empty() && !allow_empty {
                 return Err(CommandError::Usage(format!("{} holds no *.toml", file.display())));
             }
             for path in found {

@@ -16,7 +16,7 @@ use reqwest::Method;
 use super::{CommandError, Context, confirm, plan, progress, show};
 use crate::{
     cli::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand, Sure, WaitArgs},
-    client::{CallError, encode},
+    client::{CallError, ROOT_CODE, encode},
     output::{self, ago, count, now, state, time},
 };
 
@@ -39,6 +39,12 @@ impl How {
     /// At once, on all nodes or in waves.
     pub(super) fn plain(allow_unplanned: bool, rollout: Strategy) -> Self {
         Self { allow_unplanned, rollout, ..Self::default() }
+    }
+
+    /// Returns whether nothing was said about the way, so that the plan is all there is to name.
+    fn is_plain(&self) -> bool {
+        let overrides = self.override_protection || self.override_freeze;
+        self.rollout.is_plain() && self.at.is_none() && !self.allow_unplanned && !overrides
     }
 
     /// As the arguments say.
@@ -72,6 +78,7 @@ pub(super) async fn apply(
     how: How,
     wait: &WaitArgs,
 ) -> Result<u8, CommandError> {
+    let is_plain = how.is_plain();
     // The stream of events is opened first, so that nothing is missed.
     let events = if wait.wait { context.client.events(None).await.ok() } else { None };
     let request = ApplyRequest {
@@ -104,6 +111,15 @@ pub(super) async fn apply(
             }
             Err(error) if error.code() == "change.frozen" => {
                 output::note(format!("  {error}"));
+                output::note(format!("  {}/changes/{change}", context.client.server()));
+                return Ok(4);
+            }
+            // What was planned stands: to make it again would leave this one behind.
+            Err(error) if error.code() == ROOT_CODE => {
+                output::note(format!("  not applied: {error}"));
+                let waits = if wait.wait { " --wait" } else { "" };
+                let as_before = if is_plain { "" } else { ", with the same options" };
+                output::note(format!("  then apply it:  lampasctl apply --plan {plan}{waits}{as_before}"));
                 output::note(format!("  {}/changes/{change}", context.client.server()));
                 return Ok(4);
             }

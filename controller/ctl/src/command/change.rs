@@ -1,6 +1,6 @@
 //! Changes.
 
-use lampas_api::{Change, ChangeNode, ChangeSummary, RolloutStage};
+use lampas_api::{Change, ChangeNode, ChangeSummary, PlanOutlook, PlanRequest, RolloutStage};
 use lampas_shared::rollout::{State, Strategy};
 use reqwest::Method;
 
@@ -49,6 +49,13 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
             changes(std::slice::from_ref(&shown.summary));
             plan::print(&shown);
             approval::lines(&shown);
+            if let Some(superseded) = &shown.summary.superseded {
+                output::line(format!(
+                    "  overtaken: {}\n  it can't be applied any more; look at what stands, make it again and plan that",
+                    superseded.why
+                ));
+                return Ok(0);
+            }
             if shown.summary.state.is_open() {
                 if let Some(current) = &shown.plan {
                     plan::footer(current);
@@ -65,9 +72,9 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
             }
             Ok(0)
         }
-        ChangeCommand::Plan { change } => {
-            let planned: Change =
-                client.send_json(Method::POST, &format!("/changes/{}/plan", encode(&change)), &()).await?;
+        ChangeCommand::Plan { change, limit } => {
+            let path = format!("/changes/{}/plan", encode(&change));
+            let planned: Change = client.send_json(Method::POST, &path, &PlanRequest { limit }).await?;
             shown_plan(context, &planned)
         }
         ChangeCommand::Apply { change, plan, allow_unplanned, reason, control, rollout, wait } => {
@@ -120,7 +127,7 @@ async fn revert(context: &Context, change: &str, reason: &str, wait: &WaitArgs) 
 /// Prints a change with its plan and how to apply it; returns 10 when it would do something.
 pub(super) fn shown_plan(context: &Context, change: &Change) -> Result<u8, CommandError> {
     let code = shown_compared(context, change)?;
-    if let Some(current) = change.plan.as_ref().filter(|_| code != 0 && !context.is_json()) {
+    if let Some(current) = change.plan.as_ref().filter(|_| plan::has_work(change) && !context.is_json()) {
         plan::footer(current);
     }
     Ok(code)
@@ -128,15 +135,19 @@ pub(super) fn shown_plan(context: &Context, change: &Change) -> Result<u8, Comma
 
 /// Prints what a change would do; returns 10 when there is something.
 pub(super) fn shown_compared(context: &Context, change: &Change) -> Result<u8, CommandError> {
-    let has_work = plan::has_work(change);
+    let (has_work, is_awaited) = (plan::has_work(change), plan::is_awaited(change));
     if context.is_json() {
         output::json(change);
     } else if has_work {
         plan::print(change);
+    } else if is_awaited {
+        output::line("  nothing to apply: all is as it is wanted, but not everywhere yet");
+        plan::held_lines(change);
     } else {
         output::line("  nothing to do: the fleet is already so");
+        plan::held_lines(change);
     }
-    Ok(if has_work { 10 } else { 0 })
+    Ok(if has_work || is_awaited { 10 } else { 0 })
 }
 
 /// Whether a rollout's state says more than that its change is rolling or done.
@@ -157,13 +168,23 @@ pub(super) fn changes(items: &[ChangeSummary]) {
         let when = ago(Some(c.applied_at.unwrap_or(c.created_at)), now());
         vec![
             c.number.to_string(),
-            state(c.stage.filter(is_telling).map_or(c.state.as_str(), |s| s.state.as_str())),
+            match &c.superseded {
+                Some(_) => state("superseded"),
+                None if c.outlook == Some(PlanOutlook::Blocked) => state("blocked"),
+                None if c.outlook == Some(PlanOutlook::Idle) => state("nothing to do"),
+                None if c.outlook == Some(PlanOutlook::Gone) => state("nodes gone"),
+                None => state(c.stage.filter(is_telling).map_or(c.state.as_str(), |s| s.state.as_str())),
+            },
             nodes,
             c.title.clone(),
+            c.cause.as_str().to_owned(),
             c.author.clone(),
             when,
             c.reason.clone(),
         ]
     };
-    output::table(&[">CHANGE", "STATE", "NODES", "WHAT", "AUTHOR", "WHEN", "WHY"], items.iter().map(row).collect());
+    output::table(
+        &[">CHANGE", "STATE", "NODES", "WHAT", "CAUSE", "AUTHOR", "WHEN", "WHY"],
+        items.iter().map(row).collect(),
+    );
 }

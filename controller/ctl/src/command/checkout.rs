@@ -8,7 +8,6 @@ use std::{
 use lampas_api::{Change, DraftVerb, Plan};
 
 use super::{CommandError, plan};
-use crate::output::count;
 
 const GIT: &str = "/usr/bin/git";
 /// How much of a difference stands in a comment; hosts cut long ones.
@@ -52,7 +51,23 @@ fn git(dir: &Path, args: &[&str]) -> Result<String, CommandError> {
 pub(super) fn markdown(change: &Change, server: &str) -> String {
     let mut out = String::from("### LAMPAS plan\n\n");
     if !plan::has_work(change) {
-        out.push_str("Nothing to do: the fleet is already so.\n");
+        match change.plan.iter().flat_map(|p| &p.held).find(|h| !h.state.is_final()) {
+            Some(held) => out.push_str(&format!(
+                "Nothing to apply: change {} keeps it from {} nodes yet, its rollout is {}.\n",
+                held.change,
+                held.count,
+                held.state.as_str()
+            )),
+            None => out.push_str("Nothing to do: the fleet is already so.\n"),
+        }
+        for held in change.plan.iter().flat_map(|p| &p.held).filter(|h| h.stays) {
+            out.push_str(&format!(
+                "\n{} nodes stay left out by change {} ({}); `lampasctl apply -f FILE` without `--set` brings it there.\n",
+                held.count,
+                held.change,
+                held.state.as_str()
+            ));
+        }
         return out;
     }
     out.push_str("| | object | scope |\n|---|---|---|\n");
@@ -72,7 +87,8 @@ pub(super) fn markdown(change: &Change, server: &str) -> String {
         let names: Vec<&str> = group.nodes.iter().take(10).map(|n| n.name.as_str()).collect();
         let more = group.nodes.len().saturating_sub(10);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        out.push_str(&format!("\n<details><summary>{}{more}</summary>\n", escaped(&names.join(", "))));
+        let observes = if group.observes { " (only observing: nothing is written)" } else { "" };
+        out.push_str(&format!("\n<details><summary>{}{more}{observes}</summary>\n", escaped(&names.join(", "))));
         for action in &group.actions {
             out.push_str(&format!("\n`{}`\n", cell(&action.path)));
             if let Some(fault) = &action.fault {
@@ -97,8 +113,13 @@ pub(super) fn markdown(change: &Change, server: &str) -> String {
 
 fn footer(plan: &Plan) -> String {
     let mut out = String::new();
-    let nodes: usize = plan.groups.iter().map(|g| g.nodes.len()).sum();
-    out.push_str(&format!("\n{} change, {} unchanged", count(nodes as u64, "node"), plan.unchanged));
+    for empty in &plan.empty_scopes {
+        out.push_str(&format!("\n**Reaches nobody**: {}\n", escaped(&plan::nobody(empty))));
+    }
+    for line in plan.limit.iter().flat_map(plan::limit_lines) {
+        out.push_str(&format!("\n{}\n", escaped(line.trim())));
+    }
+    out.push_str(&format!("\n{}", plan::counts(plan)));
     if !plan.unplanned.is_empty() {
         let names: Vec<&str> = plan.unplanned.iter().take(10).map(|u| u.node.name.as_str()).collect();
         out.push_str(&format!(", {} could not be asked: {}", plan.unplanned.len(), escaped(&names.join(", "))));

@@ -52,6 +52,7 @@ pub(super) async fn import(context: &Context, args: &ImportArgs) -> Result<u8, C
         apply: false,
         allow_unplanned: false,
         rollout: Strategy::default(),
+        set: None,
     };
     let key = uuid::Uuid::new_v4().to_string();
     let change: Change = context.client.post_once("/changes", &key, &request).await?;

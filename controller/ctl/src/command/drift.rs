@@ -1,12 +1,14 @@
 //! Changes by hand: revert or adopt.
 
-use lampas_api::{AdoptRequest, Adopted, Change, Drift};
+use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use lampas_api::{AdoptRequest, Adopted, Change, Drift, DriftMerge, MergeSide};
 use lampas_shared::{id::DriftId, report::DriftOutcome, rollout::Strategy};
 use reqwest::Method;
 
 use super::{CommandError, Context, plan, progress, show};
 use crate::{
-    cli::DriftCommand,
+    cli::{Conflicts, DriftCommand},
     client::encode,
     output::{self, ago, now, state},
 };
@@ -32,9 +34,11 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                         };
                         let object = format!("{} {} ({})", d.kind, d.name, d.scope);
                         let owner = d.owner.clone().unwrap_or_else(|| "gone".into());
+                        // What was put back is told from what was merely gone again.
+                        let cause = d.cause.map(|c| format!(" ({})", c.as_str())).unwrap_or_default();
                         vec![
                             format!("{}:{}", d.node.name, d.path),
-                            state(word),
+                            format!("{}{cause}", state(word)),
                             object,
                             owner,
                             ago(Some(d.found_at), now()),
@@ -78,6 +82,12 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                         output::count(u64::from(drift.scope_nodes), "node"),
                         drift.id
                     ));
+                    if drift.merges {
+                        output::note(format!(
+                            "a template made it: see what it becomes:  lampasctl drift adopt {} --merge -",
+                            drift.id
+                        ));
+                    }
                 } else {
                     output::note(format!("it can't be adopted: {}", drift.adopt_refusal));
                 }
@@ -90,11 +100,44 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
             output::note(format!("{} on {} is as desired again", drift.path, drift.node.name));
             Ok(0)
         }
-        DriftCommand::Adopt { drift, scope, reason, apply, wait } => {
+        DriftCommand::Adopt { drift, merge: Some(to), .. } => merge(context, &find(context, &drift).await?, &to).await,
+        DriftCommand::Adopt { drift, scope, reason, merge: None, resolved, merge_id, conflicts, apply, wait } => {
             let drift = find(context, &drift).await?;
-            let request = AdoptRequest { scope, reason };
+            let (content, merge) = match resolved {
+                None => (None, None),
+                Some(file) => {
+                    let text = std::fs::read_to_string(&file)
+                        .map_err(|e| CommandError::Io(format!("read {}", file.display()), e))?;
+                    (Some(text), merge_id)
+                }
+            };
+            let conflicts = conflicts.map(|side| match side {
+                Conflicts::Template => MergeSide::Template,
+                Conflicts::Node => MergeSide::Node,
+            });
+            let request = AdoptRequest { scope, reason, conflicts, content, merge };
             let path = format!("/drift/{}/adopt", drift.id);
-            let adopted: Adopted = client.send_json(Method::POST, &path, &request).await?;
+            let adopted: Adopted = match client.send_json(Method::POST, &path, &request).await {
+                Err(error) if error.code() == "drift.conflicts" => {
+                    output::note(format!(
+                        "see them:  lampasctl drift adopt {} --merge FILE\nor take one side:  lampasctl drift adopt {} --conflicts \
+                         template|node",
+                        drift.id, drift.id
+                    ));
+                    return Err(error.into());
+                }
+                other => other?,
+            };
+            match adopted.differs {
+                Some(0) => output::note(format!("{} stays as it stands on {}", drift.path, drift.node.name)),
+                Some(lines) => output::note(format!(
+                    "on {} the file shall be otherwise than it stands, in {}: the node takes that with the change, unless the file is \
+                     edited again before",
+                    drift.node.name,
+                    output::count(u64::from(lines), "line")
+                )),
+                None => {}
+            }
             let change: Change = client.get(&format!("/changes/{}", adopted.number), &[]).await?;
             match &change.plan {
                 Some(current) if apply || wait.wait => {
@@ -114,6 +157,41 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
             }
         }
     }
+}
+
+async fn merged(context: &Context, drift: &Drift) -> Result<DriftMerge, CommandError> {
+    Ok(context.client.get(&format!("/drift/{}/merge", drift.id), &[]).await?)
+}
+
+/// Writes a merge with its conflicts marked; 10 says that there are some.
+async fn merge(context: &Context, drift: &Drift, to: &Path) -> Result<u8, CommandError> {
+    let merge = merged(context, drift).await?;
+    let code = if merge.conflicts == 0 { 0 } else { 10 };
+    if context.is_json() {
+        output::json(&merge);
+        return Ok(code);
+    }
+    let is_stdout = to == Path::new("-");
+    if is_stdout {
+        merge.marked.lines().for_each(output::line);
+    } else {
+        // What stands on a node isn't for everybody here.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
+        file.and_then(|mut file| file.write_all(merge.marked.as_bytes()))
+            .map_err(|e| CommandError::Io(format!("write {}", to.display()), e))?;
+    }
+    if merge.conflicts == 0 {
+        output::note(format!("no conflict; adopt it:  lampasctl drift adopt {}", drift.id));
+    } else {
+        let file = if is_stdout { "FILE".to_owned() } else { to.display().to_string() };
+        output::note(format!(
+            "{}; decide in {file}, and adopt it:  lampasctl drift adopt {} --resolved {file} --merge-id {}",
+            output::count(u64::from(merge.conflicts), "conflict"),
+            drift.id,
+            merge.id
+        ));
+    }
+    Ok(code)
 }
 
 /// Finds a drift by its id, or the standing one by NODE:PATH.

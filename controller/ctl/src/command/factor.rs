@@ -1,6 +1,6 @@
 //! Second factors: the authenticator and security keys, one's own or a user's.
 
-use lampas_api::{SecondFactor, SecurityKey, SecurityKeys};
+use lampas_api::{SecondFactor, SecurityKey, SecurityKeyUpdate, SecurityKeys};
 use lampas_shared::access::Login;
 use reqwest::Method;
 
@@ -16,6 +16,15 @@ pub(super) async fn run(context: &Context, command: FactorCommand) -> Result<u8,
     match command {
         FactorCommand::List { user } => list(context, user.as_ref()).await,
         FactorCommand::Add => add(context).await,
+        FactorCommand::Rename { key, name } => {
+            let keys: SecurityKeys = context.client.get(&place(None), &[]).await?;
+            let found = find(&keys.items, &key, None)?;
+            let path = format!("{}/{}", place(None), found.id);
+            let renamed: SecurityKey =
+                context.client.send_json(Method::PATCH, &path, &SecurityKeyUpdate { name }).await?;
+            output::note(format!("the security key {} is called {}", found.name, renamed.name));
+            Ok(0)
+        }
         FactorCommand::Remove { key, user, sure } => {
             let place = place(user.as_ref());
             let keys: SecurityKeys = context.client.get(&place, &[]).await?;

@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                             time(r.started_at),
                             r.name.clone(),
                             r.node.name.clone(),
-                            outcome(&r.outcome),
+                            outcome(r),
                             took.unwrap_or_default(),
                             r.output_bytes.to_string(),
                             r.id.to_string(),
@@ -66,11 +66,12 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                 return Ok(0);
             }
             output::note(format!(
-                "{} on {} as {}: {}, began {}",
+                "{} on {} as {}: {}, {} {}",
                 run.name,
                 run.node.name,
                 run.user,
-                outcome(&run.outcome),
+                outcome(&run),
+                if matches!(run.outcome, RunOutcome::Missed | RunOutcome::NodeDown) { "was due" } else { "began" },
                 time(run.started_at)
             ));
             let text = run.output.unwrap_or_default();
@@ -115,8 +116,9 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
     }
 }
 
-fn outcome(outcome: &RunOutcome) -> String {
-    match outcome {
+fn outcome(run: &Run) -> String {
+    let times = if run.times > 1 { format!(", {} times", run.times) } else { String::new() };
+    match run.outcome {
         RunOutcome::Exited(0) => state("done"),
         RunOutcome::Exited(status) => format!("{} ({status})", state("failed")),
         RunOutcome::Signalled(signal) => format!("{} (signal {signal})", state("failed")),
@@ -124,5 +126,7 @@ fn outcome(outcome: &RunOutcome) -> String {
         RunOutcome::NotStarted => format!("{} (not started)", state("failed")),
         RunOutcome::Skipped => "○ skipped".into(),
         RunOutcome::Lost => format!("{} (lost)", state("failed")),
+        RunOutcome::Missed => format!("◌ missed{times}"),
+        RunOutcome::NodeDown => format!("◌ node down{times}"),
     }
 }

@@ -1,14 +1,18 @@
 //! Nodes, roles and the overview.
 
-use std::{collections::BTreeMap, str::FromStr as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr as _,
+};
 
 use lampas_api::{
-    Activity, Change, ChangeCreate, Node, NodeEdit, NodeResource, NodeSummary, NodeUpdate, ObjectSummary, Overview,
-    OverviewCounts, PolicyOfNode, Role,
+    Activity, Change, ChangeCreate, Node, NodeEdit, NodePatch, NodeResource, NodeSummary, NodeUpdate, ObjectSummary,
+    Overview, OverviewCounts, PolicyOfNode, Role,
 };
 use lampas_shared::{
+    change::Cause,
     fleet::{LabelKey, LabelValue, NodeState, RoleName},
-    report::ResourceState,
+    report::{ResourceState, UNDONE},
     rollout::Strategy,
 };
 use reqwest::Method;
@@ -25,13 +29,14 @@ use crate::{
 pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, CommandError> {
     let client = &context.client;
     match command {
-        NodeCommand::List { query, role, state, config, label, list } => {
+        NodeCommand::List { query, role, state, config, halted, label, list } => {
             let role = role.map(|r| r.to_string());
             let query = [
                 ("query", query.as_deref()),
                 ("role", role.as_deref()),
                 ("state", state.as_deref()),
                 ("config", config.as_deref()),
+                ("halted", halted.then_some("true")),
                 ("label", label.as_deref()),
             ];
             show(context, &list, async || {
@@ -49,7 +54,7 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
         }
         NodeCommand::Show { node, at: Some(at) } => super::past::one(context, &node, at).await,
         NodeCommand::Show { node, at: None } => one(context, &node).await,
-        NodeCommand::Set { node, name, role, label, address, plan, reason } => {
+        NodeCommand::Set { node, name, role, label, address, plan, reason, override_reason } => {
             let path = format!("/nodes/{}", encode(&node));
             let roles = role.map(|roles| {
                 roles.iter().filter(|r| !r.is_empty()).map(|r| RoleName::from_str(r)).collect::<Result<Vec<_>, _>>()
@@ -82,12 +87,14 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
                     apply: false,
                     allow_unplanned: true,
                     rollout: Strategy::default(),
+                    set: None,
                 };
                 let key = uuid::Uuid::new_v4().to_string();
                 let made: Change = client.post_once("/changes", &key, &request).await?;
                 return super::change::shown_plan(context, &made);
             }
-            let node: Node = client.send_json(Method::PATCH, &path, &update).await?;
+            let patch = NodePatch { override_reason, ..update.into() };
+            let node: Node = client.send_json(Method::PATCH, &path, &patch).await?;
             if context.is_json() {
                 output::json(&node);
             } else {
@@ -201,6 +208,19 @@ async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {
     if let Some(expires) = node.certificate_expires_at {
         output::line(format!("  certificate  ends {}", ago(Some(expires), now())));
     }
+    if let Some(since) = node.summary.undone_since {
+        output::line(format!(
+            "  undone       by somebody on the node, {}: what stood before the generation stands there",
+            ago(Some(since), now())
+        ));
+        output::line("               a newer change ends that, or on the node: lampas-agent resume");
+    }
+    if let Some(pause) = &node.summary.pause {
+        let until =
+            pause.until.map_or("until somebody resumes it".to_owned(), |u| format!("until {}", output::time(u)));
+        output::line(format!("  paused       on the node {until}: {}", pause.reason));
+        output::line("               nothing is written there; end it on the node: lampas-agent resume");
+    }
     if node.is_confirmed == Some(false) {
         output::line("  confirmed    not yet: the agent has not reached a controller since its last change");
     }
@@ -228,6 +248,46 @@ async fn one(context: &Context, name: &str) -> Result<u8, CommandError> {
         .collect();
     output::table(&["STATE", "OBJECT", "SCOPE", "TARGET", ""], rows);
     Ok(0)
+}
+
+/// Says on which nodes objects of a change are undone by somebody there, though nothing is to be applied. Returns whether there
+/// are any.
+pub(super) async fn undone(context: &Context, change: &Change) -> Result<bool, CommandError> {
+    let halted = context.client.pages::<NodeSummary>("/nodes", &[("halted", Some("true"))], None).await?.items;
+    let mut has_any = false;
+    for node in halted.iter().filter(|n| n.undone_since.is_some() && !n.is_revoked) {
+        let path = format!("/nodes/{}/resources", encode(node.name.as_str()));
+        let resources = context.client.pages::<NodeResource>(&path, &[], None).await?.items;
+        let is_undone = |r: &&NodeResource| r.fault.as_ref().is_some_and(|f| f.code == UNDONE);
+        let is_named = |r: &&NodeResource| {
+            change
+                .drafts
+                .iter()
+                .map(|d| &d.key)
+                .any(|k| k.kind == r.kind && k.name == r.name && k.scope.to_string() == r.scope)
+        };
+        let objects: BTreeSet<String> =
+            resources.iter().filter(is_undone).filter(is_named).map(|r| format!("{} {}", r.kind, r.name)).collect();
+        if objects.is_empty() {
+            continue;
+        }
+        if !has_any && !context.is_json() {
+            output::line("  nothing to apply: all is as it is wanted, but not everywhere in force");
+        }
+        has_any = true;
+        if !context.is_json() {
+            let objects = objects.into_iter().collect::<Vec<_>>().join(", ");
+            output::line(format!(
+                "    {}: undone by somebody on the node, {}: {objects}",
+                node.name,
+                ago(node.undone_since, now())
+            ));
+        }
+    }
+    if has_any {
+        output::note("  a newer change brings it back, or on the node: lampas-agent resume");
+    }
+    Ok(has_any)
 }
 
 /// Runs `lampasctl role …`.
@@ -364,7 +424,8 @@ fn nodes(items: &[NodeSummary]) {
 /// Prints what happened, the newest first.
 pub(super) fn activity(items: &[Activity]) {
     let row = |a: &Activity| {
-        vec![output::time(a.at), a.kind.clone(), a.node_name.clone().unwrap_or_default(), a.text.clone()]
+        let cause = a.cause.map_or("", Cause::as_str).to_owned();
+        vec![output::time(a.at), a.kind.clone(), a.node_name.clone().unwrap_or_default(), cause, a.text.clone()]
     };
-    output::table(&["WHEN", "EVENT", "NODE", ""], items.iter().map(row).collect());
+    output::table(&["WHEN", "EVENT", "NODE", "CAUSE", ""], items.iter().map(row).collect());
 }

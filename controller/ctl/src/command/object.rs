@@ -1,8 +1,8 @@
 //! Objects and their history.
 
 use lampas_api::{
-    Change, ChangeCreate, Draft, DraftAct, DraftVerb, History, HistoryItem, Object, ObjectSummary, Revision,
-    RevisionDiff,
+    Change, ChangeCreate, Draft, DraftAct, DraftVerb, History, HistoryItem, Object, ObjectSet, ObjectSource,
+    ObjectSummary, Revision, RevisionDiff,
 };
 use lampas_shared::{id::ObjectId, rollout::Strategy};
 
@@ -17,9 +17,14 @@ use crate::{
 pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8, CommandError> {
     let client = &context.client;
     match command {
-        ObjectCommand::List { query, kind, scope, list } => {
+        ObjectCommand::List { query, kind, scope, set, list } => {
             show(context, &list, async || {
-                let query = [("query", query.as_deref()), ("kind", kind.as_deref()), ("scope", scope.as_deref())];
+                let query = [
+                    ("query", query.as_deref()),
+                    ("kind", kind.as_deref()),
+                    ("scope", scope.as_deref()),
+                    ("set", set.as_deref()),
+                ];
                 let page = client.pages::<ObjectSummary>("/objects", &query, list.max).await?;
                 if context.is_json() {
                     output::json(&page);
@@ -27,6 +32,34 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
                     output::note("no objects; make some with: lampasctl apply -f FILE");
                 } else {
                     objects(&page.items);
+                }
+                Ok(())
+            })
+            .await
+        }
+        ObjectCommand::Sets => {
+            let sets: Vec<ObjectSet> = client.get("/sets", &[]).await?;
+            if context.is_json() {
+                output::json(&sets);
+            } else if sets.is_empty() {
+                output::note("no sets; manifests become one with: lampasctl apply -f DIR --set NAME");
+            } else {
+                let row =
+                    |s: &ObjectSet| vec![s.name.to_string(), s.objects.to_string(), ago(Some(s.updated_at), now())];
+                output::table(&["NAME", ">OBJECTS", "CHANGED"], sets.iter().map(row).collect());
+            }
+            Ok(0)
+        }
+        ObjectCommand::Deleted { kind, scope, name, list } => {
+            show(context, &list, async || {
+                let query = [("kind", kind.as_deref()), ("scope", scope.as_deref()), ("name", name.as_deref())];
+                let page = client.pages::<ObjectSummary>("/objects/deleted", &query, list.max).await?;
+                if context.is_json() {
+                    output::json(&page);
+                } else if page.items.is_empty() {
+                    output::note("no object was deleted");
+                } else {
+                    gone(&page.items);
                 }
                 Ok(())
             })
@@ -55,13 +88,20 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
                 count(object.effective_on.len() as u64, "node"),
                 names.join(", ")
             ));
+            let path = format!("/objects/{}/sources", about.id);
+            let sources =
+                if object.is_deleted { Vec::new() } else { client.get::<Vec<ObjectSource>>(&path, &[]).await? };
+            sources.iter().for_each(from_source);
+            if let Some(set) = &about.set {
+                output::line(format!("# of the set of manifests {set}: lampasctl object list --set {set}"));
+            }
             for other in &object.overridden_on {
                 output::line(format!("# not on {}: {} wins there", other.node.name, other.by_text));
             }
             Ok(0)
         }
         ObjectCommand::History { object } => {
-            let id = find(context, &object).await?.about.id;
+            let id = ever(context, &object).await?.about.id;
             let page = client.pages::<Revision>(&format!("/objects/{id}/revisions"), &[], None).await?;
             if context.is_json() {
                 output::json(&page);
@@ -82,7 +122,7 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             Ok(0)
         }
         ObjectCommand::Compare { object, from, to } => {
-            let about = find(context, &object).await?.about;
+            let about = ever(context, &object).await?.about;
             let to = to.unwrap_or(about.revision);
             let (from, to) = (from.unwrap_or(to.saturating_sub(1)).to_string(), to.to_string());
             let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
@@ -97,7 +137,7 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             Ok(0)
         }
         ObjectCommand::Restore { object, revision, reason, wait } => {
-            let object = find(context, &object).await?;
+            let object = ever(context, &object).await?;
             let path = format!("/objects/{}/revisions/{revision}", object.about.id);
             let old: Revision = client.get(&path, &[]).await?;
             let Some(spec) = old.spec.filter(|_| !old.is_deletion) else {
@@ -119,6 +159,17 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
     }
 }
 
+/// Prints where an object comes from, and what an edit here would be.
+fn from_source(source: &ObjectSource) {
+    let commit = source.commit.get(..12).map(|c| format!(" at commit {c}")).unwrap_or_default();
+    output::line(format!("# from git source {}: {}:{}{commit}", source.name, source.file, source.line));
+    output::line(match source.what {
+        None => "#   it is as git says; an edit here is shown as drift between git and fleet: better change it in git"
+            .into(),
+        Some(what) => format!("#   {} since git said it; see: lampasctl source diff {}", what.as_str(), source.name),
+    });
+}
+
 /// Saves one draft: a change of one, planned, shown and applied.
 async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) -> Result<u8, CommandError> {
     let request = ChangeCreate {
@@ -128,6 +179,7 @@ async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) 
         apply: false,
         allow_unplanned: true,
         rollout: Strategy::default(),
+        set: None,
     };
     let key = uuid::Uuid::new_v4().to_string();
     let change: Change = context.client.post_once("/changes", &key, &request).await?;
@@ -145,26 +197,59 @@ async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) 
 
 /// Finds an object by its id, by KIND/NAME or by KIND/SCOPE/NAME.
 pub(super) async fn find(context: &Context, text: &str) -> Result<Object, CommandError> {
+    match named(context, text, false).await? {
+        Some(object) => Ok(object),
+        None => Err(CommandError::Usage(format!("there is no {text}; see: lampasctl object list"))),
+    }
+}
+
+/// Finds an object that stands, or else one that did.
+async fn ever(context: &Context, text: &str) -> Result<Object, CommandError> {
+    if let Some(standing) = named(context, text, false).await? {
+        return Ok(standing);
+    }
+    let why = || format!("there is no {text}, and was none; see: lampasctl object list, lampasctl object deleted");
+    named(context, text, true).await?.ok_or_else(|| CommandError::Usage(why()))
+}
+
+/// Finds an object, or one that was deleted, if there is one of the name.
+async fn named(context: &Context, text: &str, is_deleted: bool) -> Result<Option<Object>, CommandError> {
     let client = &context.client;
     if ObjectId::parse(text).is_ok() {
-        return Ok(client.get(&format!("/objects/{}", encode(text)), &[]).await?);
+        return Ok(Some(client.get(&format!("/objects/{}", encode(text)), &[]).await?));
     }
     let (kind, scope, name) = match text.split('/').collect::<Vec<_>>()[..] {
         [kind, name] => (kind, None, name),
         [kind, scope, name] => (kind, Some(scope), name),
         _ => return Err(CommandError::Usage(format!("{text:?}: write an id, KIND/NAME or KIND/SCOPE/NAME"))),
     };
-    let query = [("query", Some(name)), ("kind", Some(kind)), ("scope", scope)];
-    let found = client.pages::<ObjectSummary>("/objects", &query, None).await?.items;
+    let (path, by) = if is_deleted { ("/objects/deleted", "name") } else { ("/objects", "query") };
+    let query = [(by, Some(name)), ("kind", Some(kind)), ("scope", scope)];
+    let found = client.pages::<ObjectSummary>(path, &query, None).await?.items;
     let found: Vec<_> = found.iter().filter(|o| o.name.as_str() == name).collect();
     match found[..] {
-        [one] => Ok(client.get(&format!("/objects/{}", one.id), &[]).await?),
-        [] => Err(CommandError::Usage(format!("there is no {text}; see: lampasctl object list"))),
+        [] => Ok(None),
+        [one] => Ok(Some(client.get(&format!("/objects/{}", one.id), &[]).await?)),
         _ => {
-            let all: Vec<String> = found.iter().map(|o| format!("{kind}/{}/{name}", o.scope)).collect();
+            let mut all: Vec<String> = found.iter().map(|o| format!("{kind}/{}/{name}", o.scope)).collect();
+            all.sort();
+            // One that was made anew under the name of a deleted one is that one again; only moves leave two behind.
+            if all.windows(2).any(|pair| pair[0] == pair[1]) {
+                all = found.iter().map(|o| o.id.to_string()).collect();
+            }
             Err(CommandError::Usage(format!("{text} is ambiguous: {}", all.join(", "))))
         }
     }
+}
+
+/// Prints deleted objects, one a line.
+fn gone(items: &[ObjectSummary]) {
+    let row = |o: &ObjectSummary| {
+        let name = format!("{}/{}/{}", o.kind, o.scope, o.name);
+        vec![name, o.revision.to_string(), ago(Some(o.updated_at), now()), o.author.clone(), o.id.to_string()]
+    };
+    output::table(&["OBJECT", ">LAST", "DELETED", "BY", "ID"], items.iter().map(row).collect());
+    output::note("  bring one back with: lampasctl object restore KIND/NAME --revision N");
 }
 
 /// Prints objects, one a line.

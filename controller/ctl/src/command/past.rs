@@ -1,9 +1,10 @@
 //! The fleet and its nodes as they stood at a moment.
 
 use lampas_api::{
-    PastChange, PastDiff, PastFleet, PastMoment, PastNode, PastNodeDiff, PastObject, PastRole, PastStanding, PastVerb,
+    FleetMapGroup, PastChange, PastDiff, PastFleet, PastMoment, PastNode, PastNodeDiff, PastObject, PastRole,
+    PastStanding, PastVerb,
 };
-use lampas_shared::{fleet::RoleName, time::UnixMs};
+use lampas_shared::{fleet::RoleName, report::ResourceState, time::UnixMs};
 
 use super::{CommandError, Context, node, object};
 use crate::{
@@ -22,14 +23,22 @@ pub(super) async fn fleet(context: &Context, at: UnixMs) -> Result<u8, CommandEr
     }
     output::line(format!("at {}: {}", time(past.moment.at), node::figures(&past.counts)));
     kept(past.moment);
-    for group in past.map.iter().filter(|g| g.config.as_str() != "converged" || node::heard(g.state) != "online") {
+    let is_told =
+        |g: &&FleetMapGroup| g.observes || g.config.as_str() != "converged" || node::heard(g.state) != "online";
+    for group in past.map.iter().filter(is_told) {
         let names = group.nodes.iter().take(8).map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
         let more = group.nodes.len().saturating_sub(8);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        output::line(format!("{}  {}  {names}{more}", state(node::heard(group.state)), state(group.config.as_str())));
+        let config = config(group.observes, group.config);
+        output::line(format!("{}  {config}  {names}{more}", state(node::heard(group.state))));
     }
     changes(&past.changes);
     Ok(0)
+}
+
+/// How a node stood: one that observed is written nothing, whatever its resources would be.
+fn config(observes: bool, config: ResourceState) -> String {
+    state(if observes { "observing" } else { config.as_str() })
 }
 
 fn changes(changes: &[PastChange]) {
@@ -61,7 +70,7 @@ pub(super) async fn one(context: &Context, which: &str, at: UnixMs) -> Result<u8
     };
     let roles = stood.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
     let until = stood.until.map_or_else(|| "and still".to_owned(), |until| format!("until {}", time(until)));
-    let (heard, config) = (state(node::heard(stood.state)), state(stood.config.as_str()));
+    let (heard, config) = (state(node::heard(stood.state)), config(stood.observe, stood.config));
     output::line(format!("at {}: {}  {heard}  {config}  {roles}", time(past.moment.at), stood.name));
     output::line(format!(
         "  generation {} · {} of {} in force · so since {}, {until}",
@@ -101,7 +110,7 @@ pub(super) async fn role(context: &Context, role: &RoleName, at: UnixMs) -> Resu
     output::line(format!("at {}: role {role}, {}", time(past.moment.at), count(past.objects.len() as u64, "object")));
     kept(past.moment);
     let row = |m: &PastStanding| {
-        let (heard, config) = (state(node::heard(m.state)), state(m.config.as_str()));
+        let (heard, config) = (state(node::heard(m.state)), config(m.observe, m.config));
         vec![m.name.to_string(), heard, config, format!("{}/{}", m.converged, m.resources), time(m.from)]
     };
     if past.moment.is_kept() && past.members.is_empty() {

@@ -1,9 +1,11 @@
 //! Plans as they are shown, the same for `apply`, `diff`, `change show` and `drift adopt`.
 
-use lampas_api::{Change, DraftVerb, Plan};
+use lampas_api::{Change, ChangeSet, DraftVerb, EmptyScope, NodeRef, Plan, PlanLimit};
 use lampas_shared::{
+    fleet::Scope,
     object::Kind,
     report::{Action, Verb},
+    rollout::State,
 };
 
 use crate::output::{self, count};
@@ -24,8 +26,7 @@ pub(super) fn print(change: &Change) {
     }
     for edit in change.node_edits.iter().filter(|e| e.verb != DraftVerb::None) {
         output::line(format!("  {} node {}", sign(edit.verb.as_str()), edit.node.name));
-        let changed =
-            edit.diff.lines().filter(|l| l.starts_with(['+', '-']) && !l.starts_with("+++") && !l.starts_with("---"));
+        let changed = output::diff_lines(&edit.diff).filter(|l| l.starts_with(['+', '-']));
         output::diff(&changed.collect::<Vec<_>>().join("\n"), "      ");
     }
     let Some(plan) = &change.plan else {
@@ -33,22 +34,40 @@ pub(super) fn print(change: &Change) {
         return;
     };
     for group in &plan.groups {
-        let names: Vec<&str> = group.nodes.iter().map(|n| n.name.as_str()).collect();
-        let shown = if names.len() > 6 {
-            format!("{} and {} more", names[..5].join(", "), names.len() - 5)
-        } else {
-            names.join(", ")
-        };
-        output::line(format!("    {shown}{}", if names.len() > 1 { " (identical)" } else { "" }));
+        let shown = names(&group.nodes);
+        if group.observes {
+            let verb = if group.nodes.len() == 1 { "observes" } else { "observe" };
+            let more = match &group.unasked {
+                Some(why) => format!(" ({why})"),
+                None if group.actions.is_empty() => String::new(),
+                None => "; this would be:".to_owned(),
+            };
+            output::line(format!("    {shown} {verb}: nothing is written there{more}"));
+            group.actions.iter().for_each(|a| action(a, has_values));
+            continue;
+        }
+        output::line(format!("    {shown}{}", if group.nodes.len() > 1 { " (identical)" } else { "" }));
         for a in &group.actions {
             action(a, has_values);
         }
         if group.actions.is_empty() {
-            output::line("      nothing is written: it stands there as desired");
+            output::line("      nothing is written: it stands there as desired, or is held as drift");
         }
+    }
+    held_lines(change);
+    for empty in &plan.empty_scopes {
+        output::line(format!("    {}", nobody(empty)));
     }
     for node in &plan.unplanned {
         output::line(format!("    {}: not planned, {}", node.node.name, node.reason));
+    }
+    if let Some(limit) = &plan.limit {
+        for line in limit_lines(limit) {
+            output::line(line);
+        }
+    }
+    if let Some(set) = &change.set {
+        set_lines(set);
     }
     for runs in &plan.next_runs {
         if runs.runs.is_empty() {
@@ -60,6 +79,36 @@ pub(super) fn print(change: &Change) {
         for run in runs.runs.iter().filter(|r| !r.note.is_empty()) {
             output::line(format!("      {}: {}", run.local, run.note));
         }
+    }
+}
+
+/// Names nodes, as far as there is room.
+fn names(nodes: &[NodeRef]) -> String {
+    let names: Vec<&str> = nodes.iter().map(|n| n.name.as_str()).collect();
+    match names.len() {
+        0..=6 => names.join(", "),
+        more => format!("{} and {} more", names[..5].join(", "), more - 5),
+    }
+}
+
+/// Says whom a plan with a limit reaches, and who waits.
+pub(super) fn limit_lines(limit: &PlanLimit) -> Vec<String> {
+    let side = |nodes: &[NodeRef]| format!("{}: {}", count(nodes.len() as u64, "node"), names(nodes));
+    let within = format!("    limited to {}: {}", limit.scope, side(&limit.within));
+    if limit.beyond.is_empty() {
+        return vec![format!("{within}; nobody is beyond")];
+    }
+    vec![within, format!("    not yet: {}", side(&limit.beyond))]
+}
+
+/// Says what comes into a set of manifests.
+fn set_lines(set: &ChangeSet) {
+    for join in &set.joins {
+        let from = join.from.as_ref().map(|from| format!(", out of set {from}")).unwrap_or_default();
+        output::line(format!(
+            "    {} {}   {} comes into set {}{from}",
+            join.key.kind, join.key.name, join.key.scope, set.name
+        ));
     }
 }
 
@@ -77,24 +126,83 @@ fn on_days<'a>(times: impl Iterator<Item = &'a str>) -> String {
 
 /// Prints the line that says how to go on.
 pub(super) fn footer(plan: &Plan) {
-    let nodes: usize = plan.groups.iter().map(|g| g.nodes.len()).sum();
-    let changes = format!("{} change, {} unchanged", count(nodes as u64, "node"), plan.unchanged);
     let unplanned =
         if plan.unplanned.is_empty() { String::new() } else { format!(", {} not planned", plan.unplanned.len()) };
     output::line(format!(
-        "  plan {}  ·  {changes}{unplanned}  ·  apply with: lampasctl apply --plan {}",
-        plan.id, plan.id
+        "  plan {}  ·  {}{unplanned}  ·  apply with: lampasctl apply --plan {}",
+        plan.id,
+        counts(plan),
+        plan.id
     ));
     for blocker in &plan.blockers {
         output::note(format!("  in the way: {blocker}"));
     }
 }
 
+/// Says how many nodes change, and how many of the fleet don't.
+pub(super) fn counts(plan: &Plan) -> String {
+    let verb = if plan.changing == 1 { "changes" } else { "change" };
+    let changing = count(u64::from(plan.changing), "node");
+    let now = plan.limit.as_ref().filter(|l| !l.beyond.is_empty());
+    let now = now.map(|l| format!(" ({} now)", l.within.len())).unwrap_or_default();
+    let observing = match plan.observing {
+        0 => String::new(),
+        1 => ", 1 observes".to_owned(),
+        n => format!(", {n} observe"),
+    };
+    format!("{changing} {verb}{now}{observing}, {} unchanged", plan.unchanged)
+}
+
+/// Says that no node is in a scope, which one was perhaps meant, and where to look.
+pub(super) fn nobody(empty: &EmptyScope) -> String {
+    if empty.scope == Scope::Fleet {
+        return "no node is in the fleet yet; enrol one with: lampasctl token create".to_owned();
+    }
+    let meant = empty.nearest.as_ref().map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+    let next = if meant.is_empty() { "; see" } else { " See" };
+    format!("no node is in {}{meant}{next}: lampasctl node list", empty.scope)
+}
+
 /// Returns whether applying the change would do anything: on a node, or to what the controller holds.
 pub(super) fn has_work(change: &Change) -> bool {
     change.drafts.iter().any(|d| d.verb != DraftVerb::None)
         || change.node_edits.iter().any(|e| e.verb != DraftVerb::None)
-        || change.plan.as_ref().is_some_and(|p| !p.groups.is_empty() || !p.unplanned.is_empty())
+        || change.set.as_ref().is_some_and(|s| !s.joins.is_empty())
+        || change.plan.as_ref().is_some_and(|p| p.groups.iter().any(|g| !g.observes) || !p.unplanned.is_empty())
+}
+
+/// Returns whether some of what a change wants, and that is so already, is kept from nodes by a rollout that is under way.
+pub(super) fn is_awaited(change: &Change) -> bool {
+    change.plan.iter().flat_map(|p| &p.held).any(|h| !h.state.is_final())
+}
+
+/// Says which nodes don't have what the change wants yet, whose rollout keeps it from them, and what to do.
+pub(super) fn held_lines(change: &Change) {
+    for held in change.plan.iter().flat_map(|p| &p.held) {
+        let what: Vec<String> = held.objects.iter().take(3).map(|o| format!("{} {}", o.kind, o.name)).collect();
+        let more = if held.objects.len() > 3 { format!(" and {} more", held.objects.len() - 3) } else { String::new() };
+        let beyond = u64::from(held.count).saturating_sub(held.nodes.len() as u64);
+        let nodes = match (held.nodes.is_empty(), beyond) {
+            (false, 0) => names(&held.nodes),
+            (false, beyond) => format!("{} and {beyond} that you may not see", names(&held.nodes)),
+            (true, beyond) => format!("{} that you may not see", count(beyond, "node")),
+        };
+        let (what, number, word) = (what.join(", ") + &more, held.change, held.state.as_str());
+        if held.state.is_final() {
+            if held.stays {
+                output::line(format!("    {nodes}: stays left out by change {number} ({word}): {what}"));
+                output::note("      bring it there with: lampasctl apply -f FILE, without --set");
+            } else {
+                output::line(format!("    {nodes}: not yet, left out by change {number} ({word}): {what}"));
+            }
+            continue;
+        }
+        output::line(format!("    {nodes}: not yet, change {number} keeps it back (its rollout is {word}): {what}"));
+        let go_on = if held.state == State::Paused { "resume" } else { "promote" };
+        output::note(format!(
+            "      go on with: lampasctl rollout {go_on} {number}   or end it: lampasctl rollout abort|revert {number}"
+        ));
+    }
 }
 
 /// Prints what one node would do.
@@ -105,7 +213,7 @@ pub(super) fn actions(actions: &[Action]) {
 }
 
 fn affected(plan: &Plan, name: &str) -> u64 {
-    let concerned = plan.groups.iter().filter(|g| g.actions.iter().any(|a| a.name.as_str() == name));
+    let concerned = plan.groups.iter().filter(|g| !g.observes && g.actions.iter().any(|a| a.name.as_str() == name));
     concerned.map(|g| g.nodes.len() as u64).sum()
 }
 
@@ -117,7 +225,7 @@ fn action(action: &Action, with_object: bool) {
     };
     let object = if with_object { format!("   {} {}", action.kind, action.name) } else { String::new() };
     output::line(format!("      {verb} {}{object}", action.path));
-    let changed: Vec<&str> = action.diff.lines().filter(|l| !l.starts_with("---") && !l.starts_with("+++")).collect();
+    let changed: Vec<&str> = output::diff_lines(&action.diff).collect();
     output::diff(&changed.iter().take(DIFF_LINES).copied().collect::<Vec<_>>().join("\n"), "        ");
     if changed.len() > DIFF_LINES {
         output::line(format!("        … {} more lines", changed.len() - DIFF_LINES));

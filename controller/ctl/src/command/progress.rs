@@ -7,12 +7,12 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use lampas_api::{Change, ChangeNode, ChangeNodeState, Progress};
+use lampas_api::{Change, ChangeNode, ChangeNodeState, Progress, RolloutView};
 use lampas_shared::{
     change::ChangeState,
     event::EventKind,
     id::ChangeId,
-    rollout::{State, Strategy},
+    rollout::{LimitStand, Phase, State, Strategy},
 };
 
 use super::{CommandError, Context, approval};
@@ -33,7 +33,7 @@ const GATHER: Duration = Duration::from_millis(250);
 /// Which nodes of a large change get a line while it goes on.
 const IN_TROUBLE: &str = "failed,superseded";
 /// Which of them do at its end.
-const NOT_IN_FORCE: &str = "waiting,applying,failed,unreachable,superseded";
+const NOT_IN_FORCE: &str = "waiting,applying,failed,unreachable,superseded,untouched";
 
 /// Applies a plan and, if asked, waits.
 pub(super) async fn apply(
@@ -135,8 +135,10 @@ where
                         node.state,
                         ChangeNodeState::Waiting | ChangeNodeState::Applying | ChangeNodeState::Held
                     );
-                    if (!is_pending || timed_out) && shown.insert((node.node.id, node.state)) {
-                        bar.suspend(|| line(node, is_stopped(&change)));
+                    // At a limit those beyond it are part of the answer.
+                    let is_beyond = is_over && node.state == ChangeNodeState::Held;
+                    if (!is_pending || timed_out || is_beyond) && shown.insert((node.node.id, node.state)) {
+                        bar.suspend(|| line(node, change.rollout.as_ref()));
                     }
                 }
                 told = in_trouble;
@@ -144,15 +146,34 @@ where
         }
         if is_end {
             bar.finish_and_clear();
+            let is_reverted = change.rollout.as_ref().is_some_and(|r| r.state == State::Reverted);
+            let (mut change, mut back) = (change, None);
+            if let Some(by) = change.reverted_by.filter(|_| is_reverted && is_over) {
+                back = Some((by, put_back(context, by, started, timeout_secs).await?));
+                // What the gates wrote may have come in meanwhile.
+                change = context.client.get(&path, &[("brief", Some("true"))]).await?;
+            }
             if context.is_json() {
                 let whole: Change = context.client.get(&path, &[]).await?;
                 let nodes = nodes(context, &path, None).await?;
                 output::json(&serde_json::json!({ "change": whole, "nodes": nodes }));
             }
-            return Ok(conclude(context, &change, is_over));
+            return Ok(conclude(context, &change, is_over, back));
         }
         let has_lines = !is_bar && !context.is_json();
         wait_for_news(&mut events, change.summary.id, if has_lines { GATHER_LINES } else { GATHER }).await;
+    }
+}
+
+/// Waits until the nodes have what the reverting change puts back; returns how they stand.
+async fn put_back(context: &Context, by: u64, started: Instant, timeout_secs: u64) -> Result<Progress, CommandError> {
+    loop {
+        let change: Change = context.client.get(&format!("/changes/{by}"), &[("brief", Some("true"))]).await?;
+        let progress = change.summary.progress;
+        if progress.waiting + progress.applying == 0 || started.elapsed().as_secs() >= timeout_secs {
+            return Ok(progress);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -189,33 +210,75 @@ where
     }
 }
 
-/// Whether its rollout ended before it had reached all nodes.
-fn is_stopped(change: &Change) -> bool {
-    change.rollout.as_ref().is_some_and(|r| matches!(r.state, State::Aborted | State::Reverted))
-}
-
-fn line(node: &ChangeNode, is_stopped: bool) {
+fn line(node: &ChangeNode, rollout: Option<&RolloutView>) {
     let took = node.took_ms.map(|ms| format!("   {ms} ms")).unwrap_or_default();
     let why = node.fault.as_ref().map(|f| format!("   {} ({})", f.message, f.code)).unwrap_or_default();
     let text = match node.state {
         ChangeNodeState::Converged => format!("✓ in force{took}"),
         ChangeNodeState::Failed => format!("■ {}{why}", node.config.map_or("failed", |c| c.as_str())),
         ChangeNodeState::Unreachable => "○ not connected; it gets this when it returns".to_owned(),
-        ChangeNodeState::Superseded if is_stopped => "– never had it".to_owned(),
+        ChangeNodeState::Untouched => "– never had it".to_owned(),
         ChangeNodeState::Superseded => "– overtaken by a later change".to_owned(),
         ChangeNodeState::Waiting => "◌ has not answered yet".to_owned(),
-        ChangeNodeState::Held => "◌ in a later wave".to_owned(),
+        ChangeNodeState::Held => match rollout.and_then(|r| r.limit.as_ref()) {
+            Some(limit) if limit.stand != LimitStand::Lifted => format!("◌ not yet: limited to {}", limit.scope),
+            _ => "◌ in a later wave".to_owned(),
+        },
         ChangeNodeState::Applying => "◐ received, not in force yet".to_owned(),
     };
     output::line(format!("  {}  {text}", node.node.name));
 }
 
-fn conclude(context: &Context, change: &Change, is_over: bool) -> u8 {
+/// Returns a time as it was given: `45 s`, `5 min`, `2 h`.
+fn span(secs: u32) -> String {
+    match secs {
+        0..60 => format!("{secs} s"),
+        60..3600 if secs.is_multiple_of(60) => format!("{} min", secs / 60),
+        _ if secs.is_multiple_of(3600) => format!("{} h", secs / 3600),
+        _ => format!("{} min {} s", secs / 60, secs % 60),
+    }
+}
+
+/// Says what a change that is not over waits for.
+fn still(progress: Progress, rollout: Option<&RolloutView>) -> String {
+    let moving = progress.waiting + progress.applying;
+    let rolling = rollout.filter(|r| r.state == State::Running);
+    let Some(rollout) = rolling.filter(|r| moving == 0 || r.phase != Phase::Applying) else {
+        return format!("{} still converging", count(u64::from(moving), "node"));
+    };
+    let (wave, waves) = (rollout.wave, rollout.waves.len() as u32);
+    let by = output::time(rollout.deadline);
+    let frozen = if rollout.reason.is_empty() { String::new() } else { format!(" ({})", rollout.reason) };
+    let next = match () {
+        () if wave == waves => "the rollout ends".to_owned(),
+        () if rollout.limit.as_ref().is_some_and(|l| l.waves == wave && l.stand == LimitStand::Ahead) => {
+            "the nodes within the limit are through".to_owned()
+        }
+        () => format!("wave {} of {waves} begins", wave + 1),
+    };
+    match rollout.phase {
+        Phase::Measuring => {
+            format!("what gates compare with is measured for wave {wave} of {waves}, until {by}{frozen}")
+        }
+        Phase::Applying => format!("wave {wave} of {waves} waits for its nodes, until {by}{frozen}"),
+        Phase::Gating => format!("the gates of wave {wave} of {waves} are asked, until {by}{frozen}"),
+        Phase::Soaking => {
+            format!("{next} after {} of soak, at {by}{frozen}", span(rollout.strategy.soak_secs))
+        }
+    }
+}
+
+/// `back` is the change that put back what stood before, and how far it is.
+fn conclude(context: &Context, change: &Change, is_over: bool, back: Option<(u64, Progress)>) -> u8 {
     let summary = &change.summary;
     let progress = summary.progress;
+    let is_held = |r: &RolloutView| super::rollout::held(r).is_some();
     let stopped = change.rollout.as_ref().filter(|r| !matches!(r.state, State::Done | State::Running));
     let code = if !is_over {
         3
+    } else if stopped.is_some_and(is_held) && progress.failed + progress.unreachable == 0 {
+        // All that was asked for is done: the rest was meant to wait.
+        0
     } else if stopped.is_some() || progress.failed + progress.unreachable > 0 {
         2
     } else {
@@ -225,7 +288,7 @@ fn conclude(context: &Context, change: &Change, is_over: bool) -> u8 {
         return code;
     }
     if let Some(rollout) = stopped.filter(|_| is_over) {
-        super::rollout::stopped_lines(context, summary.number, rollout);
+        super::rollout::stopped_lines(context, summary.number, rollout, back);
         return code;
     }
     let took = match (summary.applied_at, summary.done_at) {
@@ -236,10 +299,7 @@ fn conclude(context: &Context, change: &Change, is_over: bool) -> u8 {
     match code {
         0 if progress == Progress::default() => output::line(format!("  done, no node was concerned · {link}")),
         0 => output::line(format!("  done{took} · {link}")),
-        3 => output::line(format!(
-            "  {} still converging; the change goes on · {link}",
-            count(u64::from(progress.waiting + progress.applying), "node")
-        )),
+        3 => output::line(format!("  {}; the change goes on · {link}", still(progress, change.rollout.as_ref()))),
         _ => {
             let parts = [(progress.failed, "failed"), (progress.unreachable, "not connected")];
             let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();

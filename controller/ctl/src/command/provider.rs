@@ -204,6 +204,7 @@ fn show(context: &Context, provider: &Provider) {
         ("client id", spec.client_id.clone()),
         ("client secret", yes(provider.has_client_secret).to_owned()),
         ("redirect URI", provider.redirect_uri.clone()),
+        ("logout URI", provider.logout_uri.clone()),
         ("scopes", format!("openid {}", spec.scopes.join(" ")).trim().to_owned()),
         ("names from", spec.user_claim.clone()),
         ("groups from", spec.groups_claim.clone()),

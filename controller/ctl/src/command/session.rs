@@ -1,13 +1,15 @@
 //! Set-up, signing in and out.
 
-use lampas_api::{ApiTokenCreate, ApiTokenCreated, Session, SetupRequest, SignInRequest};
+use lampas_api::{
+    ApiTokenCreate, ApiTokenCreated, DevicePurpose, DeviceSession, Identities, Session, SetupRequest, SignInRequest,
+};
 use reqwest::Method;
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 
-use super::{CommandError, Context};
+use super::{CommandError, Context, device, proof};
 use crate::{
     cli::{LoginArgs, SetupArgs},
-    client::encode,
+    client::{Client, encode},
     output,
     profile::{Profile, Stored, ask, read_secret},
 };
@@ -22,14 +24,17 @@ pub(super) async fn setup(context: &Context, profile: &Profile, args: SetupArgs)
     store(context, profile, &cookie, &session, 30 * 86_400, args.grave).await
 }
 
-/// Signs in and stores an API token.
+/// Signs in: by what is confirmed in the dashboard, or by password.
 pub(super) async fn login(context: &Context, profile: &Profile, args: LoginArgs) -> Result<u8, CommandError> {
+    if args.login.is_none() && args.password_file.is_none() && args.code_file.is_none() {
+        return by_dashboard(context, profile, &args).await;
+    }
     let password = match &args.password_file {
         Some(file) => read_secret(file)?,
         None => ask("Password: ")?,
     };
     let code = args.code_file.as_deref().map(read_secret).transpose()?;
-    let mut request = SignInRequest { login: args.login, password, code, key: None };
+    let mut request = SignInRequest { login: args.login.unwrap_or_else(|| "admin".into()), password, code, key: None };
     let (cookie, session): (String, Session) = match context.client.sign_in("/session", &request).await {
         Err(error) if error.code() == "second_factor.needed" && std::io::stdin().is_terminal() => {
             output::note(error.to_string());
@@ -37,13 +42,34 @@ pub(super) async fn login(context: &Context, profile: &Profile, args: LoginArgs)
             context.client.sign_in("/session", &request).await?
         }
         Err(error) if error.code() == "second_factor.needed" => {
-            let why = "a code is needed too: give --code-file FILE, or sign in on a terminal (who has a security key alone gives \
-                       a recovery code, or makes an API token in the dashboard)";
+            let why = "a code is needed too: give --code-file FILE, or sign in on a terminal (who has a security key alone leaves \
+                       --login and --password-file out, and confirms in the dashboard)";
             return Err(CommandError::Usage(why.into()));
         }
         other => other?,
     };
     store(context, profile, &cookie, &session, args.ttl, args.grave).await
+}
+
+/// Signs in by what somebody confirms in the dashboard, and stores the session.
+async fn by_dashboard(context: &Context, profile: &Profile, args: &LoginArgs) -> Result<u8, CommandError> {
+    if args.grave {
+        let why = "who confirms in the dashboard is asked there again before each grave command: leave --grave out, or sign in \
+                   by password with --login";
+        return Err(CommandError::Usage(why.into()));
+    }
+    let client = context.client.without_token();
+    let session = device::confirmed(&client, DevicePurpose::SignIn, args.ttl).await?;
+    proof::forget(&client).await;
+    let path = stored(profile, &client, &session.secret, &session.id.to_string())?;
+    output::note(format!(
+        "signed in as {} at {}, until {}; kept in {}\nnext: lampasctl overview",
+        session.login,
+        client.server(),
+        output::time(session.expires_at),
+        path.display(),
+    ));
+    Ok(0)
 }
 
 /// Runs a command; when what it does is grave and there is a terminal, asks who sits there and runs it again in a
@@ -56,25 +82,49 @@ pub(super) async fn proven(
         Err(CommandError::Call(error)) if error.code() == "reauthentication.needed" => error,
         done => return done,
     };
+    if context.client.is_machine() {
+        return by_dashboard_proven(context, run).await;
+    }
     if !std::io::stdin().is_terminal() {
         return Err(refused.into());
     }
     let held: Session = context.client.get("/session", &[]).await?;
-    output::note(format!("this is grave: sign in once more as {}", held.login));
-    let mut request =
-        SignInRequest { login: held.login.to_string(), password: ask("Password: ")?, code: None, key: None };
-    if held.has_second_factor {
-        let what =
-            if held.has_authenticator { "Code of your authenticator, or a recovery code: " } else { "Recovery code: " };
-        request.code = Some(ask(what)?);
+    // A terminal can ask neither a provider nor a security key.
+    let own: Option<Identities> = context.client.get("/session/identities", &[]).await.ok();
+    if own.is_some_and(|o| !o.may_use_password) || (held.has_security_key && !held.has_authenticator) {
+        return by_dashboard_proven(context, run).await;
     }
-    let (cookie, session): (String, Session) = context.client.sign_in("/session", &request).await?;
+    output::note(format!("this is grave: sign in once more as {}", held.login));
+    let (cookie, session) = proof::sign_in_again(&context.client, &held).await?;
     let client = context.client.with_session(&cookie, &session.csrf_token);
     let own = Context { client, output: context.output };
     let done = run(&own).await;
     // The session ends by itself too; what the command did matters more.
     let _ = own.client.act(Method::DELETE, "/session").await;
     done
+}
+
+/// Runs a command in a session of its own, which somebody confirms in the dashboard, and which ends with it.
+async fn by_dashboard_proven(
+    context: &Context,
+    run: impl AsyncFn(&Context) -> Result<u8, CommandError>,
+) -> Result<u8, CommandError> {
+    let proven: DeviceSession = device::confirmed(&context.client, DevicePurpose::Proof, proof::PROOF_SECS).await?;
+    let own = Context { client: context.client.with_token(&proven.secret), output: context.output };
+    let done = run(&own).await;
+    // It ends by itself too; what the command did matters more.
+    let _ = own.client.act(Method::DELETE, "/session").await;
+    done
+}
+
+fn stored(profile: &Profile, client: &Client, token: &str, id: &str) -> Result<PathBuf, CommandError> {
+    let stored = Stored {
+        server: client.server().to_owned(),
+        token: token.to_owned(),
+        token_id: id.to_owned(),
+        ca: profile.ca.as_deref().map(|ca| String::from_utf8_lossy(ca).into_owned()).unwrap_or_default(),
+    };
+    stored.save()
 }
 
 async fn store(
@@ -86,19 +136,18 @@ async fn store(
     is_grave: bool,
 ) -> Result<u8, CommandError> {
     let client = context.client.with_session(cookie, &session.csrf_token);
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = format!("lampasctl on {}", host.trim()).chars().take(64).collect();
+    let name: String = format!("lampasctl on {}", device::machine()).chars().take(64).collect();
     let request =
         ApiTokenCreate { name, preset: session.level, ttl_secs, cidr: None, permissions: None, scope: None, is_grave };
     let created: ApiTokenCreated = client.send_json(Method::POST, "/tokens", &request).await?;
+    proof::forget(&client).await;
+    if !is_grave {
+        // Who signs in has just shown who it is.
+        let proof = proof::of_session(&client, session).await?;
+        proof::keep(client.server(), &created.secret, &proof);
+    }
     client.act(Method::DELETE, "/session").await?;
-    let stored = Stored {
-        server: client.server().to_owned(),
-        token: created.secret,
-        token_id: created.token.id.to_string(),
-        ca: profile.ca.as_deref().map(|ca| String::from_utf8_lossy(ca).into_owned()).unwrap_or_default(),
-    };
-    let path = stored.save()?;
+    let path = stored(profile, &client, &created.secret, &created.token.id.to_string())?;
     output::note(format!(
         "signed in as {} ({}) at {}; token in {}, until {}\nnext: lampasctl overview",
         session.login,
@@ -116,7 +165,12 @@ pub(super) async fn logout(context: &Context) -> Result<u8, CommandError> {
         output::note("nobody is signed in on this machine");
         return Ok(0);
     };
-    let withdrawn = context.client.act(Method::DELETE, &format!("/tokens/{}", encode(&stored.token_id))).await;
+    proof::forget(&context.client).await;
+    let withdrawn = if context.client.is_machine() {
+        context.client.act(Method::DELETE, "/session").await
+    } else {
+        context.client.act(Method::DELETE, &format!("/tokens/{}", encode(&stored.token_id))).await
+    };
     Stored::remove()?;
     match withdrawn {
         Err(error) if error.code() != "not_found" && !error.is_denied() => {

@@ -203,8 +203,7 @@ fn differences(found: &SourceDetail, with_diff: bool) {
         let what = d.what.as_str();
         output::line(format!("  {what:8} {}   {}:{}{by}{next}", d.key, d.file, d.line));
         if with_diff {
-            let changed: Vec<&str> =
-                d.diff.lines().filter(|l| !l.starts_with("---") && !l.starts_with("+++")).collect();
+            let changed: Vec<&str> = output::diff_lines(&d.diff).collect();
             output::diff(&changed.join("\n"), "      ");
         }
     }

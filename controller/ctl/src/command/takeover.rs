@@ -6,7 +6,10 @@ use lampas_api::{
     Change, ComparedItem, EjectRequest, EjectedNode, ImportRequest, Imported, ManageRequest, NodeSummary, Proof,
     RoleComparison, TakeOver,
 };
-use lampas_shared::{fleet::RoleName, rollout::Strategy};
+use lampas_shared::{
+    fleet::{RoleName, Scope},
+    rollout::Strategy,
+};
 use reqwest::Method;
 
 use super::{CommandError, Context, ansible, confirm, crontab, plan, progress};
@@ -45,6 +48,12 @@ async fn from_node(context: &Context, node: &str, args: &ImportArgs) -> Result<u
         return Ok(2);
     };
     if !context.is_json() {
+        if let Some(Scope::Role(role)) = args.scope.as_ref().filter(|_| args.plan) {
+            // The change is there by now: a comparison that only who sees the whole role gets is not worth its answer.
+            if let Err(error) = overview(context, node, role).await {
+                output::note(format!("how it compares with the role {role} can't be shown: {error}"));
+            }
+        }
         taken(&made, node);
         left(&made);
     }
@@ -65,6 +74,38 @@ async fn from_node(context: &Context, node: &str, args: &ImportArgs) -> Result<u
         return Ok(2);
     }
     progress::apply(context, &number.to_string(), &current.id, (false, Strategy::default()), &args.wait).await
+}
+
+/// Prints how what stands on a node compares with its role, kind by kind: first the whole, then each thing.
+async fn overview(context: &Context, node: &str, role: &RoleName) -> Result<(), CommandError> {
+    let path = format!("/roles/{}/compare", encode(role.as_str()));
+    let found: RoleComparison = context.client.get(&path, &[]).await?;
+    let nodes = found.nodes.len();
+    let has_it = |refs: &[lampas_api::NodeRef]| refs.iter().any(|n| n.name == *node || n.id.to_string() == *node);
+    // All, equal everywhere, only here.
+    let mut kinds: BTreeMap<&str, [u32; 3]> = BTreeMap::new();
+    for item in found.items.iter().filter(|i| i.versions.iter().any(|v| has_it(&v.nodes))) {
+        let sums = kinds.entry(&item.kind).or_default();
+        sums[0] += item.count;
+        let is_alone = item.versions.len() == 1 && item.versions[0].nodes.len() == 1;
+        match () {
+            () if is_alone => sums[2] += item.count,
+            () if item.is_equal => sums[1] += item.count,
+            () => {}
+        }
+    }
+    for (kind, [all, equal, alone]) in kinds {
+        let other = all - equal - alone;
+        let parts = [
+            (equal, format!("{equal} equal on {}", count(nodes as u64, "node"))),
+            (other, format!("{other} not the same on all")),
+            (alone, format!("{alone} only here")),
+        ];
+        let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(_, text)| text).collect();
+        output::line(format!("  {kind:<10} {all:>4}   {}", parts.join(", ")));
+    }
+    output::line("");
+    Ok(())
 }
 
 fn taken(made: &Imported, node: &str) {
@@ -181,6 +222,10 @@ pub(super) async fn manage(
             count(shown.actions.len() as u64, "resource"),
             count(u64::from(shown.unchanged), "resource")
         ));
+        for freeze in shown.frozen.iter().filter(|_| !shown.actions.is_empty()) {
+            let until = output::time(freeze.until);
+            output::note(format!("  not before {until}: {} is frozen ({})", freeze.scope, freeze.reason));
+        }
     }
     if only_plan {
         return Ok(if shown.actions.is_empty() { 0 } else { 10 });

@@ -94,7 +94,15 @@ async fn arrival(context: &Context, token: &EnrolToken) -> Result<u8, CommandErr
     loop {
         let token: EnrolToken = context.client.get(&format!("/enrolment-tokens/{}", token.id), &[]).await?;
         if let Some(node) = token.enrolled.iter().find(|n| n.is_connected) {
-            output::note(format!("{} connected ({})", node.name, node.about));
+            let observing = if token.observe { ", observing: nothing is written there" } else { "" };
+            output::note(format!("{} connected ({}){observing}", node.name, node.about));
+            let name = &node.name;
+            output::note(match token.roles.first() {
+                Some(role) if token.observe => {
+                    format!("next: lampasctl import node:{name} --scope role:{role} --plan")
+                }
+                _ => format!("next: lampasctl node show {name}"),
+            });
             return Ok(0);
         }
         if token.enrolled.is_empty() && token.state != "waiting" {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use lampas_api::{
-    Change, ChangeCreate, Draft, DraftAct, Object, ObjectSummary, Page, Revision, SecretPurge, SecretPurged, SecretSet,
-    SecretValue, ValueUse,
+    Change, ChangeCreate, Draft, DraftAct, Object, ObjectSummary, Page, PurgeReach, Revision, SecretPurge,
+    SecretPurged, SecretSet, SecretValue, ValueUse,
 };
 use lampas_shared::{
     fleet::Scope,
@@ -79,8 +79,11 @@ async fn shown(context: &Context, kind: Kind, text: &str) -> Result<u8, CommandE
     let about = &found.about;
     let uses: Vec<ValueUse> = client.get(&format!("/objects/{}/uses", about.id), &[]).await?;
     let revisions: Page<Revision> = client.pages(&format!("/objects/{}/revisions", about.id), &[], Some(10)).await?;
+    let values: Vec<SecretValue> = client.get(&format!("/objects/{}/values", about.id), &[]).await?;
     if context.is_json() {
-        output::json(&serde_json::json!({ "object": found, "uses": uses, "revisions": revisions.items }));
+        output::json(
+            &serde_json::json!({ "object": found, "uses": uses, "revisions": revisions.items, "values": values }),
+        );
         return Ok(0);
     }
     output::line(lampas_manifest::export(std::slice::from_ref(&found.spec)).trim_end());
@@ -92,6 +95,11 @@ async fn shown(context: &Context, kind: Kind, text: &str) -> Result<u8, CommandE
             ago(Some(about.updated_at), now()),
             about.author
         ));
+    }
+    for reach in values.iter().filter_map(|value| value.nodes.as_ref()).filter(|reach| reach.confirmed < reach.total) {
+        let names: Vec<&str> = reach.open.iter().take(10).map(|open| open.node.as_str()).collect();
+        let why = "lampasctl secret purge NAME --plan says why the others have not let go of it";
+        output::line(format!("# a purged value is {}; open: {}; {why}", reached(reach), names.join(", ")));
     }
     if uses.is_empty() {
         output::line(format!("# nothing uses it; write {{{{{kind}.{}}}}} in a template", about.name));
@@ -144,6 +152,7 @@ async fn set_secret(context: &Context, args: SecretSetArgs) -> Result<u8, Comman
         scope,
         value,
         description: args.how.description.clone(),
+        base: None,
         reason: args.how.apply.reason.clone(),
         apply: false,
         allow_unplanned: args.how.apply.allow_unplanned,
@@ -197,6 +206,7 @@ async fn set_var(context: &Context, args: VarSetArgs) -> Result<u8, CommandError
         apply,
         allow_unplanned: false,
         rollout: Strategy::default(),
+        set: None,
     };
     let key = uuid::Uuid::new_v4().to_string();
     let made: Change = context.client.post_once("/changes", &key, &request).await?;
@@ -240,6 +250,7 @@ async fn purge(context: &Context, args: SecretPurgeArgs) -> Result<u8, CommandEr
             output::json(&values);
         } else {
             print_values(&values);
+            print_reach(&values);
         }
         return Ok(0);
     }
@@ -247,6 +258,7 @@ async fn purge(context: &Context, args: SecretPurgeArgs) -> Result<u8, CommandEr
     let gone = earlier.saturating_sub(args.keep as usize);
     if gone == 0 {
         output::note(format!("secret {} has no earlier value to purge", found.about.name));
+        print_reach(&values);
         return Ok(0);
     }
     if !context.is_json() {
@@ -260,8 +272,31 @@ async fn purge(context: &Context, args: SecretPurgeArgs) -> Result<u8, CommandEr
         output::json(&done);
     } else {
         output::line(format!("{} destroyed", count(u64::from(done.purged), "value")));
+        print_reach(&done.values);
     }
     Ok(0)
+}
+
+/// Says how far purges are on nodes, and names those that are open.
+fn print_reach(values: &[SecretValue]) {
+    for value in values {
+        let Some(reach) = value.nodes.as_ref().filter(|reach| reach.confirmed < reach.total) else { continue };
+        output::line(format!("the value of {}: {}", ago(Some(value.at), now()), reached(reach)));
+        for open in &reach.open {
+            output::line(format!("  {}: {}", open.node, open.why));
+        }
+        if reach.more > 0 {
+            output::line(format!("  and {}", count(u64::from(reach.more), "more node")));
+        }
+    }
+}
+
+fn reached(reach: &PurgeReach) -> String {
+    match (reach.confirmed, reach.total) {
+        (_, 0) => "no node had it".to_owned(),
+        (confirmed, total) if confirmed == total => format!("gone from {}", count(u64::from(total), "node")),
+        (confirmed, total) => format!("gone from {confirmed} of {}", count(u64::from(total), "node")),
+    }
 }
 
 fn print_values(values: &[SecretValue]) {
@@ -272,9 +307,10 @@ fn print_values(values: &[SecretValue]) {
             (false, None) if value.uses.is_empty() => "earlier".to_owned(),
             (false, None) => "earlier, needed".to_owned(),
         };
-        vec![ago(Some(value.at), now()), value.author.clone(), state, value.uses.join("; ")]
+        let nodes = value.nodes.as_ref().map(reached).unwrap_or_default();
+        vec![ago(Some(value.at), now()), value.author.clone(), state, nodes, value.uses.join("; ")]
     };
-    output::table(&["SET", "BY", "STATE", "NEEDED BY"], values.iter().map(row).collect());
+    output::table(&["SET", "BY", "STATE", "ON NODES", "NEEDED BY"], values.iter().map(row).collect());
 }
 
 async fn delete(context: &Context, kind: Kind, args: ValueDeleteArgs) -> Result<u8, CommandError> {

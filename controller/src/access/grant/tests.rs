@@ -1,12 +1,10 @@
 //! Grants and groups in both stores.
 
-use std::collections::BTreeMap;
-
 use lampas_api::{GrantCreate, UserGroupCreate, UserGroupUpdate};
 use lampas_runtime::{clock, random};
 use lampas_shared::{
     access::{Login, Permission, Place, Preset, Rights, Subject, UserGroupName},
-    fleet::{NodeName, RoleName, Scope},
+    fleet::{NodeName, Scope},
     id::UserId,
 };
 
@@ -58,15 +56,7 @@ impl World {
     }
 
     async fn node(&self, name: &str, role: &str) -> NodeName {
-        let node = &crate::fleet::NewNode {
-            id: random::new_id(),
-            name: NodeName::parse(name).expect("a name"),
-            roles: vec![RoleName::parse(role).expect("a role")],
-            labels: BTreeMap::new(),
-            machine: String::new(),
-            observed_address: None,
-            at: clock::now(),
-        };
+        let node = &crate::fleet::NewNode::fresh(name, &[role]);
         let made = self.db.write(|mut tx: Tx| async move {
             crate::fleet::create(&mut tx, node).await?;
             Ok::<_, crate::fleet::FleetError>(tx.done(()))

@@ -1,6 +1,7 @@
 //! The calls of identity providers: signing in with them, setting them, and the identities that users have there.
 
 use axum::{
+    body::Bytes,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -36,6 +37,7 @@ const PROOF: &str = "/api/v1/session/proof/provider";
 const OWN_ALL: &str = "/api/v1/session/identities";
 const OWN_ONE: &str = "/api/v1/session/identities/{identity}";
 const ONE: &str = "/api/v1/providers/{provider}";
+const LOGOUT: &str = "/api/v1/providers/{provider}/logout";
 const OF_USER: &str = "/api/v1/users/{user}/identities";
 const ONE_OF_USER: &str = "/api/v1/users/{user}/identities/{identity}";
 const INVITE: &str = "/api/v1/users/{user}/invitations";
@@ -64,7 +66,7 @@ pub(in crate::access) fn calls() -> Vec<Call> {
         act("DELETE", OWN_ONE, OWN, "identity.unlink", "Unlink an identity of one's own", unlink_own).grave(),
     ];
     let mut calls: Vec<Call> = own.into_iter().map(|c| c.scoped(Scoped::Own)).collect();
-    calls.extend([
+    calls.extend(vec![
         get("/api/v1/providers", USERS, "Identity providers, by name", list)
             .query::<ProviderQuery>()
             .gives_page::<Provider>(),
@@ -74,6 +76,8 @@ pub(in crate::access) fn calls() -> Vec<Call> {
             .gives::<Provider>()
             .grave(),
         act("DELETE", ONE, USERS, "provider.remove", "Remove an identity provider with its identities", remove).grave(),
+        act("POST", LOGOUT, Access::Open, "session.end", "A provider tells that somebody signed out there", logout)
+            .gives_text("text/plain"),
         ask("/api/v1/providers/{provider}/check", USERS, "Ask a provider whether people can sign in", check)
             .gives::<ProviderCheck>(),
         get(OF_USER, USERS, "With what a user signs in", identities).gives::<Identities>(),
@@ -170,7 +174,7 @@ async fn own_identities(State(app): State<App>, caller: Caller) -> Answer<axum::
 async fn unlink_own(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer<StatusCode> {
     let id = param::<IdentityId>("identity", &id)?;
     let user = caller.identity()?.user.to_string();
-    app.access.unlink(&caller.as_principal(), &caller.reason, &user, id).await?;
+    app.access.unlink(&caller, &user, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -196,12 +200,23 @@ async fn put(
 }
 
 async fn remove(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Answer<StatusCode> {
-    app.access.delete_provider(&caller.as_principal(), &caller.reason, &name).await?;
+    app.access.delete_provider(&caller, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn check(State(app): State<App>, Path(name): Path<String>) -> Answer<axum::Json<ProviderCheck>> {
     Ok(axum::Json(app.access.check_provider(&name).await?))
+}
+
+/// Takes a form (OpenID Connect Back-Channel Logout 1.0, section 2.5); answers 200, and nothing keeps the answer (section 2.8).
+async fn logout(State(app): State<App>, caller: Caller, Path(name): Path<String>, body: Bytes) -> Answer<Response> {
+    let mut given = url::form_urlencoded::parse(&body).filter(|(key, _)| key == "logout_token").map(|(_, value)| value);
+    let (token, more) = (given.next().unwrap_or_default(), given.next());
+    if token.is_empty() || more.is_some() {
+        return Err(Refusal::new("malformed", "send logout_token, once, as a form does"));
+    }
+    app.access.logout_by_provider(&caller, &name, &token).await?;
+    Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], "").into_response())
 }
 
 async fn identities(State(app): State<App>, Path(which): Path<String>) -> Answer<axum::Json<Identities>> {
@@ -224,7 +239,7 @@ async fn unlink(
     Path((which, id)): Path<(String, String)>,
 ) -> Answer<StatusCode> {
     let id = param::<IdentityId>("identity", &id)?;
-    app.access.unlink(&caller.as_principal(), &caller.reason, &which, id).await?;
+    app.access.unlink(&caller, &which, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

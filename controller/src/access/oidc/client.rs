@@ -13,7 +13,10 @@ use jsonwebtoken::jwk::Jwk;
 use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use url::form_urlencoded;
 
 use super::token::Claims;
@@ -100,9 +103,16 @@ struct Known {
 }
 
 /// What is remembered of providers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Directory {
     known: Mutex<BTreeMap<String, Known>>,
+    turn: Semaphore,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self { known: Mutex::default(), turn: Semaphore::new(1) }
+    }
 }
 
 /// What a code is exchanged with.
@@ -129,6 +139,19 @@ impl Directory {
             Some(metadata) => Ok(metadata),
             None => self.fetch(egress, issuer).await,
         }
+    }
+
+    /// Returns what is remembered of an issuer, as long as it is fresh: nothing is fetched for it.
+    pub(super) fn remembered(&self, issuer: &str) -> Option<(Arc<Metadata>, Arc<Vec<Jwk>>)> {
+        let known = self.get(issuer).filter(|k| k.metadata_at.elapsed() < FRESH)?;
+        known.keys_at.filter(|at| at.elapsed() < FRESH)?;
+        Some((known.metadata, known.keys))
+    }
+
+    /// Waits until nobody else fetches for a token that nothing in memory verifies: one fetch serves all who came meanwhile.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turn.acquire().await.ok()
     }
 
     /// Fetches the discovery document anew.

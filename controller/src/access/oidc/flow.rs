@@ -28,6 +28,7 @@ use crate::{
         Access, Opened,
         factor::{self, Given, Second},
         secret,
+        session::Origin,
         store::UserRow,
         webauthn::KeyGiven,
     },
@@ -69,6 +70,9 @@ struct Verified {
     user: UserId,
     shown: String,
     groups: Vec<String>,
+    /// What the provider calls its own session.
+    #[serde(default)]
+    sid: Option<String>,
     at: UnixMs,
 }
 
@@ -114,6 +118,8 @@ impl Access {
         self.attempt(caller, &counted_as(caller))?;
         let row = self.find_provider(wanted.provider).await?.filter(|r| r.spec.is_enabled);
         let row = row.ok_or_else(|| unknown(wanted.provider))?;
+        // What is begun at one controller may end at another.
+        self.oidc.flows.settle(&self.db).await.map_err(|e| Refusal::new("provider.vault", e.to_string()))?;
         let metadata = self.oidc.directory.metadata(&self.oidc.egress, &row.spec.issuer).await?;
         let flow = Flow {
             provider: row.id,
@@ -244,6 +250,7 @@ impl Access {
             user: user.id,
             shown: returned.shown,
             groups: returned.groups,
+            sid: token::session(&returned.claims).map(str::to_owned),
             at: clock::now(),
         };
         if returned.has_second {
@@ -322,6 +329,9 @@ impl Access {
             self.db
                 .write(|mut tx: Tx| async move {
                     crate::access::store::prove_session(&mut tx, session, now).await?;
+                    // The provider may have begun another session of its own for it.
+                    crate::access::store::renew_origin(&mut tx, session, verified.identity, verified.sid.as_deref())
+                        .await?;
                     tx.audit(Entry::done(by, "session.proof", format!("{} with {}", user.login, row.name)));
                     Ok::<_, DbError>(tx.done(()))
                 })
@@ -329,7 +339,8 @@ impl Access {
             return Ok(Ended::Done(flow.purpose, None));
         }
         let user = self.refreshed(by, row, verified.identity, &verified.shown, &verified.groups).await?;
-        let opened = self.open(caller, &user, must_enrol).await?;
+        let origin = Origin { identity: Some(verified.identity), sid: verified.sid.clone() };
+        let opened = self.open_from(caller, &user, must_enrol, origin).await?;
         Ok(Ended::Done(flow.purpose, Some(Box::new(opened))))
     }
 

@@ -20,7 +20,7 @@ use crate::{
         grant::{self, must_have},
         rights, secret,
         store::{self as users, UserRow},
-        user::last_administrator,
+        user::{last_administrator, must_be_free},
     },
     api::{
         guard::Caller,
@@ -112,9 +112,11 @@ impl Access {
         Ok(())
     }
 
-    /// Takes an identity, or an invitation, off a user: one's own, or anybody's of no more rights.
-    pub(crate) async fn unlink(&self, by: &Principal, reason: &str, which: &str, id: IdentityId) -> Answer<()> {
+    /// Takes an identity, or an invitation, off a user: one's own, or anybody's of no more rights. What was opened with it
+    /// ends, but for the caller's own session.
+    pub(crate) async fn unlink(&self, caller: &Caller, which: &str, id: IdentityId) -> Answer<()> {
         let user = &self.find(which).await?;
+        let (by, reason, keep) = (&caller.as_principal(), &caller.reason, caller.session());
         self.db
             .write(|mut tx: Tx| async move {
                 grant::store::lock(&mut tx).await?;
@@ -124,16 +126,20 @@ impl Access {
                 let has = rights(&mut tx, user.id, user.preset, clock::now()).await?;
                 must_have(&mut tx, by, &has, "change the sign-in of somebody who has").await?;
                 let is_last = all.iter().filter(|r| r.subject.is_some()).count() == 1 && row.subject.is_some();
-                if is_last && user.password_hash.is_empty() && by.name == format!("user:{}", user.login) {
+                if is_last && user.password_hash.is_empty() && is_own(by, user) {
                     let why = "it is all that you sign in with; ask an administrator for a password first";
                     return Err(Refusal::new("conflict", why).into());
                 }
+                let ended = store::end_opened(&mut tx, (row.provider, Some(id)), keep).await?;
                 store::delete_identity(&mut tx, id).await?;
                 if row.subject.is_some() && !store::has_reachable_administrator(&mut tx, None).await? {
                     return Err(last_administrator().into());
                 }
                 let object = match &row.subject {
-                    Some(subject) => format!("{} is no longer {subject} at {}", user.login, row.provider_name),
+                    Some(subject) => format!(
+                        "{} is no longer {subject} at {}; sessions that ended: {ended}",
+                        user.login, row.provider_name
+                    ),
                     None => format!("the invitation of {} to {}", user.login, row.provider_name),
                 };
                 tx.audit(Entry::done(by, "identity.unlink", object).because(reason));
@@ -242,6 +248,7 @@ impl Access {
             );
             Refusal::new("sign_in_failed", why)
         })?;
+        must_be_free(&login).map_err(|refusal| Refusal::new("sign_in_failed", refusal.detail))?;
         let user = &UserRow {
             id: random::new_id(),
             login,
@@ -302,6 +309,11 @@ async fn may_use_password(tx: &mut Tx, user: UserId) -> Result<Option<String>, D
         }
     }
     Ok(None)
+}
+
+/// Returns whether somebody acts on the own account, by whatever they are signed in.
+fn is_own(by: &Principal, user: &UserRow) -> bool {
+    by.name == format!("user:{}", user.login) || by.name.ends_with(&format!(" of {}", user.login))
 }
 
 async fn must_have_room(tx: &mut Tx, user: &UserRow) -> Result<(), AccessError> {

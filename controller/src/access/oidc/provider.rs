@@ -20,7 +20,10 @@ use crate::{
         group, rights, store as users,
         user::last_administrator,
     },
-    api::problem::{Answer, Refusal},
+    api::{
+        guard::Caller,
+        problem::{Answer, Refusal},
+    },
     audit::{Entry, Principal},
     db::{DbError, Tx},
     event::NewEvent,
@@ -73,6 +76,9 @@ impl Access {
             Some(row) => row.id,
             None => fresh_id,
         };
+        if secret.is_some_and(|s| !s.is_empty()) {
+            self.oidc.secrets.settle(&self.db).await.map_err(|e| Refusal::new("provider.vault", e.to_string()))?;
+        }
         let sealed = match secret {
             Some(secret) if !secret.is_empty() => {
                 Some(self.oidc.secrets.seal(&id, secret.as_bytes()).map_err(|e| Refusal::internal(&e))?)
@@ -141,19 +147,22 @@ impl Access {
         Ok((self.shown_provider(&made.0), made.1))
     }
 
-    /// Removes a provider with its identities.
-    pub(crate) async fn delete_provider(&self, by: &Principal, reason: &str, name: &str) -> Answer<()> {
+    /// Removes a provider with its identities, and ends what it opened, but for the caller's own session.
+    pub(crate) async fn delete_provider(&self, caller: &Caller, name: &str) -> Answer<()> {
+        let (by, reason, keep) = (&caller.as_principal(), &caller.reason, caller.session());
         self.db
             .write(|mut tx: Tx| async move {
                 grant::store::lock(&mut tx).await?;
                 let row = store::by_name(&mut tx, name).await?;
                 let row = row.ok_or_else(|| AccessError::from(unknown(name)))?;
                 must_have_its_users(&mut tx, by, &row).await?;
+                let ended = store::end_opened(&mut tx, (row.id, None), keep).await?;
                 store::delete(&mut tx, row.id).await?;
                 if !store::has_reachable_administrator(&mut tx, None).await? {
                     return Err(last_administrator().into());
                 }
-                let object = format!("{}, and {} identities there", row.name, row.identities);
+                let object =
+                    format!("{}, and {} identities there; sessions that ended: {ended}", row.name, row.identities);
                 tx.audit(Entry::done(by, "provider.remove", object).because(reason));
                 tx.event(NewEvent::new(EventKind::ProviderChanged).with("name", &row.name));
                 Ok::<_, AccessError>(tx.done(()))
@@ -295,6 +304,7 @@ impl Access {
             has_client_secret: row.sealed.is_some(),
             identities: row.identities,
             redirect_uri: self.redirect_uri(),
+            logout_uri: super::logout_uri(self.oidc.url(), &row.name),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -3,7 +3,7 @@
 use lampas_api::ProviderSpec;
 use lampas_shared::{
     access::ProviderName,
-    id::{IdentityId, ProviderId, UserGroupId, UserId},
+    id::{IdentityId, ProviderId, TokenId, UserGroupId, UserId},
     time::UnixMs,
 };
 use sqlx::any::AnyRow;
@@ -248,6 +248,87 @@ pub(super) async fn delete_identity(tx: &mut Tx, id: IdentityId) -> Result<bool,
     Ok(done.rows_affected() == 1)
 }
 
+/// Which sessions a provider means by what it calls a user, a session of its own, or both. Where it named none when ours was
+/// opened, the user decides.
+const MEANT: &str = "identity_id IN (SELECT i.id FROM external_identity i WHERE i.provider_id = ? AND (? = '' OR i.subject = ?)) \
+                     AND (? = '' OR provider_sid = ? OR (provider_sid IS NULL AND ? <> ''))";
+
+fn meant<'q>(
+    sql: String,
+    provider: ProviderId,
+    subject: Option<&str>,
+    sid: Option<&str>,
+) -> sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments> {
+    let (subject, sid) = (subject.unwrap_or_default().to_owned(), sid.unwrap_or_default().to_owned());
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(provider.to_string()).bind(subject.clone());
+    query.bind(subject.clone()).bind(sid.clone()).bind(sid).bind(subject)
+}
+
+/// Returns whose sessions a provider means; one of them more than once, if there are more.
+pub(super) async fn sessions_of(
+    tx: &mut Tx,
+    provider: ProviderId,
+    subject: Option<&str>,
+    sid: Option<&str>,
+) -> Result<Vec<UserId>, DbError> {
+    let sql = format!("SELECT s.user_id FROM session s WHERE {MEANT}");
+    let rows = meant(sql, provider, subject, sid).fetch_all(tx.conn()).await?;
+    rows.iter().map(|row| Reader::new("session", row).parse("user_id")).collect()
+}
+
+/// Ends them, and what machines were to get by them.
+pub(super) async fn end_sessions(
+    tx: &mut Tx,
+    provider: ProviderId,
+    subject: Option<&str>,
+    sid: Option<&str>,
+) -> Result<(), DbError> {
+    for table in ["session", "device_request"] {
+        meant(format!("DELETE FROM {table} WHERE {MEANT}"), provider, subject, sid).execute(tx.conn()).await?;
+    }
+    Ok(())
+}
+
+/// Ends what was opened with an identity, or with all of a provider, and what machines were to get by them; one session may
+/// stay: that of who does it. Returns how many ended.
+pub(super) async fn end_opened(
+    tx: &mut Tx,
+    (provider, identity): (ProviderId, Option<IdentityId>),
+    but: Option<TokenId>,
+) -> Result<u64, DbError> {
+    let of = "identity_id IN (SELECT i.id FROM external_identity i WHERE i.provider_id = ? AND (? = '' OR i.id = ?))";
+    let one = identity.map(|id| id.to_string()).unwrap_or_default();
+    let ended = sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM session WHERE id <> ? AND {of}")))
+        .bind(but.map(|id| id.to_string()).unwrap_or_default())
+        .bind(provider.to_string())
+        .bind(one.clone())
+        .bind(one.clone())
+        .execute(tx.conn())
+        .await?;
+    sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM device_request WHERE {of}")))
+        .bind(provider.to_string())
+        .bind(one.clone())
+        .bind(one)
+        .execute(tx.conn())
+        .await?;
+    Ok(ended.rows_affected())
+}
+
+/// Uses a logout token up; false when it was used before. Those that can't be believed again go.
+pub(super) async fn use_logout_token(tx: &mut Tx, hash: &str, (now, until): (UnixMs, UnixMs)) -> Result<bool, DbError> {
+    sqlx::query("DELETE FROM logout_token WHERE expires_ms <= ?").bind(now.0).execute(tx.conn()).await?;
+    let known = sqlx::query("SELECT t.token_hash FROM logout_token t WHERE t.token_hash = ?").bind(hash);
+    if known.fetch_optional(tx.conn()).await?.is_some() {
+        return Ok(false);
+    }
+    let insert = sqlx::query("INSERT INTO logout_token (token_hash, expires_ms) VALUES (?, ?)");
+    match insert.bind(hash).bind(until.0).execute(tx.conn()).await.map_err(DbError::from) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_duplicate() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Ends the identities of a user who goes.
 pub(in crate::access) async fn delete_of(tx: &mut Tx, user: UserId) -> Result<(), DbError> {
     sqlx::query("DELETE FROM external_identity WHERE user_id = ?").bind(user.to_string()).execute(tx.conn()).await?;
@@ -279,11 +360,115 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::store::{UserRow, insert_user},
+        access::store::{SessionRow, UserRow, insert_user},
         db::{Db, testing},
     };
 
-    testing::on_both!(an_identity_is_somebodys_once);
+    testing::on_both!(
+        an_identity_is_somebodys_once,
+        a_provider_ends_what_it_opened,
+        a_machine_keeps_the_name_of_what_it_was_confirmed_in
+    );
+
+    async fn a_provider_ends_what_it_opened(db: Db) {
+        let spec: ProviderSpec =
+            serde_json::from_str(r#"{"issuer":"https://id.example","client_id":"c"}"#).expect("a spec");
+        let (now, anna) = (UnixMs(1_000), &UserRow::fresh("anna"));
+        let user = anna.id;
+        let provider = &ProviderRow {
+            id: random::new_id(),
+            name: ProviderName::parse("main").expect("a name"),
+            spec,
+            sealed: None,
+            created_at: now,
+            updated_at: now,
+            identities: 0,
+        };
+        let identity = &IdentityRow {
+            id: random::new_id(),
+            user,
+            provider: provider.id,
+            provider_name: provider.name.clone(),
+            subject: Some("anna".into()),
+            invited_until: None,
+            shown: String::new(),
+            is_maker: false,
+            memberships: Vec::new(),
+            created_at: now,
+            used_at: None,
+        };
+        let session = |sid: Option<&str>, identity: Option<IdentityId>| SessionRow {
+            identity,
+            provider_sid: sid.map(str::to_owned),
+            ..SessionRow::fresh(anna, now)
+        };
+        let (one, two) = (&session(Some("s1"), Some(identity.id)), &session(Some("s2"), Some(identity.id)));
+        let (unnamed, other) = (&session(None, Some(identity.id)), &session(None, None));
+        db.write(|mut tx: Tx| async move {
+            insert(&mut tx, provider).await?;
+            insert_identity(&mut tx, identity, None).await?;
+            for (row, hash) in [(one, "1"), (two, "2"), (unnamed, "3"), (other, "4")] {
+                crate::access::store::insert_session(&mut tx, row, hash).await?;
+            }
+            let id = provider.id;
+            assert_eq!(sessions_of(&mut tx, random::new_id(), Some("anna"), None).await?.len(), 0, "another provider");
+            assert_eq!(sessions_of(&mut tx, id, Some("Anna"), None).await?.len(), 0, "letters count");
+            assert_eq!(sessions_of(&mut tx, id, None, Some("s1")).await?, [user]);
+            assert_eq!(sessions_of(&mut tx, id, Some("anna"), Some("s1")).await?.len(), 2, "and what has no name");
+            assert_eq!(sessions_of(&mut tx, id, Some("anna"), None).await?.len(), 3);
+            end_sessions(&mut tx, id, None, Some("s1")).await?;
+            assert_eq!(sessions_of(&mut tx, id, Some("anna"), None).await?.len(), 2);
+            end_sessions(&mut tx, id, Some("anna"), None).await?;
+            assert_eq!(sessions_of(&mut tx, id, Some("anna"), None).await?.len(), 0);
+            // What an identity opened goes with it, a machine too; only the session of who does it may stay.
+            let laptop = &SessionRow { machine: Some("laptop".into()), ..session(Some("s1"), Some(identity.id)) };
+            for (row, hash) in [(one, "1"), (laptop, "5")] {
+                crate::access::store::insert_session(&mut tx, row, hash).await?;
+            }
+            assert_eq!(end_opened(&mut tx, (id, Some(random::new_id())), None).await?, 0, "another identity");
+            assert_eq!(end_opened(&mut tx, (id, Some(identity.id)), Some(one.id)).await?, 1);
+            assert_eq!(end_opened(&mut tx, (id, None), None).await?, 1);
+            assert!(crate::access::store::session_by_id(&mut tx, one.id).await?.is_none());
+            let left = sqlx::query("SELECT s.id FROM session s").fetch_all(tx.conn()).await?;
+            assert_eq!(left.len(), 1, "what the provider did not open stays");
+            assert!(use_logout_token(&mut tx, "t", (now, now.plus_ms(10))).await?);
+            assert!(!use_logout_token(&mut tx, "t", (now, now.plus_ms(10))).await?, "once");
+            assert!(use_logout_token(&mut tx, "t", (now.plus_ms(10), now.plus_ms(20))).await?, "forgotten");
+            Ok::<_, DbError>(tx.done(()))
+        })
+        .await
+        .expect("written");
+    }
+
+    async fn a_machine_keeps_the_name_of_what_it_was_confirmed_in(db: Db) {
+        let (now, provider): (_, ProviderId) = (UnixMs(1_000), random::new_id());
+        let user = &UserRow::fresh("anna");
+        let identity: IdentityId = random::new_id();
+        let session = |sid: Option<&str>, machine: Option<&str>| SessionRow {
+            machine: machine.map(str::to_owned),
+            identity: Some(identity),
+            provider_sid: sid.map(str::to_owned),
+            ..SessionRow::fresh(user, now)
+        };
+        let (browser, elsewhere) = (&session(Some("s1"), None), &session(Some("s2"), None));
+        let (laptop, desktop) = (&session(Some("s1"), Some("laptop")), &session(Some("s2"), Some("desktop")));
+        let sids = db.write(|mut tx: Tx| async move {
+            insert_user(&mut tx, user).await?;
+            for (row, hash) in [(browser, "1"), (elsewhere, "2"), (laptop, "3"), (desktop, "4")] {
+                crate::access::store::insert_session(&mut tx, row, hash).await?;
+            }
+            crate::access::store::renew_origin(&mut tx, browser.id, random::new_id(), Some("s9")).await?;
+            crate::access::store::renew_origin(&mut tx, browser.id, identity, Some("s3")).await?;
+            let mut sids = Vec::new();
+            for row in [browser, elsewhere, laptop, desktop] {
+                let found = crate::access::store::session_by_id(&mut tx, row.id).await?.expect("is there");
+                sids.push(found.provider_sid.unwrap_or_default());
+            }
+            assert_eq!(sessions_of(&mut tx, provider, None, Some("s3")).await?.len(), 0, "of no identity there");
+            Ok::<_, DbError>(tx.done(sids))
+        });
+        assert_eq!(sids.await.expect("written"), ["s3", "s2", "s3", "s2"]);
+    }
 
     async fn an_identity_is_somebodys_once(db: Db) {
         let now = UnixMs(1_000);

@@ -103,6 +103,12 @@ impl Issuer {
         change(&mut self.act.lock().expect("is whole"));
     }
 
+    /// Returns what it posts when somebody signed out there; signed with a key that it does not publish, if it is forged.
+    pub(super) fn signed(&self, claims: &Value, is_forged: bool) -> String {
+        let signer = if is_forged { &self.keys.1 } else { &self.keys.0 };
+        signer.sign(&json!({"alg": "ES256", "kid": "k1"}), claims)
+    }
+
     /// Signs somebody in at the page that a browser was sent to. Returns the code.
     pub(super) fn visit(&self, trip: &Trip, claims: Value) -> String {
         assert_eq!(trip.param("code_challenge_method"), "S256");

@@ -408,3 +408,34 @@ async fn a_client_secret_is_shown_to_nobody() {
     let (_, gone) = admin.send("PUT", "/api/v1/providers/main", gone).await;
     assert_eq!(gone["has_client_secret"], json!(false), "{gone}");
 }
+
+#[tokio::test]
+async fn a_burst_of_logouts_is_heard_whatever_else_comes_from_there() {
+    let controller = controller().await;
+    let admin = controller.set_up().await;
+    let issuer = Issuer::start().await;
+    set(&admin, &issuer, json!({})).await;
+    let post = |claims: Value, is_forged| {
+        let form = format!("logout_token={}", issuer.signed(&claims, is_forged));
+        let request = controller.request("POST", "/api/v1/providers/main/logout");
+        answer(request.header("content-type", "application/x-www-form-urlencoded").body(form))
+    };
+    let now = clock::now().0 / 1000;
+    let claims = |jti: String| {
+        let events = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+        json!({"iss": issuer.url, "aud": "lampas", "sub": "user-1", "jti": jti, "iat": now, "exp": now + 60, "events": events})
+    };
+    // Nothing is in memory: one fetch serves them all.
+    let burst = futures_util::future::join_all((0..8).map(|i| post(claims(format!("a{i}")), false))).await;
+    assert!(burst.iter().all(|(status, _)| *status == 200), "{burst:?}");
+    // Junk from the same address is counted, and holds nobody up whose token is right.
+    let mut last = 0;
+    for i in 0..8 {
+        last = post(claims(format!("b{i}")), true).await.0;
+    }
+    assert_eq!(last, 429);
+    let (status, body) = post(claims("c".to_owned()), false).await;
+    assert_eq!(status, 200, "{body}");
+    let (status, body) = post(claims("c".to_owned()), false).await;
+    assert_eq!(status, 400, "it counts once: {body}");
+}

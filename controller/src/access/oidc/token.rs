@@ -24,10 +24,10 @@ const ALGORITHMS: [Algorithm; 9] = [
 ];
 
 /// How far the clocks may be apart.
-const LEEWAY_SECS: i64 = 60;
+pub(super) const LEEWAY_SECS: i64 = 60;
 
 /// How old a token may be that was just asked for.
-const OLDEST_SECS: i64 = 600;
+pub(super) const OLDEST_SECS: i64 = 600;
 
 /// The longest token that is looked at.
 const MOST_BYTES: usize = 64 << 10;
@@ -71,6 +71,13 @@ pub(super) struct Expected<'a> {
 
 /// Checks a token against the keys of its provider, and returns what it says.
 pub(super) fn verify(token: &str, keys: &[Jwk], expected: Expected<'_>) -> Result<Claims, TokenError> {
+    let claims = signed(token, keys)?;
+    check(&claims, expected)?;
+    Ok(claims)
+}
+
+/// Returns what a token says whose signature is by one of the keys; the claims are yet to be checked.
+pub(super) fn signed(token: &str, keys: &[Jwk]) -> Result<Claims, TokenError> {
     if token.len() > MOST_BYTES || token.split('.').count() != 3 {
         return Err(TokenError::Malformed);
     }
@@ -93,9 +100,7 @@ pub(super) fn verify(token: &str, keys: &[Jwk], expected: Expected<'_>) -> Resul
         let key = DecodingKey::from_jwk(key).ok()?;
         decode::<Claims>(token, &key, &validation).ok()
     });
-    let claims = decoded.ok_or(TokenError::Signature)?.claims;
-    check(&claims, expected)?;
-    Ok(claims)
+    Ok(decoded.ok_or(TokenError::Signature)?.claims)
 }
 
 /// Returns the algorithm of the header, if it is believed.
@@ -133,11 +138,7 @@ fn check(claims: &Claims, expected: Expected<'_>) -> Result<(), TokenError> {
     if text(claims, "iss") != Some(expected.issuer) {
         return wrong("iss");
     }
-    let (is_for_us, are_more) = match claims.get("aud") {
-        Some(Value::String(one)) => (one == expected.client_id, false),
-        Some(Value::Array(all)) => (all.iter().any(|a| a.as_str() == Some(expected.client_id)), all.len() > 1),
-        _ => (false, false),
-    };
+    let (is_for_us, are_more) = audience(claims, expected.client_id);
     if !is_for_us {
         return wrong("aud");
     }
@@ -182,6 +183,21 @@ pub(super) fn is_subject(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| (b' '..=b'~').contains(&b)) && text.trim() == text
 }
 
+/// Returns whether a token is for a client, and whether it is for more than one.
+pub(super) fn audience(claims: &Claims, client_id: &str) -> (bool, bool) {
+    match claims.get("aud") {
+        Some(Value::String(one)) => (one == client_id, false),
+        Some(Value::Array(all)) => (all.iter().any(|a| a.as_str() == Some(client_id)), all.len() > 1),
+        _ => (false, false),
+    }
+}
+
+/// Returns what the provider calls its own session (OpenID Connect Back-Channel Logout 1.0, section 2.1); nothing longer than
+/// is kept.
+pub(super) fn session(claims: &Claims) -> Option<&str> {
+    text(claims, "sid").filter(|s| (1..=255).contains(&s.len()) && s.bytes().all(|b| (b' '..=b'~').contains(&b)))
+}
+
 /// Returns a claim that is a text.
 pub(super) fn text<'c>(claims: &'c Claims, name: &str) -> Option<&'c str> {
     claims.get(name).and_then(Value::as_str)
@@ -197,7 +213,7 @@ pub(super) fn texts(claims: &Claims, name: &str) -> Vec<String> {
 }
 
 /// Returns a claim that is a time; fractions are allowed (RFC 7519, section 2).
-fn seconds(claims: &Claims, name: &str) -> Option<i64> {
+pub(super) fn seconds(claims: &Claims, name: &str) -> Option<i64> {
     let value = claims.get(name)?;
     value.as_i64().or_else(|| value.as_f64().filter(|f| f.is_finite() && f.abs() < 1e15).map(|f| f as i64))
 }

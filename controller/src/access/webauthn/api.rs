@@ -2,7 +2,8 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{
-    KeyAnswer, KeyCreation, KeyRequest, KeySignIn, SecurityKeyAdd, SecurityKeyAdded, SecurityKeys, Session,
+    KeyAnswer, KeyCreation, KeyRequest, KeySignIn, SecurityKey, SecurityKeyAdd, SecurityKeyAdded, SecurityKeyUpdate,
+    SecurityKeys, Session,
 };
 use lampas_shared::{access::Permission, id::SecurityKeyId};
 
@@ -21,6 +22,7 @@ const OWN: Access = Access::Needs(Permission::OwnAccount);
 const USERS: Access = Access::Needs(Permission::ManageUsers);
 
 const KEYS: &str = "/api/v1/session/security-keys";
+const KEY: &str = "/api/v1/session/security-keys/{key}";
 const REGISTER: &str = "Register what the browser made; the first second factor brings recovery codes";
 
 /// The rows of the table.
@@ -52,15 +54,10 @@ pub(in crate::access) fn calls() -> Vec<Call> {
             .answers::<SecurityKeyAdded>(201)
             .for_enrolling()
             .grave(),
-        act(
-            "DELETE",
-            "/api/v1/session/security-keys/{key}",
-            OWN,
-            "security_key.remove",
-            "Remove a security key",
-            remove,
-        )
-        .grave(),
+        act("PATCH", KEY, OWN, "security_key.rename", "Rename a security key", rename)
+            .takes::<SecurityKeyUpdate>()
+            .gives::<SecurityKey>(),
+        act("DELETE", KEY, OWN, "security_key.remove", "Remove a security key", remove).grave(),
     ];
     let mut calls: Vec<Call> = own.into_iter().map(|c| c.scoped(Scoped::Own)).collect();
     calls.extend([
@@ -106,6 +103,16 @@ async fn creation(State(app): State<App>, caller: Caller) -> Answer<axum::Json<K
 
 async fn add(State(app): State<App>, caller: Caller, Json(wanted): Json<SecurityKeyAdd>) -> Answer<impl IntoResponse> {
     Ok((StatusCode::CREATED, axum::Json(app.access.add_security_key(&caller, &wanted).await?)))
+}
+
+async fn rename(
+    State(app): State<App>,
+    caller: Caller,
+    Path(key): Path<String>,
+    Json(wanted): Json<SecurityKeyUpdate>,
+) -> Answer<axum::Json<SecurityKey>> {
+    let key = param::<SecurityKeyId>("security key", &key)?;
+    Ok(axum::Json(app.access.rename_security_key(&caller, key, &wanted.name).await?))
 }
 
 async fn remove(State(app): State<App>, caller: Caller, Path(key): Path<String>) -> Answer<StatusCode> {

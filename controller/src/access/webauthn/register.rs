@@ -114,7 +114,7 @@ fn adding(session: TokenId) -> Bound {
     Bound { purpose: "add", to: session.to_string() }
 }
 
-fn named(name: &str) -> Answer<String> {
+pub(super) fn named(name: &str) -> Answer<String> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
         return Err(Refusal::field("/name", "name the key, in 1 to 64 characters, so that you know it among others"));

@@ -138,6 +138,25 @@ pub(super) async fn delete(tx: &mut Tx, user: UserId, id: SecurityKeyId) -> Resu
     Ok((done.rows_affected() == 1).then_some(name))
 }
 
+/// Renames a key of a user; returns what it was called.
+pub(super) async fn rename(
+    tx: &mut Tx,
+    user: UserId,
+    id: SecurityKeyId,
+    name: &str,
+) -> Result<Option<KeyRow>, DbError> {
+    let sql = format!("SELECT {KEY} WHERE k.id = ? AND k.user_id = ?");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.to_string()).bind(user.to_string());
+    let Some(before) = query.fetch_optional(tx.conn()).await?.as_ref().map(key).transpose()? else { return Ok(None) };
+    sqlx::query("UPDATE security_key SET name = ? WHERE id = ? AND user_id = ?")
+        .bind(name)
+        .bind(id.to_string())
+        .bind(user.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(Some(before))
+}
+
 /// Removes all keys of a user; returns how many there were.
 pub(crate) async fn delete_all(tx: &mut Tx, user: UserId) -> Result<u64, DbError> {
     let done =
@@ -243,6 +262,11 @@ mod tests {
         .await
         .expect_err("a credential is one user's");
         db.write(|mut tx: Tx| async move {
+            assert!(rename(&mut tx, other, first.id, "mine").await?.is_none(), "another user's");
+            let before = rename(&mut tx, user, first.id, "blau 漢").await?.expect("is there");
+            assert_eq!((before.name.as_str(), before.used_at), ("Schlüssel", Some(UnixMs(2_000))));
+            assert_eq!(of(&mut tx, user).await?[0].name, "blau 漢");
+            rename(&mut tx, user, first.id, "Schlüssel").await?;
             assert_eq!(delete(&mut tx, other, first.id).await?, None, "another user's");
             assert_eq!(delete(&mut tx, user, first.id).await?.as_deref(), Some("Schlüssel"));
             assert_eq!(count(&mut tx, user).await?, 1);

@@ -145,7 +145,7 @@ pub(crate) async fn planned(tx: &mut Tx, limit: u32) -> Result<Vec<ChangeId>, Db
 pub(crate) async fn drop_plan(tx: &mut Tx, change: ChangeId) -> Result<(), DbError> {
     sqlx::query("UPDATE changes SET plan_id = NULL WHERE id = ?").bind(change.to_string()).execute(tx.conn()).await?;
     sqlx::query("DELETE FROM plan WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
-    Ok(())
+    crate::change::forget_nodes(tx, change).await
 }
 
 /// Notes that a change was applied over something.

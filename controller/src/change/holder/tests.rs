@@ -132,6 +132,7 @@ fn run() -> Report {
         outcome: RunOutcome::Lost,
         output: String::new(),
         output_bytes: 0,
+        times: 1,
     })
 }
 

@@ -1,18 +1,20 @@
 //! One batch of reports, as one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use lampas_runtime::{clock, random};
+use lampas_runtime::clock;
 use lampas_shared::{
     desired::Generation,
     event::EventKind,
-    id::{ChangeId, DriftId, NodeId},
+    id::{ChangeId, NodeId, ObjectId},
     object::Target,
-    report::{DriftOutcome, DriftReport, ResourceReport, ResourceState, RunOutcome},
+    report::{DriftOutcome, JobRun, ResourceReport, ResourceState, RunOutcome},
     time::UnixMs,
 };
 use lampas_wire::Report;
 use sqlx::{Any, QueryBuilder};
+
+mod drift;
 
 use super::Submission;
 use crate::{
@@ -59,7 +61,7 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     let is_fenced = |node, session| held.get(&node).is_some_and(|h| h.epoch != session);
     let sessions = batch.iter().filter_map(|s| Some((s.node, s.session?)));
     let fenced: BTreeSet<_> = sessions.filter(|(node, session)| is_fenced(*node, *session)).collect();
-    let current = current(tx, &nodes).await?;
+    let mut current = current(tx, &nodes).await?;
     let mut acked = seen(tx, &nodes).await?;
     let mut fresh: BTreeMap<NodeId, Vec<Report>> = BTreeMap::new();
     let mut moved: BTreeSet<(NodeId, u64)> = BTreeSet::new();
@@ -76,11 +78,14 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
             }
         }
     }
+    edited(tx, &fresh, &mut current).await?;
     let known = known(tx, &nodes).await?;
+    let gone = crate::takeover::gone(tx, &nodes).await?;
     let outcomes: BTreeMap<NodeId, Outcome> = fresh
         .into_iter()
         .filter(|(node, _)| known.contains(node))
         .map(|(node, reports)| (node, fold(node, current.get(&node), reports, now)))
+        .map(|(node, outcome)| (node, if gone.contains(&node) { outcome.of_who_left() } else { outcome }))
         .collect();
     configs(tx, &outcomes, now).await?;
     let takes = |o: &Outcome| o.config.as_ref().is_some_and(|c| c.reported.0 == c.generation && !c.phase.is_empty());
@@ -90,7 +95,7 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     progress::advance(tx, &steps, now).await?;
     let ended: BTreeSet<ChangeId> = steps.iter().filter(|s| s.state != "applying").map(|s| s.change).collect();
     progress::settle(tx, Some(&ended), now).await?;
-    drifts(tx, &outcomes, now).await?;
+    drift::drifts(tx, &outcomes, now).await?;
     runs(tx, &outcomes, now).await?;
     let over: Vec<_> = outcomes.iter().flat_map(|(node, o)| o.operations.iter().map(|r| (*node, r))).collect();
     crate::operation::results(tx, &over, now).await?;
@@ -102,6 +107,30 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     })
     .await?;
     Ok(Written { acked, fenced })
+}
+
+/// Looks up what the changes edited of nodes that tell of drift.
+async fn edited(
+    tx: &mut Tx,
+    fresh: &BTreeMap<NodeId, Vec<Report>>,
+    current: &mut BTreeMap<NodeId, Current>,
+) -> Result<(), DbError> {
+    let has_drifted = |report: &Report| match report {
+        Report::Generation(report) => report.resources.iter().any(|r| r.state == ResourceState::Drifted),
+        _ => false,
+    };
+    let mut looked_up: BTreeMap<ChangeId, BTreeSet<ObjectId>> = BTreeMap::new();
+    for (node, _) in fresh.iter().filter(|(_, reports)| reports.iter().any(has_drifted)) {
+        let Some((current, change)) = current.get_mut(node).and_then(|c| c.change.map(|change| (c, change))) else {
+            continue;
+        };
+        if let Entry::Vacant(unknown) = looked_up.entry(change) {
+            unknown.insert(crate::host::edited_by(tx, change).await?);
+        }
+        current.edited.clone_from(&looked_up[&change]);
+        current.settling = crate::drift::settle::settling(tx, *node, change).await?;
+    }
+    Ok(())
 }
 
 /// Who is of this fleet: reports of a node that was removed meanwhile are acknowledged and dropped.
@@ -133,6 +162,8 @@ async fn current(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Curre
                 total: r.count("total")?,
                 resources: r.text("resources")?,
                 told_ms: r.maybe_int("reported_ms")?,
+                edited: BTreeSet::new(),
+                settling: BTreeSet::new(),
             };
             found.insert(r.parse("node")?, current);
         }
@@ -246,163 +277,6 @@ pub(crate) fn target_key(target: &Target) -> String {
     blake3::hash(target.as_str().as_bytes()).to_hex()[..32].to_owned()
 }
 
-struct Open {
-    id: DriftId,
-    node: NodeId,
-    key: String,
-    found: UnixMs,
-}
-
-async fn drifts(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) -> Result<(), DbError> {
-    let concerned: Vec<NodeId> =
-        outcomes.iter().filter(|(_, o)| o.exceptions.is_some() || !o.drifts.is_empty()).map(|(n, _)| *n).collect();
-    let mut open: Vec<Open> = Vec::new();
-    for chunk in id_chunks(&concerned) {
-        let mut query = QueryBuilder::<Any>::new(
-            "SELECT d.id, d.node, d.target_key, d.found_ms FROM drift d WHERE d.outcome = 'standing' AND d.node IN ",
-        );
-        push_ids(&mut query, chunk);
-        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
-            let r = Reader::new("drift", row);
-            let found = r.time("found_ms")?;
-            open.push(Open { id: r.parse("id")?, node: r.parse("node")?, key: r.text("target_key")?, found });
-        }
-    }
-    // A generation that is in force ends the drifts which it doesn't mention.
-    let mut lapsed = Vec::new();
-    open.retain(|drift| {
-        let Some(told) = outcomes[&drift.node].exceptions.as_ref() else { return true };
-        let stands = told.iter().any(|r| r.state == ResourceState::Drifted && target_key(&r.target) == drift.key);
-        if !stands {
-            lapsed.push(drift.id);
-        }
-        stands
-    });
-    for id in lapsed {
-        end(tx, id, DriftOutcome::Resolved, now).await?;
-    }
-    let mut over: BTreeSet<NodeId> = BTreeSet::new();
-    for (node, outcome) in outcomes {
-        for report in &outcome.drifts {
-            let key = target_key(&report.target);
-            let held = open.iter().position(|d| d.node == *node && d.key == key);
-            let event = |kind| {
-                NewEvent::new(kind)
-                    .node(*node)
-                    .object(report.object)
-                    .with("path", &report.path)
-                    .with("outcome", outcome_word(report.outcome))
-            };
-            match (report.outcome, held) {
-                (DriftOutcome::Standing, held) => {
-                    let (id, since) = match held {
-                        Some(at) => (open[at].id, open[at].found),
-                        None => {
-                            let id = random::new_id();
-                            open.push(Open { id, node: *node, key: key.clone(), found: now });
-                            tx.event(event(EventKind::DriftFound));
-                            (id, now)
-                        }
-                    };
-                    put_drift(tx, id, *node, &key, report, now).await?;
-                    let state = ResourceReport {
-                        target: report.target.clone(),
-                        object: report.object,
-                        state: ResourceState::Drifted,
-                        fault: None,
-                        notes: Vec::new(),
-                    };
-                    put_states(tx, &[((*node, key), &state, since)]).await?;
-                    over.insert(*node);
-                }
-                (ended, Some(at)) => {
-                    let drift = open.remove(at);
-                    end(tx, drift.id, ended, now).await?;
-                    clear_state(tx, *node, &key).await?;
-                    tx.event(event(EventKind::DriftEnded));
-                    over.insert(*node);
-                }
-                (DriftOutcome::Repaired, None) if !report.diff.is_empty() => {
-                    put_drift(tx, random::new_id(), *node, &key, report, now).await?;
-                    tx.event(event(EventKind::DriftEnded));
-                }
-                // A revert that was told of before: what the nodes repair by themselves comes with its diff.
-                (DriftOutcome::Repaired | DriftOutcome::Resolved, None) => {}
-            }
-        }
-    }
-    restate(tx, &over.into_iter().collect::<Vec<_>>()).await
-}
-
-async fn clear_state(tx: &mut Tx, node: NodeId, key: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM resource_state WHERE node = ? AND target_key = ? AND state = 'drifted'")
-        .bind(node.to_string())
-        .bind(key)
-        .execute(tx.conn())
-        .await?;
-    Ok(())
-}
-
-async fn end(tx: &mut Tx, id: DriftId, outcome: DriftOutcome, now: UnixMs) -> Result<(), DbError> {
-    sqlx::query("UPDATE drift SET outcome = ?, ended_ms = ? WHERE id = ?")
-        .bind(outcome_word(outcome))
-        .bind(now.0)
-        .bind(id.to_string())
-        .execute(tx.conn())
-        .await?;
-    Ok(())
-}
-
-async fn put_drift(
-    tx: &mut Tx,
-    id: DriftId,
-    node: NodeId,
-    key: &str,
-    report: &DriftReport,
-    now: UnixMs,
-) -> Result<(), DbError> {
-    let columns = [
-        "id",
-        "node",
-        "target_key",
-        "target",
-        "object",
-        "epoch",
-        "counter",
-        "outcome",
-        "path",
-        "diff",
-        "observed",
-        "content",
-        "node_ms",
-        "found_ms",
-        "ended_ms",
-    ];
-    let update = ["epoch", "counter", "outcome", "path", "diff", "observed", "content", "node_ms"];
-    let after = tx.dialect().on_conflict(&["id"], &update);
-    // The bytes stand in a column of their own.
-    let mut observed = report.observed.clone();
-    let content = observed.as_mut().and_then(|o| o.content.take());
-    insert_many(tx, "drift", &columns, &after, &[(observed, content)], |b, (observed, content)| {
-        b.push_bind(id.to_string())
-            .push_bind(node.to_string())
-            .push_bind(key.to_owned())
-            .push_bind(report.target.as_str().to_owned())
-            .push_bind(report.object.to_string())
-            .push_bind(report.generation.epoch as i64)
-            .push_bind(report.generation.counter as i64)
-            .push_bind(outcome_word(report.outcome))
-            .push_bind(report.path.clone())
-            .push_bind(report.diff.clone())
-            .push_bind(observed.as_ref().map(to_json))
-            .push_bind(content.clone())
-            .push_bind(report.at.0)
-            .push_bind(now.0)
-            .push_bind((report.outcome != DriftOutcome::Standing).then_some(now.0));
-    })
-    .await
-}
-
 /// Computes the worst state of nodes anew from what is not quiet there.
 async fn restate(tx: &mut Tx, nodes: &[NodeId]) -> Result<(), DbError> {
     if nodes.is_empty() {
@@ -454,7 +328,7 @@ async fn runs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) ->
     let after = tx.dialect().on_conflict(&["run"], &[]);
     for rows in by_weight(&rows, |(_, run)| run.output.len()) {
         insert_many(tx, "job_run", &columns, &after, rows, |b, (node, run)| {
-            let (word, value) = run_words(run.outcome);
+            let (word, value) = run_words(run);
             b.push_bind(run.run.to_string())
                 .push_bind(node.to_string())
                 .push_bind(run.object.to_string())
@@ -472,7 +346,7 @@ async fn runs(tx: &mut Tx, outcomes: &BTreeMap<NodeId, Outcome>, now: UnixMs) ->
     }
     if rows.len() <= SINGLE_EVENTS {
         for (node, run) in rows {
-            let (word, _) = run_words(run.outcome);
+            let (word, _) = run_words(run);
             tx.event(
                 NewEvent::new(EventKind::JobRan)
                     .node(node)
@@ -526,13 +400,17 @@ pub(crate) fn outcome_word(outcome: DriftOutcome) -> &'static str {
     }
 }
 
-fn run_words(outcome: RunOutcome) -> (&'static str, Option<i64>) {
-    match outcome {
+fn run_words(run: &JobRun) -> (&'static str, Option<i64>) {
+    // For how many slots nobody took it stands.
+    let times = Some(i64::from(run.times)).filter(|times| *times > 1);
+    match run.outcome {
         RunOutcome::Exited(status) => ("exited", Some(i64::from(status))),
         RunOutcome::Signalled(signal) => ("signalled", Some(i64::from(signal))),
         RunOutcome::TimedOut => ("timed_out", None),
         RunOutcome::NotStarted => ("not_started", None),
         RunOutcome::Skipped => ("skipped", None),
         RunOutcome::Lost => ("lost", None),
+        RunOutcome::Missed => ("missed", times),
+        RunOutcome::NodeDown => ("node_down", times),
     }
 }

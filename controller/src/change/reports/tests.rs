@@ -17,6 +17,8 @@ fn current() -> Current {
         total: 2,
         resources: "{}".to_owned(),
         told_ms: None,
+        edited: BTreeSet::new(),
+        settling: BTreeSet::new(),
     }
 }
 
@@ -56,4 +58,25 @@ fn a_state_that_stays_keeps_its_time() {
     let old = Current { resources: r#"{"path:/etc/a":"converged"}"#.to_owned(), told_ms: Some(50), ..current() };
     let third = next(&old, &[("/etc/a", Converged), ("/etc/b", Converged)], 300);
     assert_eq!((since(&third, "/etc/a"), since(&third, "/etc/b")), (Some(50), Some(300)));
+}
+
+#[test]
+fn what_is_not_on_the_disk_is_not_in_force() {
+    use ResourceState::{Applying, Converged, Drifted, Failed, Paused};
+    let step = |states: &[(&str, ResourceState)], edits: Option<usize>| {
+        let report = applied(states);
+        let Report::Generation(said) = &report else { unreachable!("applied() reports a generation") };
+        let edited = edits.map(|at| said.resources[at].object).into_iter().collect();
+        let before = Current { change: Some(random::new_id()), edited, ..current() };
+        let step = fold(random::new_id(), Some(&before), vec![report], UnixMs(5)).step.expect("a step of the change");
+        (step.state, step.fault.map(|f| f.code))
+    };
+    assert_eq!(step(&[("/etc/a", Converged), ("/etc/b", Converged)], Some(0)), ("converged", None));
+    assert_eq!(step(&[("/etc/a", Paused), ("/etc/b", Converged)], Some(0)), ("applying", None), "who is paused waits");
+    assert_eq!(step(&[("/etc/a", Applying), ("/etc/b", Drifted)], None), ("applying", None));
+    let held = ("failed", Some("drift.held".into()));
+    assert_eq!(step(&[("/etc/a", Converged), ("/etc/b", Drifted)], Some(1)), held, "its own file is held");
+    assert_eq!(step(&[("/etc/a", Paused), ("/etc/b", Drifted)], Some(1)), held);
+    assert_eq!(step(&[("/etc/a", Converged), ("/etc/b", Drifted)], Some(0)), ("converged", None), "another's is");
+    assert_eq!(step(&[("/etc/a", Failed), ("/etc/b", Drifted)], Some(1)).0, "failed");
 }

@@ -3,14 +3,18 @@
 //!
 //! A pass is idempotent and its writes are conditional on what it read, so that two controllers may drive one rollout.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use lampas_runtime::{Tasks, clock};
 use lampas_shared::{
     error::{Chain, Fault},
     id::{ChangeId, NodeId},
-    rollout::{Act, Gate, Phase, Rollout, State, Verdict},
+    rollout::{Act, Gate, NodeSeen, Phase, Rollout, State, Verdict},
 };
 use tracing::{info, warn};
 
@@ -18,6 +22,7 @@ use super::{settle, store};
 use crate::{
     audit::Principal,
     change::{ChangeError, Changes, freeze},
+    db::StoreError as _,
 };
 
 /// Between two looks while a rollout is under way: deadlines are whole seconds.
@@ -49,6 +54,12 @@ pub(crate) struct Question {
 pub(crate) trait Gates: Send + Sync + 'static {
     /// Asks, unless this was asked already, and returns what is known.
     fn ask(&self, question: Question) -> BoxFuture<'_, Result<Verdict, Fault>>;
+
+    /// Returns the keys of the questions that some nodes have not answered.
+    fn open(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>>;
+
+    /// Ends a question that nobody waits for: what asks it on the nodes is stopped.
+    fn end(&self, key: String) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
 /// Starts the task.
@@ -90,7 +101,57 @@ pub(crate) async fn pass(changes: &Changes, gates: &dyn Gates) -> Result<bool, C
             warn!(change = number, error = %Chain(&error), "the rollout could not be moved; it will be tried again");
         }
     }
+    if let Err(fault) = end_unwanted(changes, gates).await? {
+        warn!(error = %fault, "gates that nobody waits for could not be ended; they will be");
+    }
     Ok(!active.is_empty())
+}
+
+/// Ends the gates that nobody waits for: their wave's deadline is over, the rollout is, or they are asked anew. It goes by
+/// what is stored alone, so that whatever ended the wait, on whichever controller, no gate outlives it.
+async fn end_unwanted(changes: &Changes, gates: &dyn Gates) -> Result<Result<(), Fault>, ChangeError> {
+    let open = match gates.open().await {
+        Ok(open) => open,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    for key in open {
+        let of = |text: &str| text.split(':').nth(1).and_then(|id| ChangeId::parse(id).ok());
+        let Some(id) = of(&key) else { continue };
+        let rollout = changes
+            .db()
+            .read(|mut tx| async move {
+                let rollout = store::get(&mut tx, id, false).await?;
+                Ok::<_, ChangeError>(tx.done(rollout))
+            })
+            .await?;
+        if rollout.is_some_and(|r| is_asked(id, &r, &key)) {
+            continue;
+        }
+        if let Err(fault) = gates.end(key).await {
+            return Ok(Err(fault));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Returns whether a rollout waits for the answer to a question, of which `key` names one gate. What is measured before the
+/// change can't be asked anew, so that a pause leaves it be: whoever goes on wants its answer.
+fn is_asked(id: ChangeId, rollout: &Rollout, key: &str) -> bool {
+    let (of, is_open) = match rollout.phase {
+        Phase::Gating => (key_of(id, rollout), rollout.state == State::Running),
+        Phase::Measuring => (key_before(id, rollout), matches!(rollout.state, State::Running | State::Paused)),
+        Phase::Applying | Phase::Soaking => return false,
+    };
+    is_open && key.strip_prefix(&of).is_some_and(|rest| rest.starts_with(':'))
+}
+
+fn key_of(id: ChangeId, rollout: &Rollout) -> String {
+    format!("gate:{id}:{}:{}", rollout.stage, rollout.attempt)
+}
+
+/// Once a wave: afterwards it would be the change that is measured.
+fn key_before(id: ChangeId, rollout: &Rollout) -> String {
+    format!("before:{id}:{}", rollout.stage)
 }
 
 /// Moves one rollout as far as it goes.
@@ -108,7 +169,8 @@ async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) 
                 Ok::<_, ChangeError>(tx.done((rollout, seen, frozen)))
             })
             .await?;
-        let (Some(rollout), seen, frozen) = look else { return Ok(()) };
+        let (Some(rollout), (seen, overtaken), frozen) = look else { return Ok(()) };
+        let seen = without_others(changes, id, seen, overtaken).await?;
         let verdict = match ask(gates, id, number, &rollout, &seen).await {
             Ok(verdict) => verdict,
             Err(fault) => {
@@ -152,8 +214,9 @@ async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) 
                 info!(change = number, wave = next.stage + 1, state = next.state.as_str(), "the rollout moved");
                 changes.gate().wake(&moved);
             }
-            Err(error) if acts.iter().any(|a| matches!(a, Act::Revert(_))) => {
-                stuck(changes, id, number, next, &error).await?;
+            // A store that fails says nothing of what stood before: it may even have written it. It is looked at again.
+            Err(error) if error.store_error().is_none() && acts.iter().any(|a| matches!(a, Act::Revert(_))) => {
+                stuck(changes, id, number, (&rollout, next), &error).await?;
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -164,25 +227,51 @@ async fn drive(changes: &Changes, gates: &dyn Gates, id: ChangeId, number: u64) 
     }
 }
 
+/// Takes out who was given a later state in which the change does nothing: who moved to another role, or has an object of
+/// its own instead. In any other it is in force as soon as that state is.
+async fn without_others(
+    changes: &Changes,
+    id: ChangeId,
+    mut seen: BTreeMap<NodeId, NodeSeen>,
+    overtaken: BTreeSet<NodeId>,
+) -> Result<BTreeMap<NodeId, NodeSeen>, ChangeError> {
+    if overtaken.is_empty() {
+        return Ok(seen);
+    }
+    let objects = changes
+        .db()
+        .read(|mut tx| async move {
+            let objects = store::objects(&mut tx, id).await?;
+            Ok::<_, ChangeError>(tx.done(objects))
+        })
+        .await?;
+    let view = changes.desired().view().await?;
+    // What is deleted is so everywhere.
+    if objects.iter().all(|object| view.all.objects.contains_key(object)) {
+        let on: BTreeSet<NodeId> = objects.iter().flat_map(|object| view.compiled.effective_on(*object)).collect();
+        seen.retain(|node, _| !overtaken.contains(node) || on.contains(node));
+    }
+    Ok(seen)
+}
+
 async fn ask(
     gates: &dyn Gates,
     id: ChangeId,
     number: u64,
     rollout: &Rollout,
-    seen: &std::collections::BTreeMap<NodeId, lampas_shared::rollout::NodeSeen>,
+    seen: &BTreeMap<NodeId, NodeSeen>,
 ) -> Result<Verdict, Fault> {
     if rollout.state != State::Running || !matches!(rollout.phase, Phase::Gating | Phase::Measuring) {
         return Ok(Verdict::Open);
     }
     let is_before = rollout.phase == Phase::Measuring;
-    let is_proven = |n: &&NodeId| is_before || seen.get(n) == Some(&lampas_shared::rollout::NodeSeen::Proven);
+    let is_proven = |n: &&NodeId| is_before || seen.get(n) == Some(&NodeSeen::Proven);
     let question = Question {
-        key: format!("gate:{id}:{}:{}", rollout.stage, rollout.attempt),
+        key: key_of(id, rollout),
         number,
         gates: rollout.strategy.gates.clone(),
         nodes: rollout.waves[rollout.stage].iter().filter(is_proven).copied().collect(),
-        // Once a wave: afterwards it would be the change that is measured.
-        before: format!("before:{id}:{}", rollout.stage),
+        before: key_before(id, rollout),
         is_before,
     };
     gates.ask(question).await
@@ -193,7 +282,7 @@ async fn stuck(
     changes: &Changes,
     id: ChangeId,
     number: u64,
-    mut rollout: Rollout,
+    (before, mut rollout): (&Rollout, Rollout),
     error: &ChangeError,
 ) -> Result<(), ChangeError> {
     warn!(change = number, error = %Chain(error), "what stood before can't be put back; the rollout pauses");
@@ -203,6 +292,10 @@ async fn stuck(
     changes
         .db()
         .write(|mut tx| async move {
+            if store::get(&mut tx, id, true).await?.as_ref() != Some(before) {
+                // Another controller could, or somebody decided meanwhile.
+                return Ok(tx.done(()));
+            }
             settle(&mut tx, (id, number), rollout, &[], &Principal::system(), now).await?;
             Ok::<_, ChangeError>(tx.done(()))
         })

@@ -15,17 +15,20 @@ use lampas_shared::{
 };
 use sqlx::{Any, QueryBuilder};
 
+use super::hold::{Layer, Layers, Lift};
 use crate::{
     compile::{Hold, ObjectInput},
     db::{
         DbError, Tx,
         row::{Reader, id_chunks, insert_many, push_ids, to_json},
     },
-    host,
+    host, operation,
 };
 
 /// How many answers of a gate are shown by node.
 const SHOWN_ANSWERS: i64 = 20;
+/// Comes before what a gate's command wrote, which is for whoever may read contents on the node; in memory alone.
+pub(crate) const WROTE: char = '\0';
 
 /// Stores a rollout that begins: who waits, and what each object was before.
 pub(crate) async fn insert(
@@ -104,6 +107,25 @@ pub(crate) async fn active(tx: &mut Tx) -> Result<Vec<(ChangeId, u64)>, DbError>
         .collect()
 }
 
+/// Returns the rollouts that ended so since a moment, with the number of their change and when; the newest first, at most
+/// a hundred.
+pub(crate) async fn ended(tx: &mut Tx, how: State, since: UnixMs) -> Result<Vec<(ChangeId, u64, UnixMs)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT r.change_id, c.number, r.updated_ms FROM rollout r JOIN changes c ON c.id = r.change_id \
+         WHERE r.state = ? AND r.updated_ms >= ? ORDER BY r.updated_ms DESC LIMIT 100",
+    )
+    .bind(how.as_str())
+    .bind(since.0)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("rollout", row);
+            Ok((r.parse("change_id")?, r.count("number")?, r.time("updated_ms")?))
+        })
+        .collect()
+}
+
 /// Returns the objects that are rolling out, each with the number of its change.
 pub(crate) async fn rolling(tx: &mut Tx) -> Result<BTreeMap<ObjectId, u64>, DbError> {
     let rows = sqlx::query(
@@ -122,31 +144,54 @@ pub(crate) async fn rolling(tx: &mut Tx) -> Result<BTreeMap<ObjectId, u64>, DbEr
 
 /// Returns who waits for what, without these objects: they are about to get a revision for everybody.
 pub(crate) async fn holds(tx: &mut Tx, without: &BTreeSet<ObjectId>) -> Result<Vec<Hold>, DbError> {
+    let layers = Layers::load(tx).await?;
+    layers.holds(tx, &Lift { objects: without, reverts: None }).await
+}
+
+/// Returns what is kept back by each change, by object; nothing when nobody waits.
+pub(super) async fn layers(tx: &mut Tx) -> Result<BTreeMap<ObjectId, Vec<Layer>>, DbError> {
+    let mut found: BTreeMap<ObjectId, Vec<Layer>> = BTreeMap::new();
     let rows = sqlx::query("SELECT h.change_id, h.node FROM rollout_hold h").fetch_all(tx.conn()).await?;
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return Ok(found);
     }
-    let mut holds: BTreeMap<ChangeId, Hold> = BTreeMap::new();
+    let mut nodes: BTreeMap<ChangeId, BTreeSet<NodeId>> = BTreeMap::new();
     for row in &rows {
         let r = Reader::new("rollout_hold", row);
-        holds.entry(r.parse("change_id")?).or_default().nodes.insert(r.parse("node")?);
+        nodes.entry(r.parse("change_id")?).or_default().insert(r.parse("node")?);
     }
-    let rows =
-        sqlx::query("SELECT b.change_id, b.object, b.revision FROM rollout_before b").fetch_all(tx.conn()).await?;
+    let rows = sqlx::query(
+        "SELECT b.change_id, b.object, b.revision, r.state, c.number FROM rollout_before b \
+         JOIN rollout r ON r.change_id = b.change_id JOIN changes c ON c.id = b.change_id",
+    )
+    .fetch_all(tx.conn())
+    .await?;
     for row in &rows {
         let r = Reader::new("rollout_before", row);
-        let object: ObjectId = r.parse("object")?;
-        let Some(hold) = holds.get_mut(&r.parse::<ChangeId>("change_id")?) else { continue };
-        if without.contains(&object) {
-            continue;
-        }
-        let before = match r.count("revision")? {
-            0 => None,
-            number => host::revision(tx, object, number).await?.filter(|found| !found.is_deletion).map(input),
+        let change = r.parse("change_id")?;
+        let layer = Layer {
+            change,
+            number: r.count("number")?,
+            state: state(&r.text("state")?),
+            before: r.count("revision")?,
+            nodes: nodes.get(&change).cloned().unwrap_or_default(),
         };
-        hold.before.insert(object, before);
+        found.entry(r.parse("object")?).or_default().push(layer);
     }
-    Ok(holds.into_values().filter(|h| !h.before.is_empty()).collect())
+    Ok(found)
+}
+
+/// Returns what an object was at a revision; nothing when there was none, or a deletion.
+pub(super) async fn before(tx: &mut Tx, object: ObjectId, revision: u64) -> Result<Option<ObjectInput>, DbError> {
+    if revision == 0 {
+        return Ok(None);
+    }
+    Ok(host::revision(tx, object, revision).await?.filter(|found| !found.is_deletion).map(input))
+}
+
+fn state(word: &str) -> State {
+    let known = [State::Running, State::Paused, State::Done, State::Aborted, State::Reverted];
+    known.into_iter().find(|s| s.as_str() == word).unwrap_or(State::Aborted)
 }
 
 fn input(revision: host::StoredRevision) -> ObjectInput {
@@ -156,6 +201,7 @@ fn input(revision: host::StoredRevision) -> ObjectInput {
         at: revision.at,
         reason: revision.reason,
         change: revision.change_number,
+        approval: revision.approval,
     };
     ObjectInput { id: revision.object, spec: Arc::new(revision.spec), provenance }
 }
@@ -187,7 +233,7 @@ pub(crate) async fn forget(tx: &mut Tx, objects: &[ObjectId], now: UnixMs) -> Re
             .execute(tx.conn())
             .await?;
         sqlx::query(
-            "UPDATE change_node SET state = 'superseded', updated_ms = ? WHERE state = 'held' \
+            "UPDATE change_node SET state = 'untouched', updated_ms = ? WHERE state = 'held' \
              AND change_id NOT IN (SELECT b.change_id FROM rollout_before b)",
         )
         .bind(now.0)
@@ -197,36 +243,89 @@ pub(crate) async fn forget(tx: &mut Tx, objects: &[ObjectId], now: UnixMs) -> Re
     Ok(())
 }
 
-/// Forgets what was before, when nobody waits any more.
-pub(crate) async fn clear(tx: &mut Tx, change: ChangeId) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM rollout_before WHERE change_id = ?").bind(change.to_string()).execute(tx.conn()).await?;
+/// Notes of a rollout that ended early who never had the change. Their holds stand until the objects change again.
+pub(crate) async fn leave_out(tx: &mut Tx, change: ChangeId, now: UnixMs) -> Result<(), DbError> {
+    sqlx::query("UPDATE change_node SET state = 'untouched', updated_ms = ? WHERE change_id = ? AND state = 'held'")
+        .bind(now.0)
+        .bind(change.to_string())
+        .execute(tx.conn())
+        .await?;
     Ok(())
 }
 
-/// Returns how the nodes stand that a rollout has reached. Who is proven and not connected any more is away: whether the
-/// change is in force there is what nobody knows.
-pub(crate) async fn seen(tx: &mut Tx, change: ChangeId) -> Result<BTreeMap<NodeId, NodeSeen>, DbError> {
+/// Takes objects out of the hold of one change, which is put back: what was kept back before it still is.
+pub(crate) async fn forget_of(tx: &mut Tx, change: ChangeId, objects: &[ObjectId]) -> Result<(), DbError> {
+    for chunk in id_chunks(objects) {
+        let mut query = QueryBuilder::<Any>::new("DELETE FROM rollout_before WHERE change_id = ");
+        query.push_bind(change.to_string()).push(" AND object IN ");
+        push_ids(&mut query, chunk);
+        query.build().persistent(false).execute(tx.conn()).await?;
+    }
+    sqlx::query("DELETE FROM rollout_hold WHERE change_id NOT IN (SELECT b.change_id FROM rollout_before b)")
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+/// Forgets what was before a change, and before those that it lay upon, when nobody waits any more.
+pub(crate) async fn clear(tx: &mut Tx, change: ChangeId, now: UnixMs) -> Result<(), DbError> {
+    let objects = objects(tx, change).await?;
+    forget(tx, &objects, now).await
+}
+
+/// Returns the objects that a change keeps back, or may have kept back before it reached everybody.
+pub(crate) async fn objects(tx: &mut Tx, change: ChangeId) -> Result<Vec<ObjectId>, DbError> {
+    let rows = sqlx::query("SELECT b.object FROM rollout_before b WHERE b.change_id = ?")
+        .bind(change.to_string())
+        .fetch_all(tx.conn())
+        .await?;
+    rows.iter().map(|row| Reader::new("rollout_before", row).parse("object")).collect()
+}
+
+/// Returns how the nodes stand that a rollout has reached, and which of them were given a later state before they had this
+/// one: of those it is that state that counts. Who is proven and not connected any more is away: whether the change is in
+/// force there is what nobody knows.
+pub(crate) async fn seen(
+    tx: &mut Tx,
+    change: ChangeId,
+) -> Result<(BTreeMap<NodeId, NodeSeen>, BTreeSet<NodeId>), DbError> {
     let rows = sqlx::query(
-        "SELECT p.node, p.state, n.state AS heard FROM change_node p JOIN node n ON n.id = p.node \
-         WHERE p.change_id = ? AND p.state <> 'held' AND n.revoked_ms IS NULL",
+        "SELECT p.node, p.state, n.state AS heard, g.phase, g.state AS config, \
+         (SELECT COUNT(*) FROM resource_state s JOIN rollout_before b ON b.object = s.object AND b.change_id = p.change_id \
+         WHERE p.state = 'superseded' AND s.node = p.node AND s.state = 'drifted') AS held, \
+         (SELECT COUNT(*) FROM resource_state s WHERE p.state = 'superseded' AND s.node = p.node \
+         AND s.state IN ('waiting', 'applying', 'paused')) AS to_come FROM change_node p JOIN node n ON n.id = p.node LEFT JOIN node_config g ON g.node = p.node \
+         WHERE p.change_id = ? AND p.state NOT IN ('held', 'untouched') AND n.revoked_ms IS NULL",
     )
     .bind(change.to_string())
     .fetch_all(tx.conn())
     .await?;
-    rows.iter()
-        .map(|row| {
-            let r = Reader::new("change_node", row);
-            let is_away = r.text("heard")? == "offline";
-            let seen = match r.text("state")?.as_str() {
-                "superseded" => NodeSeen::Gone,
-                "failed" => NodeSeen::Failed,
-                _ if is_away => NodeSeen::Away,
-                "converged" => NodeSeen::Proven,
-                _ => NodeSeen::Moving,
-            };
-            Ok((r.parse("node")?, seen))
-        })
-        .collect()
+    let (mut all, mut overtaken) = (BTreeMap::new(), BTreeSet::new());
+    for row in &rows {
+        let r = Reader::new("change_node", row);
+        let node = r.parse("node")?;
+        let is_away = r.text("heard")? == "offline";
+        let word = r.text("state")?;
+        let (mut is_failed, mut is_proven) = (word == "failed", word == "converged");
+        if word == "superseded" {
+            overtaken.insert(node);
+            let (phase, config) = (r.maybe_text("phase")?.unwrap_or_default(), r.maybe_text("config")?);
+            let is_told = matches!(phase.as_str(), "applied" | "confirmed" | "quarantined");
+            // Drift of what the change is about keeps it from the node, other drift only hides what is still to come.
+            let is_held = r.count("held")? > 0;
+            is_failed = is_told && (is_held || matches!(config.as_deref(), Some("failed" | "blocked")));
+            let is_there = matches!(config.as_deref(), Some("converged" | "drifted"));
+            is_proven = is_told && is_there && r.count("to_come")? == 0;
+        }
+        let seen = match () {
+            () if is_failed => NodeSeen::Failed,
+            () if is_away => NodeSeen::Away,
+            () if is_proven => NodeSeen::Proven,
+            () => NodeSeen::Moving,
+        };
+        all.insert(node, seen);
+    }
+    Ok((all, overtaken))
 }
 
 /// Returns who is connected.
@@ -249,9 +348,7 @@ pub(crate) async fn stages(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<Cha
     let rows = query.build().persistent(false).fetch_all(tx.conn()).await?;
     let stage = |row: &sqlx::any::AnyRow| {
         let r = Reader::new("rollout", row);
-        let word = r.text("state")?;
-        let known = [State::Running, State::Paused, State::Done, State::Aborted, State::Reverted];
-        let state = known.into_iter().find(|s| s.as_str() == word).unwrap_or(State::Aborted);
+        let state = state(&r.text("state")?);
         let (wave, waves) = if state.is_final() {
             (0, 0)
         } else {
@@ -285,7 +382,7 @@ pub(crate) async fn gates(tx: &mut Tx, change: ChangeId) -> Result<Vec<(usize, W
             continue;
         };
         let operation = r.count("number")?;
-        let new = WaveGate { gate: index, operation, open: 0, passed: 0, failed: 0, answers: Vec::new() };
+        let new = WaveGate { gate: index, operation, open: 0, passed: 0, failed: 0, cancelled: 0, answers: Vec::new() };
         let gate = found.entry((wave as usize, index)).or_insert_with(|| new.clone());
         if gate.operation != operation {
             *gate = new;
@@ -293,6 +390,7 @@ pub(crate) async fn gates(tx: &mut Tx, change: ChangeId) -> Result<Vec<(usize, W
         let nodes = r.count("nodes")? as u32;
         match r.parse::<RunState>("state")? {
             RunState::Succeeded => gate.passed += nodes,
+            RunState::Cancelled => gate.cancelled += nodes,
             state if state.is_final() => gate.failed += nodes,
             _ => gate.open += nodes,
         }
@@ -306,7 +404,7 @@ pub(crate) async fn gates(tx: &mut Tx, change: ChangeId) -> Result<Vec<(usize, W
 /// Returns what nodes answered to a gate: those that say no first, of both as many as are shown.
 async fn answers(tx: &mut Tx, operation: u64) -> Result<Vec<GateAnswer>, DbError> {
     let rows = sqlx::query(
-        "SELECT r.node, COALESCE(n.name, r.node_name) AS name, r.state, r.detail FROM operation_run r \
+        "SELECT r.node, COALESCE(n.name, r.node_name) AS name, r.state, r.detail, r.run FROM operation_run r \
          JOIN operation o ON o.id = r.operation LEFT JOIN node n ON n.id = r.node \
          WHERE o.number = ? AND r.state NOT IN ('queued', 'running') AND r.detail <> '' \
          ORDER BY CASE WHEN r.state = 'succeeded' THEN 1 ELSE 0 END, r.place LIMIT ?",
@@ -315,11 +413,42 @@ async fn answers(tx: &mut Tx, operation: u64) -> Result<Vec<GateAnswer>, DbError
     .bind(SHOWN_ANSWERS)
     .fetch_all(tx.conn())
     .await?;
+    let mut answers = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let r = Reader::new("operation_run", row);
+        let node = NodeRef { id: r.parse("node")?, name: r.text("name")? };
+        let (state, mut text) = (r.parse("state")?, r.text("detail")?);
+        if state != RunState::Succeeded {
+            let said = operation::last_words(tx, r.parse("run")?).await?;
+            // What a probe wrote is what is said of it.
+            text = if text.contains(&said) { text } else { format!("{text}{WROTE}{said}") };
+        }
+        answers.push(GateAnswer { node, state, text });
+    }
+    Ok(answers)
+}
+
+/// Returns how the nodes of a change stand in its list, by the word in the store.
+pub(in crate::change) async fn told(tx: &mut Tx, change: ChangeId) -> Result<BTreeMap<NodeId, String>, DbError> {
+    let rows = sqlx::query("SELECT p.node, p.state FROM change_node p WHERE p.change_id = ?")
+        .bind(change.to_string())
+        .fetch_all(tx.conn())
+        .await?;
     rows.iter()
         .map(|row| {
-            let r = Reader::new("operation_run", row);
-            let node = NodeRef { id: r.parse("node")?, name: r.text("name")? };
-            Ok(GateAnswer { node, state: r.parse("state")?, text: r.text("detail")? })
+            let r = Reader::new("change_node", row);
+            Ok((r.parse("node")?, r.text("state")?))
         })
         .collect()
+}
+
+/// Takes nodes out of a change's list.
+pub(in crate::change) async fn untell(tx: &mut Tx, change: ChangeId, nodes: &[NodeId]) -> Result<(), DbError> {
+    for chunk in id_chunks(nodes) {
+        let mut query = QueryBuilder::<Any>::new("DELETE FROM change_node WHERE change_id = ");
+        query.push_bind(change.to_string()).push(" AND node IN ");
+        push_ids(&mut query, chunk);
+        query.build().persistent(false).execute(tx.conn()).await?;
+    }
+    Ok(())
 }

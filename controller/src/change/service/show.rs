@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, Page};
-use lampas_shared::{change::ChangeState, fleet::Scope, id::ChangeId, object::Kind};
+use lampas_api::{Change, ChangeNode, ChangeNodeState, ChangeSummary, DraftAct, Page};
+use lampas_shared::{
+    change::ChangeState,
+    fleet::Scope,
+    id::{ChangeId, ObjectId},
+    object::Kind,
+};
 
 use super::Changes;
 use crate::{
     change::{
         ChangeError, ChangeRow, approval, desired,
         draft::{self, Verb},
-        node_edit, progress, rollout, store,
+        node_edit, progress, rollout, set, store,
     },
     db::Tx,
     host,
@@ -62,9 +67,16 @@ impl Changes {
                     None => None,
                 };
                 let rollout = rollout::view(&mut tx, id).await?;
-                let summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
+                let mut summary = row.summary(title, standing, rollout::stages(&mut tx, &[id]).await?.remove(&id));
+                summary.outlook = store::outlooks(&mut tx, &[id]).await?.remove(&id);
                 let reverted_by = store::reverted_by(&mut tx, id).await?;
-                let change = Change { summary, drafts, node_edits, plan, reverts, reverted_by, rollout, control };
+                let edits = if row.state.is_open() {
+                    draft::bind(&store::drafts(&mut tx, id, all).await?, all).ok()
+                } else {
+                    None
+                };
+                let set = set::view(&mut tx, id, edits.as_deref()).await?;
+                let change = Change { summary, drafts, node_edits, plan, reverts, reverted_by, rollout, control, set };
                 Ok::<_, ChangeError>(tx.done(change))
             })
             .await
@@ -95,6 +107,7 @@ impl Changes {
                     reverted_by,
                     rollout,
                     control,
+                    set: set::view(&mut tx, id, None).await?,
                 };
                 Ok::<_, ChangeError>(tx.done(change))
             })
@@ -119,14 +132,37 @@ impl Changes {
                 let mut titles = store::titles(&mut tx, &ids).await?;
                 let mut standing = progress::progress(&mut tx, &ids).await?;
                 let mut stages = rollout::stages(&mut tx, &ids).await?;
+                let mut outlooks = store::outlooks(&mut tx, &ids).await?;
                 let total = Some(store::count(&mut tx, &filter).await?);
                 let next = rows.last().filter(|_| has_more).map(|r| r.number.to_string());
                 let mut summary = |r: &ChangeRow| {
                     let title = titles.remove(&r.id).unwrap_or_default();
-                    r.summary(title, standing.remove(&r.id).unwrap_or_default(), stages.remove(&r.id))
+                    let summary = r.summary(title, standing.remove(&r.id).unwrap_or_default(), stages.remove(&r.id));
+                    ChangeSummary { outlook: outlooks.remove(&r.id), ..summary }
                 };
                 let items = rows.iter().map(&mut summary).collect();
                 Ok::<_, ChangeError>(tx.done(Page { items, next, total }))
+            })
+            .await
+    }
+
+    /// Returns the objects that a change makes, or made, such that not everybody on their nodes may read them.
+    pub(crate) async fn private(&self, row: &ChangeRow) -> Result<BTreeSet<ObjectId>, ChangeError> {
+        self.db()
+            .read(|mut tx| async move {
+                let made: Vec<_> = if row.state.is_open() || row.state == ChangeState::Abandoned {
+                    let all = &desired::standing(&mut tx).await?.all;
+                    let drafts = store::drafts(&mut tx, row.id, all).await?;
+                    let put = |d: draft::StoredDraft| match d.draft.act {
+                        DraftAct::Put(spec) => Some((d.object?, spec)),
+                        DraftAct::Delete(_) => None,
+                    };
+                    drafts.into_iter().filter_map(put).collect()
+                } else {
+                    host::by_change(&mut tx, row.id).await?.into_iter().map(|r| (r.object, r.spec)).collect()
+                };
+                let private = made.into_iter().filter(|(_, spec)| !host::mask::is_public(spec)).map(|(id, _)| id);
+                Ok::<_, ChangeError>(tx.done(private.collect()))
             })
             .await
     }
@@ -164,7 +200,14 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
     if row.state.is_open() || row.state == ChangeState::Abandoned {
         let drafts = store::drafts(tx, row.id, all).await?;
         return Ok(match draft::bind(&drafts, all) {
-            Ok(edits) => edits.iter().map(draft::Edit::view).collect(),
+            Ok(mut edits) => {
+                if row.state.is_open() && !set::is_unattended(tx, row).await? {
+                    let members = &desired::standing(tx).await?.members;
+                    let layers = rollout::hold::Layers::load(tx).await?;
+                    layers.again(edits.iter_mut().filter_map(|e| Some((e.object?, e))), row.reverts, members);
+                }
+                edits.iter().map(draft::Edit::view).collect()
+            }
             // Overtaken: shown as they are, without a difference that would mislead.
             Err(_) => drafts
                 .iter()
@@ -189,6 +232,7 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
             _ if made.is_deletion => Verb::Delete,
             None => Verb::Create,
             Some(b) if b.spec.name != made.spec.name => Verb::Rename,
+            Some(b) if b.spec == made.spec => Verb::Again,
             Some(_) => Verb::Update,
         };
         views.push(lampas_api::DraftView {

@@ -13,6 +13,7 @@ use super::{
     rollout::Told,
     *,
 };
+use crate::audit;
 
 mod node_edit;
 
@@ -141,7 +142,7 @@ async fn a_protected_node_waits_for_somebody_else(db: Db) {
             row.number
         )
     );
-    for author in ["user:rk", "token:ci of rk"] {
+    for author in ["user:rk", "token:ci of rk", "machine:laptop of rk"] {
         let own = world.changes.approve(row.id, &plan.digest, "", &Principal::new(author, "")).await;
         assert!(matches!(own, Err(ChangeError::OwnChange { .. })), "{author}");
     }
@@ -295,18 +296,25 @@ async fn other_labels_lead_nobody_past_a_freeze(db: Db) {
     let freeze = world.frozen("role:database").await;
     let before = world.desired(node).await;
     let other = NodeUpdate { roles: Some(["database".parse().expect("a role")].into()), ..NodeUpdate::default() };
-    let refused = world.changes.update_node(node, &other, None, false, &rk()).await.expect_err("frozen");
+    let refused = world.changes.update_node(node, &other, None, None, &rk()).await.expect_err("frozen");
     assert!(matches!(refused, ChangeError::Guarded(_)), "{refused}");
     assert_eq!(world.desired(node).await, before, "nothing moved");
     let rename = NodeUpdate { name: Some("web-9".parse().expect("a name")), ..NodeUpdate::default() };
-    world.changes.update_node(node, &rename, None, false, &rk()).await.expect("a name moves nobody here");
+    world.changes.update_node(node, &rename, None, None, &rk()).await.expect("a name moves nobody here");
     world.changes.thaw(freeze.id, "", &admin()).await.expect("ended");
-    world.changes.update_node(node, &other, None, false, &rk()).await.expect("the freeze is over");
+    world.changes.update_node(node, &other, None, None, &rk()).await.expect("the freeze is over");
     world.frozen("role:database").await;
     let back = NodeUpdate { roles: Some(["app".parse().expect("a role")].into()), ..NodeUpdate::default() };
-    let refused = world.changes.update_node(node, &back, None, false, &rk()).await.expect_err("out of it");
+    let refused = world.changes.update_node(node, &back, None, None, &rk()).await.expect_err("out of it");
     assert!(matches!(refused, ChangeError::Guarded(_)), "{refused}");
-    world.changes.update_node(node, &back, None, true, &admin()).await.expect("an administrator may");
+    let silent = world.changes.update_node(node, &back, None, None, &admin()).await.expect_err("without a word");
+    assert!(matches!(silent, ChangeError::Guarded(_)), "{silent}");
+    world.changes.update_node(node, &back, None, Some("it burns"), &admin()).await.expect("an administrator may");
+    let query = audit::Query { act: Some("node.override_freeze".into()), ..audit::Query::default() };
+    let query = &query;
+    let noted = world.db.read(|mut tx| async move { audit::list(&mut tx, query, 10).await.map(|e| tx.done(e)) });
+    let noted = noted.await.expect("a list");
+    assert_eq!((noted.len(), noted[0].reason.as_str(), noted[0].object.as_str()), (1, "it burns", "web-9"));
     world.end().await;
 }
 

@@ -11,9 +11,14 @@ testing::on_both!(
     waves_get_a_change_one_after_the_other,
     a_failing_canary_brings_back_what_stood_before,
     gates_decide_and_are_asked_once,
+    a_pause_leaves_be_what_is_measured_before,
     an_aborted_rollout_keeps_both_sides_until_a_later_change,
     an_object_rolls_out_with_one_change_at_a_time,
     a_deletion_rolls_out_too,
+    who_is_renamed_or_leaves_meanwhile_stops_no_rollout,
+    who_is_paused_or_holds_the_file_proves_nothing,
+    who_holds_a_file_that_a_value_goes_into_proves_nothing,
+    who_observes_is_in_no_wave,
 );
 
 /// Gates that say what they are told to, and remember the questions.
@@ -21,13 +26,28 @@ testing::on_both!(
 pub(super) struct Told {
     verdict: StdMutex<Option<Verdict>>,
     asked: StdMutex<Vec<(String, Vec<NodeId>)>>,
+    ended: StdMutex<Vec<String>>,
 }
 
 impl driver::Gates for Told {
     fn ask(&self, question: driver::Question) -> BoxFuture<'_, Result<Verdict, Fault>> {
-        self.asked.lock().expect("not poisoned").push((question.key, question.nodes));
+        let key = if question.is_before { question.before } else { question.key };
+        self.asked.lock().expect("not poisoned").push((key, question.nodes));
         let verdict = self.verdict.lock().expect("not poisoned").clone().unwrap_or(Verdict::Open);
         Box::pin(async move { Ok(verdict) })
+    }
+
+    fn open(&self) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+        let ended = self.ended.lock().expect("not poisoned").clone();
+        let asked = self.asked.lock().expect("not poisoned").clone();
+        let open: BTreeSet<String> = asked.iter().map(|(key, _)| format!("{key}:0")).collect();
+        let open: Vec<String> = open.into_iter().filter(|key| !ended.contains(key)).collect();
+        Box::pin(async move { Ok(open) })
+    }
+
+    fn end(&self, key: String) -> BoxFuture<'_, Result<(), Fault>> {
+        self.ended.lock().expect("not poisoned").push(key);
+        Box::pin(async move { Ok(()) })
     }
 }
 
@@ -44,13 +64,13 @@ impl World {
     }
 
     /// Drives all rollouts, as a controller that was started just now.
-    async fn drive(&self, gates: &Told) {
+    pub(super) async fn drive(&self, gates: &Told) {
         let fresh = Changes::new(Desired::new(self.db.clone()), self.nodes.clone());
         driver::pass(&fresh, gates).await.expect("driven");
     }
 
     /// Returns the contents of the only file of a node; empty when it has none.
-    async fn motd(&self, node: NodeId) -> String {
+    pub(super) async fn motd(&self, node: NodeId) -> String {
         let desired = self.desired(node).await;
         let content = desired.resources().find_map(|r| match &r.spec {
             lampas_shared::desired::Spec::File { content, .. } => content.inline.clone(),
@@ -59,7 +79,7 @@ impl World {
         String::from_utf8(content.unwrap_or_default()).expect("text")
     }
 
-    async fn motds(&self, nodes: &[NodeId]) -> Vec<String> {
+    pub(super) async fn motds(&self, nodes: &[NodeId]) -> Vec<String> {
         let mut found = Vec::new();
         for node in nodes {
             found.push(self.motd(*node).await);
@@ -67,7 +87,7 @@ impl World {
         found
     }
 
-    async fn rollout(&self, row: &ChangeRow) -> lampas_api::RolloutView {
+    pub(super) async fn rollout(&self, row: &ChangeRow) -> lampas_api::RolloutView {
         self.changes.show(row.id).await.expect("a change").rollout.expect("a rollout")
     }
 
@@ -126,6 +146,8 @@ async fn a_failing_canary_brings_back_what_stood_before(db: Db) {
     world.drive(&Told::default()).await;
     let shown = world.rollout(&row).await;
     assert_eq!((shown.state, shown.reason.as_str()), (State::Reverted, "wave 1 of 2: 1 node failed, 0 may"));
+    let never = world.state(&row).await.1;
+    assert_eq!((never.failed, never.untouched, never.superseded), (1, 2, 0), "who never had it says so");
     assert_eq!(world.motds(&nodes).await, ["old", "old", "old"]);
     let now = [world.desired(nodes[1]).await.generation, world.desired(nodes[2]).await.generation];
     assert_eq!(now, generations, "who never had it is not touched");
@@ -155,11 +177,39 @@ async fn gates_decide_and_are_asked_once(db: Db) {
     let shown = world.rollout(&row).await;
     assert_eq!((shown.state, shown.reason.as_str()), (State::Paused, "wave 1 of 2: a gate says no: exit 3"));
     assert_eq!(world.motds(&nodes).await, ["new", "", ""], "nothing moves while it waits for somebody");
+    let ended = || gates.ended.lock().expect("not poisoned").clone();
+    assert_eq!(ended(), [format!("gate:{}:0:1:0", row.id)], "nobody waits for its answer any more");
     world.changes.order(row.id, Order::Resume, "mended", &admin()).await.expect("resumed");
     *gates.verdict.lock().expect("not poisoned") = Some(Verdict::Pass);
     world.drive(&gates).await;
     assert_eq!(world.motds(&nodes).await, ["new", "new", "new"]);
     assert!(gates.asked.lock().expect("not poisoned").iter().any(|(key, _)| key.ends_with(":0:2")), "asked anew");
+    world.drive(&gates).await;
+    assert!(ended().contains(&format!("gate:{}:0:2:0", row.id)), "the wave is through");
+    world.end().await;
+}
+
+async fn a_pause_leaves_be_what_is_measured_before(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    let bound = serde_json::json!({ "compare": "<=", "worse_percent": 10 });
+    let probe = serde_json::json!({ "what": { "kind": "measure", "measure": "load_per_core", "bound": bound } });
+    let gated = serde_json::json!({ "waves": ["1"], "gates": [{ "probe": probe }] });
+    let row = world.roll(vec![put(file("role:app", "motd", "new"))], strategy(gated)).await.expect("applied");
+    let gates = Told::default();
+    world.drive(&gates).await;
+    let measured = format!("before:{}:0:0", row.id);
+    let ended = || gates.ended.lock().expect("not poisoned").clone();
+    world.changes.order(row.id, Order::Pause, "wait", &admin()).await.expect("paused");
+    world.drive(&gates).await;
+    assert_eq!(ended(), Vec::<String>::new(), "it can't be asked anew");
+    assert_eq!(world.motds(&nodes).await, ["", "", ""]);
+    world.changes.order(row.id, Order::Resume, "go on", &admin()).await.expect("resumed");
+    *gates.verdict.lock().expect("not poisoned") = Some(Verdict::Pass);
+    world.drive(&gates).await;
+    assert_eq!(world.motds(&nodes).await, ["new", "", ""]);
+    world.drive(&gates).await;
+    assert_eq!(ended(), [measured], "the wave has the change");
     world.end().await;
 }
 
@@ -174,13 +224,14 @@ async fn an_aborted_rollout_keeps_both_sides_until_a_later_change(db: Db) {
     world.drive(&Told::default()).await;
     assert_eq!(world.motds(&nodes).await, ["new", "old", "old"]);
     let (state, progress) = world.state(&row).await;
-    assert_eq!((state, progress.converged, progress.held), (ChangeState::Done, 1, 2));
+    assert_eq!((state, progress.converged, progress.untouched), (ChangeState::Done, 1, 2));
     world.save(vec![put(file("role:app", "other", "x"))]).await.expect("something else");
-    assert_eq!(world.state(&row).await.1.held, 2, "another object's change doesn't end it");
+    assert_eq!(world.motds(&nodes).await, ["new", "old", "old"], "another object's change doesn't end it");
     world.save(vec![put(file("role:app", "motd", "newer"))]).await.expect("made");
     let later = [world.desired(nodes[0]).await, world.desired(nodes[2]).await];
     assert_eq!(later[0].hash, later[1].hash, "all are the same again");
-    assert_eq!(world.state(&row).await.1.held, 0);
+    let progress = world.state(&row).await.1;
+    assert_eq!((progress.untouched, progress.superseded), (2, 0), "they never had it, whatever came later");
     world.end().await;
 }
 
@@ -216,5 +267,111 @@ async fn a_deletion_rolls_out_too(db: Db) {
     assert_eq!(world.motds(&nodes).await, ["", "old", "old"]);
     world.changes.order(row.id, Order::Promote, "", &admin()).await.expect("promoted");
     assert_eq!(world.motds(&nodes).await, ["", "", ""]);
+    world.end().await;
+}
+
+async fn who_is_renamed_or_leaves_meanwhile_stops_no_rollout(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    world.save(vec![put(file("role:app", "motd", "old"))]).await.expect("made");
+    let drafts = vec![put(file("role:app", "motd", "new"))];
+    let row = world.roll(drafts, strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+    let name = |name: &str| NodeUpdate { name: Some(name.parse().expect("a name")), ..NodeUpdate::default() };
+    let leave = NodeUpdate { roles: Some(["database".parse().expect("a role")].into()), ..NodeUpdate::default() };
+    for (node, edit) in [(nodes[0], name("api-1")), (nodes[1], name("api-2")), (nodes[2], leave)] {
+        world.changes.update_node(node, &edit, None, None, &admin()).await.expect("edited");
+    }
+    assert_eq!(world.motds(&nodes).await, ["new", "old", ""], "who left has nothing of it");
+    let gates = Told::default();
+    world.land(nodes[0], 7, 1, ResourceState::Converged).await;
+    world.drive(&gates).await;
+    assert_eq!(world.motds(&nodes).await, ["new", "new", ""]);
+    world.land(nodes[1], 8, 1, ResourceState::Converged).await;
+    world.land(nodes[2], 9, 1, ResourceState::Converged).await;
+    world.drive(&gates).await;
+    assert_eq!(world.rollout(&row).await.state, State::Done);
+    let members = world.changes.show(row.id).await.expect("shown");
+    assert_eq!((members.summary.progress.converged, members.summary.progress.failed), (2, 0), "{members:?}");
+    world.end().await;
+}
+
+async fn who_is_paused_or_holds_the_file_proves_nothing(db: Db) {
+    for state in [ResourceState::Paused, ResourceState::Drifted] {
+        let world = World::new(db.clone());
+        let nodes = world.three().await;
+        let object = format!("motd-{}", state.as_str());
+        world.save(vec![put(file("role:app", &object, "old"))]).await.expect("made");
+        let drafts = vec![put(file("role:app", &object, "new"))];
+        let row = world.roll(drafts, strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+        let canary = nodes[0];
+        world.land(canary, 7, 1, state).await;
+        world.drive(&Told::default()).await;
+        let (shown, progress) = (world.rollout(&row).await, world.state(&row).await.1);
+        assert_eq!(shown.waves[1].progress.converged, 0, "{state:?}: {shown:?}");
+        if state == ResourceState::Paused {
+            assert_eq!(
+                (shown.state, shown.wave, progress.applying),
+                (State::Running, 1, 1),
+                "it waits until the node goes on"
+            );
+            world.land(canary, 7, 4, ResourceState::Converged).await;
+            world.drive(&Told::default()).await;
+            assert_eq!(world.rollout(&row).await.wave, 2);
+        } else {
+            assert_eq!((shown.state, progress.failed), (State::Reverted, 1), "somebody has to decide");
+            let failed = world.changes.nodes(row.id, None, None, 10).await.expect("its nodes").items;
+            assert!(
+                failed.iter().any(|n| n.fault.as_ref().is_some_and(|f| f.message.contains("changed by hand"))),
+                "{failed:?}"
+            );
+        }
+        for node in nodes {
+            world.changes.remove_node(node, "over", &admin()).await.expect("removed");
+        }
+        world.end().await;
+    }
+}
+
+async fn who_holds_a_file_that_a_value_goes_into_proves_nothing(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    let spec = |spec: serde_json::Value| put(serde_json::from_value(spec).expect("a spec"));
+    let port = |value: &str| {
+        let body = serde_json::json!({ "kind": "var", "value": value });
+        spec(serde_json::json!({ "name": "port", "scope": "role:app", "body": body }))
+    };
+    let body = serde_json::json!({
+        "kind": "file", "path": "/etc/app.conf", "template": true, "content": "port={{var.port}}\n",
+    });
+    let conf = spec(serde_json::json!({ "name": "conf", "scope": "role:app", "body": body }));
+    world.save(vec![port("80"), conf]).await.expect("made");
+    let row = world.roll(vec![port("81")], strategy(serde_json::json!({ "waves": ["1"] }))).await.expect("applied");
+    world.land(nodes[0], 7, 1, ResourceState::Drifted).await;
+    world.drive(&Told::default()).await;
+    assert_eq!(world.rollout(&row).await.state, State::Reverted, "the file was edited by hand and not written");
+    world.end().await;
+}
+
+async fn who_observes_is_in_no_wave(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    let modes = &BTreeMap::from([(nodes[0], true)]);
+    let label = NodeUpdate {
+        labels: Some([("canary".parse().expect("a key"), "yes".parse().expect("a value"))].into()),
+        ..NodeUpdate::default()
+    };
+    world.changes.update_node(nodes[0], &label, None, None, &admin()).await.expect("labelled");
+    let told =
+        world.db.write(|mut tx| async move { crate::takeover::said(&mut tx, modes).await.map(|()| tx.done(())) });
+    told.await.expect("it observes");
+    let by_label = strategy(serde_json::json!({ "waves": ["label:canary=yes"] }));
+    let refused = world.roll(vec![put(file("role:app", "motd", "new"))], by_label).await.expect_err("nobody sings");
+    assert!(refused.to_string().contains("label:canary=yes"), "{refused}");
+    assert_eq!(world.motds(&nodes[1..]).await, ["", ""], "nobody has it");
+    let by_count = strategy(serde_json::json!({ "waves": ["1"] }));
+    let row = world.roll(vec![put(file("role:app", "issue", "new"))], by_count).await.expect("applied");
+    let shown = world.rollout(&row).await;
+    let waves: Vec<u32> = shown.waves.iter().map(|w| w.progress.total()).collect();
+    assert_eq!(waves, [1, 1], "{shown:?}");
     world.end().await;
 }

@@ -15,6 +15,8 @@ use crate::{
     secret::{self, Vault},
 };
 
+mod purge;
+
 testing::on_both!(
     a_value_is_a_revision_and_comes_back,
     a_secret_goes_to_who_uses_it_and_to_nobody_else,
@@ -33,7 +35,7 @@ fn put(spec: ObjectSpec) -> Draft {
     Draft { act: DraftAct::Put(spec), base: None, previous_name: None }
 }
 
-fn template(scope: &str, name: &str, content: &str) -> Draft {
+pub(super) fn template(scope: &str, name: &str, content: &str) -> Draft {
     let mut spec = file(scope, name, content);
     if let Body::File(file) = &mut spec.body {
         file.template = true;
@@ -41,12 +43,12 @@ fn template(scope: &str, name: &str, content: &str) -> Draft {
     put(spec)
 }
 
-struct Safe {
+pub(super) struct Safe {
     dir: tempfile::TempDir,
 }
 
 impl Safe {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a directory") }
     }
 
@@ -55,7 +57,13 @@ impl Safe {
     }
 
     /// Gives a secret a value.
-    async fn set(&self, world: &World, scope: &str, name: &str, value: &str) -> Result<SecretValueId, ChangeError> {
+    pub(super) async fn set(
+        &self,
+        world: &World,
+        scope: &str,
+        name: &str,
+        value: &str,
+    ) -> Result<SecretValueId, ChangeError> {
         let id: SecretValueId = random::new_id();
         let sealed = self.vault().seal(id, value).expect("sealed");
         let values = vec![NewValue { id, sealed }];
@@ -64,7 +72,7 @@ impl Safe {
         world.changes.save(&new, &how, &admin()).await.map(|_| id)
     }
 
-    fn members(&self, world: &World) -> Members {
+    pub(super) fn members(&self, world: &World) -> Members {
         let controller: ControllerId = random::new_id();
         let members = Members::new(world.changes.desired().clone(), world.ingest.clone(), controller);
         members.with_vault(self.vault(), world.nodes.clone())
@@ -72,7 +80,7 @@ impl Safe {
 }
 
 /// Asks as a node would, and opens what comes.
-async fn ask(members: &Members, node: NodeId, value: SecretValueId) -> Option<String> {
+pub(super) async fn ask(members: &Members, node: NodeId, value: SecretValueId) -> Option<String> {
     let key = SealKey::generate().expect("a key");
     let sealed = members.secret(node, value, key.public()).await.expect("the store answers")?;
     let bound = format!("node {node} value {value}");
@@ -167,7 +175,7 @@ async fn earlier_values_are_destroyed_and_stay_so(db: Db) {
     let second = safe.set(&world, "fleet", "pw", "two").await.expect("set anew");
     let view = world.changes.desired().view().await.expect("a view");
     let id = view.all.objects.values().find(|o| matches!(o.spec.body, Body::Secret(_))).expect("the secret").id;
-    let values = secret::purge::values(&world.db, &view, id).await.expect("listed");
+    let values = secret::purge::values(&world.db, &view, id, &|_| true).await.expect("listed");
     let seen: Vec<_> = values.iter().map(|v| (v.id, v.is_current, v.uses.is_empty())).collect();
     assert_eq!(seen, [(second, true, true), (first, false, false)]);
     assert!(values[1].uses[0].contains("web-1 may still have it"), "{values:?}");

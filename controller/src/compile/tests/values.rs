@@ -121,6 +121,49 @@ fn who_is_not_entitled_is_told_where_and_gets_nothing() {
 }
 
 #[test]
+fn a_password_is_a_part_of_its_account_that_alone_waits_for_its_secret() {
+    let (web, db) = (node(1, "web-1", &["app"], &[], None), node(2, "db-1", &[], &[], None));
+    let account = |password: &str| {
+        named(2, "ann", "fleet", serde_json::json!({ "kind": "user", "shell": "/bin/sh", "password": password }))
+    };
+    let objects = [secret(1, "pw", "role:app"), account("{{secret.pw}}")];
+    let compiled = compile(&[web.clone(), db.clone()], &objects);
+    assert!(compiled.needs(web.id, value(1)) && !compiled.needs(db.id, value(1)));
+    let part = |node: &NodeInput, compiled: &Compiled| {
+        let state = desired(compiled, node);
+        let targets: Vec<String> = state.resources().map(|r| r.target.to_string()).collect();
+        assert_eq!(targets, ["password:ann", "user:ann"]);
+        assert_eq!(state.hash, state.compute_hash(), "the shared hash is the state's own");
+        state.resources().next().expect("the password").spec.clone()
+    };
+    let Spec::Sealed(sealed) = part(&web, &compiled) else { panic!("is sealed") };
+    assert_eq!(sealed.template(Sealed::PASSWORD).as_deref(), Some("{{secret.pw}}"));
+    let Spec::Sealed(blocked) = part(&db, &compiled) else { panic!("is sealed") };
+    assert!(blocked.fault.as_ref().is_some_and(|why| why.contains("its password")), "{blocked:?}");
+    let told: Vec<String> = compiled.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "told once, not for each part: {told:#?}");
+    let locked = compile(std::slice::from_ref(&web), &[account("locked")]);
+    assert!(matches!(part(&web, &locked), Spec::Password { .. }));
+    let left = compile(std::slice::from_ref(&web), &[account("unmanaged")]);
+    assert_eq!(desired(&left, &web).resources().count(), 1);
+}
+
+#[test]
+fn a_source_of_packages_is_two_files() {
+    let web = node(1, "web-1", &[], &[], None);
+    let body = serde_json::json!({
+        "kind": "apt_source", "uris": ["https://deb.example.org/debian"], "suites": ["bookworm"], "components": ["main"],
+        "key": include_str!("../../../../shared/src/host/apt/test-key.asc"),
+    });
+    let compiled = compile(std::slice::from_ref(&web), &[named(1, "example", "fleet", body)]);
+    let state = desired(&compiled, &web);
+    let targets: Vec<String> = state.resources().map(|r| r.target.to_string()).collect();
+    let expected = ["path:/etc/apt/keyrings/example.asc", "path:/etc/apt/sources.list.d/example.sources"];
+    assert_eq!(targets, expected);
+    assert_eq!(state.hash, state.compute_hash(), "the shared hash is the state's own");
+}
+
+#[test]
 fn the_environment_of_a_job_is_a_template_where_it_says_so() {
     let web = node(1, "web-1", &[], &[], None);
     let job = |template: bool| {

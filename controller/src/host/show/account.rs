@@ -1,6 +1,6 @@
-//! Accounts, groups and packages in one line.
+//! Accounts, groups, packages and their sources in one line.
 
-use lampas_shared::host::{Ensure, Group, Package, PackageEnsure, User};
+use lampas_shared::host::{AptSource, Ensure, Group, Package, PackageEnsure, User};
 
 pub(super) fn user(user: &User) -> String {
     if user.ensure == Ensure::Absent {
@@ -15,6 +15,12 @@ pub(super) fn user(user: &User) -> String {
     said.extend(user.shell.as_ref().map(ToString::to_string));
     said.extend((user.locked == Some(true)).then(|| "locked".to_owned()));
     said.extend(user.expires.as_ref().map(|day| format!("expires {day}")));
+    if let Some(password) = user.managed_password() {
+        said.push(match password.secret() {
+            Some(secret) => format!("password from secret {secret}"),
+            None => "password locked".to_owned(),
+        });
+    }
     if let Some(keys) = &user.authorized_keys {
         let only = if user.exclusive_keys { ", no others" } else { "" };
         said.push(format!("{} {}{only}", keys.len(), if keys.len() == 1 { "key" } else { "keys" }));
@@ -45,4 +51,11 @@ pub(super) fn package(package: &Package, name: &str) -> String {
     };
     let held = if package.held == Some(true) { ", held" } else { "" };
     format!("{name} {what}{held}")
+}
+
+pub(super) fn apt_source(source: &AptSource) -> String {
+    let mut words = vec![source.uris.join(" "), source.suites.join(" ")];
+    words.extend((!source.components.is_empty()).then(|| source.components.join(" ")));
+    let key = source.key_fingerprints().map_or_else(|_| "no key".to_owned(), |keys| format!("key {}", keys.join(" ")));
+    format!("{}, {key}", words.join(" "))
 }

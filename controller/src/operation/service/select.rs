@@ -6,7 +6,7 @@ use lampas_runtime::random;
 use lampas_shared::{
     TextError,
     desired::Spec,
-    fleet::Scope,
+    fleet::{NodeName, Scope},
     host::{EnvName, UserName},
     id::NodeId,
     object::{Body, Kind, ObjectName},
@@ -24,7 +24,13 @@ use crate::{
         OperationError,
         store::{NewRun, ScriptAt},
     },
+    takeover,
 };
+
+/// Why nothing runs on a node that observes.
+fn only_observes(name: &NodeName) -> String {
+    format!("{name} only observes: take it over first (lampasctl node manage {name})")
+}
 
 /// The selection, resolved.
 pub(in crate::operation) struct Selected {
@@ -44,14 +50,15 @@ impl Operations {
         spec: &OperationSpec,
         only: Option<&[NodeId]>,
     ) -> Result<Selected, OperationError> {
-        let (members, want_signature) = self
+        let (members, observing, want_signature) = self
             .db()
             .read(|mut tx| async move {
                 let members = fleet::members(&mut tx).await?;
                 // Only what root runs is known here to be root's.
                 let is_root = spec.user == UserName::root() && !matches!(spec.work, Work::Probe { .. });
                 let wanting = if is_root { fleet::policy::wanting(&mut tx).await? } else { BTreeSet::new() };
-                Ok::<_, DbError>(tx.done((members, wanting)))
+                let observing = takeover::observing(&mut tx).await?;
+                Ok::<_, DbError>(tx.done((members, observing, wanting)))
             })
             .await?;
         for scope in &spec.on {
@@ -88,7 +95,8 @@ impl Operations {
                 _ => None,
             };
             let (secrets, not_entitled) = secrets.get(&node.id).cloned().unwrap_or_default();
-            let refused = refused.or(not_entitled);
+            let observes = observing.contains(&node.id);
+            let refused = observes.then(|| only_observes(&node.name)).or(refused).or(not_entitled);
             selected.connected.push(!is_away);
             selected.runs.push(NewRun {
                 run: random::new_id(),
@@ -97,6 +105,7 @@ impl Operations {
                 script: script.flatten(),
                 secrets,
                 refused,
+                observes,
             });
         }
         selected.members = members;

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::Engine as _;
 use lampas_api::{Operation, OperationNode, OperationOutput, OperationSummary, OutputGroup, OutputPiece, Page};
 use lampas_shared::{
+    desired::ContentHash,
     id::{OperationId, RunId},
-    operation::{OperationState, RunState},
+    operation::{OperationState, RunState, Work},
 };
 
 use super::Operations;
@@ -22,8 +23,9 @@ use crate::{
 const ANSWER_BYTES: usize = 1 << 20;
 /// How much text of a group is shown.
 const GROUP_BYTES: usize = 256 << 10;
-/// The most groups that are shown with their text.
+/// The most groups that are shown with their text, and how much text of all groups together.
 const GROUPS: usize = 200;
+const GROUPS_BYTES: usize = 8 << 20;
 /// The longest that a listener may wait for news.
 const MAX_WAIT: Duration = Duration::from_secs(25);
 
@@ -41,9 +43,15 @@ impl Operations {
                 Ok::<_, DbError>(tx.done(counts))
             })
             .await?;
+        let mut spec = row.spec.clone();
+        // A draft is as private as a file of mode 0600: who may read what runs print may read what runs.
+        if let (Work::Draft { draft, .. }, false) = (&mut spec.work, may_read_output) {
+            let hash = ContentHash::of(draft.content.as_bytes());
+            draft.content = format!("(the content {} needs the permission read_content)\n", hash.short());
+        }
         Ok(Operation {
             summary: row.summary(counts.get(&id).copied().unwrap_or_default()),
-            spec: row.spec.clone(),
+            spec,
             cancelled_by: row.cancelled.as_ref().map(|(_, by)| by.clone()),
             cancelled_at: row.cancelled.as_ref().map(|(at, _)| *at),
             may_read_output,
@@ -178,15 +186,18 @@ impl Operations {
                 }
                 let mut groups: Vec<_> = groups.into_iter().collect();
                 groups.sort_by(|a, b| (b.1.len(), &a.1[0].node.name).cmp(&(a.1.len(), &b.1[0].node.name)));
-                let mut found = Vec::new();
+                let (mut found, mut left) = (Vec::new(), GROUPS_BYTES);
                 for (number, ((state, detail, hash), mut nodes)) in groups.into_iter().enumerate() {
                     nodes.sort_by(|a, b| a.node.name.cmp(&b.node.name));
                     // Of equal ones any will do; one whose output is here says most.
                     let first = nodes.iter().find(|n| n.is_output_complete).unwrap_or(&nodes[0]);
                     let (run, output_bytes) = (first.run, first.output_bytes);
-                    let text = if with_text && number < GROUPS && !hash.is_empty() {
-                        let pieces = store::pieces_of(&mut tx, run, GROUP_BYTES).await?;
-                        Some(output::text(pieces.iter().map(|p| &p.chunk), output_bytes, GROUP_BYTES))
+                    let text = if with_text && number < GROUPS && left > 0 && !hash.is_empty() {
+                        let most = GROUP_BYTES.min(left);
+                        let pieces = store::pieces_of(&mut tx, run, most).await?;
+                        let text = output::text(pieces.iter().map(|p| &p.chunk), output_bytes, most);
+                        left = left.saturating_sub(text.len());
+                        Some(text)
                     } else {
                         with_text.then(String::new)
                     };

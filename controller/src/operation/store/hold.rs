@@ -65,10 +65,25 @@ pub(crate) async fn held(tx: &mut Tx, of: Option<OperationId>) -> Result<BTreeSe
     rows.iter().map(|row| Reader::new("node_session", row).parse("node")).collect()
 }
 
+/// Returns the keys of the gates that are under way and that nobody has ended yet.
+pub(crate) async fn open_gates(tx: &mut Tx) -> Result<Vec<String>, DbError> {
+    let rows = sqlx::query(
+        "SELECT o.request_key FROM operation o WHERE o.state = ? AND o.cancelled_ms IS NULL \
+         AND (o.request_key LIKE 'gate:%' OR o.request_key LIKE 'before:%') AND EXISTS (SELECT 1 FROM operation_run r \
+         WHERE r.operation = o.id AND r.state IN ('queued', 'running')) ORDER BY o.number",
+    )
+    .bind(OperationState::Running.as_str())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter().map(|row| Reader::new("operation", row).text("request_key")).collect()
+}
+
 /// Counts the runs of an operation that is held: how many there are, and how many succeeded.
 pub(super) async fn succeeded(tx: &mut Tx, id: OperationId) -> Result<(u64, u64), DbError> {
     let mut query = QueryBuilder::<Any>::new("SELECT r.state FROM operation_run r WHERE r.operation = ");
-    query.push_bind(id.to_string()).push(tx.dialect().for_update());
+    query.push_bind(id.to_string());
+    // Nodes that only observe count neither for nor against it.
+    query.push(" AND r.observes = 0").push(tx.dialect().for_update());
     let rows = query.build().fetch_all(tx.conn()).await?;
     let states = rows.iter().map(|row| Reader::new("operation_run", row).parse("state"));
     let states: Vec<RunState> = states.collect::<Result<_, _>>()?;

@@ -1,6 +1,7 @@
 //! What runs wrote, in pieces: numbered over their operation, and by their offsets in the run.
 
 use lampas_shared::{
+    deceptive_char,
     id::{OperationId, RunId},
     operation::OutputChunk,
 };
@@ -42,6 +43,63 @@ pub(crate) async fn stored_to(tx: &mut Tx, run: RunId) -> Result<u64, DbError> {
     let Some(row) = row else { return Ok(0) };
     let r = Reader::new("operation_output", &row);
     Ok(r.count("start")? + r.maybe_bytes("bytes")?.map_or(0, |b| b.len() as u64))
+}
+
+/// How much of an output's end its last words are sought in, and in how many pieces of it: a program may write by the byte.
+const WORDS_BYTES: usize = 2 << 10;
+const WORDS_PIECES: i64 = 256;
+
+/// Returns the last lines that a run wrote, as one; empty when nothing of it is here, or not yet.
+pub(crate) async fn last_words(tx: &mut Tx, run: RunId) -> Result<String, DbError> {
+    let rows = sqlx::query(
+        "SELECT p.start, LENGTH(p.bytes) AS length FROM operation_output p WHERE p.run = ? ORDER BY p.start DESC LIMIT ?",
+    )
+    .bind(run.to_string())
+    .bind(WORDS_PIECES)
+    .fetch_all(tx.conn())
+    .await?;
+    let (mut first, mut held) = (0, 0);
+    for row in &rows {
+        let r = Reader::new("operation_output", row);
+        (first, held) = (r.int("start")?, held + r.count("length")? as usize);
+        if held >= WORDS_BYTES {
+            break;
+        }
+    }
+    let rows = sqlx::query("SELECT p.bytes FROM operation_output p WHERE p.run = ? AND p.start >= ? ORDER BY p.start")
+        .bind(run.to_string())
+        .bind(first)
+        .fetch_all(tx.conn())
+        .await?;
+    let mut end = Vec::with_capacity(held);
+    for row in &rows {
+        end.extend(Reader::new("operation_output", row).maybe_bytes("bytes")?.unwrap_or_default());
+    }
+    Ok(in_a_line(&end))
+}
+
+/// Puts the end of an output into a line, which goes to terminals: without what moves cursors, or hides or turns text.
+fn in_a_line(bytes: &[u8]) -> String {
+    const LINES: usize = 3;
+    const CHARS: usize = 300;
+    let seen = |c: char| if deceptive_char(c.encode_utf8(&mut [0; 4])).is_some() { '\u{fffd}' } else { c };
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.lines().rev().map(str::trim).filter(|l| !l.is_empty()).take(LINES);
+    let mut room = CHARS;
+    let mut shown: Vec<&str> = lines
+        .take_while(|line| {
+            // The last one in any case: its beginning says more than what was written before it.
+            let fits = room == CHARS || line.chars().count() <= room;
+            room = room.saturating_sub(line.chars().count());
+            fits
+        })
+        .collect();
+    shown.reverse();
+    let said: String = shown.join("; ").chars().map(seen).collect();
+    match said.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{} …", &said[..end]),
+        None => said,
+    }
 }
 
 /// Stores where the output of a run is: `stored`, `done`.
@@ -120,6 +178,10 @@ pub(crate) struct Piece {
     pub(crate) chunk: OutputChunk,
 }
 
+/// How many pieces are read at once, and how many are handed out at most: a piece has at most 32 KiB, or a byte.
+const AT_ONCE: usize = 40;
+const MOST_PIECES: usize = 400;
+
 /// Returns pieces after a place among those of the operation, at most about `most` bytes of them.
 pub(crate) async fn pieces(
     tx: &mut Tx,
@@ -128,47 +190,57 @@ pub(crate) async fn pieces(
     after: u64,
     most: usize,
 ) -> Result<Vec<Piece>, DbError> {
-    // A piece has at most 32 KiB; a listener that is behind comes again.
-    let mut query = QueryBuilder::<Any>::new(
-        "SELECT p.seq, p.run, p.start, p.stream, p.after_ms, p.bytes FROM operation_output p WHERE p.operation = ",
-    );
-    query.push_bind(operation.to_string()).push(" AND p.seq > ").push_bind(after.min(i64::MAX as u64) as i64);
-    if let Some(run) = run {
-        query.push(" AND p.run = ").push_bind(run.to_string());
-    }
-    query.push(" ORDER BY p.seq LIMIT ").push_bind(400_i64);
-    let mut found = Vec::new();
-    let mut held = 0;
-    for row in &query.build().fetch_all(tx.conn()).await? {
-        let piece = piece(row)?;
-        held += piece.chunk.bytes.len();
-        found.push(piece);
-        if held >= most {
+    // A listener that is behind comes again.
+    let (mut found, mut held, mut after) = (Vec::new(), 0, after.min(i64::MAX as u64));
+    while found.len() < MOST_PIECES {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT p.seq, p.run, p.start, p.stream, p.after_ms, p.bytes FROM operation_output p WHERE p.operation = ",
+        );
+        query.push_bind(operation.to_string()).push(" AND p.seq > ").push_bind(after as i64);
+        if let Some(run) = run {
+            query.push(" AND p.run = ").push_bind(run.to_string());
+        }
+        query.push(" ORDER BY p.seq LIMIT ").push_bind(AT_ONCE as i64);
+        let rows = query.build().fetch_all(tx.conn()).await?;
+        if take(&rows, most, &mut found, &mut held)? || rows.len() < AT_ONCE {
             break;
         }
+        after = found.last().map_or(after, |p: &Piece| p.seq);
     }
     Ok(found)
 }
 
-/// Returns the pieces of one run by their offsets, at most about `most` bytes of them.
-pub(crate) async fn pieces_of(tx: &mut Tx, run: RunId, most: usize) -> Result<Vec<Piece>, DbError> {
-    let rows = sqlx::query(
-        "SELECT p.seq, p.run, p.start, p.stream, p.after_ms, p.bytes FROM operation_output p WHERE p.run = ? ORDER BY p.start",
-    )
-    .bind(run.to_string())
-    .fetch_all(tx.conn())
-    .await?;
-    let mut found = Vec::new();
-    let mut held = 0;
-    for row in &rows {
+/// Reads rows until so many bytes are held; returns whether they are.
+fn take(rows: &[AnyRow], most: usize, found: &mut Vec<Piece>, held: &mut usize) -> Result<bool, DbError> {
+    for row in rows {
         let piece = piece(row)?;
-        held += piece.chunk.bytes.len();
+        *held += piece.chunk.bytes.len();
         found.push(piece);
-        if held >= most {
-            break;
+        if *held >= most {
+            return Ok(true);
         }
     }
-    Ok(found)
+    Ok(false)
+}
+
+/// Returns the pieces of one run by their offsets, at most about `most` bytes of them.
+pub(crate) async fn pieces_of(tx: &mut Tx, run: RunId, most: usize) -> Result<Vec<Piece>, DbError> {
+    let (mut found, mut held, mut after) = (Vec::new(), 0, -1);
+    loop {
+        let rows = sqlx::query(
+            "SELECT p.seq, p.run, p.start, p.stream, p.after_ms, p.bytes FROM operation_output p WHERE p.run = ? \
+             AND p.start > ? ORDER BY p.start LIMIT ?",
+        )
+        .bind(run.to_string())
+        .bind(after)
+        .bind(AT_ONCE as i64)
+        .fetch_all(tx.conn())
+        .await?;
+        if take(&rows, most, &mut found, &mut held)? || rows.len() < AT_ONCE {
+            return Ok(found);
+        }
+        after = found.last().map_or(after, |p| p.chunk.offset as i64);
+    }
 }
 
 fn piece(row: &AnyRow) -> Result<Piece, DbError> {
@@ -183,4 +255,18 @@ fn piece(row: &AnyRow) -> Result<Piece, DbError> {
             bytes: r.maybe_bytes("bytes")?.unwrap_or_default(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_a_line_that_moves_no_cursor() {
+        let output = b"one\n two\r\n\nthree\x1b[2Jfour\xe2\x80\xae\n five \n";
+        assert_eq!(in_a_line(output), "two; three\u{fffd}[2Jfour\u{fffd}; five");
+        assert_eq!(in_a_line(b" \n"), "");
+        assert_eq!(in_a_line(format!("{}\nlast\n", "-".repeat(400)).as_bytes()), "last");
+        assert_eq!(in_a_line("\u{e4}".repeat(400).as_bytes()), format!("{} \u{2026}", "\u{e4}".repeat(300)));
+    }
 }

@@ -162,6 +162,7 @@ mod tests {
             script: None,
             secrets: [(variable.clone(), used.clone())].into(),
             refused: None,
+            observes: false,
         };
         let row = OperationRow {
             id: random::new_id(),

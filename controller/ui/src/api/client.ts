@@ -32,8 +32,8 @@ export function setSignedOutHandler(handler: () => void): void {
   onSignedOut = handler;
 }
 
-/** What asks the user for a proof; resolves to whether there is one. */
-type Prover = () => Promise<boolean>;
+/** What asks the user for a proof: for root code, which is listed, or for what is grave by itself. Resolves to whether there is one. */
+type Prover = (rootCode: readonly string[]) => Promise<boolean>;
 
 let prover: Prover | undefined;
 
@@ -49,10 +49,12 @@ const copies = new Map<string, Request>();
 /** Where a 401 says that a sign-in failed, not that a session is over. */
 const OPEN = ['/session', '/setup', '/session/key-request', '/session/passkey', '/session/provider', '/session/provider/key-request'];
 
-async function asksForProof(response: Response): Promise<boolean> {
-  if (response.status !== 403) return false;
-  const problem: unknown = await response.clone().json().catch(() => undefined);
-  return typeof problem === 'object' && problem !== null && 'code' in problem && problem.code === 'reauthentication.needed';
+/** Returns the root code that a proof is asked for, if the answer is that a proof is needed; nothing of it where the call is grave by itself. */
+async function proofAskedFor(response: Response): Promise<readonly string[] | undefined> {
+  if (response.status !== 403) return undefined;
+  const problem = await response.clone().json().catch(() => undefined) as Partial<Problem> | null | undefined;
+  if (problem?.code === 'reauthentication.root_code') return (problem.fields ?? []).map((field) => field.detail);
+  return problem?.code === 'reauthentication.needed' ? [] : undefined;
 }
 
 const guard: Middleware = {
@@ -68,7 +70,10 @@ const guard: Middleware = {
   async onResponse({ response, schemaPath, id }) {
     const copy = copies.get(id);
     copies.delete(id);
-    if (copy !== undefined && prover !== undefined && (await asksForProof(response)) && (await prover())) return fetchOrEarly(copy);
+    if (copy !== undefined && prover !== undefined) {
+      const rootCode = await proofAskedFor(response);
+      if (rootCode !== undefined && (await prover(rootCode))) return fetchOrEarly(copy);
+    }
     if (response.status === 401 && !OPEN.some((path) => schemaPath.endsWith(path))) onSignedOut();
     return undefined;
   },

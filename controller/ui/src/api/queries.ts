@@ -29,13 +29,14 @@ export interface MapTile {
   role: string | null;
   state: FleetMapGroup['state'];
   config: FleetMapGroup['config'];
+  is_observing: boolean;
 }
 
 export const fleetMapQuery = queryOptions({ queryKey: ['fleet-map'], queryFn: async () => tilesOf(await take(api.GET('/api/v1/fleet-map'))) });
 
 /** Takes the groups apart: nodes stand by name, whatever state they are in, so that a change of state moves none. */
 export function tilesOf(groups: readonly FleetMapGroup[]): MapTile[] {
-  const tiles = groups.flatMap(({ role = null, state, config, nodes }) => nodes.map((name): MapTile => ({ name, role, state, config })));
+  const tiles = groups.flatMap(({ role = null, state, config, observes = false, nodes }) => nodes.map((name): MapTile => ({ name, role, state, config, is_observing: observes })));
   return tiles.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -78,6 +79,7 @@ export const roleQuery = (role: string) =>
 export interface ObjectFilter {
   kind?: string | undefined;
   scope?: string | undefined;
+  set?: string | undefined;
   query?: string | undefined;
   after?: string | undefined;
 }
@@ -91,6 +93,8 @@ export const objectsQuery = (filter: ObjectFilter) =>
 
 export const objectQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
+
+export const setsQuery = queryOptions({ queryKey: ['objects', 'sets'], queryFn: () => take(api.GET('/api/v1/sets')) });
 
 export const usesQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'uses', id], queryFn: () => take(api.GET('/api/v1/objects/{object}/uses', { params: { path: { object: id } } })) });
@@ -174,8 +178,14 @@ export const driftsQuery = (filter: DriftFilter) =>
     placeholderData: keepPreviousData,
   });
 
+/** How many findings stand: what the list of them says, without its contents. */
+export const driftCountQuery = queryOptions({ queryKey: ['drift', 'count'], queryFn: async () => (await take(api.GET('/api/v1/drift', { params: { query: { standing: true, limit: 1 } } }))).total ?? 0 });
+
 export const driftQuery = (id: string) =>
   queryOptions({ queryKey: ['drift', 'one', id], queryFn: () => take(api.GET('/api/v1/drift/{drift}', { params: { path: { drift: id } } })) });
+
+export const driftMergeQuery = (id: string) =>
+  queryOptions({ queryKey: ['drift', 'merge', id], queryFn: () => take(api.GET('/api/v1/drift/{drift}/merge', { params: { path: { drift: id } } })), refetchOnWindowFocus: false });
 
 export const enrolTokensQuery = (after: string | undefined) =>
   queryOptions({ queryKey: ['enrol', 'list', after], queryFn: () => take(api.GET('/api/v1/enrolment-tokens', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
@@ -193,6 +203,8 @@ export const providersQuery = (after: string | undefined) =>
   queryOptions({ queryKey: ['users', 'providers', after], queryFn: () => take(api.GET('/api/v1/providers', { params: { query: { ...defined({ after }), limit: PAGE } } })), placeholderData: keepPreviousData });
 
 export const identitiesOfQuery = (user: string) => queryOptions({ queryKey: ['users', 'identities', user], queryFn: () => take(api.GET('/api/v1/users/{user}/identities', { params: { path: { user } } })) });
+
+export const controllerQuery = queryOptions({ queryKey: ['controller'], queryFn: () => take(api.GET('/api/v1/controller')) });
 
 export const ownIdentitiesQuery = queryOptions({ queryKey: ['users', 'own-identities'], queryFn: () => take(api.GET('/api/v1/session/identities')) });
 

@@ -408,6 +408,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/controller": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the controller that answers stands
+         * @description Needs the permission `view` over the whole fleet.
+         */
+        get: operations["get_controller"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask to be signed in on a machine
+         * @description Open to everybody.
+         */
+        post: operations["post_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/device/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fetch the session once confirmed
+         * @description Open to everybody.
+         */
+        post: operations["post_device_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/drift": {
         parameters: {
             query?: never;
@@ -462,6 +522,26 @@ export interface paths {
          * @description Needs the permission `change` over all that is selected.
          */
         post: operations["post_drift_drift_adopt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/drift/{drift}/merge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A change by hand, merged into the template that made the file
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_drift_drift_merge"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -698,6 +778,74 @@ export interface paths {
         get: operations["get_history"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The mail server, the morning mail, and how mail goes
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_mail"];
+        /**
+         * Set the mail server and the morning mail
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        put: operations["put_mail"];
+        post?: never;
+        /**
+         * Switch mail off, and forget its server
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        delete: operations["delete_mail"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Messages and what became of them, newest first
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        get: operations["get_mail_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/mail/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test, and wait for the server's answer
+         * @description Needs the permission `manage_users` over the whole fleet.
+         */
+        post: operations["post_mail_test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -968,6 +1116,26 @@ export interface paths {
          * @description Needs the permission `view`; what lies outside of it is left out.
          */
         get: operations["get_objects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/objects/deleted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Objects that stand no more, deleted last first
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_objects_deleted"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1592,6 +1760,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/providers/{provider}/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A provider tells that somebody signed out there
+         * @description Open to everybody.
+         */
+        post: operations["post_providers_provider_logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/roles": {
         parameters: {
             query?: never;
@@ -1760,6 +1948,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/session/device/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What a machine asks for, by the code that it shows
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_device_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/device/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm that a machine is signed in as oneself
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_device_confirmation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/device/refusal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse what a machine asks for
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_device_refusal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/session/identities": {
         parameters: {
             query?: never;
@@ -1818,6 +2066,54 @@ export interface paths {
          * @description Open to everybody.
          */
         post: operations["post_session_key_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/mail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Which mail one gets
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_session_mail"];
+        /**
+         * Choose which mail one gets, and where
+         * @description Needs the permission `own_account`.
+         */
+        put: operations["put_session_mail"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/session/mail/morning": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The morning mail as one would get it now
+         * @description Needs the permission `own_account`.
+         */
+        get: operations["get_session_mail_morning"];
+        put?: never;
+        /**
+         * Send the morning mail to oneself now
+         * @description Needs the permission `own_account`.
+         */
+        post: operations["post_session_mail_morning"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2097,7 +2393,11 @@ export interface paths {
         delete: operations["delete_session_security_keys_key"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Rename a security key
+         * @description Needs the permission `own_account`.
+         */
+        patch: operations["patch_session_security_keys_key"];
         trace?: never;
     };
     "/api/v1/sessions": {
@@ -2135,6 +2435,26 @@ export interface paths {
          * @description Needs the permission `own_account`.
          */
         delete: operations["delete_sessions_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sets of manifests that hold objects, by name
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_sets"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2740,6 +3060,14 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description `POST /api/v1/changes/{id or number}/abandon`. */
+        AbandonRequest: {
+            /**
+             * @description Leaves nothing of it but the audit, for a change that only served for looking: its number is not used again. Only
+             *     its author may; refused once somebody approved, declined or scheduled it.
+             */
+            forget?: boolean;
+        };
         /** @description One step of a plan. */
         Action: {
             /** @description A unified diff of the file, at most 64 KiB; empty when there is nothing to show. */
@@ -2766,6 +3094,7 @@ export interface components {
         Activity: {
             /** @description When. */
             at: components["schemas"]["UnixMs"];
+            cause?: components["schemas"]["Cause"] | null;
             /**
              * Format: int64
              * @description The number of the change.
@@ -2787,6 +3116,11 @@ export interface components {
         };
         /** @description `POST /api/v1/drift/{id}/adopt`: opens a change, already planned, with the node's version as the draft. */
         AdoptRequest: {
+            conflicts?: components["schemas"]["MergeSide"] | null;
+            /** @description The same: the merged template as somebody wrote it; `merge` says which merge was looked at. */
+            content?: string | null;
+            /** @description The id of the merge that `content` was made from; refused when anything moved since. */
+            merge?: string | null;
             /** @description Why; "adopted from NODE" when left out. */
             reason?: string;
             /** @description Adopts for this scope instead of the object's own. */
@@ -2796,6 +3130,12 @@ export interface components {
         Adopted: {
             /** @description The change. */
             change: components["schemas"]["ChangeId"];
+            /**
+             * Format: int32
+             * @description Where a template made the file: the lines in which the node's file will be otherwise than it stands. 0 says that it
+             *     stays as it is.
+             */
+            differs?: number | null;
             /**
              * Format: int64
              * @description Its number.
@@ -2814,7 +3154,7 @@ export interface components {
             expires_at: components["schemas"]["UnixMs"];
             /** @description The token's id; not its secret. */
             id: components["schemas"]["TokenId"];
-            /** @description Whether grave calls (users, tokens of others) may be made with it. */
+            /** @description Whether grave calls (users, tokens of others) may be made with it, and root code let out. */
             is_grave: boolean;
             last_used_at?: components["schemas"]["UnixMs"] | null;
             /** @description What it is for, in the owner's words. */
@@ -2831,7 +3171,7 @@ export interface components {
         ApiTokenCreate: {
             /** @description The network that it may be used from (CIDR). */
             cidr?: string | null;
-            /** @description Whether grave calls may be made with it; to give this right is grave itself. */
+            /** @description Whether grave calls may be made with it, and root code let out; to give this right is grave itself. */
             is_grave?: boolean;
             /** @description What it is for, 1 to 64 characters. */
             name: string;
@@ -2908,11 +3248,27 @@ export interface components {
             /** @description Why, up to 500 characters. */
             reason?: string;
         };
+        /** @description A source of packages. The object's name is that of its files. */
+        AptSource: {
+            /** @description The architectures, as in `amd64`; the node's own when left out. */
+            architectures?: string[];
+            /** @description The components, as in `main`. */
+            components?: string[];
+            /** @description Whose keys these must be, each and no other; whatever is in `key` when left out. */
+            fingerprints?: components["schemas"]["Fingerprint"][];
+            /** @description The public key that the repository is signed with: as armored text, or the keyring's bytes in base64. */
+            key: string;
+            /** @description The suites, as in `bookworm`; one that ends with `/` is a path, and has no components. */
+            suites: string[];
+            /** @description Where the repository is: `https://…`, `http://…` or `file:/…`. Several are mirrors of each other. */
+            uris: string[];
+        };
         /** @description Something that needs somebody. */
         Attention: {
             /**
-             * @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `certificate_expiring`,
-             *     `approval_waiting`, `schedule_dropped`, `plan_waiting`.
+             * @description How it stands: `drifted`, `failed`, `blocked`, `offline`, `quarantined`, `declined`, `undone`, `paused`,
+             *     `certificate_expiring`, `approval_waiting`, `schedule_dropped`, `rollout_reverted`, `source_failed`, `source_differs`, `plan_waiting`, `missed`. A line that
+             *     counts what is not named has the kind of what it counts, and no nodes.
              */
             kind: string;
             /** @description The page that shows the cause and the remedy, relative to the dashboard's root. */
@@ -3071,7 +3427,15 @@ export interface components {
         }) | (components["schemas"]["Package"] & {
             /** @enum {string} */
             kind: "package";
+        }) | (components["schemas"]["AptSource"] & {
+            /** @enum {string} */
+            kind: "apt_source";
         });
+        /**
+         * @description Why something on nodes became otherwise.
+         * @enum {string}
+         */
+        Cause: "corrective" | "intentional";
         /** @description `GET /api/v1/changes/{id or number}`. */
         Change: components["schemas"]["ChangeSummary"] & {
             /** @description What stands between it and its nodes. */
@@ -3092,6 +3456,7 @@ export interface components {
              */
             reverts?: number | null;
             rollout?: components["schemas"]["RolloutView"] | null;
+            set?: components["schemas"]["ChangeSet"] | null;
         };
         /** @description `POST /api/v1/changes`: makes a change and plans it. With `Idempotency-Key`, the same key gives the same change. */
         ChangeCreate: {
@@ -3105,8 +3470,9 @@ export interface components {
             node_edits?: components["schemas"]["NodeEdit"][];
             /** @description Why, in the author's words, up to 500 characters. */
             reason?: string;
-            /** @description With `apply`: in which waves; all nodes at once by default. */
+            /** @description With `apply`: in which waves; all nodes at once by default. Its `limit` is the plan's, also without `apply`. */
             rollout?: components["schemas"]["RolloutStrategy"];
+            set?: components["schemas"]["ManifestSet"] | null;
         };
         /** @description Names a change. */
         ChangeId: string;
@@ -3133,7 +3499,16 @@ export interface components {
          * @description How a node of a change stands.
          * @enum {string}
          */
-        ChangeNodeState: "waiting" | "applying" | "converged" | "failed" | "unreachable" | "superseded" | "held";
+        ChangeNodeState: "waiting" | "applying" | "converged" | "failed" | "unreachable" | "superseded" | "held" | "untouched";
+        /** @description The set of a change. */
+        ChangeSet: {
+            /** @description The objects that applying takes into the set, each with the set that it was in; of an open change. */
+            joins?: components["schemas"]["SetJoin"][];
+            /** @description Its name. */
+            name: components["schemas"]["SourceName"];
+            /** @description Whether what the manifests don't name is deleted. */
+            prune: boolean;
+        };
         /**
          * @description The way of a change.
          * @enum {string}
@@ -3144,6 +3519,8 @@ export interface components {
             applied_at?: components["schemas"]["UnixMs"] | null;
             /** @description Who made it. */
             author: string;
+            /** @description Whether it puts back what had drifted, or is meant. */
+            cause: components["schemas"]["Cause"];
             /** @description When it was made. */
             created_at: components["schemas"]["UnixMs"];
             done_at?: components["schemas"]["UnixMs"] | null;
@@ -3154,6 +3531,7 @@ export interface components {
              * @description Its number, from 1: what people say.
              */
             number: number;
+            outlook?: components["schemas"]["PlanOutlook"] | null;
             /** @description How its nodes stand. */
             progress: components["schemas"]["Progress"];
             /** @description Why. */
@@ -3161,6 +3539,7 @@ export interface components {
             stage?: components["schemas"]["RolloutStage"] | null;
             /** @description How far it is. */
             state: components["schemas"]["ChangeState"];
+            superseded?: components["schemas"]["Superseded"] | null;
             /** @description One line on what it does: `cron hello (role:app)`, `3 objects`. */
             title: string;
         };
@@ -3219,6 +3598,19 @@ export interface components {
             protections: components["schemas"]["ProtectedScope"][];
             schedule?: components["schemas"]["ScheduleView"] | null;
         };
+        /** @description Names one controller of a fleet. */
+        ControllerId: string;
+        /** @description `GET /api/v1/controller`: the controller that answers. */
+        ControllerStatus: {
+            /** @description Its id. */
+            id: components["schemas"]["ControllerId"];
+            /** @description The keys under which the store holds sealed values. */
+            keys: components["schemas"]["SealingKey"][];
+            /** @description The first name by which it is reached. */
+            name: string;
+            /** @description Its version. */
+            version: string;
+        };
         /** @description A job under the node's cron. The object's name is the job's: `[A-Za-z0-9_-]+`, since cron ignores other files. */
         CronJob: {
             /**
@@ -3255,6 +3647,88 @@ export interface components {
          */
         CronTable: "system" | "user";
         /**
+         * @description `POST /api/v1/device/session`: whether it was confirmed. Until then it is refused as `authorization_pending`, or as
+         *     `slow_down` if it comes too early: the interval is five seconds longer from then on. `access_denied` and `expired_token` are
+         *     the end.
+         */
+        DeviceAsk: {
+            /** @description The device's code. */
+            device_code: string;
+        };
+        /** @description `POST /api/v1/device`: begins. */
+        DeviceBegin: {
+            /** @description The machine, as it names itself, 1 to 64 characters. */
+            machine: string;
+            /** @description What it is for. */
+            purpose: components["schemas"]["DevicePurpose"];
+            /**
+             * Format: int64
+             * @description How long to be signed in, in seconds, 60 to 7,776,000 (90 days); of a proof ten minutes at most.
+             */
+            ttl_secs: number;
+        };
+        /** @description The answer: the only time that the device's code is shown. */
+        DeviceBegun: {
+            /** @description What the machine asks with whether it was confirmed. */
+            device_code: string;
+            /** @description When the codes are over. */
+            expires_at: components["schemas"]["UnixMs"];
+            /**
+             * Format: int64
+             * @description How long to wait between questions, in seconds.
+             */
+            interval_secs: number;
+            /** @description The page that confirms. */
+            url: string;
+            /** @description The same with the code filled in. */
+            url_with_code: string;
+            /** @description What the person compares, or types: `BCDF-GHJK`. */
+            user_code: string;
+        };
+        /** @description The body of `POST /api/v1/session/device` and below: the code that the machine shows, in any case, with or without its hyphen. */
+        DeviceCode: {
+            /** @description The code. */
+            user_code: string;
+        };
+        /**
+         * @description What a machine asks for.
+         * @enum {string}
+         */
+        DevicePurpose: "sign_in" | "proof";
+        /** @description `POST /api/v1/session/device`: what a machine asks for, for the person who is to confirm it. */
+        DeviceRequest: {
+            /** @description The program, as it names itself. */
+            agent: string;
+            /** @description When it asked. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description When the code is over. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description The address that it asked from. */
+            from: string;
+            /** @description The machine, as it names itself: anybody can write anything there. */
+            machine: string;
+            /** @description What it is for. */
+            purpose: components["schemas"]["DevicePurpose"];
+            /**
+             * Format: int64
+             * @description How long it would be signed in.
+             */
+            ttl_secs: number;
+            /** @description The code, as it is shown on the machine. */
+            user_code: string;
+        };
+        /** @description The answer once it was confirmed: the only time that the secret is shown. */
+        DeviceSession: {
+            /** @description When it ends at the latest. */
+            expires_at: components["schemas"]["UnixMs"];
+            /** @description The session's id. */
+            id: components["schemas"]["TokenId"];
+            /** @description Who is signed in. */
+            login: components["schemas"]["Login"];
+            /** @description The secret, for `Authorization: Bearer …`. */
+            secret: string;
+        };
+        /**
          * @description How an object differs from what git says.
          * @enum {string}
          */
@@ -3274,7 +3748,8 @@ export interface components {
         Draft: components["schemas"]["DraftAct"] & {
             /**
              * Format: int64
-             * @description The revision that the draft was made from; refused when there is a newer one. Absent: whatever there is.
+             * @description The revision that the draft was made from; refused when there is a newer one. 0: it was made from nothing, and is
+             *     refused when an object of that kind, scope and name stands. Absent: whatever there is.
              */
             base?: number | null;
             previous_name?: components["schemas"]["ObjectName"] | null;
@@ -3291,7 +3766,7 @@ export interface components {
          * @description What a draft does.
          * @enum {string}
          */
-        DraftVerb: "create" | "update" | "rename" | "delete" | "none" | "conflict";
+        DraftVerb: "create" | "update" | "rename" | "delete" | "none" | "again" | "conflict";
         /** @description A draft as it is shown. */
         DraftView: {
             /**
@@ -3311,6 +3786,7 @@ export interface components {
         Drift: {
             /** @description Why it can't be adopted; empty when it can. */
             adopt_refusal: string;
+            cause?: components["schemas"]["Cause"] | null;
             /** @description A unified diff from the desired to the observed bytes; hashes where the caller may not read it. */
             diff: string;
             ended_at?: components["schemas"]["UnixMs"] | null;
@@ -3320,6 +3796,8 @@ export interface components {
             id: components["schemas"]["DriftId"];
             /** @description The object's kind. */
             kind: components["schemas"]["Kind"];
+            /** @description Whether a template made the file, so that adopting merges into it: `GET /api/v1/drift/{id}/merge` shows how. */
+            merges?: boolean;
             /** @description Its mode now. */
             mode?: string | null;
             modified_at?: components["schemas"]["UnixMs"] | null;
@@ -3349,6 +3827,22 @@ export interface components {
         };
         /** @description Names one drift finding. */
         DriftId: string;
+        /** @description `GET /api/v1/drift/{id}/merge`: what was edited on the node, carried back into the template that made the file. */
+        DriftMerge: {
+            /**
+             * Format: int32
+             * @description How many conflicts there are.
+             */
+            conflicts: number;
+            /** @description What it was made from; changes when anything of it does. */
+            id: string;
+            /** @description The merged template with marks where there are conflicts, as git writes them. */
+            marked: string;
+            /** @description The pieces, in the order of the text. */
+            parts: components["schemas"]["MergePart"][];
+            /** @description The template as it stands. */
+            template: string;
+        };
         /**
          * @description What became of a drift.
          * @enum {string}
@@ -3383,6 +3877,12 @@ export interface components {
             path: string;
             /** @description What stands there, in words: `a file, as it was`, `2 jobs, without lampas-agent`. */
             what: string;
+        };
+        /** @description A scope that no node is in. */
+        EmptyScope: {
+            nearest?: components["schemas"]["Scope"] | null;
+            /** @description The scope. */
+            scope: components["schemas"]["Scope"];
         };
         /**
          * @description How a content stands in JSON and TOML.
@@ -3485,7 +3985,7 @@ export interface components {
             seq: number;
         };
         /** @enum {string} */
-        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "change.schedule.moved" | "change.protection.changed" | "change.freeze.changed" | "change.source.changed" | "change.source.moved" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.provider.changed" | "access.session.opened" | "access.session.refused" | "access.key.suspect";
+        EventKind: "fleet.node.enrolled" | "fleet.node.connected" | "fleet.node.disconnected" | "fleet.node.changed" | "fleet.node.revoked" | "fleet.node.removed" | "fleet.node.refused" | "fleet.node.declined" | "fleet.token.changed" | "host.node.reported" | "host.generation.quarantined" | "host.report.lost" | "host.drift.found" | "host.drift.ended" | "change.object.changed" | "change.change.moved" | "change.rollout.moved" | "change.schedule.moved" | "change.protection.changed" | "change.freeze.changed" | "change.source.changed" | "change.source.moved" | "job.run.recorded" | "operation.operation.started" | "operation.operation.cancelled" | "operation.operation.ended" | "operation.run.moved" | "access.user.changed" | "access.provider.changed" | "access.session.opened" | "access.session.refused" | "access.key.suspect" | "mail.setting.changed" | "mail.delivery.moved";
         /** @description When an account expires: a day (`2027-01-31`), or `never`. */
         Expiry: string;
         /** @description `GET /api/v1/export?scope&kind`: manifests that `apply` reads. */
@@ -3540,6 +4040,8 @@ export interface components {
          * @enum {string}
          */
         FindingLevel: "error" | "warning" | "info" | "style";
+        /** @description The fingerprint of a key: 40 hexadecimal digits. */
+        Fingerprint: string;
         /** @description Names one fleet for ever; made at the controller's first start. */
         FleetId: string;
         /**
@@ -3551,6 +4053,8 @@ export interface components {
             config: components["schemas"]["ResourceState"];
             /** @description Their names, in order. */
             nodes: components["schemas"]["NodeName"][];
+            /** @description Whether they only observe: nothing is written there. */
+            observes?: boolean;
             role?: components["schemas"]["RoleName"] | null;
             /** @description Whether they are heard. */
             state: components["schemas"]["NodeState"];
@@ -4005,10 +4509,15 @@ export interface components {
             password?: string | null;
         };
         /**
+         * @description How one of the keys stands under which the store holds sealed values.
+         * @enum {string}
+         */
+        KeyState: "unused" | "right" | "missing" | "other" | "unreadable";
+        /**
          * @description The kinds of objects; also the names of the tables in a manifest.
          * @enum {string}
          */
-        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "sysctl" | "service" | "var" | "secret" | "user" | "group" | "package" | "unsupported";
+        Kind: "hosts" | "cron" | "script" | "file" | "directory" | "link" | "sudoers" | "sysctl" | "service" | "var" | "secret" | "user" | "group" | "package" | "apt_source" | "unsupported";
         /** @description Something that did not become an object. */
         LeftItem: {
             /** @description What. */
@@ -4016,6 +4525,11 @@ export interface components {
             /** @description Why not. */
             reason: string;
         };
+        /**
+         * @description How a rollout stands to its limit.
+         * @enum {string}
+         */
+        LimitStand: "ahead" | "reached" | "lifted";
         /** @description What one run may take. */
         Limits: {
             /**
@@ -4043,6 +4557,151 @@ export interface components {
         };
         /** @description The name that a user signs in with: 1 to 64 of `a-z 0-9 . _ @ -`, starting with a letter. */
         Login: string;
+        /** @description `GET /api/v1/mail`. */
+        Mail: {
+            /**
+             * Format: int32
+             * @description How many were given up in the last 24 hours.
+             */
+            abandoned: number;
+            /** @description Whether a password is stored. It goes in and never comes out. */
+            has_password: boolean;
+            /** @description The morning mail. */
+            morning: components["schemas"]["MorningMail"];
+            next_morning_at?: components["schemas"]["UnixMs"] | null;
+            /**
+             * Format: int64
+             * @description Another one with each setting; 0 until a server is set.
+             */
+            revision: number;
+            /**
+             * Format: int32
+             * @description How many were sent in the last 24 hours.
+             */
+            sent: number;
+            server?: components["schemas"]["MailServer"] | null;
+            trouble?: components["schemas"]["MailTrouble"] | null;
+            updated_at?: components["schemas"]["UnixMs"] | null;
+            /**
+             * Format: int32
+             * @description How many messages wait, those that failed before among them.
+             */
+            waiting: number;
+        };
+        /** @description `GET /api/v1/session/mail`: which mail the caller gets. */
+        MailAccount: {
+            /** @description Where to; absent until one is given: then no mail is sent. */
+            address?: string | null;
+            /** @description About plans that the caller may approve. */
+            approvals: boolean;
+            /** @description Whether a mail server is set. */
+            is_set_up: boolean;
+            /** @description The morning mail. */
+            morning: boolean;
+            next_morning_at?: components["schemas"]["UnixMs"] | null;
+            /** @description About rollouts that stop and nodes that undo a change. */
+            rollouts: components["schemas"]["RolloutMail"];
+            /** @description The address that an identity provider told, if there is none yet. */
+            suggested?: string | null;
+        };
+        /** @description `PUT /api/v1/session/mail`. What is left out stays. */
+        MailAccountPut: {
+            /** @description Where to; empty for nowhere. */
+            address?: string | null;
+            /** @description About plans. */
+            approvals?: boolean | null;
+            /** @description The morning mail. */
+            morning?: boolean | null;
+            rollouts?: components["schemas"]["RolloutMail"] | null;
+        };
+        /** @description One message, and what became of it. */
+        MailDelivery: {
+            /** @description The address. */
+            address: string;
+            /** @description What the server answered, or why it could not be reached. */
+            answer: string;
+            /**
+             * Format: int32
+             * @description How often it was tried.
+             */
+            attempts: number;
+            /** @description When it was written. */
+            created_at: components["schemas"]["UnixMs"];
+            /** @description Names it; the left half of its `Message-ID`. */
+            id: components["schemas"]["MailId"];
+            /** @description What it is about. */
+            kind: components["schemas"]["MailKind"];
+            /** @description Whom it is for, by name; empty when the user is gone, or a test went elsewhere. */
+            login: string;
+            next_at?: components["schemas"]["UnixMs"] | null;
+            /** @description How it stands. */
+            state: components["schemas"]["MailState"];
+            /** @description Its subject. */
+            subject: string;
+            tried_at?: components["schemas"]["UnixMs"] | null;
+        };
+        /** @description Names a message that is sent by mail. */
+        MailId: string;
+        /**
+         * @description What a message is about.
+         * @enum {string}
+         */
+        MailKind: "rollout" | "quarantine" | "approval" | "morning" | "test" | "account";
+        /** @description `PUT /api/v1/mail`. */
+        MailPut: {
+            morning?: components["schemas"]["MorningMail"] | null;
+            /** @description The password. Left out it stays, as long as it goes to the same server in the same way; empty it is forgotten. */
+            password?: string | null;
+            /**
+             * Format: int64
+             * @description The revision that this goes by: refused when somebody set mail since. Left out, nothing is compared.
+             */
+            revision?: number | null;
+            /** @description The server. */
+            server: components["schemas"]["MailServer"];
+        };
+        /**
+         * @description How the connection to the mail server is protected.
+         * @enum {string}
+         */
+        MailSecurity: "starttls" | "tls" | "none";
+        /** @description The server that mail goes out by. */
+        MailServer: {
+            /** @description With `none`: also to another machine, where everybody on the way can read along. */
+            allow_plain?: boolean;
+            /** @description The only authorities that the server's certificate may come from (PEM); those of the system when empty. */
+            ca?: string;
+            /** @description The sender: `lampas@example.com` or `LAMPAS <lampas@example.com>`. */
+            from: string;
+            /** @description A host name or an address. */
+            host: string;
+            /**
+             * Format: int32
+             * @description The port: 587 for STARTTLS, 465 for TLS, 25 for none when left out.
+             */
+            port?: number | null;
+            /** @description How the connection is protected. */
+            security?: components["schemas"]["MailSecurity"];
+            /** @description Who signs in there; nobody does when empty. */
+            user?: string;
+        };
+        /**
+         * @description How a message stands.
+         * @enum {string}
+         */
+        MailState: "queued" | "failed" | "sent" | "abandoned";
+        /** @description `POST /api/v1/mail/test`. */
+        MailTest: {
+            /** @description Where to; the caller's own address when left out. */
+            to?: string | null;
+        };
+        /** @description Why mail can't be delivered. */
+        MailTrouble: {
+            /** @description In words. */
+            reason: string;
+            /** @description Since when. */
+            since: components["schemas"]["UnixMs"];
+        };
         /** @description `POST /api/v1/nodes/{id or name}/manage`: the node observes no more. */
         ManageRequest: {
             /** @description The plan that was seen. */
@@ -4092,6 +4751,20 @@ export interface components {
              */
             line: number;
         };
+        /**
+         * @description The name under which objects are applied from manifests. An object is in one set at most; deleted by its absence from
+         *     manifests is only what is in theirs.
+         */
+        ManifestSet: {
+            /** @description With `prune`: goes on although no draft makes or keeps an object, so that all of the set goes. */
+            allow_empty?: boolean;
+            /** @description The name. Those of git sources are theirs. */
+            name: components["schemas"]["SourceName"];
+            /** @description Deletes the objects of the set that no draft is of. */
+            prune?: boolean;
+            /** @description Takes objects that are in another set into this one; refused otherwise. */
+            take?: boolean;
+        };
         /** @description `POST /api/v1/check/manifest`: reads a manifest without saving anything; always 200. */
         ManifestText: {
             /** @description The TOML text. */
@@ -4115,6 +4788,50 @@ export interface components {
             /** @description What. */
             measure: components["schemas"]["ProbeMeasure"];
             path?: components["schemas"]["ManagedPath"] | null;
+        };
+        /**
+         * @description What became of a piece of a merge.
+         * @enum {string}
+         */
+        MergeKind: "kept" | "taken" | "conflict";
+        /** @description A piece of a merge: whole lines. */
+        MergePart: {
+            /** @description Whether the node's lines can be taken. */
+            can_take_node: boolean;
+            /** @description What became of it. */
+            kind: components["schemas"]["MergeKind"];
+            /**
+             * @description The node's lines, as a template would say them; lines that may hold a secret are `{{hidden}}`. Empty where the
+             *     template's stay.
+             */
+            node: string;
+            /** @description The template's lines. */
+            template: string;
+            /** @description Why somebody must decide; empty where nobody must. */
+            why: string;
+        };
+        /**
+         * @description Whose lines are taken in the conflicts of a merge.
+         * @enum {string}
+         */
+        MergeSide: "template" | "node";
+        /** @description The mail of the morning: what ran, what needs somebody, what is about to end. */
+        MorningMail: {
+            /** @description When, as `HH:MM`; `07:00` by default. */
+            at?: string;
+            /** @description Whether it is sent at all. */
+            is_on?: boolean;
+            /** @description The users who get it, by name; empty for everybody who has an address. Who switched it off gets none either way. */
+            recipients?: components["schemas"]["Login"][];
+            /** @description In which time zone; UTC by default. */
+            time_zone?: components["schemas"]["TimeZoneName"];
+        };
+        /** @description `GET /api/v1/session/mail/morning`: the morning mail as the caller would get it now. */
+        MorningPreview: {
+            /** @description Its subject. */
+            subject: string;
+            /** @description Its text. */
+            text: string;
         };
         /** @description A run to come. */
         NextRun: {
@@ -4196,16 +4913,43 @@ export interface components {
             memory_bytes: number;
             /** @description `PRETTY_NAME` of os-release. */
             os: string;
+            pause?: components["schemas"]["NodePause"] | null;
             policy?: components["schemas"]["NodePolicy"] | null;
             /** @description `--root` of the agent, `/` by default. */
             root: string;
             /** @description The IANA name of the node's time zone, `UTC` when unknown. */
             time_zone: string;
+            undone_since?: components["schemas"]["UnixMs"] | null;
         };
         /** @description Names one node for ever; its name may change. */
         NodeId: string;
         /** @description A node's name: a host name in lower case, unique in the fleet; may change. */
         NodeName: string;
+        /** @description `PATCH /api/v1/nodes/{id}`: what is left out stays. */
+        NodePatch: {
+            /** @description The address by which other nodes know it; `""` removes it. */
+            address?: string | null;
+            /** @description All of its labels. */
+            labels?: {
+                [key: string]: string;
+            } | null;
+            name?: components["schemas"]["NodeName"] | null;
+            /**
+             * @description Goes on where nodes are protected or frozen, as administrators may, for this reason: without it such an edit is to be
+             *     made as a change.
+             */
+            override_reason?: string | null;
+            /** @description All of its roles. */
+            roles?: components["schemas"]["RoleName"][] | null;
+        };
+        /** @description Nothing is written on a node until it ends: `lampas-agent pause`. Times are by the node's clock. */
+        NodePause: {
+            /** @description Why, in the words of who asked for it. */
+            reason: string;
+            /** @description Since when. */
+            since: components["schemas"]["UnixMs"];
+            until?: components["schemas"]["UnixMs"] | null;
+        };
         /** @description What a node's own policy allows, as its agent goes by it. */
         NodePolicy: {
             /** @description Paths that are not touched, with what is below them; the first sixteen. */
@@ -4307,6 +5051,7 @@ export interface components {
             last_seen_at?: components["schemas"]["UnixMs"] | null;
             /** @description Its name. */
             name: components["schemas"]["NodeName"];
+            pause?: components["schemas"]["NodePause"] | null;
             reported?: components["schemas"]["Generation"] | null;
             /**
              * Format: int32
@@ -4317,8 +5062,9 @@ export interface components {
             roles: components["schemas"]["RoleName"][];
             /** @description Whether it is heard. */
             state: components["schemas"]["NodeState"];
+            undone_since?: components["schemas"]["UnixMs"] | null;
         };
-        /** @description `PATCH /api/v1/nodes/{id}`, and the edits of nodes in a change: what is left out stays. */
+        /** @description What an edit of a node in a change sets: what is left out stays. */
         NodeUpdate: {
             /** @description The address by which other nodes know it; `""` removes it. */
             address?: string | null;
@@ -4413,6 +5159,7 @@ export interface components {
             revision: number;
             /** @description The scope. */
             scope: string;
+            set?: components["schemas"]["SourceName"] | null;
             /** @description One line on what it says: `*\/5 * * * * www-data date …`, `/etc/motd 0644`. */
             summary: string;
             /** @description When it was saved. */
@@ -4442,6 +5189,8 @@ export interface components {
             is_current: boolean;
             /** @description Whose it is. */
             login: components["schemas"]["Login"];
+            /** @description The machine that `lampasctl` is signed in on; absent for browsers. */
+            machine?: string | null;
             /** @description When it was last used, to the minute. */
             seen_at: components["schemas"]["UnixMs"];
         };
@@ -4620,8 +5369,8 @@ export interface components {
             system?: boolean;
         };
         /**
-         * @description An account. The object's name is the user's. Passwords are no part of it: a new account has none, and one that is
-         *     there keeps its own. What is left out is left as it is on the node, and as Debian's useradd(8) has it in a new account.
+         * @description An account. The object's name is the user's. What is left out is left as it is on the node, and as Debian's useradd(8)
+         *     has it in a new account; that has no password then.
          */
         OsUser: {
             /** @description The keys that the user may sign in with; the file is left alone when left out. */
@@ -4644,6 +5393,7 @@ export interface components {
              *     alone when left out.
              */
             locked?: boolean | null;
+            password?: components["schemas"]["Password"] | null;
             /** @description With `ensure = "absent"`: whether the home directory goes too, for good; `false` by default. */
             remove_home?: boolean;
             shell?: components["schemas"]["ManagedPath"] | null;
@@ -4799,6 +5549,8 @@ export interface components {
             ensure?: components["schemas"]["PackageEnsure"];
             /** @description Whether it is held, so that upgrades pass it over; left alone when left out. */
             held?: boolean | null;
+            /** @description What is reloaded or restarted once when its version changed, and when it was installed. */
+            on_change?: components["schemas"]["Reaction"][];
             package?: components["schemas"]["PackageName"] | null;
             /** @description Whether recommended packages come along, as is apt's way; `true` by default. */
             recommends?: boolean;
@@ -4901,6 +5653,18 @@ export interface components {
         Page_Grant: {
             /** @description The rows. */
             items: components["schemas"]["Grant"][];
+            /** @description What to give as `after` for the next page; absent on the last. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows there are in all with these filters, where that is cheap to know.
+             */
+            total?: number | null;
+        };
+        /** @description One page of a list, in its order. */
+        Page_MailDelivery: {
+            /** @description The rows. */
+            items: components["schemas"]["MailDelivery"][];
             /** @description What to give as `after` for the next page; absent on the last. */
             next?: string | null;
             /**
@@ -5090,6 +5854,11 @@ export interface components {
          *     in capitals.
          */
         ParameterName: string;
+        /**
+         * @description What an account's password shall be: `{{secret.NAME}}` for the hash that a secret holds, `locked` for none that lets
+         *     anybody in, `unmanaged` for whatever stands on the node.
+         */
+        Password: string;
         /** @description `PUT /api/v1/session/password`: changes one's own password; ends all other sessions. */
         PasswordChange: {
             /** @description The current password. */
@@ -5276,17 +6045,35 @@ export interface components {
             at: components["schemas"]["UnixMs"];
             /** @description What stands in the way of applying; empty when it can be applied. */
             blockers: string[];
+            /**
+             * Format: int32
+             * @description How many nodes would do something.
+             */
+            changing?: number;
             /** @description The whole of it, which an approval names. */
             digest?: string;
+            /** @description Scopes of drafts that no node is in: what stands there reaches nobody before a node has the role or the labels. */
+            empty_scopes?: components["schemas"]["EmptyScope"][];
             /** @description Nodes with equal actions. */
             groups: components["schemas"]["PlanGroup"][];
+            /** @description Which of the drafts' objects a rollout keeps from nodes. */
+            held?: components["schemas"]["PlanHold"][];
             /** @description The plan's id: `7c1e-44a0`; a unique prefix suffices in requests. */
             id: string;
+            /** @description Whether applying it would do nothing: everything is so already. */
+            is_idle?: boolean;
+            limit?: components["schemas"]["PlanLimit"] | null;
             /** @description For cron jobs in the drafts: the next five runs. */
             next_runs: components["schemas"]["PlannedRuns"][];
             /**
              * Format: int32
-             * @description How many nodes the drafts concern without changing anything there.
+             * @description How many of the affected nodes only observe: nothing is written there.
+             */
+            observing?: number;
+            /**
+             * Format: int32
+             * @description How many other nodes of the fleet, of those that the caller may see, stay as they are. With those that change, those
+             *     that observe and those that could not be asked it makes the whole fleet.
              */
             unchanged: number;
             /** @description Affected nodes that could not be asked, with the reason. */
@@ -5299,10 +6086,62 @@ export interface components {
         };
         /** @description Nodes with equal actions. */
         PlanGroup: {
-            /** @description What they would do. Diffs that the caller may not read show hashes. */
+            /**
+             * @description What they would do. Diffs that the caller may not read show hashes. Of nodes that observe: what this change would do
+             *     there, of all that is not written there.
+             */
             actions: components["schemas"]["Action"][];
             /** @description The nodes, by name. */
             nodes: components["schemas"]["NodeRef"][];
+            /** @description Whether these nodes only observe: nothing is written there. */
+            observes?: boolean;
+            /** @description Why nodes that observe could not be asked: that stands in nobody's way. Absent when they answered. */
+            unasked?: string | null;
+        };
+        /**
+         * @description Objects of a plan that the rollout of another change keeps from nodes. Of one that is over, the nodes were left out, and
+         *     this plan reaches them unless it says that they stay so; else they wait for it, whatever becomes of this plan.
+         */
+        PlanHold: {
+            /**
+             * Format: int64
+             * @description The number of the change whose rollout it is.
+             */
+            change: number;
+            /**
+             * Format: int32
+             * @description How many nodes that are.
+             */
+            count: number;
+            /** @description The nodes that don't have them, by name: those that the caller may see. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description The objects, as they are in the drafts. */
+            objects: components["schemas"]["ObjectKey"][];
+            /** @description How that rollout stood when the plan was made. */
+            state: components["schemas"]["RolloutState"];
+            /**
+             * @description Whether the nodes stay left out: the change is of a set of manifests or of a git source, and what somebody ended is
+             *     only undone by an apply of neither.
+             */
+            stays?: boolean;
+        };
+        /** @description The limit of a plan. Nodes that only observe are on neither side. */
+        PlanLimit: {
+            /** @description The others, by name: they wait until somebody says so. */
+            beyond: components["schemas"]["NodeRef"][];
+            /** @description Whom the change reaches by itself. */
+            scope: components["schemas"]["Scope"];
+            /** @description The nodes of the change that are in it, by name. */
+            within: components["schemas"]["NodeRef"][];
+        };
+        /**
+         * @description Why a plan that is not applied doesn't simply wait for that.
+         * @enum {string}
+         */
+        PlanOutlook: "blocked" | "idle" | "gone";
+        /** @description `POST /api/v1/changes/{id or number}/plan`. */
+        PlanRequest: {
+            limit?: components["schemas"]["Scope"] | null;
         };
         /** @description The next runs of a cron job in a plan. */
         PlannedRuns: {
@@ -5320,6 +6159,8 @@ export interface components {
              * @description How many nodes.
              */
             count: number;
+            /** @description Whether it is beyond the limit, and waits for somebody. */
+            is_beyond?: boolean;
             /** @description Which, by name; the first 20. */
             nodes: components["schemas"]["NodeRef"][];
         };
@@ -5483,7 +6324,7 @@ export interface components {
             failed: number;
             /**
              * Format: int32
-             * @description In a later wave, or left out by a rollout that was aborted.
+             * @description In a later wave.
              */
             held?: number;
             /**
@@ -5496,6 +6337,11 @@ export interface components {
              * @description Not connected; they get it when they return.
              */
             unreachable: number;
+            /**
+             * Format: int32
+             * @description Never had it: the rollout ended before their wave began.
+             */
+            untouched?: number;
             /**
              * Format: int32
              * @description Online, not yet begun.
@@ -5554,6 +6400,8 @@ export interface components {
              * @description How many users have an identity there.
              */
             identities: number;
+            /** @description The back-channel logout URI to register with the provider: it ends there what it opened here. */
+            logout_uri: string;
             /** @description Its name. */
             name: components["schemas"]["ProviderName"];
             /** @description The redirect URI to register with the provider, exactly as it stands. */
@@ -5663,6 +6511,35 @@ export interface components {
             /** @description The claim that accounts made at the first sign-in are named by. */
             user_claim?: string;
         };
+        /** @description A node on which a purged value may still be. */
+        PurgeOpen: {
+            /** @description Whether it is told no more, since it left the fleet: what it has is for whoever has the machine to remove. */
+            is_lost: boolean;
+            /** @description Its name. */
+            node: string;
+            /** @description Why, in words: `/etc/app.conf is in force with it`. */
+            why: string;
+        };
+        /** @description How far the purge of a value is on nodes. */
+        PurgeReach: {
+            /**
+             * Format: int32
+             * @description How many of them said that it is gone there.
+             */
+            confirmed: number;
+            /**
+             * Format: int32
+             * @description How many more there are.
+             */
+            more: number;
+            /** @description The others, by name; the first hundred that you may see. */
+            open: components["schemas"]["PurgeOpen"][];
+            /**
+             * Format: int32
+             * @description How many nodes are told: all that were given the value.
+             */
+            total: number;
+        };
         /** @example reload nginx.service */
         Reaction: string;
         /** @description Why something is done, for calls that take nothing else. */
@@ -5770,6 +6647,28 @@ export interface components {
         };
         /** @description A role's name: 1 to 32 of `a-z 0-9 -`, starting with a letter: `app`, `database`, `batch-import`. */
         RoleName: string;
+        /** @description The limit of a rollout. */
+        RolloutLimit: {
+            /**
+             * Format: int32
+             * @description How many nodes are beyond it.
+             */
+            nodes: number;
+            /** @description Whom it reaches by itself. */
+            scope: components["schemas"]["Scope"];
+            /** @description How the rollout stands to it: `reached` while the rest waits for somebody. */
+            stand: components["schemas"]["LimitStand"];
+            /**
+             * Format: int32
+             * @description How many of the waves are within it: the first ones.
+             */
+            waves: number;
+        };
+        /**
+         * @description Which mails about rollouts somebody wants.
+         * @enum {string}
+         */
+        RolloutMail: "off" | "mine" | "all";
         /**
          * @description What somebody wants of a rollout.
          * @enum {string}
@@ -5821,6 +6720,8 @@ export interface components {
              * @default []
              */
             gates: components["schemas"]["Gate"][];
+            /** @default null */
+            limit: components["schemas"]["Scope"] | null;
             /**
              * @description How many nodes may fail or be away, of all that the rollout has reached; `0` by default.
              * @default 0
@@ -5847,6 +6748,7 @@ export interface components {
         RolloutView: {
             /** @description When the phase must be over; of a paused rollout, when it is aborted. */
             deadline: components["schemas"]["UnixMs"];
+            limit?: components["schemas"]["RolloutLimit"] | null;
             /** @description How far that wave is. */
             phase: components["schemas"]["RolloutPhase"];
             /** @description Why it stands so, in words; empty while it runs. */
@@ -5897,6 +6799,11 @@ export interface components {
             slot?: components["schemas"]["UnixMs"] | null;
             /** @description When it began. */
             started_at: components["schemas"]["UnixMs"];
+            /**
+             * Format: int32
+             * @description For how many slots it stands: more than one where a long row of slots that nobody took is told in one record.
+             */
+            times: number;
             /** @description The account. */
             user: string;
         };
@@ -5922,6 +6829,11 @@ export interface components {
              * @description Without a result.
              */
             lost: number;
+            /**
+             * Format: int32
+             * @description Of those that were passed over, the nodes that only observe: they count neither for nor against it.
+             */
+            observing?: number;
             /**
              * Format: int32
              * @description Waiting for their turn, or for the node.
@@ -5989,6 +6901,12 @@ export interface components {
         } | {
             /** @enum {string} */
             how: "lost";
+        } | {
+            /** @enum {string} */
+            how: "missed";
+        } | {
+            /** @enum {string} */
+            how: "node_down";
         };
         /**
          * @description Where the run of one node is.
@@ -6064,6 +6982,17 @@ export interface components {
             /** @description Where it stands. */
             path: string;
         };
+        /** @description One of the keys. */
+        SealingKey: {
+            /** @description The file below the data directory: `identity/secret-key`. */
+            file: string;
+            /** @description What is sealed under it. */
+            holds: string;
+            /** @description What is wrong and what to do, in a sentence; absent when nothing is. */
+            problem?: string | null;
+            /** @description How it stands. */
+            state: components["schemas"]["KeyState"];
+        };
         /** @description `GET /api/v1/session/second-factor`: one's own second factor. */
         SecondFactor: {
             /** @description Whether the fleet requires one of this preset. */
@@ -6082,8 +7011,8 @@ export interface components {
         };
         /** @description `POST /api/v1/session/second-factor`: makes the secret of a new second factor, which counts once a code confirmed it. */
         SecondFactorBegin: {
-            /** @description The password. */
-            password: string;
+            /** @description The password; who has none, or may not use it, shows at the provider that it is them (`reauthentication.needed`). */
+            password?: string;
         };
         /** @description `PUT /api/v1/session/second-factor`: proves that the authenticator has the secret. */
         SecondFactorConfirm: {
@@ -6134,6 +7063,11 @@ export interface components {
             allow_unplanned?: boolean;
             /** @description Whether to apply at once. */
             apply?: boolean;
+            /**
+             * Format: int64
+             * @description The revision that it was made from, as in a draft: 0 for a secret that must not stand yet.
+             */
+            base?: number | null;
             /** @description What it is for; what stands, when left out. */
             description?: string | null;
             /** @description The name: `[a-z][a-z0-9_.-]*`. */
@@ -6159,6 +7093,7 @@ export interface components {
             id: components["schemas"]["SecretValueId"];
             /** @description Whether it is the one that stands. */
             is_current: boolean;
+            nodes?: components["schemas"]["PurgeReach"] | null;
             purged_at?: components["schemas"]["UnixMs"] | null;
             /** @description What still needs it, in words: `node web-1 has not taken the new value yet`. Empty when nothing does. */
             uses: string[];
@@ -6205,6 +7140,11 @@ export interface components {
         };
         /** @description Names a user's security key. */
         SecurityKeyId: string;
+        /** @description `PATCH /api/v1/session/security-keys/{key}`. */
+        SecurityKeyUpdate: {
+            /** @description What to call it, 1 to 64 characters. */
+            name: string;
+        };
         /** @description `GET /api/v1/session/security-keys`, and `GET /api/v1/users/{user}/security-keys` of another user. */
         SecurityKeys: {
             /** @description The keys, the oldest first. */
@@ -6286,6 +7226,12 @@ export interface components {
             key?: components["schemas"]["KeyAnswer"] | null;
             /** @description The password; not needed with a security key that asked for a PIN or a finger itself. */
             password?: string;
+        };
+        /** @description An object that comes into a set. */
+        SetJoin: {
+            from?: components["schemas"]["SourceName"] | null;
+            /** @description Which. */
+            key: components["schemas"]["ObjectKey"];
         };
         /** @description `POST /api/v1/setup`, open, with the token of the set-up link: makes the first administrator and signs in. */
         SetupRequest: {
@@ -6668,8 +7614,19 @@ export interface components {
             next_runs: components["schemas"]["NextRun"][];
             /** @description What is wrong; empty when it could be saved. */
             problems: components["schemas"]["Finding"][];
+            standing?: components["schemas"]["StandingObject"] | null;
             /** @description For a cron job: the zone that they are meant in. */
             time_zone?: string | null;
+        };
+        /** @description The object that a spec would change. */
+        StandingObject: {
+            /** @description The object. */
+            id: components["schemas"]["ObjectId"];
+            /**
+             * Format: int64
+             * @description Its revision.
+             */
+            revision: number;
         };
         /** @description In which order nodes are taken, and when it stops. */
         Strategy: {
@@ -6708,6 +7665,16 @@ export interface components {
             /** @description The lines, as in sudoers(5); without `@include`, since what it names would be nobody's to check. */
             content: string;
         };
+        /** @description Why a change can never be applied: what it is about was changed meanwhile, and it was made from what stood before. */
+        Superseded: {
+            /**
+             * Format: int64
+             * @description The number of the change that was faster; absent when it was an edit outside of a change.
+             */
+            by?: number | null;
+            /** @description What was changed, and by whom. */
+            why: string;
+        };
         /** @description A kernel setting: a file of `/etc/sysctl.d` for the next boot, and the running kernel's value. */
         Sysctl: {
             /** @description Which. */
@@ -6724,6 +7691,8 @@ export interface components {
         TakeOver: {
             /** @description What would be written. */
             actions: components["schemas"]["Action"][];
+            /** @description The freezes that stand over the node: as long as there is something to write, it isn't taken over in one. */
+            frozen?: components["schemas"]["FrozenScope"][];
             /** @description Whether it observes still. */
             is_observing: boolean;
             /** @description The node. */
@@ -6946,6 +7915,17 @@ export interface components {
             /** @description The value: text of at most 16 KiB. */
             value: string;
         };
+        Vec_ObjectSet: {
+            /** @description Its name. */
+            name: components["schemas"]["SourceName"];
+            /**
+             * Format: int64
+             * @description How many objects it holds, of those that the caller may see.
+             */
+            objects: number;
+            /** @description When one of them was changed last. */
+            updated_at: components["schemas"]["UnixMs"];
+        }[];
         /**
          * @description What a step does.
          * @enum {string}
@@ -6962,6 +7942,11 @@ export interface components {
         WaveGate: {
             /** @description What nodes answered, those that say no first; 20 at most. */
             answers?: components["schemas"]["GateAnswer"][];
+            /**
+             * Format: int32
+             * @description Nodes on which it was ended before they answered: the wave's deadline was over, or the rollout was.
+             */
+            cancelled?: number;
             /**
              * Format: int32
              * @description Nodes on which it doesn't, or that gave no answer.
@@ -7035,6 +8020,7 @@ export interface components {
     headers: never;
     pathItems: never;
 }
+export type AbandonRequest = components['schemas']['AbandonRequest'];
 export type Action = components['schemas']['Action'];
 export type Actions = components['schemas']['Actions'];
 export type Activity = components['schemas']['Activity'];
@@ -7048,6 +8034,7 @@ export type ApplyRequest = components['schemas']['ApplyRequest'];
 export type ApprovalView = components['schemas']['ApprovalView'];
 export type ApprovalWanted = components['schemas']['ApprovalWanted'];
 export type ApproveRequest = components['schemas']['ApproveRequest'];
+export type AptSource = components['schemas']['AptSource'];
 export type Attention = components['schemas']['Attention'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditHead = components['schemas']['AuditHead'];
@@ -7055,19 +8042,30 @@ export type AuditVerification = components['schemas']['AuditVerification'];
 export type AuthorizedKey = components['schemas']['AuthorizedKey'];
 export type Away = components['schemas']['Away'];
 export type Body = components['schemas']['Body'];
+export type Cause = components['schemas']['Cause'];
 export type Change = components['schemas']['Change'];
 export type ChangeCreate = components['schemas']['ChangeCreate'];
 export type ChangeId = components['schemas']['ChangeId'];
 export type ChangeNode = components['schemas']['ChangeNode'];
 export type ChangeNodeState = components['schemas']['ChangeNodeState'];
+export type ChangeSet = components['schemas']['ChangeSet'];
 export type ChangeState = components['schemas']['ChangeState'];
 export type ChangeSummary = components['schemas']['ChangeSummary'];
 export type Checked = components['schemas']['Checked'];
 export type ComparedItem = components['schemas']['ComparedItem'];
 export type ComparedVersion = components['schemas']['ComparedVersion'];
 export type Control = components['schemas']['Control'];
+export type ControllerId = components['schemas']['ControllerId'];
+export type ControllerStatus = components['schemas']['ControllerStatus'];
 export type CronJob = components['schemas']['CronJob'];
 export type CronTable = components['schemas']['CronTable'];
+export type DeviceAsk = components['schemas']['DeviceAsk'];
+export type DeviceBegin = components['schemas']['DeviceBegin'];
+export type DeviceBegun = components['schemas']['DeviceBegun'];
+export type DeviceCode = components['schemas']['DeviceCode'];
+export type DevicePurpose = components['schemas']['DevicePurpose'];
+export type DeviceRequest = components['schemas']['DeviceRequest'];
+export type DeviceSession = components['schemas']['DeviceSession'];
 export type Difference = components['schemas']['Difference'];
 export type Directory = components['schemas']['Directory'];
 export type Draft = components['schemas']['Draft'];
@@ -7076,11 +8074,13 @@ export type DraftVerb = components['schemas']['DraftVerb'];
 export type DraftView = components['schemas']['DraftView'];
 export type Drift = components['schemas']['Drift'];
 export type DriftId = components['schemas']['DriftId'];
+export type DriftMerge = components['schemas']['DriftMerge'];
 export type DriftOutcome = components['schemas']['DriftOutcome'];
 export type DriftPolicy = components['schemas']['DriftPolicy'];
 export type EjectRequest = components['schemas']['EjectRequest'];
 export type EjectedNode = components['schemas']['EjectedNode'];
 export type EjectedPlace = components['schemas']['EjectedPlace'];
+export type EmptyScope = components['schemas']['EmptyScope'];
 export type Encoding = components['schemas']['Encoding'];
 export type EnrolToken = components['schemas']['EnrolToken'];
 export type EnrolTokenCreate = components['schemas']['EnrolTokenCreate'];
@@ -7096,6 +8096,7 @@ export type FieldProblem = components['schemas']['FieldProblem'];
 export type FileMode = components['schemas']['FileMode'];
 export type Finding = components['schemas']['Finding'];
 export type FindingLevel = components['schemas']['FindingLevel'];
+export type Fingerprint = components['schemas']['Fingerprint'];
 export type FleetId = components['schemas']['FleetId'];
 export type FleetMapGroup = components['schemas']['FleetMapGroup'];
 export type Foreign = components['schemas']['Foreign'];
@@ -7137,19 +8138,39 @@ export type KeyCreation = components['schemas']['KeyCreation'];
 export type KeyRef = components['schemas']['KeyRef'];
 export type KeyRequest = components['schemas']['KeyRequest'];
 export type KeySignIn = components['schemas']['KeySignIn'];
+export type KeyState = components['schemas']['KeyState'];
 export type Kind = components['schemas']['Kind'];
 export type LeftItem = components['schemas']['LeftItem'];
+export type LimitStand = components['schemas']['LimitStand'];
 export type Limits = components['schemas']['Limits'];
 export type Link = components['schemas']['Link'];
 export type Login = components['schemas']['Login'];
+export type Mail = components['schemas']['Mail'];
+export type MailAccount = components['schemas']['MailAccount'];
+export type MailAccountPut = components['schemas']['MailAccountPut'];
+export type MailDelivery = components['schemas']['MailDelivery'];
+export type MailId = components['schemas']['MailId'];
+export type MailKind = components['schemas']['MailKind'];
+export type MailPut = components['schemas']['MailPut'];
+export type MailSecurity = components['schemas']['MailSecurity'];
+export type MailServer = components['schemas']['MailServer'];
+export type MailState = components['schemas']['MailState'];
+export type MailTest = components['schemas']['MailTest'];
+export type MailTrouble = components['schemas']['MailTrouble'];
 export type ManageRequest = components['schemas']['ManageRequest'];
 export type ManagedFile = components['schemas']['ManagedFile'];
 export type ManagedPath = components['schemas']['ManagedPath'];
 export type ManifestCheck = components['schemas']['ManifestCheck'];
 export type ManifestObject = components['schemas']['ManifestObject'];
+export type ManifestSet = components['schemas']['ManifestSet'];
 export type ManifestText = components['schemas']['ManifestText'];
 export type MayAnswer = components['schemas']['MayAnswer'];
 export type MeasureProbe = components['schemas']['MeasureProbe'];
+export type MergeKind = components['schemas']['MergeKind'];
+export type MergePart = components['schemas']['MergePart'];
+export type MergeSide = components['schemas']['MergeSide'];
+export type MorningMail = components['schemas']['MorningMail'];
+export type MorningPreview = components['schemas']['MorningPreview'];
 export type NextRun = components['schemas']['NextRun'];
 export type Node = components['schemas']['Node'];
 export type NodeEdit = components['schemas']['NodeEdit'];
@@ -7157,6 +8178,8 @@ export type NodeEditView = components['schemas']['NodeEditView'];
 export type NodeFacts = components['schemas']['NodeFacts'];
 export type NodeId = components['schemas']['NodeId'];
 export type NodeName = components['schemas']['NodeName'];
+export type NodePatch = components['schemas']['NodePatch'];
+export type NodePause = components['schemas']['NodePause'];
 export type NodePolicy = components['schemas']['NodePolicy'];
 export type NodeRef = components['schemas']['NodeRef'];
 export type NodeRefusal = components['schemas']['NodeRefusal'];
@@ -7204,6 +8227,7 @@ export type PageChangeSummary = components['schemas']['Page_ChangeSummary'];
 export type PageDrift = components['schemas']['Page_Drift'];
 export type PageEnrolToken = components['schemas']['Page_EnrolToken'];
 export type PageGrant = components['schemas']['Page_Grant'];
+export type PageMailDelivery = components['schemas']['Page_MailDelivery'];
 export type PageNodeResource = components['schemas']['Page_NodeResource'];
 export type PageNodeSummary = components['schemas']['Page_NodeSummary'];
 export type PageObjectSummary = components['schemas']['Page_ObjectSummary'];
@@ -7219,6 +8243,7 @@ export type PageUserGroup = components['schemas']['Page_UserGroup'];
 export type Parameter = components['schemas']['Parameter'];
 export type ParameterKind = components['schemas']['ParameterKind'];
 export type ParameterName = components['schemas']['ParameterName'];
+export type Password = components['schemas']['Password'];
 export type PasswordChange = components['schemas']['PasswordChange'];
 export type PastChange = components['schemas']['PastChange'];
 export type PastDiff = components['schemas']['PastDiff'];
@@ -7235,6 +8260,10 @@ export type Permission = components['schemas']['Permission'];
 export type Place = components['schemas']['Place'];
 export type Plan = components['schemas']['Plan'];
 export type PlanGroup = components['schemas']['PlanGroup'];
+export type PlanHold = components['schemas']['PlanHold'];
+export type PlanLimit = components['schemas']['PlanLimit'];
+export type PlanOutlook = components['schemas']['PlanOutlook'];
+export type PlanRequest = components['schemas']['PlanRequest'];
 export type PlannedRuns = components['schemas']['PlannedRuns'];
 export type PlannedWave = components['schemas']['PlannedWave'];
 export type PolicyOfNode = components['schemas']['PolicyOfNode'];
@@ -7269,6 +8298,8 @@ export type ProviderRedirect = components['schemas']['ProviderRedirect'];
 export type ProviderReturn = components['schemas']['ProviderReturn'];
 export type ProviderSignIn = components['schemas']['ProviderSignIn'];
 export type ProviderSpec = components['schemas']['ProviderSpec'];
+export type PurgeOpen = components['schemas']['PurgeOpen'];
+export type PurgeReach = components['schemas']['PurgeReach'];
 export type Reaction = components['schemas']['Reaction'];
 export type Reason = components['schemas']['Reason'];
 export type RecoveryCodes = components['schemas']['RecoveryCodes'];
@@ -7278,6 +8309,8 @@ export type RevisionDiff = components['schemas']['RevisionDiff'];
 export type Role = components['schemas']['Role'];
 export type RoleComparison = components['schemas']['RoleComparison'];
 export type RoleName = components['schemas']['RoleName'];
+export type RolloutLimit = components['schemas']['RolloutLimit'];
+export type RolloutMail = components['schemas']['RolloutMail'];
 export type RolloutOrder = components['schemas']['RolloutOrder'];
 export type RolloutPhase = components['schemas']['RolloutPhase'];
 export type RolloutRequest = components['schemas']['RolloutRequest'];
@@ -7299,6 +8332,7 @@ export type Script = components['schemas']['Script'];
 export type ScriptDraft = components['schemas']['ScriptDraft'];
 export type ScriptJob = components['schemas']['ScriptJob'];
 export type ScriptUses = components['schemas']['ScriptUses'];
+export type SealingKey = components['schemas']['SealingKey'];
 export type SecondFactor = components['schemas']['SecondFactor'];
 export type SecondFactorBegin = components['schemas']['SecondFactorBegin'];
 export type SecondFactorConfirm = components['schemas']['SecondFactorConfirm'];
@@ -7314,12 +8348,14 @@ export type SecurityKey = components['schemas']['SecurityKey'];
 export type SecurityKeyAdd = components['schemas']['SecurityKeyAdd'];
 export type SecurityKeyAdded = components['schemas']['SecurityKeyAdded'];
 export type SecurityKeyId = components['schemas']['SecurityKeyId'];
+export type SecurityKeyUpdate = components['schemas']['SecurityKeyUpdate'];
 export type SecurityKeys = components['schemas']['SecurityKeys'];
 export type Series = components['schemas']['Series'];
 export type SeriesProbe = components['schemas']['SeriesProbe'];
 export type Service = components['schemas']['Service'];
 export type Session = components['schemas']['Session'];
 export type SessionProof = components['schemas']['SessionProof'];
+export type SetJoin = components['schemas']['SetJoin'];
 export type SetupRequest = components['schemas']['SetupRequest'];
 export type SetupState = components['schemas']['SetupState'];
 export type Severity = components['schemas']['Severity'];
@@ -7351,9 +8387,11 @@ export type SourceSync = components['schemas']['SourceSync'];
 export type SourceUpdate = components['schemas']['SourceUpdate'];
 export type SourceUrl = components['schemas']['SourceUrl'];
 export type SpecCheck = components['schemas']['SpecCheck'];
+export type StandingObject = components['schemas']['StandingObject'];
 export type Strategy = components['schemas']['Strategy'];
 export type Subject = components['schemas']['Subject'];
 export type Sudoers = components['schemas']['Sudoers'];
+export type Superseded = components['schemas']['Superseded'];
 export type Sysctl = components['schemas']['Sysctl'];
 export type SysctlKey = components['schemas']['SysctlKey'];
 export type TakeOver = components['schemas']['TakeOver'];
@@ -7382,6 +8420,7 @@ export type UserUpdate = components['schemas']['UserUpdate'];
 export type Validator = components['schemas']['Validator'];
 export type ValueUse = components['schemas']['ValueUse'];
 export type Var = components['schemas']['Var'];
+export type VecObjectSet = components['schemas']['Vec_ObjectSet'];
 export type Verb = components['schemas']['Verb'];
 export type Verdict = components['schemas']['Verdict'];
 export type Wave = components['schemas']['Wave'];
@@ -7729,7 +8768,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["AbandonRequest"];
+            };
+        };
         responses: {
             /** @description Done */
             204: {
@@ -7901,7 +8944,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PlanRequest"];
+            };
+        };
         responses: {
             /** @description Done */
             200: {
@@ -8129,6 +9176,101 @@ export interface operations {
             };
         };
     };
+    get_controller: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ControllerStatus"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceBegin"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceBegun"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_device_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceAsk"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceSession"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_drift: {
         parameters: {
             query?: {
@@ -8222,6 +9364,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Adopted"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_drift_drift_merge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                drift: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftMerge"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -8726,6 +9899,164 @@ export interface operations {
             };
         };
     };
+    get_mail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mail"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_mail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MailPut"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Mail"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_mail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_mail_deliveries: {
+        parameters: {
+            query?: {
+                /** @description Go on after this message. */
+                after?: string;
+                /** @description At most so many: 1 to 200. */
+                limit?: number;
+                /** @description Only those that stand so: `queued`, `failed`, `sent` or `abandoned`. */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_MailDelivery"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_mail_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["MailTest"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailDelivery"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_nodes: {
         parameters: {
             query?: {
@@ -8739,6 +10070,8 @@ export interface operations {
                 config?: string;
                 /** @description Those with these labels: `env=prod,tier=web`. */
                 label?: string;
+                /** @description Those that somebody on them paused, or whose generation somebody on them undid. */
+                halted?: boolean;
                 /** @description The `next` of the page before. */
                 after?: string;
                 /** @description How many rows: 1 to 500, 100 by default. */
@@ -8845,7 +10178,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["NodeUpdate"];
+                "application/json": components["schemas"]["NodePatch"];
             };
         };
         responses: {
@@ -9244,10 +10577,52 @@ export interface operations {
                 kind?: string;
                 /** @description With exactly this scope. */
                 scope?: string;
+                /** @description In this set of manifests. */
+                set?: string;
                 /** @description A part of the name. */
                 query?: string;
                 /** @description Those that are in force on this node, by id or name. */
                 node?: string;
+                /** @description The `next` of the page before. */
+                after?: string;
+                /** @description How many rows: 1 to 500, 100 by default. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ObjectSummary"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_objects_deleted: {
+        parameters: {
+            query?: {
+                /** @description Of this kind. */
+                kind?: string;
+                /** @description With exactly this scope. */
+                scope?: string;
+                /** @description With exactly this name. */
+                name?: string;
                 /** @description The `next` of the page before. */
                 after?: string;
                 /** @description How many rows: 1 to 500, 100 by default. */
@@ -10391,6 +11766,37 @@ export interface operations {
             };
         };
     };
+    post_providers_provider_logout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_roles: {
         parameters: {
             query?: never;
@@ -10707,6 +12113,101 @@ export interface operations {
             };
         };
     };
+    post_session_device_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceCode"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceRequest"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_device_confirmation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceCode"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_device_refusal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceCode"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_session_identities: {
         parameters: {
             query?: never;
@@ -10819,6 +12320,124 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["KeyRequest"];
                 };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_session_mail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailAccount"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_session_mail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MailAccountPut"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailAccount"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_session_mail_morning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MorningPreview"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_session_mail_morning: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -11362,6 +12981,41 @@ export interface operations {
             };
         };
     };
+    patch_session_security_keys_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecurityKeyUpdate"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityKey"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_sessions: {
         parameters: {
             query?: {
@@ -11417,6 +13071,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Vec_ObjectSet"];
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {

@@ -11,6 +11,9 @@ export const sessionQuery = queryOptions({
   retry: false,
 });
 
+/** Stands in the browser's session storage when a session ended that nobody here ended. */
+export const ENDED = 'lampas.session-ended';
+
 /** Keeps the CSRF token of a session that was just opened. */
 export function remember(session: Session): Session {
   setCsrfToken(session.csrf_token);
@@ -43,6 +46,13 @@ export function mayOn(session: Session, permission: Permission, scope?: string):
   if (!session.permissions.includes(permission)) return false;
   if (scope !== 'fleet' && scope?.startsWith('role:') !== true) return true;
   return session.rights.some((right) => right.permissions.includes(permission) && right.scopes.every((within) => within === 'fleet' || within === scope));
+}
+
+/** Returns over what something may be done; nothing when it is the whole fleet. */
+export function partsOf(session: Session, permission: Permission): readonly string[] | undefined {
+  const held = session.rights.filter((right) => right.permissions.includes(permission));
+  if (held.some((right) => right.scopes.every((scope) => scope === 'fleet'))) return undefined;
+  return [...new Set(held.flatMap((right) => right.scopes))];
 }
 
 /** Returns why the user may not do it, for a disabled button; undefined when they may. With a scope: why not all over it. */

@@ -19,6 +19,9 @@ const looks: [prefix: string, tone: Tone, shape: Shape][] = [
   ['change.', 'blue', 'half'],
 ];
 
+/** Where the way of a change ends, or waits: shown as the state looks everywhere. */
+const ENDS = ['reverted', 'aborted', 'abandoned', 'paused', 'done', 'planned', 'approved', 'draft'];
+
 export function ActivityList({ items, none }: { items: readonly Activity[]; none: string }) {
   if (items.length === 0) return <p className="card-none">{none}</p>;
   return (
@@ -29,7 +32,7 @@ export function ActivityList({ items, none }: { items: readonly Activity[]; none
           <li key={item.seq}>
             <span className="dim small nowrap"><Time at={item.at} /></span>
             <ShapeMark shape={shape} tone={tone} size={9} />
-            <span><Target item={item} />{times > 1 && <span className="dim"> {times} times</span>}</span>
+            <span><Target item={item} />{item.cause != null && <span className="dim small"> · {item.cause}</span>}{times > 1 && <span className="dim"> {times} times</span>}</span>
           </li>
         );
       })}
@@ -42,6 +45,11 @@ function lookOf(item: Activity): [Tone, Shape] {
   const state = item.kind === 'host.node.reported' ? item.text.split(' ').pop() : undefined;
   const known = state === undefined ? undefined : look(state);
   if (known !== undefined && known.word === state) return [known.tone, known.shape];
+  if (item.kind === 'change.change.moved' || item.kind === 'change.rollout.moved') {
+    const words = item.text.split(/[ ,:]+/);
+    const end = ENDS.find((state) => words.includes(state));
+    if (end !== undefined) return [look(end).tone, look(end).shape];
+  }
   const [, tone, shape] = looks.find(([prefix]) => item.kind.startsWith(prefix)) ?? ['', 'slate' as const, 'ring' as const];
   return [tone, shape];
 }

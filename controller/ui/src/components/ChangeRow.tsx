@@ -13,7 +13,7 @@ export function ChangeRow({ change }: { change: ChangeSummary }) {
         <span className="mono dim">#{change.number}</span>
         <span className="grow ellipsis">{changeTitle(change)}</span>
         <StateBadge state={changeLook(change)} more={stageText(change) ?? (change.state === 'rolling' ? `${change.progress.converged}/${total(change.progress)}` : undefined)} />
-        <span className="dim small ellipsis change-by">{change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
+        <span className="dim small ellipsis change-by">{change.cause} · {change.author} · <Time at={change.applied_at ?? change.created_at} /></span>
       </Link>
     </li>
   );
@@ -29,5 +29,7 @@ export function stageText(change: ChangeSummary): string | undefined {
 export function changeLook(change: ChangeSummary): string {
   const rollout = change.stage?.state;
   if (rollout === 'paused' || rollout === 'reverted' || rollout === 'aborted') return rollout;
+  if (change.superseded != null) return 'superseded';
+  if (change.outlook != null) return change.outlook;
   return change.progress.failed > 0 ? 'failed' : change.state;
 }

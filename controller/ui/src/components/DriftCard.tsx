@@ -57,7 +57,7 @@ export function DriftCard({ drift }: { drift: Drift }) {
                 drift.owner == null ? 'the file is gone' : `owned by ${drift.owner}, ${drift.mode ?? ''}`,
                 drift.modified_at != null && <span key="written">written <Time at={drift.modified_at} /></span>,
                 <span key="found">found <Time at={drift.found_at} /></span>,
-                drift.ended_at != null && <span key="ended">{drift.outcome} <Time at={drift.ended_at} /></span>,
+                drift.ended_at != null && <span key="ended">{drift.outcome} <Time at={drift.ended_at} />{drift.cause != null && `, ${drift.cause}`}</span>,
                 `policy ${drift.policy}`,
               ]}
             />
@@ -66,7 +66,11 @@ export function DriftCard({ drift }: { drift: Drift }) {
         {isStanding && (
           <div className="actions">
             <ActionButton size="xs" variant="default" refusal={refusal} loading={revert.isPending} leftSection={<Icon name="undo" size={14} />} onClick={() => { revert.mutate(); }}>Revert on {drift.node.name}</ActionButton>
-            <ActionButton size="xs" refusal={refusal ?? (drift.adopt_refusal === '' ? undefined : drift.adopt_refusal)} loading={adopt.isPending} onClick={() => { adopt.mutate(); }}>{adoptWords(drift.scope, drift.scope_nodes)}</ActionButton>
+            {drift.merges ? (
+              <ActionButton size="xs" refusal={refusal ?? (drift.adopt_refusal === '' ? undefined : drift.adopt_refusal)} onClick={() => void navigate({ to: '/drift/$drift/merge', params: { drift: drift.id } })}>Merge into the template …</ActionButton>
+            ) : (
+              <ActionButton size="xs" refusal={refusal ?? (drift.adopt_refusal === '' ? undefined : drift.adopt_refusal)} loading={adopt.isPending} onClick={() => { adopt.mutate(); }}>{adoptWords(drift.scope, drift.scope_nodes)}</ActionButton>
+            )}
           </div>
         )}
       </div>

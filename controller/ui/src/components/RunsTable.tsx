@@ -25,19 +25,29 @@ export function outcomeLook(outcome: RunOutcome): { tone: Tone; shape: Shape; wo
       return { tone: 'slate', shape: 'dash', word: 'skipped' };
     case 'lost':
       return { tone: 'amber', shape: 'triangle', word: 'lost' };
+    case 'missed':
+      return { tone: 'amber', shape: 'triangle', word: 'missed' };
+    case 'node_down':
+      return { tone: 'amber', shape: 'triangle', word: 'node down' };
   }
 }
 
-export function OutcomeBadge({ outcome }: { outcome: RunOutcome }) {
-  const { tone, shape, word } = outcomeLook(outcome);
-  return <span className="state"><ShapeMark tone={tone} shape={shape} /><span style={{ color: `var(--${tone})` }}>{word}</span></span>;
+/** Returns whether nothing was started at the slot: what the record holds is when it should have been. */
+export function hasNotRun(run: Run): boolean {
+  return run.outcome.how === 'missed' || run.outcome.how === 'node_down';
+}
+
+export function OutcomeBadge({ run }: { run: Run }) {
+  const { tone, shape, word } = outcomeLook(run.outcome);
+  const times = run.times > 1 ? `, ${run.times} times` : '';
+  return <span className="state"><ShapeMark tone={tone} shape={shape} /><span style={{ color: `var(--${tone})` }}>{word}{times}</span></span>;
 }
 
 const columns: readonly Column<Run>[] = [
   { id: 'name', head: 'Job', cell: (run) => <span className="ellipsis">{run.name}</span> },
-  { id: 'outcome', head: 'How it ended', cell: (run) => <OutcomeBadge outcome={run.outcome} /> },
+  { id: 'outcome', head: 'How it ended', cell: (run) => <OutcomeBadge run={run} /> },
   { id: 'node', head: 'Node', cell: (run) => run.node.name },
-  { id: 'started', head: 'Started', from: 'sm', cell: (run) => <Time at={run.started_at} /> },
+  { id: 'started', head: 'Started', from: 'sm', cell: (run) => (hasNotRun(run) ? <span className="dim">not at all</span> : <Time at={run.started_at} />) },
   { id: 'took', head: 'Took', from: 'sm', right: true, cell: (run) => (run.ended_at == null ? '' : span(Date.parse(run.ended_at) - Date.parse(run.started_at))) },
   { id: 'slot', head: 'Slot', from: 'md', cell: (run) => (run.slot == null ? <span className="dim">by hand or at boot</span> : <Time at={run.slot} absolute />) },
   { id: 'user', head: 'As', from: 'md', cell: (run) => run.user },

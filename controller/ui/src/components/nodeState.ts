@@ -6,7 +6,12 @@ interface Stateful {
   config: string;
   is_revoked?: boolean;
   is_observing?: boolean;
+  /** The same, of a node as it stood. */
+  observe?: boolean;
   ejected_at?: string | null;
+  /** What somebody on the node said. */
+  pause?: object | null;
+  undone_since?: string | null;
 }
 
 export function nodeState(node: Stateful): string {
@@ -14,5 +19,7 @@ export function nodeState(node: Stateful): string {
   if (node.is_revoked === true) return 'revoked';
   if (node.state === 'offline') return 'offline';
   if (node.state === 'stale' && look(node.config).weight < 2) return 'stale';
-  return node.is_observing === true ? 'observing' : node.config;
+  if (node.is_observing === true || node.observe === true) return 'observing';
+  // In force, and yet not kept so.
+  return (node.pause != null || node.undone_since != null) && look(node.config).weight < 1 ? 'paused' : node.config;
 }

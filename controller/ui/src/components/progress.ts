@@ -8,6 +8,7 @@ export const STEPS: readonly { key: keyof Progress; state: string; word: string 
   { key: 'waiting', state: 'waiting', word: 'waiting' },
   { key: 'held', state: 'held', word: 'held back until their wave' },
   { key: 'unreachable', state: 'offline', word: 'offline, they get it when they return' },
+  { key: 'untouched', state: 'untouched', word: 'never had it' },
   { key: 'superseded', state: 'superseded', word: 'overtaken by a later change' },
 ];
 

@@ -5,6 +5,8 @@ import { Empty } from '@/ui/Empty';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { RowSkeletons } from '@/ui/Skeletons';
+import { useTitle } from '@/ui/useTitle';
+import { loadAnew, PageNotFetched } from './fetched';
 import { useWithoutShell } from './shell';
 
 export function PagePending() {
@@ -14,20 +16,22 @@ export function PagePending() {
 export function PageError({ error, reset }: ErrorComponentProps) {
   const router = useRouter();
   useWithoutShell();
-  const again = (): void => {
+  const again = async (): Promise<void> => {
+    if (error instanceof PageNotFetched && (await loadAnew())) return;
     reset();
     void router.invalidate();
   };
   return (
     <div className="page-alone">
       <PageHead title="This page could not be shown" />
-      <Failure error={error} retry={<Button size="xs" variant="default" onClick={again}>Try again</Button>} />
+      <Failure error={error} retry={<Button size="xs" variant="default" onClick={() => void again()}>Try again</Button>} />
     </div>
   );
 }
 
 /** An address within the dashboard that leads nowhere: the way around stays. */
 export function NoSuchPage() {
+  useTitle('No such page');
   return (
     <Empty title="There is no such page" action={<Link to="/">Go to the overview</Link>}>
       The address may be of another version, or what it showed is gone.

@@ -1,7 +1,7 @@
 // The way around: places of the fleet, then what manages it.
 import { Link } from '@tanstack/react-router';
 import { useQuery } from '@tanstack/react-query';
-import { overviewQuery } from '@/api/queries';
+import { driftCountQuery } from '@/api/queries';
 import { approvalsQuery } from '@/features/approval/queries';
 import { mayOn, useSession } from '@/api/session';
 import { places, type Place } from '@/keys/places';
@@ -14,9 +14,9 @@ export function Rail({ inDrawer = false, onGo }: { inDrawer?: boolean; onGo?: ()
   const { isRailFolded } = usePrefs();
   const folded = isRailFolded && !inDrawer;
   const mine = places.filter((place) => place.isInRail && mayOn(session, place.permission, place.over));
-  const counts = useQuery(overviewQuery).data?.counts;
+  const drifts = useQuery(driftCountQuery).data;
   const approvals = useQuery(approvalsQuery).data?.filter((row) => row.may_approve).length;
-  const badge = (place: Place): number | undefined => (place.to === '/drift' ? counts?.drifted : place.to === '/approvals' ? approvals : undefined);
+  const badge = (place: Place): number | undefined => (place.to === '/drift' ? drifts : place.to === '/approvals' ? approvals : undefined);
   const group = (name: Place['group']) => (
     <ul>
       {mine
@@ -26,7 +26,7 @@ export function Rail({ inDrawer = false, onGo }: { inDrawer?: boolean; onGo?: ()
             <Link to={place.to} activeOptions={{ exact: place.to === '/', includeSearch: false }} onClick={onGo} title={folded ? place.title : undefined} aria-label={folded ? place.title : undefined}>
               <Icon name={place.icon} size={17} />
               <span className="rail-text">{place.title}</span>
-              {(badge(place) ?? 0) > 0 && <span className="rail-count num" aria-label={place.to === '/approvals' ? `${badge(place) ?? 0} for you` : `${badge(place) ?? 0} nodes`}>{badge(place)}</span>}
+              {(badge(place) ?? 0) > 0 && <span className="rail-count num" aria-label={place.to === '/approvals' ? `${badge(place) ?? 0} for you` : `${badge(place) ?? 0} to decide`}>{badge(place)}</span>}
             </Link>
           </li>
         ))}

@@ -3,7 +3,7 @@ import { ActionIcon, Menu, useMantineColorScheme } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useNavigate, useRouter } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { useSession } from '@/api/session';
+import { ENDED, useSession } from '@/api/session';
 import { Icon } from '@/ui/Icon';
 import { setPrefs, usePrefs } from '@/ui/prefs';
 import { toastFailure } from '@/ui/toast';
@@ -54,6 +54,8 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
     mutationFn: () => take(api.DELETE('/api/v1/session')),
     onSuccess: async () => {
       client.clear();
+      // A question that was under way may have been told that the session is over.
+      sessionStorage.removeItem(ENDED);
       await navigate({ to: '/sign-in' });
       await router.invalidate();
     },

@@ -3,10 +3,12 @@ import { useState } from 'react';
 import { Modal } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
-import { useNavigate } from '@tanstack/react-router';
+import { useNavigate, useRouter } from '@tanstack/react-router';
 import { nodesQuery, objectsQuery, rolesQuery } from '@/api/queries';
 import { mayOn, useSession } from '@/api/session';
+import type { Session } from '@/api/schema';
 import { StateBadge } from '@/components/StateBadge';
+import { pushPath } from '@/components/push';
 import { KIND_ICONS, KINDS_OF_OBJECTS, NEW_TITLES } from '@/components/kinds';
 import { nodeState } from '@/components/nodeState';
 import { Icon, type IconName } from '@/ui/Icon';
@@ -66,7 +68,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
               <span className="dim small">{item.aside}</span>
             </li>
           ))}
-          {items.length === 0 && <li className="dim palette-none">Nothing has this name. Nodes are found by name and address, objects by name.</li>}
+          {items.length === 0 && <li className="dim palette-none">Nothing has this name. Nodes are found by name and address, objects by name, changes and operations by number.</li>}
         </ul>
       </div>
     </Modal>
@@ -75,6 +77,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
 
 function useItems(text: string, onClose: () => void): Item[] {
   const navigate = useNavigate();
+  const router = useRouter();
   const session = useSession();
   const wanted = text.trim().toLowerCase();
   const [query] = useDebouncedValue(wanted, 120);
@@ -93,9 +96,43 @@ function useItems(text: string, onClose: () => void): Item[] {
   if (session.permissions.includes('change')) {
     items.push(...KINDS_OF_OBJECTS.filter((kind) => fits(NEW_TITLES[kind])).map((kind): Item => ({ id: `new-${kind}`, icon: 'plus', title: NEW_TITLES[kind], aside: 'Create', run: go(() => navigate({ to: '/config/new', search: { kind } })) })));
   }
+  items.push(...commands(session, wanted).filter((each) => fits(each.title)).map((each): Item => ({ ...each, run: go(() => { pushPath(router, each.path); }) })));
   if (!isAsking || wanted === '') return items;
   items.push(...(roles.data ?? []).filter((role) => fits(role.name)).slice(0, 5).map((role): Item => ({ id: `role-${role.name}`, icon: 'roles', title: role.name, aside: 'Role', run: go(() => navigate({ to: '/roles/$role', params: { role: role.name } })) })));
   items.push(...(nodes.data?.items ?? []).slice(0, 8).map((node): Item => ({ id: node.id, icon: 'nodes', title: node.name, aside: <StateBadge state={nodeState(node)} />, run: go(() => navigate({ to: '/nodes/$node', params: { node: node.name } })) })));
   items.push(...(objects.data?.items ?? []).slice(0, 8).map((object): Item => ({ id: object.id, icon: KIND_ICONS[object.kind], title: object.name, aside: `${object.kind} · ${object.scope}`, run: go(() => navigate({ to: '/config/$object', params: { object: object.id } })) })));
   return items;
+}
+
+interface Command {
+  id: string;
+  icon: IconName;
+  title: string;
+  aside: string;
+  path: string;
+}
+
+/** What has no place of its own in the rail, and what a number means. */
+function commands(session: Session, wanted: string): Command[] {
+  const found: Command[] = [];
+  const number = /^(?:change|operation)?\s*#?(\d{1,9})$/.exec(wanted)?.[1];
+  if (number !== undefined) {
+    const named = { change: `change ${number}`, operation: `operation ${number}` };
+    // The words that were typed stand in what is offered, so that it fits them.
+    const title = (what: 'change' | 'operation'): string => (wanted.startsWith(what) ? wanted.replace(what, what === 'change' ? 'Change' : 'Operation') : `${wanted}: ${named[what]}`);
+    if (!wanted.startsWith('operation')) found.push({ id: 'to-change', icon: 'changes', title: title('change'), aside: 'Change', path: `/changes/${number}` });
+    if (!wanted.startsWith('change')) found.push({ id: 'to-operation', icon: 'script', title: title('operation'), aside: 'Operation', path: `/operations/${number}` });
+  }
+  const may = (permission: Parameters<typeof mayOn>[1]): boolean => mayOn(session, permission);
+  if (may('run')) found.push({ id: 'run', icon: 'script', title: 'Run a command or script on nodes', aside: 'Operations', path: '/operations/new' });
+  if (may('freeze')) found.push({ id: 'freeze', icon: 'check', title: 'Freeze a scope', aside: 'Approvals', path: '/approvals' });
+  if (may('protect')) found.push({ id: 'protect', icon: 'check', title: 'Protect a scope', aside: 'Approvals', path: '/approvals' });
+  if (may('view')) {
+    found.push({ id: 'time-travel', icon: 'changes', title: 'Time travel', aside: 'Config', path: '/config/history' });
+    found.push({ id: 'past-fleet', icon: 'overview', title: 'The fleet as it was', aside: 'Overview', path: '/past' });
+  }
+  if (may('change')) found.push({ id: 'import', icon: 'config', title: 'Import manifests', aside: 'Config', path: '/config/import' });
+  if (mayOn(session, 'view', 'fleet')) found.push({ id: 'controller', icon: 'key', title: 'Controller: keys and identity', aside: 'Manage', path: '/controller' });
+  if (may('own_account')) found.push({ id: 'sessions', icon: 'users', title: 'Password, second factor, sessions', aside: 'Your account', path: '/account' });
+  return found;
 }

@@ -4,7 +4,7 @@ import type { IconName } from '@/ui/Icon';
 
 export interface Place {
   title: string;
-  to: '/' | '/nodes' | '/roles' | '/policies' | '/config' | '/changes' | '/approvals' | '/drift' | '/sources' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/tokens' | '/account';
+  to: '/' | '/nodes' | '/roles' | '/policies' | '/config' | '/changes' | '/approvals' | '/drift' | '/sources' | '/runs' | '/operations' | '/enrol' | '/audit' | '/users' | '/mail' | '/tokens' | '/account';
   icon: IconName;
   /** The second key after `g`. */
   key: string;
@@ -27,9 +27,10 @@ export const places: readonly Place[] = [
   { title: 'Sources', to: '/sources', icon: 'folder', key: 's', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Operations', to: '/operations', icon: 'script', key: 'p', group: 'fleet', permission: 'view', isInRail: true },
   { title: 'Job runs', to: '/runs', icon: 'jobs', key: 'j', group: 'fleet', permission: 'view', isInRail: true },
-  { title: 'Enrol a node', to: '/enrol', icon: 'enrol', key: 'e', group: 'manage', permission: 'manage_nodes', over: 'fleet', isInRail: true },
+  { title: 'Enrol a node', to: '/enrol', icon: 'enrol', key: 'e', group: 'manage', permission: 'manage_nodes', isInRail: true },
   { title: 'API tokens', to: '/tokens', icon: 'key', key: 't', group: 'manage', permission: 'own_account', isInRail: true },
   { title: 'Users', to: '/users', icon: 'users', key: 'u', group: 'manage', permission: 'manage_users', isInRail: true },
+  { title: 'Mail', to: '/mail', icon: 'mail', key: 'm', group: 'manage', permission: 'manage_users', isInRail: true },
   { title: 'Audit', to: '/audit', icon: 'audit', key: 'a', group: 'manage', permission: 'view_audit', isInRail: true },
   { title: 'Your account', to: '/account', icon: 'users', key: 'y', group: 'manage', permission: 'own_account', isInRail: false },
 ];

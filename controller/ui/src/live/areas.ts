@@ -34,6 +34,8 @@ const areas: Record<EventKind, readonly string[]> = {
   'access.session.opened': ['users', 'audit'],
   'access.session.refused': ['audit'],
   'access.key.suspect': ['audit', 'security-keys'],
+  'mail.setting.changed': ['mail', 'audit'],
+  'mail.delivery.moved': ['mail', 'overview'],
 };
 
 // These are asked of the nodes themselves, and what was shown is what somebody is about to confirm.

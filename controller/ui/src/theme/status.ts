@@ -34,6 +34,8 @@ const table = {
   revoked: { tone: 'red', shape: 'cross', word: 'revoked', weight: 1 },
   // way of a change
   draft: { tone: 'slate', shape: 'dashed', word: 'draft', weight: 0 },
+  idle: { tone: 'grey', shape: 'dash', word: 'nothing to do', weight: 0 },
+  gone: { tone: 'grey', shape: 'dash', word: 'its nodes are gone', weight: 0 },
   planned: { tone: 'blue', shape: 'dashed', word: 'planned', weight: 0 },
   approved: { tone: 'blue', shape: 'ring', word: 'approved', weight: 0 },
   rolling: { tone: 'blue', shape: 'half', word: 'rolling', weight: 0 },
@@ -50,6 +52,8 @@ const table = {
   standing: { tone: 'violet', shape: 'diamond', word: 'standing', weight: 2 },
   repaired: { tone: 'green', shape: 'check', word: 'repaired', weight: 0 },
   resolved: { tone: 'green', shape: 'check', word: 'resolved', weight: 0 },
+  // a message by mail
+  sent: { tone: 'green', shape: 'check', word: 'sent', weight: 0 },
   // a git source beside the fleet
   new: { tone: 'slate', shape: 'dashed', word: 'not read yet', weight: 0 },
   synced: { tone: 'green', shape: 'disc', word: 'as in git', weight: 0 },
@@ -75,9 +79,4 @@ export type Status = keyof typeof table;
 /** Looks a state up; an unknown word (from a newer controller) is shown as it is, in slate. */
 export function look(status: string): Look {
   return Object.hasOwn(table, status) ? table[status as Status] : { tone: 'slate', shape: 'dashed', word: status, weight: 0 };
-}
-
-/** Orders states by how much they need somebody, the worst first. */
-export function byWeight(a: string, b: string): number {
-  return look(b).weight - look(a).weight;
 }

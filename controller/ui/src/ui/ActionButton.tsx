@@ -1,5 +1,6 @@
 // A button that says why it can't be pressed. It stays focusable while it refuses, so that the reason can be read
-// with keyboard and screen reader too.
+// with keyboard and screen reader too. Pressed twice, as in a double click, it acts once.
+import { useRef, type MouseEvent } from 'react';
 import { Button, Tooltip, type ButtonProps } from '@mantine/core';
 
 interface Props extends ButtonProps {
@@ -10,10 +11,25 @@ interface Props extends ButtonProps {
   children: React.ReactNode;
 }
 
-export function ActionButton({ refusal, onClick, type = 'button', children, ...rest }: Props) {
+// What systems take for a double click; the state of a request reaches the button only after the first of the two.
+const ONE_PRESS_MS = 500;
+
+export function ActionButton({ refusal, onClick, type = 'button', loading, children, ...rest }: Props) {
   const refused = refusal !== undefined;
+  const pressedAt = useRef(-Infinity);
+  const press = (event: MouseEvent): void => {
+    // The browser counts the clicks on one place; a key that is held down, or a form that is sent, has no count.
+    const isAgain = event.detail > 1 || (event.detail === 0 && event.timeStamp - pressedAt.current < ONE_PRESS_MS);
+    if (refused || isAgain || loading === true) {
+      // A form's button would send the form.
+      event.preventDefault();
+      return;
+    }
+    pressedAt.current = event.timeStamp;
+    onClick?.();
+  };
   const button = (
-    <Button {...rest} type={refused ? 'button' : type} onClick={refused ? undefined : onClick} data-disabled={refused || undefined} aria-disabled={refused || undefined}>
+    <Button {...rest} loading={loading ?? false} type={refused ? 'button' : type} onClick={press} data-disabled={refused || undefined} aria-disabled={refused || undefined}>
       {children}
       {refused && <span className="sr"> ({refusal})</span>}
     </Button>

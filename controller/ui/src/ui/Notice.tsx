@@ -22,21 +22,30 @@ export function Notice({ tone = 'info', title, children, action }: Props) {
   );
 }
 
-/** A failed request, with its fields and the id under which the controller's log has it. */
+/** A failed request: what is wrong said once, the field named; of a fault of the controller's the id under which its log has it. */
 export function Failure({ error, retry }: { error: unknown; retry?: React.ReactNode }) {
   if (error === null || error === undefined) return null;
   const problem = error instanceof ApiError ? error.problem : undefined;
+  const detail = problem?.detail ?? (error instanceof Error ? error.message : 'No more is known about it.');
+  const fields = problem?.fields ?? [];
+  const subject = fields.find((field) => field.detail === detail);
+  const rest = fields.filter((field) => field !== subject && !detail.includes(field.detail));
   return (
     <Notice tone="bad" title={problem?.title ?? 'Something went wrong'} action={retry}>
-      <p>{problem?.detail ?? (error instanceof Error ? error.message : 'No more is known about it.')}</p>
-      {problem?.fields !== undefined && problem.fields.length > 0 && (
+      <p>{subject !== undefined && <><strong>{nameOf(subject.pointer)}</strong> </>}{detail}</p>
+      {rest.length > 0 && (
         <ul>
-          {problem.fields.map((field) => (
-            <li key={field.pointer + field.detail}><code>{field.pointer}</code> {field.detail}</li>
+          {rest.map((field) => (
+            <li key={field.pointer + field.detail}><strong>{nameOf(field.pointer)}</strong> {field.detail}</li>
           ))}
         </ul>
       )}
-      {problem?.request !== undefined && problem.request !== '' && <p className="dim small">Request <code>{problem.request}</code> in the controller's log.</p>}
+      {problem !== undefined && problem.status >= 500 && problem.request !== undefined && problem.request !== '' && <p className="dim small">Request <code>{problem.request}</code> in the controller's log.</p>}
     </Notice>
   );
+}
+
+/** Returns a field's name in words: "/rollout/soak_secs" is "rollout soak secs". */
+function nameOf(pointer: string): string {
+  return pointer.replace(/^\//, '').replaceAll(/[_/]/g, ' ');
 }

@@ -20,6 +20,15 @@ describe('parseDiff', () => {
     expect(lines[1]).toMatchObject({ kind: 'del', text: '-- not a head' });
   });
 
+  it('shows a line of a new file that looks like a head', () => {
+    const lines = parseDiff('--- a\n+++ b\n@@ -0,0 +1,2 @@\n+first\n+++ second\n');
+    expect(lines.map((line) => [line.kind, line.new, line.text])).toEqual([
+      ['hunk', undefined, '@@ -0,0 +1,2 @@'],
+      ['add', 1, 'first'],
+      ['add', 2, '++ second'],
+    ]);
+  });
+
   it('shows a text without hunks as a note, such as a hash', () => {
     expect(parseDiff('content hidden, blake3 12ab → 34cd')).toEqual([{ kind: 'note', text: 'content hidden, blake3 12ab → 34cd' }]);
   });
@@ -31,7 +40,8 @@ describe('visible', () => {
     ['a\u{e0041}b', 'a⟨U+E0041⟩b'],
     ['\u001b[31m', '⟨U+001B⟩[31m'],
     ['zero\u200bwidth', 'zero⟨U+200B⟩width'],
-    ['tab\tstays, ä too', 'tab\tstays, ä too'],
+    ['soft\u00adhyphen, filler\u3164', 'soft⟨U+00AD⟩hyphen, filler⟨U+3164⟩'],
+    ['tab\tstays, ä, 🛡️ too', 'tab\tstays, ä, 🛡️ too'],
   ])('%j', (text, shown) => {
     expect(visible(text)).toBe(shown);
   });

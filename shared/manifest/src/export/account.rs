@@ -1,6 +1,6 @@
-//! Writing users, groups and packages.
+//! Writing users, groups, packages and their sources.
 
-use lampas_shared::host::{Ensure, Group, Package, PackageEnsure, User};
+use lampas_shared::host::{AptSource, Ensure, Group, Package, PackageEnsure, User};
 
 use super::{basic, text};
 
@@ -17,6 +17,7 @@ pub(super) fn write_user(out: &mut String, user: &User) {
     write_text(out, "comment", user.comment.as_deref());
     write_switch(out, "locked", user.locked);
     write_text(out, "expires", user.expires.as_ref().map(|e| e.as_str()));
+    write_text(out, "password", user.password.as_ref().map(|p| p.as_str()));
     write_switch(out, "system", user.system.then_some(true));
     if let Some(keys) = &user.authorized_keys {
         write_lines(out, "authorized_keys", keys.iter().map(|k| k.as_str()));
@@ -45,6 +46,22 @@ pub(super) fn write_package(out: &mut String, package: &Package) {
     write_switch(out, "held", package.held);
     write_switch(out, "recommends", (!package.recommends).then_some(false));
     write_switch(out, "allow_removals", package.allow_removals.then_some(true));
+    if !package.on_change.is_empty() {
+        let reactions: Vec<String> = package.on_change.iter().map(ToString::to_string).collect();
+        write_list(out, "on_change", reactions.iter().map(String::as_str));
+    }
+}
+
+pub(super) fn write_apt_source(out: &mut String, source: &AptSource) {
+    let fields = [("uris", &source.uris), ("suites", &source.suites)];
+    let more = [("components", &source.components), ("architectures", &source.architectures)];
+    for (field, words) in fields.into_iter().chain(more.into_iter().filter(|(_, words)| !words.is_empty())) {
+        write_list(out, field, words.iter().map(String::as_str));
+    }
+    text(out, "key", &source.key);
+    if !source.fingerprints.is_empty() {
+        write_list(out, "fingerprints", source.fingerprints.iter().map(|f| f.as_str()));
+    }
 }
 
 fn write_ensure(out: &mut String, ensure: Ensure) {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use lampas_shared::{
     fleet::Scope,
     host::{
-        AuthorizedKey, CheckCommand, CronJob, Directory, Ensure, EnvName, Expiry, Group, HostName, Link, ManagedFile,
-        ManagedPath, Package, PackageEnsure, PackageName, PackageVersion, Reaction, Schedule, Script, Service, Sudoers,
-        Sysctl, SysctlKey, TimeZoneName, UnitName, User,
+        AptSource, AuthorizedKey, CheckCommand, CronJob, Directory, Ensure, EnvName, Expiry, Fingerprint, Group,
+        HostName, Link, ManagedFile, ManagedPath, Package, PackageEnsure, PackageName, PackageVersion, Password,
+        Reaction, Schedule, Script, Service, Sudoers, Sysctl, SysctlKey, TimeZoneName, UnitName, User,
     },
     object::ObjectName,
     operation::ParameterName,
@@ -248,6 +248,7 @@ fn any_account() -> impl Strategy<Value = Body> {
             create_home,
             locked,
             expires: (locked != Some(true) && system).then(|| Expiry::parse("2027-01-31").expect("a day")),
+            password: system.then(|| Password::parse("{{secret.ann}}").expect("a password")),
             system,
             authorized_keys: keys
                 .map(|k| k.iter().map(|c| AuthorizedKey::parse(format!("{KEY} {c}")).expect("a key")).collect()),
@@ -272,6 +273,7 @@ fn any_account() -> impl Strategy<Value = Body> {
             held: held.filter(|_| is_there),
             recommends: recommends || !is_there,
             allow_removals,
+            on_change: any_reactions(recommends && is_there),
         })
     });
     prop_oneof![user, group, package]
@@ -318,4 +320,27 @@ fn an_export_reads_well() {
         "##,
     ));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_source_of_packages_is_read_back_with_its_key_over_several_lines() {
+    let key = include_str!("../../../src/host/apt/test-key.asc");
+    let body = Body::AptSource(AptSource {
+        uris: vec!["https://deb.example.org/debian".into(), "http://mirror.example.org".into()],
+        suites: vec!["bookworm".into()],
+        components: vec!["main".into()],
+        architectures: vec!["amd64".into()],
+        key: key.into(),
+        fingerprints: vec![
+            Fingerprint::parse(include_str!("../../../src/host/apt/test-key.fingerprint").trim()).expect("digits"),
+        ],
+    });
+    let spec = ObjectSpec {
+        name: ObjectName::parse("example").expect("a name"),
+        scope: Scope::Fleet,
+        drift: DriftPolicy::Hold,
+        body,
+    };
+    spec.check().expect("is right");
+    assert_eq!(read_back(&export(std::slice::from_ref(&spec))), [spec]);
 }

@@ -1,10 +1,13 @@
-//! Reading users, groups and packages.
+//! Reading users, groups, packages and their sources.
 
-use lampas_shared::host::{Ensure, Group, Package, PackageEnsure, User};
+use lampas_shared::{
+    TextError,
+    host::{AptSource, Ensure, Group, Package, PackageEnsure, Password, User},
+};
 
 use super::table::TableReader;
 
-pub(super) const USER: [&str; 14] = [
+pub(super) const USER: [&str; 15] = [
     "ensure",
     "uid",
     "group",
@@ -15,13 +18,16 @@ pub(super) const USER: [&str; 14] = [
     "comment",
     "locked",
     "expires",
+    "password",
     "system",
     "authorized_keys",
     "exclusive_keys",
     "remove_home",
 ];
 pub(super) const GROUP: [&str; 4] = ["ensure", "gid", "system", "members"];
-pub(super) const PACKAGE: [&str; 6] = ["package", "ensure", "version", "held", "recommends", "allow_removals"];
+pub(super) const PACKAGE: [&str; 7] =
+    ["package", "ensure", "version", "held", "recommends", "allow_removals", "on_change"];
+pub(super) const APT_SOURCE: [&str; 6] = ["uris", "suites", "components", "architectures", "key", "fingerprints"];
 
 const ENSURE: [(&str, Ensure); 2] = [("present", Ensure::Present), ("absent", Ensure::Absent)];
 const PACKAGE_ENSURE: [(&str, PackageEnsure); 3] =
@@ -39,11 +45,18 @@ pub(super) fn user(reader: &mut TableReader<'_>) -> User {
         comment: reader.text("comment"),
         locked: reader.boolean("locked"),
         expires: reader.optional("expires"),
+        password: password(reader),
         system: reader.boolean("system").unwrap_or(false),
         authorized_keys: reader.list("authorized_keys"),
         exclusive_keys: reader.boolean("exclusive_keys").unwrap_or(false),
         remove_home: reader.boolean("remove_home").unwrap_or(false),
     }
+}
+
+/// Somebody may have written the password itself: what is wrong is not repeated.
+fn password(reader: &mut TableReader<'_>) -> Option<Password> {
+    let text = reader.text("password")?;
+    Password::parse(text).map_err(|error| reader.wrong("password", "…", error.reason)).ok()
 }
 
 pub(super) fn group(reader: &mut TableReader<'_>) -> Group {
@@ -63,5 +76,36 @@ pub(super) fn package(reader: &mut TableReader<'_>) -> Package {
         held: reader.boolean("held"),
         recommends: reader.boolean("recommends").unwrap_or(true),
         allow_removals: reader.boolean("allow_removals").unwrap_or(false),
+        on_change: reader.list("on_change").unwrap_or_default(),
     }
+}
+
+pub(super) fn apt_source(reader: &mut TableReader<'_>) -> Option<AptSource> {
+    let key = reader.text("key");
+    if !reader.has("key") {
+        let message = "key: is missing; write what gpg --armor --export prints, between \"\"\" and \"\"\"";
+        reader.mistake_at("key", message.into());
+    }
+    Some(AptSource {
+        uris: words(reader, "uris"),
+        suites: words(reader, "suites"),
+        components: words(reader, "components"),
+        architectures: words(reader, "architectures"),
+        key: key?,
+        fingerprints: reader.list("fingerprints").unwrap_or_default(),
+    })
+}
+
+/// A text of a list that the object's own check judges.
+struct Word(String);
+
+impl std::str::FromStr for Word {
+    type Err = TextError;
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn words(reader: &mut TableReader<'_>, field: &'static str) -> Vec<String> {
+    reader.list(field).unwrap_or_default().into_iter().map(|Word(text)| text).collect()
 }

@@ -57,6 +57,7 @@ pub(super) fn fields(kind: Kind) -> &'static [&'static str] {
         Kind::User => &account::USER,
         Kind::Group => &account::GROUP,
         Kind::Package => &account::PACKAGE,
+        Kind::AptSource => &account::APT_SOURCE,
         Kind::Unsupported => &[],
     }
 }
@@ -111,6 +112,7 @@ pub(super) fn read(kind: Kind, reader: &mut TableReader<'_>, sources: &dyn Sourc
         Kind::User => Some(Body::User(account::user(reader))),
         Kind::Group => Some(Body::Group(account::group(reader))),
         Kind::Package => Some(Body::Package(account::package(reader))),
+        Kind::AptSource => account::apt_source(reader).map(Body::AptSource),
         Kind::Unsupported => None,
     }
 }

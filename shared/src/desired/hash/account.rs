@@ -1,7 +1,7 @@
 //! What counts of accounts, groups and packages.
 
 use super::{super::Spec, Encoder};
-use crate::host::{Package, PackageName, User};
+use crate::host::{Package, PackageName, PasswordWant, User};
 
 pub(super) fn encode(out: &mut Encoder, spec: &Spec) {
     match spec {
@@ -19,6 +19,18 @@ pub(super) fn encode(out: &mut Encoder, spec: &Spec) {
                 out.text(key.as_str());
             }
             out.text(switch(*exclusive));
+        }
+        // By which value of a secret, never by the hash that it holds.
+        Spec::Password { user, want } => {
+            out.text("password");
+            out.text(user.as_str());
+            match want {
+                PasswordWant::Locked => out.text("locked"),
+                PasswordWant::Hash { hash: _, is_locked } => {
+                    out.text("hash");
+                    out.text(switch(*is_locked));
+                }
+            }
         }
         Spec::Group { name, ensure, gid, system } => {
             out.text("group");
@@ -54,6 +66,7 @@ fn encode_user(out: &mut Encoder, user: &User) {
         system,
         // A resource of their own.
         authorized_keys: _,
+        password: _,
         exclusive_keys: _,
         remove_home,
     } = user;
@@ -78,7 +91,7 @@ fn encode_user(out: &mut Encoder, user: &User) {
 }
 
 pub(super) fn encode_package(out: &mut Encoder, name: &PackageName, want: &Package) {
-    let Package { package: _, ensure, version, held, recommends, allow_removals } = want;
+    let Package { package: _, ensure, version, held, recommends, allow_removals, on_change: _ } = want;
     out.text("package");
     out.text(name.as_str());
     out.text(&format!("{ensure:?}"));

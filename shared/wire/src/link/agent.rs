@@ -1,10 +1,13 @@
 //! The agent's side of the link. It lives as long as the agent's outbox epoch, over all its connections.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use lampas_shared::{
     audit::{Countersigned, Head},
-    desired::{ContentHash, Generation, NodeDesired},
+    desired::{Approval, ContentHash, Generation, NodeDesired},
     error::Fault,
     fleet::NodeFacts,
     id::NodeId,
@@ -78,6 +81,8 @@ struct Connection {
     sent: u64,
     progress: Duration,
     is_loading: bool,
+    /// Who approved the changes behind the next state.
+    approvals: BTreeMap<u64, Approval>,
     /// The latest state that came while another was being journalled.
     next: Option<Box<NodeDesired>>,
     ping: u64,
@@ -114,6 +119,7 @@ impl AgentLink {
             sent: self.acked,
             progress: now,
             is_loading: false,
+            approvals: BTreeMap::new(),
             next: None,
             ping: 0,
         });
@@ -286,6 +292,7 @@ impl AgentLink {
             (Stream::Control, true, Message::Signatures(held)) => {
                 self.commands.push_back(Command::Signatures(held));
             }
+            (Stream::Control, true, Message::Approvals(said)) => connection.approvals = said,
             (Stream::Control, true, Message::AuditHead(head)) => self.commands.push_back(Command::Head(head)),
             (Stream::Outbox, true, Message::Ack(seq)) => return self.ack(now, seq),
             (stream, _, message) => {
@@ -342,11 +349,15 @@ impl AgentLink {
         }
     }
 
-    fn desired(&mut self, now: Duration, state: Box<NodeDesired>) -> Result<(), CloseReason> {
+    fn desired(&mut self, now: Duration, mut state: Box<NodeDesired>) -> Result<(), CloseReason> {
         if state.node != self.node {
             return Err(CloseReason::Lied(format!("the state of node {} came here", state.node)));
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
+        for made in state.groups.iter_mut().flat_map(|g| &mut g.resources).map(|r| &mut r.provenance) {
+            made.approval = connection.approvals.get(&made.change).cloned().unwrap_or_default();
+        }
+        connection.approvals.clear();
         if self.is_taking {
             // Only the latest counts. It is judged when its turn comes.
             if connection.next.as_ref().is_none_or(|n| n.generation < state.generation) {

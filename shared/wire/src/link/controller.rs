@@ -1,10 +1,13 @@
 //! The controller's side of the link. It lives as long as one connection.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use lampas_shared::{
     audit::{Countersigned, Head},
-    desired::{ContentHash, Generation, NodeDesired},
+    desired::{Approval, ContentHash, Generation, NodeDesired},
     error::Fault,
     fleet::NodeFacts,
     id::NodeId,
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     codec::encode,
-    message::{Goodbye, GoodbyeReason, Hello, Message, Report, Role, Trust, WIRE_VERSION, Welcome},
+    message::{Goodbye, GoodbyeReason, Hello, Message, Report, Role, Trust, WIRE_VERSION, Welcome, feature},
 };
 
 /// What the driver must do.
@@ -85,6 +88,8 @@ struct Session {
     committed: u64,
     /// The reports that are being committed.
     open: VecDeque<u64>,
+    /// Whether the agent takes who approved the changes behind a state.
+    takes_approvals: bool,
     /// A hash over the signatures that were sent last; nothing before the first.
     signatures: Option<ContentHash>,
 }
@@ -138,6 +143,7 @@ impl ControllerLink {
         let heartbeat = Duration::from_millis(u64::from(welcome.heartbeat_ms));
         let acked = welcome.acked;
         let known = hello.applied;
+        let takes_approvals = hello.features & feature::APPROVALS != 0;
         let theirs = hello.trust;
         let role = hello.role;
         self.send(now, Stream::Control, &Message::Welcome(Box::new(welcome)));
@@ -152,6 +158,7 @@ impl ControllerLink {
             received: acked,
             committed: acked,
             open: VecDeque::new(),
+            takes_approvals,
             signatures: None,
         });
         self.handle_trust(now, trust);
@@ -199,9 +206,15 @@ impl ControllerLink {
         if session.known == Some(this) {
             return;
         }
+        let made = state.resources().map(|r| &r.provenance).filter(|_| session.takes_approvals);
+        let told = made.filter(|p| p.approval != Approval::Unknown).map(|p| (p.change, p.approval.clone()));
+        let told: BTreeMap<u64, Approval> = told.collect();
         match encode(&Message::Desired(Box::new(state))) {
             Ok(bytes) => {
                 session.known = Some(this);
+                if !told.is_empty() {
+                    self.send(now, Stream::Control, &Message::Approvals(told));
+                }
                 self.said = now;
                 self.commands.push_back(Command::Send(Stream::Control, bytes));
             }

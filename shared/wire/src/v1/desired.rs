@@ -80,6 +80,7 @@ pub(super) enum Kind {
     User,
     Group,
     Package,
+    AptSource,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,6 +170,13 @@ struct Extended {
     check: Vec<Text>,
 }
 
+/// The layout of a source of packages, in [`Spec::Other`]: its file, or its key.
+#[derive(Serialize, Deserialize)]
+enum AptPart {
+    List(Content),
+    Key { content: Content, is_armored: bool },
+}
+
 /// The layout of the rules for sudo, in [`Spec::Other`].
 #[derive(Serialize, Deserialize)]
 struct Sudoers {
@@ -249,6 +257,7 @@ impl From<object::Kind> for Kind {
             object::Kind::User => Self::User,
             object::Kind::Group => Self::Group,
             object::Kind::Package => Self::Package,
+            object::Kind::AptSource => Self::AptSource,
             // Values are no resources of their own.
             object::Kind::Unsupported | object::Kind::Var | object::Kind::Secret => Self::Unsupported,
         }
@@ -270,6 +279,7 @@ impl From<Kind> for object::Kind {
             Kind::User => Self::User,
             Kind::Group => Self::Group,
             Kind::Package => Self::Package,
+            Kind::AptSource => Self::AptSource,
             Kind::Unsupported => Self::Unsupported,
         }
     }
@@ -323,7 +333,8 @@ impl TryFrom<Resource> for desired::Resource {
                 | Kind::Service
                 | Kind::User
                 | Kind::Group
-                | Kind::Package) => {
+                | Kind::Package
+                | Kind::AptSource) => {
                     let kind = object::Kind::from(kind);
                     return Err(TextError::new("kind", kind.as_str(), "has a layout of its own"));
                 }
@@ -371,6 +382,8 @@ impl TryFrom<Resource> for desired::Resource {
                 at: UnixMs(made.at_ms),
                 reason: made.reason.0,
                 change: made.change,
+                // Beside this layout, in a frame of its own.
+                approval: desired::Approval::Unknown,
             },
             spec,
             on_change,
@@ -417,6 +430,7 @@ impl From<&desired::Spec> for Spec {
             desired::Spec::Sealed(_) => Self::Other { kind: "sealed".into(), hash: [0; 32], body: Bytes(Vec::new()) },
             desired::Spec::User { .. }
             | desired::Spec::Keys { .. }
+            | desired::Spec::Password { .. }
             | desired::Spec::Group { .. }
             | desired::Spec::Members { .. }
             | desired::Spec::Package { .. } => {

@@ -8,8 +8,9 @@
 use lampas_shared::{
     TextError, deceptive_char,
     desired::{ContentHash, Generation},
-    fleet::{NodeFacts, NodePolicy},
+    fleet::{NodeFacts, NodePause, NodePolicy},
     id::NodeId,
+    time::UnixMs,
 };
 use uuid::Uuid;
 
@@ -90,7 +91,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Hello, TextError> {
     })
 }
 
-/// The tags of facts; 12, 14 and 16 may stand several times. 13 says that the node tells its policy.
+/// The tags of facts; 12, 14 and 16 may stand several times. 13 says that the node tells its policy. 17 is a pause: since
+/// when, until when (0 for no end), both i64, and why. 18 is since when the generation is undone.
 pub(super) fn encode_facts(facts: &NodeFacts) -> Vec<u8> {
     let mut out = Vec::with_capacity(320);
     let mut put = |tag: u16, bytes: &[u8]| {
@@ -134,6 +136,15 @@ pub(super) fn encode_facts(facts: &NodeFacts) -> Vec<u8> {
             put(16, cut(signer, MAX_FACT).as_bytes());
         }
     }
+    if let Some(NodePause { since, until, reason }) = &facts.pause {
+        let mut pause = since.0.to_le_bytes().to_vec();
+        pause.extend_from_slice(&until.map_or(0, |until| until.0).to_le_bytes());
+        pause.extend_from_slice(cut(reason, MAX_FACT).as_bytes());
+        put(17, &pause);
+    }
+    if let Some(since) = facts.undone_since {
+        put(18, &since.0.to_le_bytes());
+    }
     out
 }
 
@@ -168,11 +179,24 @@ pub(super) fn decode_facts(bytes: &[u8]) -> Result<NodeFacts, TextError> {
                 policy.require_signature = flags & POLICY_SIGNATURE != 0;
                 policy.signed_secrets = flags & POLICY_SECRETS != 0;
             }
+            17 => facts.pause = Some(pause(value)?),
+            18 => facts.undone_since = Some(time(Input(value).array()?)),
             14..=16 => policy_fact(tag, value, facts.policy.get_or_insert_with(NodePolicy::default))?,
             _ => {}
         }
     }
     Ok(facts)
+}
+
+fn pause(value: &[u8]) -> Result<NodePause, TextError> {
+    let mut input = Input(value);
+    let (since, until) = (time(input.array()?), time(input.array()?));
+    Ok(NodePause { since, until: Some(until).filter(|until| until.0 > 0), reason: fact("pause", input.0)? })
+}
+
+/// Reads a time: from 1970 to the end of 9999, which every clock and calendar can show.
+fn time(bytes: [u8; 8]) -> UnixMs {
+    UnixMs(i64::from_le_bytes(bytes).clamp(0, 253_402_300_799_999))
 }
 
 fn policy_fact(tag: u16, value: &[u8], policy: &mut NodePolicy) -> Result<(), TextError> {

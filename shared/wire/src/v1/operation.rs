@@ -34,6 +34,7 @@ pub(super) fn encode(kind: FrameKind, reply: &Reply) -> Result<Vec<u8>, EncodeEr
         Reply::Done(done) => to_body(kind, &done.as_ref().copied().map_err(Fault::from)),
         Reply::Run(_) | Reply::Output(_) => super::run::encode(kind, reply),
         Reply::Check(checked) => super::check::encode(kind, checked),
+        Reply::Purged(held) => super::purge::encode(kind, held),
         Reply::Scan(_) | Reply::Eject(_) => super::scan::encode(kind, reply),
     }
 }

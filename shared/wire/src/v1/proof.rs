@@ -1,9 +1,11 @@
-//! What is signed: operators' statements, and heads of the audit.
+//! What is signed: operators' statements, and heads of the audit; and who approved changes.
+
+use std::collections::BTreeMap;
 
 use lampas_shared::{
     TextError,
     audit::{self, Head as DomainHead},
-    desired::ContentHash,
+    desired::{Approval as DomainApproval, ContentHash},
     signature::{MAX_HELD, MAX_SIGNATURE, MAX_TEXT, Signed as DomainSigned},
 };
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,41 @@ pub(super) fn signed_from_wire((text, signature): (Text, Text)) -> Result<Domain
     bounded("statement", &text.0, MAX_TEXT)?;
     bounded("signature", &signature.0, MAX_SIGNATURE)?;
     Ok(DomainSigned { text: text.0, signature: signature.0 })
+}
+
+/// The most changes that one state comes from: one of each resource.
+const MAX_APPROVALS: usize = 10_000;
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum Approval {
+    NotRequired,
+    By(Text),
+    Over(Text),
+    Unknown,
+}
+
+pub(super) fn approvals_to_wire(said: &BTreeMap<u64, DomainApproval>) -> Vec<(u64, Approval)> {
+    let one = |approval: &DomainApproval| match approval {
+        DomainApproval::Unknown => Approval::Unknown,
+        DomainApproval::NotRequired => Approval::NotRequired,
+        DomainApproval::By(name) => Approval::By(Text(super::cut(name, 256))),
+        DomainApproval::Over(name) => Approval::Over(Text(super::cut(name, 256))),
+    };
+    said.iter().map(|(change, approval)| (*change, one(approval))).collect()
+}
+
+pub(super) fn approvals_from_wire(said: Vec<(u64, Approval)>) -> Result<BTreeMap<u64, DomainApproval>, TextError> {
+    bounded_list("approvals", said.len(), MAX_APPROVALS)?;
+    let name = |name: Text| bounded("approver", &name.0, 256).map(|()| name.0);
+    let one = |approval| {
+        Ok(match approval {
+            Approval::Unknown => DomainApproval::Unknown,
+            Approval::NotRequired => DomainApproval::NotRequired,
+            Approval::By(by) => DomainApproval::By(name(by)?),
+            Approval::Over(by) => DomainApproval::Over(name(by)?),
+        })
+    };
+    said.into_iter().map(|(change, approval)| Ok((change, one(approval)?))).collect()
 }
 
 #[derive(Serialize, Deserialize)]

@@ -24,6 +24,8 @@ use crate::{
 
 /// The longest output of a run, in bytes. The agent keeps 64 KiB; replacing invalid UTF-8 can triple that.
 const MAX_OUTPUT: usize = 3 * (64 << 10);
+/// The most slots that one record stands for: more minutes than a node looks back.
+const MAX_TIMES: u32 = 20_000;
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Report {
@@ -295,6 +297,11 @@ enum RunOutcome {
     NotStarted,
     Skipped,
     Lost,
+    Missed,
+    NodeDown,
+    /// The same of so many slots: a place of its own in [`JobRun`] would be one that an older side can't read.
+    MissedTimes(u32),
+    NodeDownTimes(u32),
 }
 
 impl From<&report::JobRun> for JobRun {
@@ -314,6 +321,10 @@ impl From<&report::JobRun> for JobRun {
                 O::NotStarted => RunOutcome::NotStarted,
                 O::Skipped => RunOutcome::Skipped,
                 O::Lost => RunOutcome::Lost,
+                O::Missed if run.times > 1 => RunOutcome::MissedTimes(run.times),
+                O::Missed => RunOutcome::Missed,
+                O::NodeDown if run.times > 1 => RunOutcome::NodeDownTimes(run.times),
+                O::NodeDown => RunOutcome::NodeDown,
             },
             output: Text(cut(&run.output, MAX_OUTPUT)),
             output_bytes: run.output_bytes,
@@ -341,9 +352,15 @@ impl TryFrom<JobRun> for report::JobRun {
                 RunOutcome::NotStarted => O::NotStarted,
                 RunOutcome::Skipped => O::Skipped,
                 RunOutcome::Lost => O::Lost,
+                RunOutcome::Missed | RunOutcome::MissedTimes(_) => O::Missed,
+                RunOutcome::NodeDown | RunOutcome::NodeDownTimes(_) => O::NodeDown,
             },
             output: run.output.0,
             output_bytes: run.output_bytes,
+            times: match run.outcome {
+                RunOutcome::MissedTimes(times) | RunOutcome::NodeDownTimes(times) => times.clamp(1, MAX_TIMES),
+                _ => 1,
+            },
         })
     }
 }

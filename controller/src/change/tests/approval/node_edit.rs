@@ -76,7 +76,7 @@ async fn an_edit_is_planned_lands_and_goes_back(db: Db) {
     let again = world.fleet_node(node).await.summary;
     assert_eq!((again.name.as_str(), again.roles[0].as_str()), ("web-1", "app"));
     assert_eq!(world.desired(node).await.resources().count(), 2, "motd, and its own");
-    world.changes.update_node(node, &roles(&["proxy"]), None, true, &admin()).await.expect("edited since");
+    world.changes.update_node(node, &roles(&["proxy"]), None, None, &admin()).await.expect("edited since");
     let late = world.changes.revert(back.id, "", &rk()).await.expect_err("somebody edited it since");
     assert!(matches!(late, ChangeError::NodeConflict { .. }), "{late}");
     world.end().await;
@@ -88,8 +88,7 @@ async fn an_edit_of_a_protected_node_waits_for_somebody_else(db: Db) {
     world.user("dana", Preset::Operator).await;
     world.save(vec![put(file("role:database", "notice", "db"))]).await.expect("made");
     world.protect("role:database").await;
-    let refused =
-        world.changes.update_node(node, &roles(&["database"]), None, false, &rk()).await.expect_err("guarded");
+    let refused = world.changes.update_node(node, &roles(&["database"]), None, None, &rk()).await.expect_err("guarded");
     assert!(matches!(&refused, ChangeError::Guarded(_)) && refused.to_string().contains("--plan"), "{refused}");
     let (row, plan) = world.edited(vec![edit("web-1", roles(&["database"]))], &rk()).await.expect("it can be planned");
     let waiting = world.changes.approvals(&dana()).await.expect("a list");
@@ -98,11 +97,14 @@ async fn an_edit_of_a_protected_node_waits_for_somebody_else(db: Db) {
     assert!(matches!(refused, ChangeError::ApprovalNeeded { .. }), "{refused}");
     world.changes.approve(row.id, &plan.digest, "", &dana()).await.expect("approved");
     // Somebody edits the node meanwhile: the approval was of another node than this.
-    world.changes.update_node(node, &label("rack", "7"), None, false, &rk()).await.expect("moves nobody");
+    world.changes.update_node(node, &label("rack", "7"), None, None, &rk()).await.expect("moves nobody");
     let moved = world.changes.apply(row.id, &how(&plan), &rk()).await.expect_err("it was edited");
-    assert!(matches!(moved, ChangeError::NodeConflict { base: 1, found: 2, .. }), "{moved}");
+    assert!(
+        matches!(&moved, ChangeError::Superseded { why, .. } if why.starts_with("node web-1 was changed")),
+        "{moved}"
+    );
     let (state, control) = world.control(&row).await;
-    assert_eq!((state, control.approval.expect("it was").verdict), (ChangeState::Planned, Verdict::Ended));
+    assert_eq!((state, control.approval.expect("it was").verdict), (ChangeState::Abandoned, Verdict::Ended));
     assert_eq!(world.changes.show(row.id).await.expect("it").node_edits[0].verb, DraftVerb::Conflict);
     let (row, plan) = world.edited(vec![edit("web-1", roles(&["database"]))], &rk()).await.expect("once more");
     world.changes.approve(row.id, &plan.digest, "", &dana()).await.expect("approved");
@@ -115,10 +117,10 @@ async fn who_is_led_out_of_a_guarded_scope_needs_it_too(db: Db) {
     let world = World::new(db);
     let node = world.node("web-1", &["app"], true).await;
     world.user("dana", Preset::Operator).await;
-    world.changes.update_node(node, &label("env", "prod"), None, true, &admin()).await.expect("labelled");
+    world.changes.update_node(node, &label("env", "prod"), None, None, &admin()).await.expect("labelled");
     world.protect("label:env=prod").await;
     // Nothing moves by that; but the next change of its role would need nobody.
-    let refused = world.changes.update_node(node, &label("env", "dev"), None, false, &rk()).await.expect_err("guarded");
+    let refused = world.changes.update_node(node, &label("env", "dev"), None, None, &rk()).await.expect_err("guarded");
     assert!(matches!(refused, ChangeError::Guarded(_)), "{refused}");
     let (row, plan) = world.edited(vec![edit("web-1", label("env", "dev"))], &rk()).await.expect("planned");
     assert!(plan.groups.is_empty(), "it moves nothing");
@@ -131,7 +133,7 @@ async fn who_is_led_out_of_a_guarded_scope_needs_it_too(db: Db) {
     assert_eq!(Some(world.fleet_node(node).await.summary.labels), kept);
     let edit_of_name = NodeUpdate { name: Some("web-9".parse().expect("a name")), ..NodeUpdate::default() };
     world.protect("role:app").await;
-    world.changes.update_node(node, &edit_of_name, None, false, &rk()).await.expect("leads it nowhere");
+    world.changes.update_node(node, &edit_of_name, None, None, &rk()).await.expect("leads it nowhere");
     world.end().await;
 }
 
@@ -183,7 +185,7 @@ async fn an_edit_that_cant_be_is_refused_at_once(db: Db) {
     assert!(matches!(refused, ChangeError::Strategy(_)), "{refused}");
     world.changes.remove_node(node, "broken", &admin()).await.expect("removed");
     let gone = world.changes.apply(row.id, &how(&plan), &rk()).await.expect_err("it is gone");
-    assert!(matches!(gone, ChangeError::NodeConflict { found: 0, .. }), "{gone}");
+    assert!(matches!(gone, ChangeError::Superseded { .. }), "{gone}");
     assert_eq!(world.changes.show(row.id).await.expect("it").node_edits[0].verb, DraftVerb::Conflict);
     world.end().await;
 }

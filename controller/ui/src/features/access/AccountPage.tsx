@@ -14,10 +14,11 @@ import { setPrefs, usePrefs } from '@/ui/prefs';
 import { Time } from '@/ui/Time';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { toast, toastFailure } from '@/ui/toast';
-import { browserOf } from './browser';
+import { openedWith } from './browser';
 import { FactorCard } from './FactorCard';
 import { IdentitiesCard } from './IdentitiesCard';
 import { KeysCard } from './KeysCard';
+import { AccountMailCard } from '@/features/mail/AccountMailCard';
 
 export default function AccountPage() {
   const session = useSession();
@@ -33,6 +34,7 @@ export default function AccountPage() {
           <FactorCard />
         </div>
         <div className="stack">
+          <AccountMailCard />
           <BrowserCard />
           <section className="card" aria-labelledby="session">
             <div className="card-head"><h2 id="session">This session</h2></div>
@@ -70,8 +72,8 @@ function SessionsCard() {
           {sessions.data.items.map((session) => (
             <li key={session.id}>
               <div className="session">
-                <span className="grow"><strong>{browserOf(session.agent)}</strong> <span className="dim">from <span className="mono">{session.from}</span></span></span>
-                <span className="dim small">signed in <Time at={session.created_at} /> · seen <Time at={session.seen_at} /></span>
+                <span className="grow"><strong>{openedWith(session)}</strong> <span className="dim">from <span className="mono">{session.from}</span></span></span>
+                <span className="dim small">signed in <Time at={session.created_at} /> · seen <Time at={session.seen_at} />{session.machine != null && <> · ends <Time at={session.expires_at} /></>}</span>
                 {session.is_current ? <span className="chip">this one</span> : <Button size="compact-xs" variant="default" onClick={() => { end.mutate([session]); }}>End it</Button>}
               </div>
             </li>

@@ -1,8 +1,9 @@
 // Setting up a second factor: the password, the QR code with its first code, the recovery codes.
 import { useState } from 'react';
 import { Button, PasswordInput, TextInput } from '@mantine/core';
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
+import { ownIdentitiesQuery } from '@/api/queries';
 import { Copy } from '@/ui/Copy';
 import { Failure, Notice } from '@/ui/Notice';
 import { QrCode } from './QrCode';
@@ -11,6 +12,8 @@ import { RecoveryCodes } from './RecoveryCodes';
 export function FactorSetup({ onDone }: { onDone: () => void }) {
   const [password, setPassword] = useState('');
   const [code, setCode] = useState('');
+  // Who signs in with a provider alone shows there who sits here, if that was longer ago.
+  const mayUsePassword = useQuery(ownIdentitiesQuery).data?.may_use_password !== false;
   const begin = useMutation({ mutationFn: () => take(api.POST('/api/v1/session/second-factor', { body: { password } })) });
   const confirm = useMutation({ mutationFn: () => take(api.PUT('/api/v1/session/second-factor', { body: { code } })) });
   if (confirm.data !== undefined) return <RecoveryCodes codes={confirm.data.codes} onDone={onDone} />;
@@ -23,7 +26,8 @@ export function FactorSetup({ onDone }: { onDone: () => void }) {
           begin.mutate();
         }}
       >
-        <PasswordInput label="Your password" autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(begin.error, 'password')} />
+        {!mayUsePassword && <p>You sign in with a provider. Besides it, an authenticator app on your phone will be asked for its code.</p>}
+        {mayUsePassword && <PasswordInput label="Your password" autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(begin.error, 'password')} />}
         <Failure error={begin.error} />
         <div><Button type="submit" loading={begin.isPending}>Go on</Button></div>
       </form>

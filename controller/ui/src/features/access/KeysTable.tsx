@@ -4,7 +4,14 @@ import type { SecurityKey } from '@/api/schema';
 import { Notice } from '@/ui/Notice';
 import { Time } from '@/ui/Time';
 
-export function KeysTable({ keys, onRemove }: { keys: readonly SecurityKey[]; onRemove: (key: SecurityKey) => void }) {
+interface Props {
+  keys: readonly SecurityKey[];
+  onRemove: (key: SecurityKey) => void;
+  /** Absent where keys are somebody else's. */
+  onRename?: (key: SecurityKey) => void;
+}
+
+export function KeysTable({ keys, onRemove, onRename }: Props) {
   return (
     <ul className="card-list" aria-label="Security keys">
       {keys.map((key) => (
@@ -12,6 +19,7 @@ export function KeysTable({ keys, onRemove }: { keys: readonly SecurityKey[]; on
           <div className="session">
             <span className="grow"><strong>{key.name}</strong> <span className="chip">{key.is_passkey ? 'passkey' : 'second factor'}</span></span>
             <span className="dim small">made <Time at={key.created_at} /> · {key.last_used_at == null ? 'never used' : <>used <Time at={key.last_used_at} /></>}</span>
+            {onRename !== undefined && <Button size="compact-xs" variant="default" aria-label={`Rename ${key.name}`} onClick={() => { onRename(key); }}>Rename</Button>}
             <Button size="compact-xs" variant="default" aria-label={`Remove ${key.name}`} onClick={() => { onRemove(key); }}>Remove</Button>
           </div>
           {key.suspect_since != null && <Notice tone="warn" title="There may be a copy of this key.">Its counter went back <Time at={key.suspect_since} />, and that answer was refused. If it is yours alone, remove it and register it anew; otherwise remove it, and look who signed in.</Notice>}

@@ -1,8 +1,9 @@
 // Who sits there? A security key first, for who has one; else password and code.
 import { useState } from 'react';
 import { Button, Group, PasswordInput, TextInput } from '@mantine/core';
-import { useMutation } from '@tanstack/react-query';
+import { useMutation, useQuery } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
+import { ownIdentitiesQuery } from '@/api/queries';
 import type { SessionProof } from '@/api/schema';
 import { useSession } from '@/api/session';
 import { Failure } from '@/ui/Notice';
@@ -18,6 +19,8 @@ interface Props {
 
 export function ProofForm({ verb, error, isPending, onProof, onCancel }: Props) {
   const session = useSession();
+  // Who has no password that counts shows at the provider who it is; the call asks for that by itself.
+  const mayUsePassword = useQuery(ownIdentitiesQuery).data?.may_use_password !== false;
   const canUseKey = session.has_security_key && hasWebAuthn;
   const [byKey, setByKey] = useState(canUseKey);
   const [password, setPassword] = useState('');
@@ -41,7 +44,7 @@ export function ProofForm({ verb, error, isPending, onProof, onCancel }: Props) 
         else onProof({ password, ...(code === '' ? {} : { code }) });
       }}
     >
-      <PasswordInput label="Your password" description={byKey ? 'Leave it empty if your key asks for a PIN or a finger' : undefined} autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required={!byKey} error={fieldProblem(error, 'password')} data-autofocus={byKey ? undefined : true} />
+      {mayUsePassword && <PasswordInput label="Your password" description={byKey ? 'Leave it empty if your key asks for a PIN or a finger' : undefined} autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required={!byKey} error={fieldProblem(error, 'password')} data-autofocus={byKey ? undefined : true} />}
       {!byKey && session.has_second_factor && <TextInput label={session.has_authenticator ? 'Code of your authenticator' : 'Recovery code'} description={session.has_authenticator ? 'Or a recovery code' : 'Each serves once'} autoComplete="one-time-code" value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required error={fieldProblem(error, 'code')} />}
       {canUseKey && <div><button type="button" className="link small" onClick={() => { setByKey(!byKey); ask.reset(); }}>{byKey ? (session.has_authenticator ? 'Use a code instead' : 'Use a recovery code instead') : 'Use a security key instead'}</button></div>}
       {ask.isPending ? null : <Failure error={ask.error ?? (isAtField ? null : error)} />}

@@ -16,7 +16,6 @@ export function ProveWithProvider({ onProven }: { onProven: () => void }) {
   if (providers.length === 0) return null;
   return (
     <div className="stack" style={{ marginTop: 12 }}>
-      {own.data?.has_password === false && <p className="dim">You have no password: show it with your provider.</p>}
       {providers.map((provider) => <Button key={provider.name} variant="default" fullWidth loading={prove.isPending} onClick={() => { prove.mutate(provider.name); }}>Show it with {provider.title}</Button>)}
       {prove.isSuccess && <p className="dim">Go on in the other tab; this page goes on by itself afterwards.</p>}
       <Failure error={prove.error} />

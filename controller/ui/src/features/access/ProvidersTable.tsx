@@ -34,7 +34,7 @@ export function ProvidersTable({ after, onGo }: Props) {
     { id: 'identities', head: 'Identities', right: true, from: 'sm', cell: (provider) => provider.identities },
     {
       id: 'act', head: '', right: true, cell: (provider) => (
-        <Group gap={6} justify="flex-end" wrap="nowrap">
+        <Group gap={4} justify="flex-end" wrap="nowrap">
           <Button size="compact-xs" variant="default" onClick={() => { setDialog({ kind: 'check', provider }); }}>Check</Button>
           <Button size="compact-xs" variant="default" onClick={() => { setDialog({ kind: 'edit', provider }); }}>Edit …</Button>
           <Button size="compact-xs" variant="default" onClick={() => { setDialog({ kind: 'remove', provider }); }}>Remove …</Button>

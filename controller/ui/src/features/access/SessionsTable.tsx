@@ -11,7 +11,7 @@ import { Pager } from '@/ui/Pager';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
 import { toast, toastFailure } from '@/ui/toast';
-import { browserOf } from './browser';
+import { openedWith } from './browser';
 
 interface Props {
   user: string | undefined;
@@ -26,7 +26,7 @@ export function SessionsTable({ user, after, onGo }: Props) {
   const logins = [...new Set([...users.map((each) => each.login), ...(user === undefined ? [] : [user])])];
   const columns: readonly Column<OpenSession>[] = [
     { id: 'login', head: 'User', cell: (session) => <span className="strong">{session.login}</span> },
-    { id: 'agent', head: 'Browser', from: 'sm', grow: true, cell: (session) => browserOf(session.agent) },
+    { id: 'agent', head: 'With', from: 'sm', grow: true, cell: (session) => openedWith(session) },
     { id: 'from', head: 'From', cell: (session) => <span className="mono">{session.from}</span> },
     { id: 'opened', head: 'Signed in', from: 'md', right: true, cell: (session) => <Time at={session.created_at} /> },
     { id: 'seen', head: 'Seen', from: 'sm', right: true, cell: (session) => <Time at={session.seen_at} /> },

@@ -57,13 +57,13 @@ export default function SetupPage() {
           if (again === password) finish.mutate();
         }}
       >
-        {!wasInLink && (
+        {(!wasInLink || fieldProblem(finish.error, 'token') !== undefined) && (
           <>
             <Notice>Open the set-up link that the controller printed at its first start, or paste its token here.</Notice>
-            <TextInput label="Set-up token" value={token} onChange={(event) => { setToken(event.currentTarget.value.trim()); }} required autoComplete="off" error={fieldProblem(finish.error, 'token')} />
+            <TextInput label="Set-up token" value={token} autoFocus={!wasInLink} onChange={(event) => { setToken(event.currentTarget.value.trim()); }} required autoComplete="off" error={fieldProblem(finish.error, 'token')} />
           </>
         )}
-        <TextInput label="What the fleet is called" description="Shown in the menu; optional." value={fleet} onChange={(event) => { setFleet(event.currentTarget.value); }} maxLength={64} error={fieldProblem(finish.error, 'fleet_name')} />
+        <TextInput label="What the fleet is called" description="Shown in the menu; optional." autoFocus={wasInLink} value={fleet} onChange={(event) => { setFleet(event.currentTarget.value); }} maxLength={64} error={fieldProblem(finish.error, 'fleet_name')} />
         <TextInput label="User name" autoComplete="username" value={login} onChange={(event) => { setLogin(event.currentTarget.value); }} required error={fieldProblem(finish.error, 'login')} />
         <PasswordInput label="Password" description={`At least ${SHORTEST} characters; a sentence is easier to remember.`} autoComplete="new-password" minLength={SHORTEST} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(finish.error, 'password')} />
         <PasswordInput label="Password again" autoComplete="new-password" value={again} onChange={(event) => { setAgain(event.currentTarget.value); }} required error={differs ? 'The two passwords differ.' : undefined} />

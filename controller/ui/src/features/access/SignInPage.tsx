@@ -1,12 +1,12 @@
 // Signing in.
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import { Button, PasswordInput, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, useRouter } from '@tanstack/react-router';
 import { api, ApiError, fieldProblem, take } from '@/api/client';
 import { setupQuery } from '@/api/queries';
 import type { KeyAnswer, Session } from '@/api/schema';
-import { remember, sessionQuery } from '@/api/session';
+import { ENDED, remember, sessionQuery } from '@/api/session';
 import { pushPath } from '@/components/push';
 import { Failure, Notice } from '@/ui/Notice';
 import { useTitle } from '@/ui/useTitle';
@@ -28,7 +28,9 @@ export default function SignInPage() {
   // What is asked for after the password: nothing yet, a security key, or a code.
   const [step, setStep] = useState<'password' | 'key' | 'code'>('password');
   const [mayUse, setMayUse] = useState<{ key: boolean; code: string; elsewhere?: string }>({ key: false, code: '' });
+  const [hasEnded] = useState(() => sessionStorage.getItem(ENDED) !== null);
   useTitle('Sign in');
+  useEffect(() => { sessionStorage.removeItem(ENDED); }, []);
   const enter = (session: Session): void => {
     client.setQueryData(sessionQuery.queryKey, remember(session));
     // Only a path of this dashboard: an address from elsewhere in the link leads nowhere.
@@ -68,6 +70,7 @@ export default function SignInPage() {
           else signIn.mutate(undefined);
         }}
       >
+        {hasEnded && step === 'password' && <Notice>Your session ended: its time was over, or it was ended elsewhere. Sign in to go on where you were.</Notice>}
         {step === 'key' && <p>Use the security key of {login}: put it in, or hold it ready, and touch it when it blinks.</p>}
         {step === 'code' && mayUse.elsewhere !== undefined && <Notice>Your security keys work at <a href={mayUse.elsewhere}>{mayUse.elsewhere}</a> alone: browsers bind them to that address.</Notice>}
         {step === 'code' && <TextInput label={isRecovery ? 'Recovery code' : 'Code of your authenticator'} description={isRecovery ? 'Each serves once' : 'Or a recovery code'} name="code" autoComplete="one-time-code" value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required autoFocus />}

@@ -128,7 +128,7 @@ function NewToken({ onClose, onMade }: { onClose: () => void; onMade: (made: Api
         <TextInput label="Only in this scope" description="role:NAME, label:KEY=VALUE or node:NAME; empty: wherever you may" value={scope} onChange={(event) => { setScope(event.currentTarget.value.trim()); }} error={fieldProblem(create.error, 'scope')} />
         <Select label="Lives" data={LIVES} value={ttl} onChange={(next) => { setTtl(next ?? '2592000'); }} allowDeselect={false} />
         <TextInput label="Only from this network" description="CIDR; empty: any" value={cidr} onChange={(event) => { setCidr(event.currentTarget.value.trim()); }} error={fieldProblem(create.error, 'cidr')} />
-        {preset === 'administrator' && <Checkbox label="May do what is grave: users, tokens of others" description="Nobody is asked for a password then" checked={isGrave} onChange={(event) => { setGrave(event.currentTarget.checked); }} />}
+        {(preset === 'administrator' || preset === 'operator') && <Checkbox label={preset === 'operator' ? 'May let root code out' : 'May do what is grave: root code, users, tokens of others'} description="Root's cron jobs and scripts, units, packages, runs as root: a person would be asked who they are" checked={isGrave} onChange={(event) => { setGrave(event.currentTarget.checked); }} />}
         <Failure error={create.error} />
         <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={create.isPending}>Make the token</Button></Group>
       </form>

@@ -65,14 +65,15 @@ function Approval({ change, control }: { change: Change; control: Control }) {
   const client = useQueryClient();
   const session = useSession();
   const refusal = useRefusal('approve');
-  const [asking, setAsking] = useState<'approve' | 'decline'>();
+  // The plan as it was when somebody began to decide: a newer one that comes meanwhile was not looked at.
+  const [asking, setAsking] = useState<{ what: 'approve' | 'decline'; id: string; digest: string }>();
   const [reason, setReason] = useState('');
   const { approval, approvers } = control;
   const number = String(change.number);
   const path = { params: { path: { change: number } } };
   const act = useMutation({
-    mutationFn: (what: 'approve' | 'decline') =>
-      what === 'approve' ? take(api.POST('/api/v1/changes/{change}/approve', { ...path, body: { plan: change.plan?.digest ?? '', reason } })) : take(api.POST('/api/v1/changes/{change}/decline', { ...path, body: { reason } })),
+    mutationFn: ({ what, digest }: { what: 'approve' | 'decline'; digest: string }) =>
+      what === 'approve' ? take(api.POST('/api/v1/changes/{change}/approve', { ...path, body: { plan: digest, reason } })) : take(api.POST('/api/v1/changes/{change}/decline', { ...path, body: { reason } })),
     onSuccess: async (next) => {
       client.setQueryData(['changes', 'one', number], next);
       close();
@@ -86,7 +87,9 @@ function Approval({ change, control }: { change: Change; control: Control }) {
   };
   if (approval == null) return null;
   const isAuthor = session.login === change.author;
-  const ask = (what: 'approve' | 'decline') => () => { setAsking(what); };
+  const ask = (what: 'approve' | 'decline') => () => { setAsking({ what, id: change.plan?.id ?? '', digest: change.plan?.digest ?? '' }); };
+  const isApproving = asking?.what === 'approve';
+  const hasMoved = isApproving && asking.digest !== (change.plan?.digest ?? '');
   const buttons = (
     <Group gap={8}>
       {change.state === 'planned' && <ActionButton size="xs" refusal={refusal ?? (isAuthor ? 'You made this change; somebody else must approve it.' : undefined)} onClick={ask('approve')}>Approve …</ActionButton>}
@@ -108,7 +111,7 @@ function Approval({ change, control }: { change: Change; control: Control }) {
       )}
       {approval.verdict === 'declined' && <Notice tone="bad" title={`Declined by ${approval.by}`}>{approval.reason}. Plan it again, or abandon it.</Notice>}
       {approval.verdict === 'ended' && <Notice tone="warn" title="The approval is over">It {approval.note}. Plan it again.</Notice>}
-      <Modal opened={asking !== undefined} onClose={close} title={asking === 'approve' ? `Approve plan ${change.plan?.id ?? ''}?` : `Send change ${number} back to ${change.author}?`} centered>
+      <Modal opened={asking !== undefined} onClose={close} title={isApproving ? `Approve plan ${asking.id}?` : `Send change ${number} back to ${change.author}?`} centered>
         {asking !== undefined && (
           <form
             className="stack"
@@ -117,12 +120,13 @@ function Approval({ change, control }: { change: Change; control: Control }) {
               act.mutate(asking);
             }}
           >
-            <p>{asking === 'approve' ? 'It may be applied exactly as the plan below says. The approval is over as soon as anything moves.' : 'It becomes a draft again, and its plan is dropped.'}</p>
-            <TextInput label="Why" value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} maxLength={500} required={asking === 'decline'} autoComplete="off" data-autofocus />
+            <p>{isApproving ? 'It may be applied exactly as the plan below says. The approval is over as soon as anything moves.' : 'It becomes a draft again, and its plan is dropped.'}</p>
+            <TextInput label="Why" value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} maxLength={500} required={!isApproving} autoComplete="off" data-autofocus />
+            {hasMoved && <Notice tone="warn" title="It was planned anew meanwhile">Close this, and look at plan {change.plan?.id ?? ''}.</Notice>}
             <Failure error={act.error} />
             <Group justify="flex-end" gap={8}>
               <Button variant="default" onClick={close}>Cancel</Button>
-              <Button type="submit" {...(asking === 'decline' ? { color: 'red' } : {})} loading={act.isPending}>{asking === 'approve' ? 'Approve' : 'Decline'}</Button>
+              <ActionButton type="submit" refusal={hasMoved ? 'The plan is another one meanwhile.' : undefined} {...(isApproving ? {} : { color: 'red' })} loading={act.isPending}>{isApproving ? 'Approve' : 'Decline'}</ActionButton>
             </Group>
           </form>
         )}

@@ -7,10 +7,10 @@ import { useRefusal } from '@/api/session';
 import type { Freeze } from '@/api/schema';
 import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
+import { Confirm } from '@/ui/Confirm';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { Time } from '@/ui/Time';
-import { toastFailure } from '@/ui/toast';
 import { fromInput } from '@/ui/moment';
 import { freezesQuery } from './queries';
 import './approval.css';
@@ -41,8 +41,9 @@ function Row({ freeze, refusal }: { freeze: Freeze; refusal: string | undefined 
   const end = useMutation({
     mutationFn: () => take(api.POST('/api/v1/freezes/{freeze}/end', { params: { path: { freeze: freeze.id } }, body: {} })),
     onSuccess: () => client.invalidateQueries({ queryKey: freezesQuery.queryKey }),
-    onError: toastFailure,
   });
+  const [isAsked, setAsked] = useState(false);
+  const verb = freeze.state === 'coming' ? 'Drop' : 'End';
   return (
     <div className="approval-row">
       <div className="grow">
@@ -50,7 +51,12 @@ function Row({ freeze, refusal }: { freeze: Freeze; refusal: string | undefined 
         <div className="small">{freeze.reason} <span className="dim">by {freeze.author}</span></div>
         <div className="small dim">{freeze.state === 'coming' ? <>from <Time at={freeze.from} absolute /> until <Time at={freeze.until} absolute /></> : <>stands until <Time at={freeze.until} absolute /></>}</div>
       </div>
-      <ActionButton size="xs" variant="default" refusal={refusal} loading={end.isPending} onClick={() => { end.mutate(); }}>{freeze.state === 'coming' ? 'Drop' : 'End it'}</ActionButton>
+      <ActionButton size="xs" variant="default" refusal={refusal} onClick={() => { setAsked(true); }}>{verb} it …</ActionButton>
+      {isAsked && (
+        <Confirm title={`${verb} the freeze of ${freeze.scope}`} verb={`${verb} it`} onClose={() => { setAsked(false); end.reset(); }} onConfirm={() => { end.mutate(); }} isPending={end.isPending} error={end.error}>
+          Changes can be applied to {plural(freeze.nodes, 'node')} again at once, and what waited for the end of the freeze begins. It was made by {freeze.author}: {freeze.reason}
+        </Confirm>
+      )}
     </div>
   );
 }

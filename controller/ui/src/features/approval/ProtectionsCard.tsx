@@ -7,10 +7,10 @@ import { useRefusal } from '@/api/session';
 import type { Protection } from '@/api/schema';
 import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
+import { Confirm } from '@/ui/Confirm';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { Time } from '@/ui/Time';
-import { toastFailure } from '@/ui/toast';
 import { protectionsQuery } from './queries';
 import './approval.css';
 
@@ -40,8 +40,8 @@ function Row({ protection, refusal }: { protection: Protection; refusal: string 
   const remove = useMutation({
     mutationFn: () => take(api.DELETE('/api/v1/protections/{protection}', { params: { path: { protection: protection.id } } })),
     onSuccess: () => client.invalidateQueries({ queryKey: protectionsQuery.queryKey }),
-    onError: toastFailure,
   });
+  const [isAsked, setAsked] = useState(false);
   return (
     <div className="approval-row">
       <div className="grow">
@@ -49,7 +49,12 @@ function Row({ protection, refusal }: { protection: Protection; refusal: string 
         <div className="small">{protection.reason}</div>
         <div className="small dim">by {protection.author}, <Time at={protection.created_at} /></div>
       </div>
-      <ActionButton size="xs" variant="default" refusal={refusal} loading={remove.isPending} onClick={() => { remove.mutate(); }}>Unprotect</ActionButton>
+      <ActionButton size="xs" variant="default" refusal={refusal} onClick={() => { setAsked(true); }}>Unprotect …</ActionButton>
+      {isAsked && (
+        <Confirm title={`Unprotect ${protection.scope}`} verb="Unprotect it" onClose={() => { setAsked(false); remove.reset(); }} onConfirm={() => { remove.mutate(); }} isPending={remove.isPending} error={remove.error}>
+          Changes to {plural(protection.nodes, 'node')} need nobody’s approval any more, and plans that wait for one can be applied. It was protected by {protection.author}: {protection.reason}
+        </Confirm>
+      )}
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { Checkbox } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { api, ApiError, take } from '@/api/client';
 import { useRefusal } from '@/api/session';
-import type { Change } from '@/api/schema';
+import type { Change, Plan } from '@/api/schema';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
@@ -14,7 +14,7 @@ import { extraOf, PLAIN, whyNotOn } from '@/features/approval/terms';
 import { TermsChoice } from '@/features/approval/TermsChoice';
 import { RolloutChoice } from './RolloutChoice';
 import { AT_ONCE, FIRST_CHOICE, strategyOf } from './strategy';
-import { useWaves } from './useWaves';
+import { beyond, useWaves } from './useWaves';
 import './rollout.css';
 
 export function ApplyCard({ change }: { change: Change }) {
@@ -26,8 +26,9 @@ export function ApplyCard({ change }: { change: Change }) {
   const [terms, setTerms] = useState(PLAIN);
   const now = useNow();
   const { strategy, problems } = useMemo(() => strategyOf(choice), [choice]);
-  const { waves, error: wavesError } = useWaves(number, choice.way === 'once' ? undefined : strategy);
   const { plan } = change;
+  const isPlain = choice.way === 'once' && choice.limit.trim() === '' && plan?.limit == null;
+  const { waves, error: wavesError } = useWaves(number, isPlain ? undefined : strategy);
   const done = async (next: Change): Promise<void> => {
     client.setQueryData(['changes', 'one', number], next);
     await client.invalidateQueries({ predicate: (query) => ['changes', 'objects', 'nodes', 'overview'].includes(String(query.queryKey[0])) });
@@ -40,18 +41,21 @@ export function ApplyCard({ change }: { change: Change }) {
     },
   });
   const replan = useMutation({ mutationFn: () => take(api.POST('/api/v1/changes/{change}/plan', { params: { path: { change: number } } })), onSuccess: done });
-  const changing = plan?.groups.filter((group) => group.actions.length > 0).reduce((sum, group) => sum + group.nodes.length, 0) ?? 0;
+  const changing = plan?.changing ?? 0;
   const unplanned = plan?.unplanned.length ?? 0;
   const reached = changing + (allowUnplanned ? unplanned : 0);
   const hasMoved = apply.error instanceof ApiError && apply.error.problem.code === 'plan.moved';
-  const first = choice.way !== 'once' && waves !== undefined && waves.length > 1 ? waves[0]?.count : undefined;
-  const words = reached === 0 ? 'Save, no node changes' : choice.way !== 'once' && waves === undefined ? 'Apply in waves' : first === undefined ? `Apply to ${plural(reached, 'node')}` : `Apply to ${first} of ${plural(reached, 'node')} first`;
+  const first = !isPlain && waves !== undefined && waves.length > 1 ? waves[0]?.count : undefined;
+  const onlyNow = choice.way === 'once' && beyond(waves) > 0;
+  const words = reached === 0 ? 'Save, no node changes' : !isPlain && waves === undefined ? (choice.way === 'once' ? 'Apply within the limit' : 'Apply in waves') : first === undefined ? `Apply to ${plural(reached, 'node')}` : `Apply to ${first} of ${plural(reached, 'node')} ${onlyNow ? 'for now' : 'first'}`;
   const whyNot =
     refusal ??
     (plan == null ? 'It has no plan yet.' : undefined) ??
     plan?.blockers[0] ??
+    awaited(plan) ??
     (unplanned > 0 && !allowUnplanned ? `${plural(unplanned, 'node')} could not be asked. Tick the box to go on without ${unplanned === 1 ? 'its' : 'their'} plan.` : undefined) ??
     whyNotOn(change, terms, now) ??
+    (wavesError != null && !isPlain ? 'What is chosen for how it goes out does not fit.' : undefined) ??
     (strategy === undefined ? 'Something about how it goes out is not right yet.' : undefined);
   const again = <ActionButton size="sm" variant={plan == null || hasMoved ? 'filled' : 'default'} refusal={refusal} loading={replan.isPending} onClick={() => { replan.mutate(); }}>Plan again</ActionButton>;
   return (
@@ -71,19 +75,25 @@ export function ApplyCard({ change }: { change: Change }) {
             <Checkbox mt={8} size="xs" label="Apply anyway: they get it when they return, without a plan seen before" checked={allowUnplanned} onChange={(event) => { setAllow(event.currentTarget.checked); }} />
           </Notice>
         )}
-        {plan?.blockers.length === 0 && changing + unplanned > 0 && (change.node_edits ?? []).length === 0 && <RolloutChoice choice={choice} onChange={setChoice} problems={problems} waves={waves} error={wavesError} />}
+        {plan?.blockers.length === 0 && changing + unplanned > 0 && (change.node_edits ?? []).length === 0 && <RolloutChoice choice={choice} onChange={setChoice} problems={problems} waves={waves} planned={plan.limit ?? undefined} error={wavesError} />}
         {plan?.blockers.length === 0 && <TermsChoice change={change} terms={terms} onChange={setTerms} />}
         <Failure error={apply.error ?? replan.error} />
         <div className="row-wrap">
           {!hasMoved && <ActionButton size="md" refusal={whyNot} loading={apply.isPending} onClick={() => { apply.mutate(); }}>{terms.at === '' ? words : 'Put on the schedule'}</ActionButton>}
           {again}
           <span className="dim small">
-            {plan != null && <>Plan <code>{plan.id}</code>, made <Time at={plan.at} />. {plan.unchanged > 0 && `${plural(plan.unchanged, 'node')} in its scope ${plan.unchanged === 1 ? 'stays' : 'stay'} as ${plan.unchanged === 1 ? 'it is' : 'they are'}. `}It is refused if anything moves meanwhile.</>}
+            {plan != null && <>Plan <code>{plan.id}</code>, made <Time at={plan.at} />. {plural(changing, 'node')} {changing === 1 ? 'changes' : 'change'}, {(plan.observing ?? 0) > 0 && `${plan.observing} only ${plan.observing === 1 ? 'observes' : 'observe'}, `}{plan.unchanged} unchanged. It is refused if anything moves meanwhile.</>}
           </span>
         </div>
       </div>
     </section>
   );
+}
+
+/** Says whose rollout a plan that does nothing itself waits for. */
+function awaited(plan: Plan | null | undefined): string | undefined {
+  const held = plan?.is_idle === true ? plan.held?.find((each) => each.state === 'running' || each.state === 'paused') : undefined;
+  return held === undefined ? undefined : `There is nothing to apply: change ${held.change} keeps it from ${plural(held.count, 'node')}, and goes on or ends there.`;
 }
 
 /** A new object's draft has done its work; the next "New cron job" begins empty. */

@@ -11,7 +11,7 @@ import { StateBadge } from '@/components/StateBadge';
 import { ActionButton } from '@/ui/ActionButton';
 import { Facts } from '@/ui/Facts';
 import { Icon } from '@/ui/Icon';
-import { Failure } from '@/ui/Notice';
+import { Failure, Notice } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { span } from '@/ui/time';
@@ -98,12 +98,17 @@ export default function ChangePage() {
           )
         }
       />
+      {it.superseded != null && (
+        <Notice tone="warn" title={`Overtaken${it.superseded.by == null ? '' : ` by change ${it.superseded.by}`}: it can't be applied any more`}>
+          {it.superseded.why}. What it holds was made from what stood before; look at {it.superseded.by == null ? 'what stands' : <Link to="/changes/$change" params={{ change: String(it.superseded.by) }}>change {it.superseded.by}</Link>}, and make and plan it again from that.
+        </Notice>
+      )}
       <ControlCard change={it} />
       {isOpen && <ApplyCard change={it} />}
       {isApplied && (it.rollout == null ? <LandingCard change={it} nodes={nodes.data} error={nodes.error} /> : <RolloutCard change={it} rollout={it.rollout} nodes={nodes.data} isWhole={!isMany} error={nodes.error} />)}
       {it.plan != null && <PlanCard plan={it.plan} change={it.number} isApplied={isApplied} />}
       {(it.node_edits ?? []).length > 0 && <NodeEditsCard edits={it.node_edits ?? []} />}
-      {it.drafts.length > 0 && <DraftsCard drafts={it.drafts} isOpen={it.plan == null} />}
+      {it.drafts.length > 0 && <DraftsCard drafts={it.drafts} set={it.set ?? undefined} isOpen={it.plan == null} />}
     </>
   );
 }

@@ -12,10 +12,9 @@ import { span } from '@/ui/time';
 import { NodesOfChange } from './NodesOfChange';
 import { WaveView } from './WaveView';
 
-/** Returns the state of the one table for a node of a change; `isCutShort` when its rollout ended before it was through. */
-export function nodeLook(node: ChangeNode, isCutShort = false): string {
-  if (isCutShort && (node.state === 'superseded' || node.state === 'held')) return 'untouched';
-  const words: Record<ChangeNode['state'], string> = { held: 'held', waiting: 'waiting', applying: 'applying', converged: 'converged', failed: 'failed', unreachable: 'offline', superseded: 'superseded' };
+/** Returns the state of the one table for a node of a change. */
+export function nodeLook(node: ChangeNode): string {
+  const words: Record<ChangeNode['state'], string> = { held: 'held', waiting: 'waiting', applying: 'applying', converged: 'converged', failed: 'failed', unreachable: 'offline', superseded: 'superseded', untouched: 'untouched' };
   return node.state === 'failed' && node.config === 'blocked' ? 'blocked' : words[node.state];
 }
 
@@ -45,6 +44,6 @@ export function LandingCard({ change, nodes, error }: { change: Change; nodes: r
   );
 }
 
-export function NodeStateOfChange({ node, isCutShort }: { node: ChangeNode; isCutShort: boolean }) {
-  return <StateBadge state={nodeLook(node, isCutShort)} more={node.took_ms == null ? undefined : span(node.took_ms)} />;
+export function NodeStateOfChange({ node }: { node: ChangeNode }) {
+  return <StateBadge state={nodeLook(node)} more={node.took_ms == null ? undefined : span(node.took_ms)} />;
 }

@@ -2,12 +2,14 @@
 import { useState } from 'react';
 import { Link } from '@tanstack/react-router';
 import type { ChangeNode } from '@/api/schema';
+import { StateBadge } from '@/components/StateBadge';
 import { look } from '@/theme/status';
 import { nodeLook, NodeStateOfChange } from './LandingCard';
 
 const FIRST = 20;
 
-export function NodesOfChange({ nodes, isCutShort = false }: { nodes: readonly ChangeNode[]; isCutShort?: boolean }) {
+/** Of a change that was put back, `isPutBack`: what it proved stands no more. */
+export function NodesOfChange({ nodes, isPutBack = false }: { nodes: readonly ChangeNode[]; isPutBack?: boolean }) {
   const [isAll, setAll] = useState(false);
   const sorted = [...nodes].sort((a, b) => look(nodeLook(b)).weight - look(nodeLook(a)).weight || a.node.name.localeCompare(b.node.name));
   const shown = isAll ? sorted.slice(0, 500) : sorted.slice(0, FIRST);
@@ -18,7 +20,7 @@ export function NodesOfChange({ nodes, isCutShort = false }: { nodes: readonly C
           <li key={node.node.id}>
             <div className="row-wrap">
               <Link to="/nodes/$node" params={{ node: node.node.name }} style={{ minWidth: 160 }}>{node.node.name}</Link>
-              <NodeStateOfChange node={node} isCutShort={isCutShort} />
+              {isPutBack && node.state === 'converged' ? <StateBadge state="reverted" more="had it" /> : <NodeStateOfChange node={node} />}
               {node.fault != null && <span className="fault tone-red">{node.fault.message}</span>}
             </div>
           </li>

@@ -11,7 +11,7 @@ import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { toastFailure } from '@/ui/toast';
-import { namesOf, nodesOf } from './rollout';
+import { heldAt, namesOf, nodesOf } from './rollout';
 
 export function RolloutActions({ change, rollout }: { change: Change; rollout: RolloutView }) {
   const client = useQueryClient();
@@ -45,8 +45,8 @@ export function RolloutActions({ change, rollout }: { change: Change; rollout: R
   );
   return (
     <div className="actions" role="group" aria-label="What to do with the rollout">
-      {isPaused ? direct('resume', 'Resume') : direct('pause', 'Pause')}
-      {asks('promote', 'Promote …')}
+      {heldAt(rollout) === undefined && (isPaused ? direct('resume', 'Resume') : direct('pause', 'Pause'))}
+      {asks('promote', heldAt(rollout) === undefined ? 'Promote …' : 'Go on to the rest …')}
       {asks('abort', 'Abort …')}
       {asks('revert', 'Revert …')}
       <Modal opened={question !== undefined} onClose={close} title={question?.title} centered>
@@ -86,17 +86,27 @@ function questions(rollout: RolloutView): Record<'promote' | 'abort' | 'revert',
   const [reached, rest] = [counted(upTo), counted(later)];
   const here = rollout.waves[rollout.wave - 1];
   const next = later[0];
+  const held = heldAt(rollout);
+  const isLast = rollout.limit?.stand === 'ahead' && rollout.limit.waves === rollout.wave;
   const who = (waves: typeof upTo, count: number): string => `${plural(count, 'node')}: ${namesOf(nodesOf(waves), count)}.`;
   const hereWords = here === undefined ? '' : `Wave ${rollout.wave} is taken as it is, whatever its nodes and checks say. ${who([here], counted([here]))}`;
   return {
-    promote: {
+    promote: held !== undefined && next !== undefined ? {
+      title: 'Go on to the rest',
+      lines: [`Wave ${rollout.wave + 1} begins at once. ${who([next], counted([next]))}`, ...(rest > counted([next]) ? [`The rest follows in its waves: ${plural(rest, 'node')} in all.`] : [])],
+      verb: `Go on to ${plural(counted([next]), 'node')}`,
+    } : isLast ? {
+      title: `Take wave ${rollout.wave} as it is`,
+      lines: [hereWords, 'It stands at its limit then: nobody beyond it gets the change before somebody lets it go on.'],
+      verb: 'Take it as it is',
+    } : {
       title: next === undefined ? 'Take the last wave as it is' : `Go on with wave ${rollout.wave + 1}`,
       lines: next === undefined ? [hereWords, 'The rollout is done then.'] : [hereWords, `Wave ${rollout.wave + 1} begins at once. ${who([next], counted([next]))}`],
       verb: next === undefined ? 'End the rollout as done' : `Begin wave ${rollout.wave + 1} on ${plural(counted([next]), 'node')}`,
     },
     abort: {
       title: 'End the rollout here',
-      lines: [`Who has the change keeps it. ${who(upTo, reached)}`, rest === 0 ? 'There is no later wave.' : `Nobody else gets it. ${who(later, rest)}`],
+      lines: [`Who has the change keeps it. ${who(upTo, reached)}`, rest === 0 ? 'There is no later wave.' : `Later waves stay as they are, until it is applied again. ${who(later, rest)}`, 'Nodes that join the fleet afterwards get it.'],
       verb: 'Abort the rollout',
     },
     revert: {

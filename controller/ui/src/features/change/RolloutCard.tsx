@@ -11,7 +11,7 @@ import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { GateOutput } from './GateOutput';
 import { NodesOfChange } from './NodesOfChange';
-import { headline, isActive, isCutShort, withOperation } from './rollout';
+import { headline, heldAt, isActive, withOperation } from './rollout';
 import { RolloutActions } from './RolloutActions';
 import { RolloutDeadline } from './RolloutDeadline';
 import { RolloutWaves } from './RolloutWaves';
@@ -50,24 +50,33 @@ export function RolloutCard({ change, rollout, nodes, isWhole, error }: Props) {
         </div>
         <Failure error={error} />
       </div>
-      {nodes !== undefined && nodes.length > 0 && <NodesOfChange nodes={nodes} isCutShort={isCutShort(rollout)} />}
+      {nodes !== undefined && nodes.length > 0 && <NodesOfChange nodes={nodes} isPutBack={rollout.state === 'reverted'} />}
     </section>
   );
 }
 
 /** What the states of nodes mean once the rollout is over. */
-function wordOf({ key, word }: (typeof STEPS)[number], { state }: RolloutView): string {
-  if (state === 'reverted' && key === 'converged') return 'had it';
-  if ((state === 'reverted' && key === 'superseded') || (state !== 'running' && state !== 'paused' && key === 'held')) return 'never had it';
+function wordOf({ key, word }: (typeof STEPS)[number], rollout: RolloutView): string {
+  if (rollout.state === 'reverted' && key === 'converged') return 'had it';
+  if (heldAt(rollout) !== undefined && key === 'held') return 'not yet, beyond the limit';
   return word;
 }
 
 /** Why it stands still, and what has become of it. */
 function Standing({ change, rollout }: { change: Change; rollout: RolloutView }) {
   if (rollout.state === 'running' || rollout.state === 'done') return null;
+  const held = heldAt(rollout);
+  if (held !== undefined) {
+    const byItself = { revert: 'what stood before is put back', pause: 'it ends, and the rest stays as it is', promote: 'it goes on to the rest' }[rollout.strategy.on_failure];
+    return (
+      <Notice title={<>In force where it was wanted: <code>{held.scope}</code></>}>
+        <p>{plural(held.nodes, 'node')} beyond the limit {held.nodes === 1 ? 'stays as it is' : 'stay as they are'} until somebody lets it go on. If nobody decides in time, {byItself}.</p>
+      </Notice>
+    );
+  }
   const back = change.reverted_by;
   const asked = withOperation(rollout.reason).operation;
-  const title = { paused: 'It waits for a decision', aborted: 'It was ended: who has the change keeps it, nobody else gets it', reverted: 'What stood before was put back' }[rollout.state];
+  const title = { paused: 'It waits for a decision', aborted: 'It was ended: who has the change keeps it, the nodes of later waves stay as they are', reverted: 'What stood before was put back' }[rollout.state];
   return (
     <Notice tone={rollout.state === 'reverted' ? 'bad' : 'warn'} title={title}>
       <p className="rollout-reason"><Reason text={rollout.reason} /></p>

@@ -10,7 +10,7 @@ import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { span } from '@/ui/time';
 import { nodeLook } from './LandingCard';
-import { byName, gateAfter, isCutShort, type GateLook } from './rollout';
+import { byName, gateAfter, type GateLook, heldAt, isBeyond } from './rollout';
 
 // The rest stands with the operation.
 const SHOWN_ANSWERS = 3;
@@ -22,12 +22,12 @@ export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: 
     <ol className="rollout-waves" aria-label="Waves">
       {rollout.waves.map((wave, index) => {
         const gate = gateAfter(rollout, index);
-        const isNow = index + 1 === rollout.wave && rollout.state !== 'done';
+        const isNow = index + 1 === rollout.wave && rollout.state !== 'done' && heldAt(rollout) === undefined;
         return (
           <li key={index} className="rollout-step">
             <div className="rollout-wave" data-now={isNow || undefined} aria-current={isNow ? 'step' : undefined}>
-              <h3>Wave {index + 1} <span className="dim num">{plural(total(wave.progress), 'node')}</span></h3>
-              {known === undefined || wave.nodes.length < total(wave.progress) ? <Counts wave={wave} /> : <Dots wave={wave} known={known} isOver={isCutShort(rollout)} />}
+              <h3>{isBeyond(rollout, index) ? 'Not yet: wave' : 'Wave'} {index + 1} <span className="dim num">{plural(total(wave.progress), 'node')}</span></h3>
+              {known === undefined || wave.nodes.length < total(wave.progress) ? <Counts wave={wave} /> : <Dots wave={wave} known={known} />}
             </div>
             {(gate !== undefined || index + 1 < rollout.waves.length) && <Between gate={gate} soak={soak} />}
           </li>
@@ -37,12 +37,12 @@ export function RolloutWaves({ rollout, nodes }: { rollout: RolloutView; nodes: 
   );
 }
 
-function Dots({ wave, known, isOver }: { wave: RolloutWave; known: ReadonlyMap<string, ChangeNode>; isOver: boolean }) {
+function Dots({ wave, known }: { wave: RolloutWave; known: ReadonlyMap<string, ChangeNode> }) {
   return (
     <div className="rollout-dots">
       {wave.nodes.map(({ id, name }) => {
         const node = known.get(name);
-        const { tone, shape, word } = look(node === undefined ? 'waiting' : nodeLook(node, isOver));
+        const { tone, shape, word } = look(node === undefined ? 'waiting' : nodeLook(node));
         const text = `${name}: ${word}${node?.since_apply_ms == null ? '' : ` after ${span(node.since_apply_ms)}`}`;
         return <Link key={id} to="/nodes/$node" params={{ node: name }} title={text} aria-label={text}><ShapeMark shape={shape} tone={tone} size={14} /></Link>;
       })}

@@ -29,25 +29,30 @@ export const FIRST_GATE: GateChoice = {
   series: '', compare: '<', bound: '', within: '0 s', lasting: '0 s', from: '', elsewhere: false,
 };
 
-export const GATE_KINDS = [
-  { value: 'http', label: 'A URL answers' },
-  { value: 'tcp', label: 'A port accepts' },
-  { value: 'unit', label: 'A unit is active' },
-  { value: 'process', label: 'A process runs' },
-  { value: 'measure', label: 'A measure of the node' },
-  { value: 'series', label: 'A Prometheus value' },
-  { value: 'command', label: 'A command exits with 0' },
-] satisfies { value: GateKind; label: string }[];
+/** Choices of a select, each word of the API with its label. */
+function choicesOf<T extends string>(labels: Record<T, string>): { value: T; label: string }[] {
+  return (Object.keys(labels) as T[]).map((value) => ({ value, label: labels[value] }));
+}
 
-export const MEASURES = [
-  { value: 'load_per_core', label: 'Load per processor' },
-  { value: 'memory_available_percent', label: 'Memory available, %' },
-  { value: 'swap_used_percent', label: 'Swap used, %' },
-  { value: 'disk_free_percent', label: 'Disk free, %' },
-  { value: 'inodes_free_percent', label: 'Inodes free, %' },
-  { value: 'descriptors', label: 'Open file descriptors' },
-  { value: 'processes', label: 'Processes' },
-] satisfies { value: ProbeMeasure; label: string }[];
+export const GATE_KINDS = choicesOf<GateKind>({
+  http: 'A URL answers',
+  tcp: 'A port accepts',
+  unit: 'A unit is active',
+  process: 'A process runs',
+  measure: 'A measure of the node',
+  series: 'A Prometheus value',
+  command: 'A command exits with 0',
+});
+
+export const MEASURES = choicesOf<ProbeMeasure>({
+  load_per_core: 'Load per processor',
+  memory_available_percent: 'Memory available, %',
+  swap_used_percent: 'Swap used, %',
+  disk_free_percent: 'Disk free, %',
+  inodes_free_percent: 'Inodes free, %',
+  descriptors: 'Open file descriptors',
+  processes: 'Processes',
+});
 
 export const COMPARES = ['<', '<=', '>', '>='] satisfies ProbeBound['compare'][];
 

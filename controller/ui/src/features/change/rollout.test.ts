@@ -1,11 +1,11 @@
 // A rollout in words: what each gate says, what the deadline means, what is left of it.
 import { expect, it } from 'vitest';
 import type { Progress, RolloutView } from '@/api/schema';
-import { clock, deadlineWords, gateAfter, headline, namesOf, withOperation } from './rollout';
+import { clock, deadlineWords, gateAfter, headline, heldAt, isBeyond, namesOf, withOperation } from './rollout';
 import { AT_ONCE } from './strategy';
 
-const progress: Progress = { waiting: 0, applying: 0, converged: 1, failed: 0, unreachable: 0, superseded: 0, held: 0 };
-const gate = (open: number, passed: number, failed: number) => ({ gate: 0, operation: 7, open, passed, failed });
+const progress: Progress = { waiting: 0, applying: 0, converged: 1, failed: 0, unreachable: 0, superseded: 0, held: 0, untouched: 0 };
+const gate = (open: number, passed: number, failed: number) => ({ gate: 0, operation: 7, open, passed, failed, cancelled: 0 });
 
 function view(change: Partial<RolloutView> = {}): RolloutView {
   const wave = (name: string) => ({ progress, nodes: [{ id: name, name }], gates: [] });
@@ -27,6 +27,7 @@ it('tells how the gate after a wave stands', () => {
   expect(words(view(), 1)).toBe('waits');
   expect(words(view({ state: 'aborted' }), 1)).toBe('not asked');
   expect(gateAfter(view({ strategy: AT_ONCE }), 0)).toBeUndefined();
+  expect(gateAfter(asked(view({ state: 'paused', phase: 'gating' }), { ...gate(0, 0, 0), cancelled: 1 }), 0)?.rows[0]?.text).toBe('ended without an answer on 1 node');
   expect(gateAfter(asked(view({ phase: 'gating' }), gate(1, 1, 0)), 0)?.rows).toEqual([{ state: 'applying', command: "/bin/ok 'a b'", text: '1 of 2 answered', operation: 7, answers: [] }]);
 });
 
@@ -51,4 +52,16 @@ it('names some and counts the others', () => {
 it('finds the operation in a reason', () => {
   expect(withOperation('a gate says no: /bin/false on web-1: failed (operation 12)')).toEqual({ before: 'a gate says no: /bin/false on web-1: failed ', operation: 12, after: '' });
   expect(withOperation('paused by admin').operation).toBeUndefined();
+});
+
+it('tells a limit that is reached from a pause', () => {
+  const limit = { scope: 'role:app', waves: 1, nodes: 1 };
+  const held = view({ state: 'paused', limit: { ...limit, stand: 'reached' } });
+  expect(headline(held)).toBe('Limited to role:app: 1 node not yet');
+  expect(deadlineWords(held)).toBe('until it is put back by itself');
+  expect([heldAt(held)?.nodes, isBeyond(held, 0), isBeyond(held, 1)]).toEqual([1, false, true]);
+  expect(isBeyond({ ...held, state: 'reverted' }, 1)).toBe(false);
+  const paused = view({ state: 'paused', limit: { ...limit, stand: 'lifted' } });
+  expect([headline(paused), heldAt(paused), isBeyond(paused, 1)]).toEqual(['Paused at wave 1 of 2', undefined, false]);
+  expect(deadlineWords(view({ phase: 'soaking', limit: { ...limit, stand: 'ahead' } }))).toBe('until the limit is reached');
 });

@@ -1,16 +1,21 @@
 // How a rollout stands, in words and in the states of the one table. Pure: the pages draw what this says.
-import type { ChangeNode, GateAnswer, RolloutView, RolloutWave, WaveGate } from '@/api/schema';
+import type { ChangeNode, GateAnswer, RolloutLimit, RolloutView, RolloutWave, WaveGate } from '@/api/schema';
 import { plural } from '@/ui/plural';
 import { gateTitle } from './gate';
-
-/** Returns whether it ended before every wave was through. */
-export function isCutShort(rollout: RolloutView): boolean {
-  return rollout.state === 'aborted' || rollout.state === 'reverted';
-}
 
 /** Returns whether somebody can still do something about it. */
 export function isActive(rollout: RolloutView): boolean {
   return rollout.state === 'running' || rollout.state === 'paused';
+}
+
+/** Returns the limit at which a rollout stands, while the rest waits for somebody. */
+export function heldAt(rollout: RolloutView): RolloutLimit | undefined {
+  return rollout.state === 'paused' && rollout.limit?.stand === 'reached' ? rollout.limit : undefined;
+}
+
+/** Returns whether a wave is beyond a limit that nobody has lifted, from 0. */
+export function isBeyond(rollout: RolloutView, index: number): boolean {
+  return isActive(rollout) && rollout.limit != null && rollout.limit.stand !== 'lifted' && index >= rollout.limit.waves;
 }
 
 /** Returns what is going on: the heading of the card. */
@@ -21,6 +26,7 @@ export function headline(rollout: RolloutView): string {
     case 'running':
       return `${wave.replace(/^./, (letter) => letter.toUpperCase())}: ${doing}`;
     case 'paused':
+      if (rollout.limit?.stand === 'reached') return `Limited to ${rollout.limit.scope}: ${plural(rollout.limit.nodes, 'node')} not yet`;
       return `Paused at ${wave}`;
     case 'aborted':
       return `Aborted at ${wave}`;
@@ -33,7 +39,9 @@ export function headline(rollout: RolloutView): string {
 
 /** Returns what its deadline means. */
 export function deadlineWords(rollout: RolloutView): string {
+  if (heldAt(rollout) !== undefined) return { revert: 'until it is put back by itself', pause: 'until it ends by itself', promote: 'until it goes on by itself' }[rollout.strategy.on_failure];
   if (rollout.state === 'paused') return 'until it is aborted by itself';
+  if (rollout.phase === 'soaking' && isBeyond(rollout, rollout.wave)) return 'until the limit is reached';
   if (rollout.phase === 'soaking') return rollout.wave === rollout.waves.length ? 'until it is done' : `until wave ${rollout.wave + 1} begins`;
   const then = { revert: 'what stood before is put back', pause: 'it pauses', promote: 'it goes on all the same' }[rollout.strategy.on_failure];
   return `until the deadline; then ${then}`;
@@ -66,7 +74,9 @@ export function gateAfter(rollout: RolloutView, index: number): GateLook | undef
   const isHere = index + 1 === rollout.wave && isActive(rollout);
   const isPassed = rows.every((each) => each.state === 'done');
   if (rows.some((each) => each.state === 'failed')) return { state: 'failed', word: 'says no', rows };
-  if (isPast) return isPassed ? { state: 'done', word: commands.length > 0 ? 'holds' : 'stayed well', rows } : { state: 'abandoned', word: 'passed over', rows };
+  // Whether its time was waited for, or somebody promoted it meanwhile, stands in the activity and the audit.
+  if (isPast && rows.length === 0) return { state: 'done', word: 'over', rows };
+  if (isPast) return isPassed ? { state: 'done', word: 'holds', rows } : { state: 'abandoned', word: 'passed over', rows };
   if (isHere && rollout.phase === 'gating') return rollout.state === 'paused' ? { state: 'paused', word: 'paused', rows } : { state: 'applying', word: 'asked', rows };
   if (isHere && rollout.phase === 'soaking') return { state: rollout.state === 'paused' ? 'paused' : 'applying', word: 'must stay well', rows };
   if (!isActive(rollout)) return { state: 'abandoned', word: 'not asked', rows };
@@ -78,6 +88,8 @@ function row(command: string, gate: WaveGate | undefined): GateRow {
   const { open, passed, failed, operation } = gate;
   const answers = gate.answers ?? [];
   if (failed > 0) return { state: 'failed', command, text: `no on ${plural(failed, 'node')}`, operation, answers };
+  const cancelled = gate.cancelled ?? 0;
+  if (open === 0 && cancelled > 0) return { state: 'abandoned', command, text: `ended without an answer on ${plural(cancelled, 'node')}`, operation, answers };
   if (open > 0) return { state: 'applying', command, text: `${passed} of ${passed + open} answered`, operation, answers };
   return { state: 'done', command, text: `holds on ${plural(passed, 'node')}`, operation, answers };
 }

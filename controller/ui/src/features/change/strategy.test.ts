@@ -27,7 +27,7 @@ it('asks for nothing when all nodes get it at once', () => {
 
 it('makes a canary with a check', () => {
   const { strategy } = strategyOf({ ...FIRST_CHOICE, way: 'canary', canary: ' 2 ', gates: [{ ...FIRST_GATE, kind: 'command', place: '/bin/true --fast' }], soak: '5 min', maxFailures: '10%', onFailure: 'pause' });
-  expect(strategy).toEqual({ waves: ['2'], max_failures: '10%', gates: [{ command: ['/bin/true', '--fast'], user: 'nobody', timeout_secs: 60 }], soak_secs: 300, deadline_secs: 600, on_failure: 'pause' });
+  expect(strategy).toEqual({ limit: null, waves: ['2'], max_failures: '10%', gates: [{ command: ['/bin/true', '--fast'], user: 'nobody', timeout_secs: 60 }], soak_secs: 300, deadline_secs: 600, on_failure: 'pause' });
 });
 
 it.each([
@@ -45,4 +45,12 @@ it.each([
   const { strategy, problems } = strategyOf({ ...FIRST_CHOICE, way: 'canary', ...change });
   expect(strategy).toBeUndefined();
   expect(Object.keys(problems)).toEqual([field]);
+});
+
+it('limits a change to a scope, in waves or not', () => {
+  expect(strategyOf({ ...FIRST_CHOICE, limit: ' role:app ' }).strategy).toEqual({ ...AT_ONCE, limit: 'role:app' });
+  expect(strategyOf({ ...FIRST_CHOICE, limit: 'label:zone=a,env=prod', onFailure: 'pause' }).strategy).toEqual({ ...AT_ONCE, limit: 'label:zone=a,env=prod', on_failure: 'pause' });
+  expect(strategyOf({ ...FIRST_CHOICE, way: 'canary', limit: 'node:web-1' }).strategy?.limit).toBe('node:web-1');
+  expect(strategyOf(FIRST_CHOICE).strategy).toEqual(AT_ONCE);
+  for (const limit of ['fleet', 'app', 'role:', 'role:a b', 'label:zone']) expect(strategyOf({ ...FIRST_CHOICE, limit })).toMatchObject({ strategy: undefined, problems: { limit: expect.any(String) as string } });
 });

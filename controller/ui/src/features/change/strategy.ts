@@ -4,6 +4,8 @@ import { type GateChoice, gateOf } from './gate';
 
 export interface Choice {
   way: 'once' | 'canary' | 'waves';
+  /** The scope that it reaches now; empty for every node. */
+  limit: string;
   canary: string;
   waves: string;
   maxFailures: string;
@@ -13,12 +15,12 @@ export interface Choice {
   onFailure: OnFailure;
 }
 
-export const FIRST_CHOICE: Choice = { way: 'once', canary: '1', waves: '1, 25%, 50%', maxFailures: '0', gates: [], soak: '0 s', deadline: '10 min', onFailure: 'revert' };
+export const FIRST_CHOICE: Choice = { way: 'once', limit: '', canary: '1', waves: '1, 25%, 50%', maxFailures: '0', gates: [], soak: '0 s', deadline: '10 min', onFailure: 'revert' };
 
 /** What the API takes for "all nodes at once". */
-export const AT_ONCE: RolloutStrategy = { waves: [], max_failures: '0', gates: [], soak_secs: 0, deadline_secs: 600, on_failure: 'revert' };
+export const AT_ONCE: RolloutStrategy = { limit: null, waves: [], max_failures: '0', gates: [], soak_secs: 0, deadline_secs: 600, on_failure: 'revert' };
 
-export type Problems = Partial<Record<'canary' | 'waves' | 'maxFailures' | 'soak' | 'deadline', string>> & { gates?: (string | undefined)[] };
+export type Problems = Partial<Record<'limit' | 'canary' | 'waves' | 'maxFailures' | 'soak' | 'deadline', string>> & { gates?: (string | undefined)[] };
 
 interface Made {
   /** Undefined when something is wrong with the choice. */
@@ -28,8 +30,11 @@ interface Made {
 
 /** Returns the strategy of a choice, or what is wrong with it. */
 export function strategyOf(choice: Choice): Made {
-  if (choice.way === 'once') return { strategy: AT_ONCE, problems: {} };
   const problems: Problems = {};
+  const limit = choice.limit.trim();
+  if (limit !== '' && !isLimit(limit)) problems.limit = 'Write role:NAME, node:NAME or label:KEY=VALUE';
+  const limited = { limit: limit === '' ? null : limit };
+  if (choice.way === 'once') return { strategy: problems.limit === undefined ? { ...AT_ONCE, ...limited, on_failure: limit === '' ? AT_ONCE.on_failure : choice.onFailure } : undefined, problems };
   const waves = choice.way === 'canary' ? [choice.canary.trim()] : wavesOf(choice.waves);
   const bad = waves.find((wave) => !isWave(wave));
   if (choice.way === 'canary' && !/^[1-9]\d{0,4}$/.test(choice.canary.trim())) problems.canary = 'A number of nodes, at least 1';
@@ -47,12 +52,16 @@ export function strategyOf(choice: Choice): Made {
   const gateProblems = made.map(({ problem }) => problem);
   if (gateProblems.some((problem) => problem !== undefined)) problems.gates = gateProblems;
   if (Object.keys(problems).length > 0) return { strategy: undefined, problems };
-  return { strategy: { waves, max_failures: maxFailures, gates, soak_secs: soak ?? 0, deadline_secs: deadline ?? 600, on_failure: choice.onFailure }, problems };
+  return { strategy: { ...limited, waves, max_failures: maxFailures, gates, soak_secs: soak ?? 0, deadline_secs: deadline ?? 600, on_failure: choice.onFailure }, problems };
 }
 
 function isAmount(text: string): boolean {
   const found = /^(\d{1,6})(%?)$/.exec(text);
   return found !== null && Number(found[1]) <= (found[2] === '%' ? 100 : 100_000);
+}
+
+function isLimit(text: string): boolean {
+  return /^(role|node):[^,\s:=]+$/.test(text) || /^label:[^=,\s]+=[^=,\s]+(,[^=,\s]+=[^=,\s]+)*$/.test(text);
 }
 
 function isWave(text: string): boolean {

@@ -23,12 +23,18 @@ export function useWaves(change: string, strategy: RolloutStrategy | undefined):
 const NAMED = 3;
 const TOLD = 6;
 
-/** Returns "web-1, then 12, then 13 nodes". */
-export function waveWords(waves: readonly PlannedWave[]): string {
+/** Returns "web-1, then 12, then 13 nodes"; of a limit only what is within. */
+export function waveWords(all: readonly PlannedWave[]): string {
+  const waves = all.filter((wave) => wave.is_beyond !== true);
   const told = waves.slice(0, TOLD).map((wave, index) => {
     if (index === 0 && wave.count <= NAMED) return wave.nodes.map((node) => node.name).join(', ');
     const isLast = index === Math.min(waves.length, TOLD) - 1;
     return index === 0 || isLast ? plural(wave.count, 'node') : number(wave.count);
   });
   return `${told.join(', then ')}${waves.length > TOLD ? `, and ${waves.length - TOLD} more waves` : ''}`;
+}
+
+/** Returns how many nodes wait beyond the limit. */
+export function beyond(waves: readonly PlannedWave[] | undefined): number {
+  return (waves ?? []).filter((wave) => wave.is_beyond === true).reduce((sum, wave) => sum + wave.count, 0);
 }

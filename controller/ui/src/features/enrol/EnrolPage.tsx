@@ -1,11 +1,14 @@
 // Enrol a node: roles, name, life → one command to copy → waiting → connected, live.
 import { useState } from 'react';
-import { Button, Checkbox, Group, NumberInput, Select, TagsInput, TextInput } from '@mantine/core';
+import { Checkbox, Group, MultiSelect, NumberInput, Select, TagsInput, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { getRouteApi } from '@tanstack/react-router';
 import { api, fieldProblem, take } from '@/api/client';
 import { rolesQuery } from '@/api/queries';
+import { mayOn, partsOf, useSession } from '@/api/session';
 import type { EnrolTokenCreated } from '@/api/schema';
 import { parseLabels } from '@/components/labels';
+import { ActionButton } from '@/ui/ActionButton';
 import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
@@ -19,12 +22,18 @@ const LIVES = [
   { value: '604800', label: '7 days' },
 ];
 
+const route = getRouteApi('/app/enrol');
+
 export default function EnrolPage() {
+  const { token, after } = route.useSearch();
+  const navigate = route.useNavigate();
+  // The secret stands in this page's memory alone: whoever comes back to the address sees what became of the token.
   const [made, setMade] = useState<EnrolTokenCreated>();
+  const show = (id: string | undefined) => void navigate({ search: { ...(after === undefined ? {} : { after }), ...(id === undefined ? {} : { token: id }) } });
   return (
     <>
       <PageHead title="Enrol a node" facts="A token makes one command. The node makes its own key; it never leaves the node." />
-      {made === undefined ? <Form onMade={setMade} /> : <EnrolWait made={made} onAnother={() => { setMade(undefined); }} />}
+      {token === undefined ? <Form onMade={(next) => { setMade(next); show(next.token.id); }} /> : <EnrolWait key={token} id={token} made={made?.token.id === token ? made : undefined} onAnother={() => { setMade(undefined); show(undefined); }} />}
       <TokensCard />
     </>
   );
@@ -33,7 +42,11 @@ export default function EnrolPage() {
 function Form({ onMade }: { onMade: (made: EnrolTokenCreated) => void }) {
   const client = useQueryClient();
   const known = useQuery(rolesQuery).data ?? [];
-  const [roles, setRoles] = useState<string[]>([]);
+  const session = useSession();
+  // Who manages nodes of some roles lets in nodes of those, and of no others.
+  const parts = partsOf(session, 'manage_nodes');
+  const own = parts?.filter((part) => part.startsWith('role:') && mayOn(session, 'manage_nodes', part)).map((part) => part.slice(5)) ?? [];
+  const [roles, setRoles] = useState<string[]>(() => (own.length === 1 ? own : []));
   const [node, setNode] = useState('');
   const [ttl, setTtl] = useState('3600');
   const [uses, setUses] = useState(1);
@@ -58,7 +71,7 @@ function Form({ onMade }: { onMade: (made: EnrolTokenCreated) => void }) {
         }}
       >
         <div className="fields">
-          <TagsInput label="Roles" description="What the node shall be: app, database … Enter after each" data={known.map((role) => role.name)} value={roles} onChange={setRoles} error={fieldProblem(make.error, 'roles')} />
+          {parts !== undefined ? <MultiSelect label="Roles" description={`You manage nodes of ${parts.join(', ')}`} data={own} value={roles} onChange={setRoles} error={fieldProblem(make.error, 'roles')} required={own.length === parts.length} /> : <TagsInput label="Roles" description="What the node shall be: app, database … Enter after each" data={known.map((role) => role.name)} value={roles} onChange={setRoles} error={fieldProblem(make.error, 'roles')} />}
           <TextInput label="Name" description="Empty: the machine's host name" value={node} onChange={(event) => { setNode(event.currentTarget.value.trim()); }} error={fieldProblem(make.error, 'node')} disabled={uses > 1} />
           <Select label="The token lives" data={LIVES} value={ttl} onChange={(next) => { setTtl(next ?? '3600'); }} allowDeselect={false} />
           {isMore && (
@@ -73,7 +86,7 @@ function Form({ onMade }: { onMade: (made: EnrolTokenCreated) => void }) {
         {!isMore && <button type="button" className="link" onClick={() => { setMore(true); }}>More: several uses, network, labels</button>}
         <Failure error={make.error} />
         <Group gap={8}>
-          <Button type="submit" loading={make.isPending} leftSection={<Icon name="plus" />}>Make the command</Button>
+          <ActionButton type="submit" loading={make.isPending} leftSection={<Icon name="plus" />}>Make the command</ActionButton>
         </Group>
       </form>
     </section>

@@ -16,7 +16,7 @@ import { toast, toastFailure } from '@/ui/toast';
 const route = getRouteApi('/app/enrol');
 
 const columns: readonly Column<EnrolToken>[] = [
-  { id: 'for', head: 'For', cell: (token) => <span className="strong">{token.node ?? (token.roles.join(', ') || 'any node')}</span> },
+  { id: 'for', head: 'For', cell: (token) => <Link className="strong" to="/enrol" search={{ token: token.id }}>{token.node ?? (token.roles.join(', ') || 'any node')}</Link> },
   { id: 'state', head: 'State', cell: (token) => <StateBadge state={token.state === 'withdrawn' ? 'revoked' : token.state} more={token.state === 'waiting' ? `${token.uses_left} left` : undefined} /> },
   { id: 'nodes', head: 'Used by', from: 'sm', grow: true, cell: (token) => token.enrolled.slice(0, 5).map((node, index) => <span key={node.id}>{index > 0 && ', '}<Link to="/nodes/$node" params={{ node: node.name }}>{node.name}</Link></span>) },
   { id: 'cidr', head: 'From', from: 'lg', cell: (token) => <span className="mono">{token.cidr ?? 'anywhere'}</span> },
@@ -40,7 +40,7 @@ function Withdraw({ token }: { token: EnrolToken }) {
 }
 
 export function TokensCard() {
-  const { after } = route.useSearch();
+  const { after, token } = route.useSearch();
   const navigate = route.useNavigate();
   const tokens = useQuery(enrolTokensQuery(after));
   if (tokens.data === undefined) return <Failure error={tokens.error} />;
@@ -49,7 +49,7 @@ export function TokensCard() {
     <section className="stack-s" aria-labelledby="tokens">
       <h2 id="tokens">Enrolment tokens</h2>
       <DataTable label="Enrolment tokens" columns={columns} rows={tokens.data.items} idOf={(token) => token.id} />
-      <Pager shown={tokens.data.items.length} total={tokens.data.total} noun="tokens" isFirst={after === undefined} next={tokens.data.next} onGo={(next) => void navigate({ search: next === undefined ? {} : { after: next } })} />
+      <Pager shown={tokens.data.items.length} total={tokens.data.total} noun="tokens" isFirst={after === undefined} next={tokens.data.next} onGo={(next) => void navigate({ search: { ...(token === undefined ? {} : { token }), ...(next === undefined ? {} : { after: next }) } })} />
     </section>
   );
 }

@@ -102,7 +102,9 @@ export default function NodePage() {
       {it.is_revoked && it.ejected_at == null && <Notice tone="bad" title="Its certificate is revoked">The node can't connect, and keeps what was last in force. It comes back with a new enrolment token.</Notice>}
       {it.quarantined != null && <Notice tone="bad" title={`Generation ${it.quarantined} cut it off and was undone by the node itself`}>It stands as quarantined until a newer one, or until you let it try again.</Notice>}
       {it.refusal != null && !it.is_revoked && <Notice tone="bad" title="It does not take its state">{it.refusal.message} ({it.refusal.code}). {it.refusal.remedy}</Notice>}
-      {it.attention !== '' && it.attention !== it.config && it.quarantined == null && it.refusal == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
+      {it.undone_since != null && <Notice tone="warn" title="Its generation is undone">Somebody on the node said <code>lampas-agent undo</code> <Time at={it.undone_since} />: what stood before it stands there. <code>lampas-agent resume</code> on the node brings it back, or a newer change.</Notice>}
+      {it.pause != null && <Notice tone="warn" title={it.pause.until == null ? 'It is paused until somebody resumes it' : <>It is paused, and goes on <Time at={it.pause.until} /></>}>Somebody on the node said so <Time at={it.pause.since} />: {it.pause.reason}. Nothing is written there; <code>lampas-agent resume</code> on the node ends it.</Notice>}
+      {it.attention !== '' && it.attention !== it.config && !(it.undone_since != null || it.pause != null) && it.quarantined == null && it.refusal == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
       <Tabs
         label="About this node"
         active={tab}

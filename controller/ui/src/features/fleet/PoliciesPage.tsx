@@ -30,7 +30,7 @@ export default function PoliciesPage() {
     <>
       <PageHead title="Policies" facts={policies.data !== undefined && `${plural(rows.length, 'node')}${differing > 0 ? `, ${String(differing)} unlike most` : ''}. A policy is its node’s owner’s word: it stands on the node, and no controller can change it.`} />
       <Failure error={policies.error} />
-      {malformed.map((row) => <Notice key={row.node.id} tone="warn" title={`${row.node.name}: its policy can’t be followed, so that no root code comes or goes`}>{row.policy?.malformed}</Notice>)}
+      {malformed.map((row) => <Notice key={row.node.id} tone="warn" title={`${row.node.name}: its policy can’t be followed`}>{row.policy?.malformed}</Notice>)}
       {policies.data === undefined ? (
         policies.error === null && <RowSkeletons />
       ) : rows.length === 0 ? (

@@ -19,7 +19,7 @@ export function useNodeEdits() {
     onSettled: refresh,
   });
   const abandon = useMutation({
-    mutationFn: (number: number) => take(api.POST('/api/v1/changes/{change}/abandon', { params: { path: { change: String(number) } } })),
+    mutationFn: (number: number) => take(api.POST('/api/v1/changes/{change}/abandon', { params: { path: { change: String(number) } }, body: { forget: true } })),
     onSettled: refresh,
   });
   /** Takes back what was only looked at, so that it waits for nobody. */

@@ -1,11 +1,13 @@
 // What the controller says about a draft: findings, and the next runs of a cron job.
+import type { ReactNode } from 'react';
 import type { Kind, NextRun } from '@/api/schema';
 import { Failure } from '@/ui/Notice';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { Time } from '@/ui/Time';
 import type { Check } from './useCheck';
 
-export function CheckCard({ check, kind, isNamed }: { check: Check; kind: Kind; isNamed: boolean }) {
+/** `taken` says that another object has the name. */
+export function CheckCard({ check, kind, isNamed, taken }: { check: Check; kind: Kind; isNamed: boolean; taken?: ReactNode }) {
   const { answer } = check;
   return (
     <section className="card" aria-labelledby="check" aria-live="polite" aria-busy={check.isAsking}>
@@ -13,7 +15,8 @@ export function CheckCard({ check, kind, isNamed }: { check: Check; kind: Kind; 
       <div className="card-body stack-s">
         <Failure error={check.error} />
         {answer === undefined && check.error === null && <p className="dim">{isNamed ? 'Asking the controller …' : 'The controller checks as soon as it has a name.'}</p>}
-        {answer !== undefined && answer.problems.every((finding) => finding.severity === 'warning') && <p className="row"><ShapeMark shape="check" tone="green" /> It can be saved as it is{answer.problems.length > 0 && '; somebody should look at this'}.</p>}
+        {taken !== undefined && <p className="row" style={{ alignItems: 'flex-start' }}><span style={{ marginTop: 4 }}><ShapeMark shape="square" tone="red" size={10} /></span><span><span className="sr">error: </span>{taken}</span></p>}
+        {answer !== undefined && taken === undefined && answer.problems.every((finding) => finding.severity === 'warning') && <p className="row"><ShapeMark shape="check" tone="green" /> It can be saved as it is{answer.problems.length > 0 && '; somebody should look at this'}.</p>}
         {answer?.problems.map((finding) => (
           <p key={`${finding.field}:${finding.line ?? ''}:${finding.column ?? ''}:${finding.message}`} className="row" style={{ alignItems: 'flex-start' }}>
             <span style={{ marginTop: 4 }}><ShapeMark shape={finding.severity === 'error' ? 'square' : 'triangle'} tone={finding.severity === 'error' ? 'red' : 'amber'} size={10} /></span>

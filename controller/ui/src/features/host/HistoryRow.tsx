@@ -7,7 +7,7 @@ import { Diff, DiffSize } from '@/ui/Diff';
 import { Icon } from '@/ui/Icon';
 import { Time } from '@/ui/Time';
 
-const WORDS: Record<HistoryItem['verb'], string> = { create: 'made', update: 'changed', rename: 'renamed', delete: 'deleted', none: 'unchanged', conflict: 'changed' };
+const WORDS: Record<HistoryItem['verb'], string> = { create: 'made', update: 'changed', rename: 'renamed', delete: 'deleted', none: 'unchanged', again: 'brought to more nodes', conflict: 'changed' };
 
 // Of a node: an object that stands may begin or cease to hold it, when the node gets other roles or labels.
 const WORDS_OF_NODE = { ...WORDS, create: 'holds it since', delete: 'holds it no longer' };

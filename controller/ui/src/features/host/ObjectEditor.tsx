@@ -1,12 +1,14 @@
 // Edits an object: its form at the left, what the controller says about it at the right, and the way to a plan.
 import { useState } from 'react';
-import { Button, Select, Textarea, TextInput } from '@mantine/core';
+import { Button, Group, Select, Textarea, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useNavigate } from '@tanstack/react-router';
+import { Link, useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
+import { useOnce } from '@/api/once';
 import { useRefusal } from '@/api/session';
 import type { Body, Draft, Finding, ObjectSpec } from '@/api/schema';
 import { useKeys } from '@/keys/keys';
+import { KIND_NOUNS } from '@/components/kinds';
 import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
@@ -14,9 +16,10 @@ import { Time } from '@/ui/Time';
 import { CheckCard } from './CheckCard';
 import { useDraft } from './draft';
 import { ServiceForm } from './ServiceForm';
+import { AptSourceForm } from './AptSourceForm';
 import { GroupForm, PackageForm, UserForm } from './accounts';
 import { CronForm, DirectoryForm, FileForm, HostsForm, LinkForm, ScriptForm, SudoersForm, SysctlForm } from './forms';
-import type { FormProps } from './fields';
+import { unreadable, type FormProps } from './fields';
 import { VarForm } from './values';
 import { Compare } from './Compare';
 import { TryCard } from './TryCard';
@@ -47,8 +50,16 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   const marks = found !== undefined && found.about === script ? found.findings : [];
   const check: Check = marks.length === 0 ? asked : { ...asked, of: (field) => (field === 'content' ? [...asked.of(field), ...marks] : asked.of(field)) };
   const isReadOnly = refusal !== undefined || isMasked;
+  // What is made or renamed takes no name that another object has.
+  const standing = asked.answer?.standing;
+  const taken = standing != null && standing.id !== draftKey ? standing.id : undefined;
+  const onceFor = useOnce();
   const plan = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/changes', { body: { drafts: [draftOf(spec, original, draft.base, isNew)], reason } })),
+    mutationFn: () => {
+      const body = { drafts: [draftOf(spec, original, draft.base, isNew)], reason };
+      return take(api.POST('/api/v1/changes', { body, headers: { 'Idempotency-Key': onceFor(JSON.stringify(body)) } }));
+    },
+    onError: () => client.invalidateQueries({ queryKey: ['check'] }),
     onSuccess: async (change) => {
       // The draft stays until the change is applied: whoever comes back from the plan goes on where they were.
       draft.keep();
@@ -58,11 +69,16 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   });
   useKeys({ 'mod+s': draft.keep });
   const errors = check.answer?.problems.filter((finding) => finding.severity === 'error') ?? [];
-  const whyNot = refusal ?? whyNotPlanned({ isMasked, isNamed: spec.name !== '', isChanged: draft.isChanged || isNew, error: errors[0] });
+  const whyNot = refusal ?? whyNotPlanned({ isMasked, isNamed: spec.name !== '', isChanged: draft.isChanged || isNew, taken: taken === undefined ? undefined : takenWords(spec), unreadable: unreadable(spec.body), error: errors[0] });
   const isBehind = revision !== undefined && draft.base !== undefined && draft.base !== revision;
   return (
     <div className="editor">
       <div className="editor-main">
+        {draft.elsewhere !== undefined && (
+          <Notice tone="warn" title={`This draft was ${draft.elsewhere} in another tab`} action={<Group gap={8}><Button size="xs" variant="default" onClick={draft.take}>{draft.elsewhere === 'changed' ? 'Take that one' : 'Discard it here too'}</Button><Button size="xs" variant="default" onClick={draft.keep}>Keep this one</Button></Group>}>
+            What you write here is not kept until you choose.
+          </Notice>
+        )}
         {draft.isRestored && draft.isChanged && (
           <Notice action={<Button size="xs" variant="default" onClick={draft.discard}>Discard it</Button>}>
             Your draft of an earlier visit is here{draft.keptAt !== undefined && <>, kept <Time at={new Date(draft.keptAt).toISOString()} /></>}.
@@ -73,7 +89,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
         <section className="card">
           <div className="card-body stack">
             <div className="fields">
-              <TextInput label="Name" value={spec.name} readOnly={isReadOnly} onChange={(event) => { draft.set({ ...spec, name: event.currentTarget.value }); }} error={check.text('name')} required autoFocus={isNew} />
+              <TextInput label="Name" value={spec.name} readOnly={isReadOnly} onChange={(event) => { draft.set({ ...spec, name: event.currentTarget.value }); }} error={taken === undefined ? check.text('name') : <>{takenWords(spec)} <Link to="/config/$object" params={{ object: taken }}>Open it</Link>, or choose another name.</>} required autoFocus={isNew} />
               <ScopeInput value={spec.scope} isReadOnly={isReadOnly} onChange={(scope) => { draft.set({ ...spec, scope }); }} error={check.text('scope')} />
             </div>
             <KindForm spec={spec} check={check} isReadOnly={isReadOnly} onSave={draft.keep} set={(body) => { draft.set({ ...spec, body }); }} />
@@ -85,7 +101,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
         {isComparing && <Compare before={original} after={spec} onClose={() => { setComparing(false); }} />}
       </div>
       <aside className="editor-side" aria-label="Check and plan">
-        <CheckCard check={check} kind={spec.body.kind} isNamed={spec.name !== ''} />
+        <CheckCard check={check} kind={spec.body.kind} isNamed={spec.name !== ''} taken={taken === undefined ? undefined : <>{takenWords(spec)} <Link to="/config/$object" params={{ object: taken }}>Open it</Link>, or choose another name.</>} />
         <section className="card">
           <div className="card-body stack">
             <Textarea label="Why" description="Stands in the history, the audit, and in lampas-agent why" autosize minRows={2} value={reason} maxLength={500} onChange={(event) => { setReason(event.currentTarget.value); }} />
@@ -105,18 +121,24 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   );
 }
 
-function whyNotPlanned(state: { isMasked: boolean; isNamed: boolean; isChanged: boolean; error: Finding | undefined }): string | undefined {
+function whyNotPlanned(state: { isMasked: boolean; isNamed: boolean; isChanged: boolean; taken: string | undefined; unreadable: string | undefined; error: Finding | undefined }): string | undefined {
   if (state.isMasked) return 'You may not read its content, so you can’t change it here.';
   if (!state.isNamed) return 'Give it a name first.';
   if (!state.isChanged) return 'Nothing is changed yet.';
+  if (state.unreadable !== undefined) return state.unreadable;
+  if (state.taken !== undefined) return `${state.taken} Open it, or choose another name.`;
   return state.error === undefined ? undefined : `${state.error.field}: ${state.error.message}`;
 }
 
-/** A new name is a rename; a new scope makes another object, since it is part of what the object is. */
-function draftOf(spec: ObjectSpec, original: ObjectSpec, base: number | undefined, isNew: boolean): Draft {
+function takenWords(spec: ObjectSpec): string {
+  return `There is ${KIND_NOUNS[spec.body.kind]} ${spec.name} (${spec.scope}) already.`;
+}
+
+/** What is made must not stand yet (base 0). A new name is a rename; a new scope makes another object, since it is part of what the object is. */
+export function draftOf(spec: ObjectSpec, original: ObjectSpec, base: number | undefined, isNew: boolean): Draft {
   const isOther = isNew || spec.scope !== original.scope;
   const isRenamed = !isOther && spec.name !== original.name;
-  return { put: spec, ...(isOther || base === undefined ? {} : { base }), ...(isRenamed ? { previous_name: original.name } : {}) };
+  return { put: spec, base: isOther || base === undefined ? 0 : base, ...(isRenamed ? { previous_name: original.name } : {}) };
 }
 
 interface KindFormProps {
@@ -160,5 +182,7 @@ function KindForm({ spec, check, isReadOnly, onSave, set }: KindFormProps) {
       return <GroupForm {...common(body)} />;
     case 'package':
       return <PackageForm {...common(body)} />;
+    case 'apt_source':
+      return <AptSourceForm {...common(body)} />;
   }
 }

@@ -55,7 +55,7 @@ export default function ObjectPage() {
         above={<><Link to="/config">Config</Link> / <Link to="/config" search={{ kind: it.kind }}>{KIND_NOUNS[it.kind]}</Link></>}
         tab={it.name}
         title={<><Icon name={KIND_ICONS[it.kind]} size={20} />{it.name}</>}
-        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">saved by {it.author} <Time at={it.updated_at} /></span>, `on ${plural(it.effective_on.length, 'node')}`, it.overridden_on.length > 0 && <Link key="overridden" {...to('nodes')} className="tone-amber">overridden on {plural(it.overridden_on.length, 'node')}</Link>]} />}
+        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">saved by {it.author} <Time at={it.updated_at} /></span>, `on ${plural(it.effective_on.length, 'node')}`, it.set != null && <span key="set" title="The name under which it is applied from manifests; it goes when they no longer name it and are applied with --prune">of the set <Link to="/config" search={{ set: it.set }}>{it.set}</Link></span>, it.overridden_on.length > 0 && <Link key="overridden" {...to('nodes')} className="tone-amber">overridden on {plural(it.overridden_on.length, 'node')}</Link>]} />}
         actions={!it.is_deleted && <ActionButton variant="default" color="red" refusal={refusal} leftSection={<Icon name="trash" />} onClick={() => { setDeleting(true); }}>Delete</ActionButton>}
       />
       {it.is_deleted && <Notice tone="warn" title="This object was deleted">What it says below is its last revision. The history brings it back.</Notice>}

@@ -2,7 +2,7 @@
 import { Button, Menu } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { objectsQuery, rolesQuery, type ObjectFilter } from '@/api/queries';
+import { objectsQuery, rolesQuery, setsQuery, type ObjectFilter } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { ObjectSummary } from '@/api/schema';
 import { KIND_ICONS, KIND_TITLES, KINDS_OF_OBJECTS, NEW_TITLES } from '@/components/kinds';
@@ -58,7 +58,9 @@ export default function ObjectsPage() {
   const held = useHeld(objects.data?.items, (object) => object.id, JSON.stringify(filter) + String(objects.isPlaceholderData));
   const merge = (change: ObjectFilter): Partial<Record<keyof ObjectFilter, string>> => Object.fromEntries(Object.entries({ ...filter, after: undefined, ...change }).filter(([, value]) => value !== undefined));
   const set = (change: ObjectFilter): void => void navigate({ search: merge(change) });
-  const isFiltered = filter.query !== undefined || filter.scope !== undefined || filter.kind !== undefined;
+  const isFiltered = filter.query !== undefined || filter.scope !== undefined || filter.kind !== undefined || filter.set !== undefined;
+  const known = useQuery(setsQuery).data ?? [];
+  const sets = [...known.map(({ name, objects: held }) => ({ value: name, label: `${name} (${held})` })), ...(filter.set !== undefined && !known.some(({ name }) => name === filter.set) ? [filter.set] : [])];
   const scopes = ['fleet', ...roles.map((role) => `role:${role.name}`), ...(filter.scope !== undefined && !filter.scope.startsWith('role:') && filter.scope !== 'fleet' ? [filter.scope] : [])];
   return (
     <>
@@ -67,6 +69,7 @@ export default function ObjectsPage() {
       <div className="filters" role="search">
         <FilterText label="Name" value={filter.query} onChange={(query) => { set({ query }); }} />
         <FilterChoice label="Scope" value={filter.scope} choices={scopes} onChange={(scope) => { set({ scope }); }} />
+        {sets.length > 0 && <FilterChoice label="Set of manifests" value={filter.set} choices={sets} onChange={(name) => { set({ set: name }); }} />}
         {isFiltered && <Button size="xs" variant="subtle" color="gray" onClick={() => void navigate({ search: {} })}>Clear</Button>}
       </div>
       <Failure error={objects.error} />

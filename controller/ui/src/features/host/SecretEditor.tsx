@@ -3,13 +3,14 @@
 import { useState } from 'react';
 import { PasswordInput, Switch, Textarea, TextInput } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useNavigate } from '@tanstack/react-router';
+import { Link, useNavigate } from '@tanstack/react-router';
 import { api, fieldProblem, take } from '@/api/client';
 import { useRefusal } from '@/api/session';
 import type { ObjectSpec } from '@/api/schema';
 import { ScopeInput } from '@/components/ScopeInput';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
+import { useCheck } from './useCheck';
 
 interface Props {
   original: ObjectSpec;
@@ -31,9 +32,12 @@ export function SecretEditor({ original, revision }: Props) {
   const client = useQueryClient();
   const refusal = useRefusal('write_secret');
   const isReadOnly = refusal !== undefined;
+  // A new one takes no name that another has: its value would be gone.
+  const asked = useCheck({ ...original, name, scope, body: { kind: 'secret', description: '' } }, isNew && name !== '');
+  const taken = isNew ? asked.answer?.standing?.id : undefined;
   const plan = useMutation({
     mutationFn: () => {
-      if (value !== '') return take(api.POST('/api/v1/secrets', { body: { name, scope, value, description, reason } }));
+      if (value !== '') return take(api.POST('/api/v1/secrets', { body: { name, scope, value, description, reason, ...(isNew ? { base: 0 } : {}) } }));
       const put = { ...original, body: { kind: 'secret' as const, ...body, description } };
       return take(api.POST('/api/v1/changes', { body: { drafts: [{ put, ...(revision === undefined ? {} : { base: revision }) }], reason } }));
     },
@@ -43,7 +47,7 @@ export function SecretEditor({ original, revision }: Props) {
       await navigate({ to: '/changes/$change', params: { change: String(change.number) } });
     },
   });
-  const whyNot = refusal ?? whyNotPlanned({ name, value, isNew, isChanged: value !== '' || description !== before });
+  const whyNot = refusal ?? whyNotPlanned({ isTaken: taken !== undefined, name, value, isNew, isChanged: value !== '' || description !== before });
   const label = isNew ? 'Value' : 'New value';
   const hint = isNew ? 'It is sealed at once, and shown nowhere afterwards' : 'A value is set, and is shown nowhere. What you write here takes its place';
   return (
@@ -52,7 +56,7 @@ export function SecretEditor({ original, revision }: Props) {
         <section className="card">
           <div className="card-body stack">
             <div className="fields">
-              <TextInput label="Name" description="Lower-case letters, digits, “_”, “.” and “-”" value={name} readOnly={isReadOnly || !isNew} onChange={(event) => { setName(event.currentTarget.value); }} error={fieldProblem(plan.error, 'name')} required autoFocus={isNew} spellCheck={false} />
+              <TextInput label="Name" description="Lower-case letters, digits, “_”, “.” and “-”" value={name} readOnly={isReadOnly || !isNew} onChange={(event) => { setName(event.currentTarget.value); }} error={taken === undefined ? fieldProblem(plan.error, 'name') : <>There is a secret of this name already. <Link to="/config/$object" params={{ object: taken }}>Open it</Link>, or choose another name.</>} required autoFocus={isNew} spellCheck={false} />
               <ScopeInput value={scope} isReadOnly={isReadOnly || !isNew} onChange={setScope} error={fieldProblem(plan.error, 'scope')} />
               <TextInput className="wide" label="What it is for" value={description} readOnly={isReadOnly} maxLength={500} onChange={(event) => { setDescription(event.currentTarget.value); }} />
               {isLong
@@ -78,8 +82,9 @@ export function SecretEditor({ original, revision }: Props) {
   );
 }
 
-function whyNotPlanned(state: { name: string; value: string; isNew: boolean; isChanged: boolean }): string | undefined {
+function whyNotPlanned(state: { isTaken: boolean; name: string; value: string; isNew: boolean; isChanged: boolean }): string | undefined {
   if (state.name === '') return 'Give it a name first.';
+  if (state.isTaken) return 'There is a secret of this name already: open it, or choose another name.';
   if (state.isNew && state.value === '') return 'Give it a value first.';
   return state.isChanged ? undefined : 'Nothing is changed yet.';
 }

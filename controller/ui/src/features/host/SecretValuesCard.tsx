@@ -5,6 +5,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, take } from '@/api/client';
 import type { Object as FleetObject } from '@/api/schema';
 import { useRefusal } from '@/api/session';
+import { isOpen, PurgeReach } from '@/components/PurgeReach';
 import { ActionButton } from '@/ui/ActionButton';
 import { ConfirmByName } from '@/ui/ConfirmByName';
 import { Failure } from '@/ui/Notice';
@@ -15,7 +16,12 @@ import { toast } from '@/ui/toast';
 
 export function SecretValuesCard({ object }: { object: FleetObject }) {
   const path = { object: object.id };
-  const values = useQuery({ queryKey: ['objects', object.id, 'values'], queryFn: () => take(api.GET('/api/v1/objects/{object}/values', { params: { path } })) });
+  const values = useQuery({
+    queryKey: ['objects', object.id, 'values'],
+    queryFn: () => take(api.GET('/api/v1/objects/{object}/values', { params: { path } })),
+    // A node answers when it is told; nobody else says so.
+    refetchInterval: (query) => (query.state.data?.some((value) => isOpen(value.nodes)) === true ? 5000 : false),
+  });
   const refusal = useRefusal('write_secret', object.spec.scope);
   const client = useQueryClient();
   const [isAsking, setAsking] = useState(false);
@@ -45,12 +51,13 @@ export function SecretValuesCard({ object }: { object: FleetObject }) {
             <div>
               set <Time at={value.at} /> by {value.author} <span className="dim">{value.is_current ? 'stands' : value.purged_at == null ? 'earlier' : 'purged'}</span>{value.purged_at != null && <> <Time at={value.purged_at} /></>}
               {value.uses.map((use) => <div key={use} className="small">{use}</div>)}
+              {value.nodes != null && <PurgeReach reach={value.nodes} />}
             </div>
           </li>
         ))}
       </ul>
       <ConfirmByName opened={isAsking} onClose={() => { setAsking(false); }} title="Purge earlier values" name={object.name} verb={`Destroy ${plural(gone.length, 'value')}`} onConfirm={() => { purge.mutate(); }} isPending={purge.isPending} error={purge.error}>
-        <p>The value that stands stays. The others are destroyed in the store: no revision brings them back. Copies in backups, and those that nodes keep for undoing, are not reached.</p>
+        <p>The value that stands stays. The others are destroyed in the store, and no revision brings them back; the nodes that had them are told to let go of them, now or when they come back. Files in which one is in force, and copies in backups, are not reached.</p>
         <NumberInput label="Keep so many of the earlier ones" min={0} max={1000} value={keep} onChange={(next) => { setKeep(Number(next)); }} />
         {uses.length > 0 && <><ul aria-label="What still needs them">{uses.map((use) => <li key={use}>{use}</li>)}</ul><Checkbox label="Destroy them all the same" checked={isForced} onChange={(event) => { setForced(event.currentTarget.checked); }} /></>}
       </ConfirmByName>

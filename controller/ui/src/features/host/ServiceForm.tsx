@@ -29,7 +29,7 @@ export function ServiceForm({ body, set, check, onSave, name, isReadOnly }: Form
           <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} example={`restart ${unit}`} />
         </div>
       )}
-      <p className="hint">What is left as it is here is nobody's business. What stood before comes back when this goes.</p>
+      <p className="hint">What is left as it is here is nobody's business. What stood before comes back when this goes. Everybody on the node can read a unit: put secrets into a templated file, and name it by EnvironmentFile= or LoadCredential=.</p>
     </div>
   );
 }

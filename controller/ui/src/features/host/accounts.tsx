@@ -1,7 +1,8 @@
 // The forms of users, groups and packages.
 import { SegmentedControl, Select, Switch, TagsInput, Textarea, TextInput } from '@mantine/core';
+import type { ReactNode } from 'react';
 import type { BodyOf } from './forms';
-import type { FormProps } from './fields';
+import { NumberField, ReactionsField, type FormProps } from './fields';
 
 const KEEP = 'keep';
 
@@ -20,11 +21,26 @@ function EnsureField({ value, onChange, isReadOnly }: { value: 'present' | 'abse
   );
 }
 
+const SECRET = /^\{\{\s*secret\.([^\s|}]*)\s*\}\}$/;
+
+/** The hash of a secret, none that lets anybody in, or whatever stands on the node. */
+function PasswordField({ value, name, onChange, isReadOnly, error }: { value: string | null | undefined; name: string; onChange: (value: string | undefined) => void; isReadOnly: boolean; error: ReactNode }) {
+  const secret = value == null ? undefined : SECRET.exec(value)?.[1];
+  const how = value === 'locked' ? 'locked' : value == null || value === 'unmanaged' ? KEEP : 'secret';
+  const data = [{ value: KEEP, label: 'Left as it is' }, { value: 'secret', label: 'From a secret' }, { value: 'locked', label: 'Locked' }];
+  return (
+    <>
+      <Select label="Password" description="Locked: keys still let the user in" data={data} value={how} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { onChange(next === KEEP ? undefined : next === 'locked' ? 'locked' : `{{secret.${name === '' ? 'password' : `${name}-password`}}}`); }} error={how === 'secret' ? undefined : error} />
+      {how === 'secret' && <TextInput className="mono-input" label="Secret with the hash" description="Its value is what mkpasswd prints, never the password" value={secret ?? value ?? ''} readOnly={isReadOnly} onChange={(event) => { onChange(`{{secret.${event.currentTarget.value.trim()}}}`); }} error={error} spellCheck={false} />}
+    </>
+  );
+}
+
 export function UserForm({ body, set, check, name, isReadOnly }: FormProps<BodyOf<'user'>>) {
   const isAbsent = body.ensure === 'absent';
   const choose = (ensure: 'present' | 'absent'): void => {
     // An account that goes has no other field.
-    set(ensure === 'absent' ? { ensure, uid: undefined, group: undefined, groups: undefined, home: undefined, create_home: undefined, shell: undefined, comment: undefined, locked: undefined, expires: undefined, system: false, authorized_keys: undefined, exclusive_keys: false } : { ensure, remove_home: false });
+    set(ensure === 'absent' ? { ensure, uid: undefined, group: undefined, groups: undefined, home: undefined, create_home: undefined, shell: undefined, comment: undefined, locked: undefined, expires: undefined, password: undefined, system: false, authorized_keys: undefined, exclusive_keys: false } : { ensure, remove_home: false });
   };
   if (isAbsent) {
     return (
@@ -40,12 +56,13 @@ export function UserForm({ body, set, check, name, isReadOnly }: FormProps<BodyO
     <div className="fields">
       <EnsureField value="present" onChange={choose} isReadOnly={isReadOnly} />
       <TextInput label="Full name" description="Empty: left as it is" value={body.comment ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ comment: orNothing(event.currentTarget.value) }); }} error={check.text('comment')} />
-      <TextInput label="Number (uid)" description="Empty: the next free one; an account is never renumbered" inputMode="numeric" value={body.uid == null ? '' : String(body.uid)} readOnly={isReadOnly} onChange={(event) => { set({ uid: number(event.currentTarget.value) }); }} error={check.text('uid')} />
+      <NumberField label="Number (uid)" description="Empty: the next free one; an account is never renumbered" field="uid" value={body.uid} onChange={(uid) => { set({ uid }); }} check={check} isReadOnly={isReadOnly} />
       <TextInput label="Primary group" description="Empty: one of the user's own name" value={body.group ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ group: orNothing(event.currentTarget.value) }); }} error={check.text('group')} />
       <TextInput label="Shell" description="Empty: /bin/bash for a new account" placeholder="/bin/bash" className="mono-input" value={body.shell ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ shell: orNothing(event.currentTarget.value) }); }} error={check.text('shell')} spellCheck={false} />
       <TextInput label="Home directory" description="Empty: /home/NAME for a new account" className="mono-input" value={body.home ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ home: orNothing(event.currentTarget.value) }); }} error={check.text('home')} spellCheck={false} />
       <TextInput label="Expires" description="A day as in 2027-01-31, or never; empty: left as it is" value={body.expires ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ expires: orNothing(event.currentTarget.value) }); }} error={check.text('expires')} />
       <ThreeWay label="Locked" description="Locked: neither password nor key lets anybody in" yes="Locked" no="Not locked" value={body.locked} onChange={(locked) => { set({ locked }); }} isReadOnly={isReadOnly} />
+      <PasswordField value={body.password} name={name} onChange={(password) => { set({ password }); }} isReadOnly={isReadOnly} error={check.text('password')} />
       <Switch label="System account" description="A new one gets a number below 1000 and no home" checked={body.system ?? false} disabled={isReadOnly} onChange={(event) => { set({ system: event.currentTarget.checked }); }} />
       <Switch label="These are all its groups" description="Off: memberships are left as they are" checked={body.groups != null} disabled={isReadOnly} onChange={(event) => { set({ groups: event.currentTarget.checked ? [] : undefined }); }} />
       {body.groups != null && <TagsInput className="wide" label="Groups" description="Besides the primary one; sudo makes an administrator" value={body.groups} readOnly={isReadOnly} onChange={(groups) => { set({ groups }); }} error={check.text('groups')} />}
@@ -56,7 +73,7 @@ export function UserForm({ body, set, check, name, isReadOnly }: FormProps<BodyO
           <Textarea className="wide mono-input" label="Keys" description="One a line, as in a .pub file" placeholder="ssh-ed25519 AAAA… ann@desk" autosize minRows={3} maxRows={12} value={keys.join('\n')} readOnly={isReadOnly} onChange={(event) => { set({ authorized_keys: lines(event.currentTarget.value) }); }} error={check.text('authorized_keys')} spellCheck={false} />
         </>
       )}
-      <p className="hint wide">The account {name === '' ? '' : <code>{name}</code>} is made by useradd where it is missing, and goes with this object only if it was made for it; its home stays. There is no password here: a new account has none, and one that is there keeps its own.</p>
+      <p className="hint wide">The account {name === '' ? '' : <code>{name}</code>} is made by useradd where it is missing, and goes with this object only if it was made for it; its home stays. A new account has no password unless a secret gives it one.</p>
     </div>
   );
 }
@@ -69,7 +86,7 @@ export function GroupForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'gr
       <EnsureField value={isAbsent ? 'absent' : 'present'} onChange={choose} isReadOnly={isReadOnly} />
       {!isAbsent && (
         <>
-          <TextInput label="Number (gid)" description="Empty: the next free one; a group is never renumbered" inputMode="numeric" value={body.gid == null ? '' : String(body.gid)} readOnly={isReadOnly} onChange={(event) => { set({ gid: number(event.currentTarget.value) }); }} error={check.text('gid')} />
+          <NumberField label="Number (gid)" description="Empty: the next free one; a group is never renumbered" field="gid" value={body.gid} onChange={(gid) => { set({ gid }); }} check={check} isReadOnly={isReadOnly} />
           <Switch label="System group" description="A new one gets a number below 1000" checked={body.system ?? false} disabled={isReadOnly} onChange={(event) => { set({ system: event.currentTarget.checked }); }} />
           <Switch label="These are all its members" description="Off: who is in it is left as it is" checked={body.members != null} disabled={isReadOnly} onChange={(event) => { set({ members: event.currentTarget.checked ? [] : undefined }); }} />
           {body.members != null && <TagsInput className="wide" label="Members" description="Users of the node, each by Enter" value={body.members} readOnly={isReadOnly} onChange={(members) => { set({ members }); }} error={check.text('members')} />}
@@ -86,7 +103,7 @@ export function PackageForm({ body, set, check, name, isReadOnly }: FormProps<Bo
   const ensure = body.ensure ?? 'present';
   const choose = (next: string): void => {
     if (next === 'present') set({ ensure: 'present' });
-    else set({ ensure: next === 'purged' ? 'purged' : 'absent', version: undefined, held: undefined, recommends: true });
+    else set({ ensure: next === 'purged' ? 'purged' : 'absent', version: undefined, held: undefined, recommends: true, on_change: undefined });
   };
   const version = body.version == null ? 'any' : body.version === 'latest' ? 'latest' : 'exact';
   return (
@@ -104,6 +121,7 @@ export function PackageForm({ body, set, check, name, isReadOnly }: FormProps<Bo
           <Switch label="Recommended packages" description="They come along, as is apt's way" checked={body.recommends ?? true} disabled={isReadOnly} onChange={(event) => { set({ recommends: event.currentTarget.checked }); }} />
         </>
       )}
+      {ensure === 'present' && <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} what="when its version is another" />}
       <Switch label="Others may go for it" description="Off: it is refused when packages would be removed" checked={body.allow_removals ?? false} disabled={isReadOnly} onChange={(event) => { set({ allow_removals: event.currentTarget.checked }); }} />
       <p className="hint wide">The plan shows what else comes and goes. New services don’t start by themselves. Packages can’t be undone: reverting leaves what their scripts did.</p>
     </div>
@@ -112,10 +130,6 @@ export function PackageForm({ body, set, check, name, isReadOnly }: FormProps<Bo
 
 function orNothing(text: string): string | undefined {
   return text === '' ? undefined : text;
-}
-
-function number(text: string): number | undefined {
-  return /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }
 
 /** Keeps the line that is being written, and drops empty ones between. */

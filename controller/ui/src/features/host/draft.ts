@@ -1,5 +1,5 @@
 // A draft of an object: it lives in the browser until it is planned, and survives a reload.
-import { useCallback, useEffect, useState } from 'react';
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import type { Body, Kind, ObjectSpec } from '@/api/schema';
 
 interface Stored {
@@ -9,6 +9,9 @@ interface Stored {
   at: number;
 }
 
+/** What another tab did to the same draft. */
+export type Elsewhere = 'changed' | 'discarded';
+
 export interface DraftState {
   spec: ObjectSpec;
   base: number | undefined;
@@ -17,12 +20,20 @@ export interface DraftState {
   keptAt: number | undefined;
   /** Whether a draft of an earlier visit was taken up. */
   isRestored: boolean;
+  /** What another tab did meanwhile; until somebody chooses, nothing is written over it. */
+  elsewhere: Elsewhere | undefined;
   set: (spec: ObjectSpec) => void;
   keep: () => void;
   discard: () => void;
+  /** Takes up what the other tab says. */
+  take: () => void;
 }
 
 const KEEP_AFTER_MS = 400;
+
+function isSame(a: ObjectSpec, b: ObjectSpec): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
 
 /** `key` names the draft; `original` is what the object says where nothing was changed. */
 export function useDraft(key: string, original: ObjectSpec, revision: number | undefined): DraftState {
@@ -31,32 +42,101 @@ export function useDraft(key: string, original: ObjectSpec, revision: number | u
   const [spec, setSpec] = useState(stored?.spec ?? original);
   const [base, setBase] = useState(stored === undefined ? revision : stored.base);
   const [keptAt, setKeptAt] = useState(stored?.at);
+  // What this tab knows to be kept.
+  const [kept, setKept] = useState(stored?.spec);
   const [isRestored, setRestored] = useState(stored !== undefined);
-  const isChanged = JSON.stringify(spec) !== JSON.stringify(original);
+  const [other, setOther] = useState<{ is: Elsewhere; stored: Stored | undefined }>();
+  // What the object said when this editor last looked: whoever changed nothing since then goes along with it.
+  const [seen, setSeen] = useState(original);
+  if (!isSame(seen, original)) {
+    setSeen(original);
+    if (isSame(spec, seen)) {
+      setSpec(original);
+      setBase(revision);
+    }
+  }
+  const isChanged = !isSame(spec, original);
   // Without changes of its own the editor follows the object.
   if (!isChanged && base !== revision) setBase(revision);
-  const keep = useCallback(() => {
+  const write = useCallback((): number | undefined => {
     const at = Date.now();
     try {
       localStorage.setItem(slot, JSON.stringify({ spec, base, at } satisfies Stored));
-      setKeptAt(at);
+      return at;
     } catch {
-      setKeptAt(undefined);
+      return undefined;
     }
   }, [slot, spec, base]);
-  useEffect(() => {
-    if (!isChanged) return undefined;
-    const timer = window.setTimeout(keep, KEEP_AFTER_MS);
-    return () => { window.clearTimeout(timer); };
-  }, [isChanged, keep]);
-  const discard = (): void => {
+  const keep = useCallback(() => {
+    setKeptAt(write());
+    setKept(spec);
+    setOther(undefined);
+  }, [write, spec]);
+  const forget = useCallback(() => {
     localStorage.removeItem(slot);
+    setKeptAt(undefined);
+    setKept(undefined);
+    setRestored(false);
+  }, [slot]);
+  // What was changed back is no draft any more.
+  const isUnkept = other === undefined && (isChanged ? kept !== spec : kept !== undefined);
+  useEffect(() => {
+    if (!isUnkept) return undefined;
+    const timer = window.setTimeout(isChanged ? keep : forget, KEEP_AFTER_MS);
+    return () => { window.clearTimeout(timer); };
+  }, [isUnkept, isChanged, keep, forget]);
+  // Whoever leaves before that loses nothing either.
+  const now = useRef({ leave: (): void => undefined, spec, isChanged });
+  useLayoutEffect(() => {
+    const leave = (): void => {
+      if (!isUnkept) return;
+      if (isChanged) write();
+      else localStorage.removeItem(slot);
+    };
+    now.current = { leave, spec, isChanged };
+  });
+  useEffect(() => {
+    const leave = (): void => { now.current.leave(); };
+    const hear = (event: StorageEvent): void => {
+      if (event.key !== slot && event.key !== null) return;
+      const theirs = readStored(slot);
+      const mine = now.current;
+      if (theirs === undefined) {
+        setKept(undefined);
+        setKeptAt(undefined);
+        setOther(mine.isChanged ? { is: 'discarded', stored: undefined } : undefined);
+      } else if (JSON.stringify(theirs.spec) === JSON.stringify(mine.spec)) {
+        setKept(mine.spec);
+        setKeptAt(theirs.at);
+        setOther(undefined);
+      } else setOther({ is: 'changed', stored: theirs });
+    };
+    window.addEventListener('pagehide', leave);
+    window.addEventListener('storage', hear);
+    return () => {
+      window.removeEventListener('pagehide', leave);
+      window.removeEventListener('storage', hear);
+      leave();
+    };
+  }, [slot]);
+  const discard = (): void => {
+    forget();
+    setOther(undefined);
     setSpec(original);
     setBase(revision);
-    setKeptAt(undefined);
-    setRestored(false);
   };
-  return { spec, base, isChanged, keptAt, isRestored, set: setSpec, keep, discard };
+  const take = (): void => {
+    if (other?.stored === undefined) {
+      discard();
+      return;
+    }
+    setSpec(other.stored.spec);
+    setBase(other.stored.base);
+    setKeptAt(other.stored.at);
+    setKept(other.stored.spec);
+    setOther(undefined);
+  };
+  return { spec, base, isChanged, keptAt, isRestored, elsewhere: other?.is, set: setSpec, keep, discard, take };
 }
 
 function readStored(slot: string): Stored | undefined {
@@ -97,6 +177,8 @@ function blankBody(kind: Kind): Body {
     case 'group':
     case 'package':
       return { kind };
+    case 'apt_source':
+      return { kind, uris: [], suites: [], key: '' };
     case 'var':
       return { kind, value: '' };
     case 'secret':

@@ -63,6 +63,48 @@ export function ValidatorField({ value, onChange, check, isReadOnly }: { value: 
   );
 }
 
-export function ReactionsField({ value, onChange, check, isReadOnly, example = 'reload nginx.service' }: { value: readonly string[] | undefined; onChange: (value: string[] | undefined) => void; check: Check; isReadOnly: boolean; example?: string }) {
-  return <TagsInput className="wide mono-input" label="When it changed" description={`"reload UNIT" or "restart UNIT", once, when all files of the change stand; as in ${example}`} value={[...(value ?? [])]} splitChars={[',']} readOnly={isReadOnly} onChange={(next) => { onChange(next.length === 0 ? undefined : next); }} error={check.text('on_change')} />;
+export function ReactionsField({ value, onChange, check, isReadOnly, example = 'reload nginx.service', what = 'when all files of the change stand' }: { value: readonly string[] | undefined; onChange: (value: string[] | undefined) => void; check: Check; isReadOnly: boolean; example?: string; what?: string }) {
+  return <TagsInput className="wide mono-input" label="When it changed" description={`"reload UNIT" or "restart UNIT", once, ${what}; as in ${example}`} value={[...(value ?? [])]} splitChars={[',']} readOnly={isReadOnly} onChange={(next) => { onChange(next.length === 0 ? undefined : next); }} error={check.text('on_change')} />;
+}
+
+const MOST_NUMBER = 4_294_967_295;
+
+/** A whole number, or nothing. What is none stays in the draft as it was typed: it is named here and by the check, and nothing is planned of it. */
+export function NumberField({ label, description, value, field, onChange, check, isReadOnly }: { label: string; description: string; value: number | null | undefined; field: string; onChange: (value: number | undefined) => void; check: Check; isReadOnly: boolean }) {
+  return <TextInput label={label} description={description} inputMode="numeric" value={value == null ? '' : String(value)} readOnly={isReadOnly} onChange={(event) => { onChange(asNumber(event.currentTarget.value)); }} error={notANumber(value) ?? check.text(field)} />;
+}
+
+export function asNumber(text: string): number | undefined {
+  const typed = text.trim();
+  if (typed === '') return undefined;
+  return /^\d+$/.test(typed) && Number(typed) <= MOST_NUMBER ? Number(typed) : (text as unknown as number);
+}
+
+export function notANumber(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  return /^\d+$/.test(value.trim()) ? `${value.trim()} is too great: at most ${MOST_NUMBER}` : `“${value}” is no whole number: write digits alone`;
+}
+
+/** NAME=value of each; a text without "=" stays what it is, and is refused. */
+export function asEnvironment(texts: readonly string[]): Record<string, string> {
+  return Object.fromEntries(texts.map((text) => {
+    const at = text.indexOf('=');
+    return at === -1 ? [text, null as unknown as string] : [text.slice(0, at), text.slice(at + 1)];
+  }));
+}
+
+export function environmentTexts(environment: Record<string, string> | undefined): string[] {
+  return Object.entries(environment ?? {}).map(([key, value]: [string, string | null]) => (value === null ? key : `${key}=${value}`));
+}
+
+export function notAPair(environment: Record<string, string> | undefined): string | undefined {
+  const lone = Object.entries(environment ?? {}).find(([, value]: [string, string | null]) => value === null);
+  return lone === undefined ? undefined : `“${lone[0]}” has no “=”: write NAME=value`;
+}
+
+/** Returns why a draft can't be planned whatever the controller says of it; nothing when it can. */
+export function unreadable(body: object): string | undefined {
+  const { environment, ...rest } = body as { environment?: Record<string, string> };
+  const number = ['timeout_secs', 'uid', 'gid'].map((field) => notANumber((rest as Record<string, unknown>)[field])).find((each) => each !== undefined);
+  return number ?? notAPair(environment);
 }

@@ -3,16 +3,16 @@ import { SegmentedControl, Select, Switch, TagsInput, Textarea, TextInput } from
 import type { Body } from '@/api/schema';
 import { Code } from './Code';
 import { languageOf } from './language';
+import { ParametersField } from './ParametersField';
 import { useShell } from './useShell';
 import { TemplateField } from './values';
-import { OwnerFields, PathField, ReactionsField, ValidatorField, type FormProps } from './fields';
+import { asEnvironment, environmentTexts, notAPair, NumberField, OwnerFields, PathField, ReactionsField, ValidatorField, type FormProps } from './fields';
 
 export type BodyOf<K extends Body['kind']> = Extract<Body, { kind: K }>;
 
 export function CronForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'cron'>>) {
   // As cron's line runs it: in /bin/sh, with \% read as %.
   const [parsed] = useShell(body.command.replaceAll('\\%', '%'), 'posix');
-  const environment = Object.entries(body.environment ?? {}).map(([key, value]) => `${key}=${value}`);
   return (
     <div className="fields">
       <TextInput label="Schedule" description="minute hour day month weekday, or @daily and the like" className="mono-input" value={body.schedule} readOnly={isReadOnly} onChange={(event) => { set({ schedule: event.currentTarget.value }); }} error={check.text('schedule')} spellCheck={false} />
@@ -20,9 +20,9 @@ export function CronForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'cro
       <Textarea className="wide mono-input" label="Command" description="One line for /bin/sh; % stands for itself" autosize minRows={2} maxRows={8} value={body.command} readOnly={isReadOnly} onChange={(event) => { set({ command: event.currentTarget.value.replace(/\r?\n/g, ' ') }); }} error={check.text('command') ?? parsed?.message} spellCheck={false} />
       <TextInput label="Time zone" description="Empty: the node's own" placeholder="Europe/Berlin" value={body.time_zone ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ time_zone: orNothing(event.currentTarget.value) }); }} error={check.text('time_zone')} />
       <TextInput label="Mail output to" description="Empty: cron's default, the user" value={body.mailto ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ mailto: orNothing(event.currentTarget.value) }); }} error={check.text('mailto')} />
-      <TextInput label="Time limit in seconds" description="Empty: none" inputMode="numeric" value={body.timeout_secs == null ? '' : String(body.timeout_secs)} readOnly={isReadOnly} onChange={(event) => { set({ timeout_secs: /^\d+$/.test(event.currentTarget.value) ? Number(event.currentTarget.value) : undefined }); }} error={check.text('timeout_secs')} />
+      <NumberField label="Time limit in seconds" description="Empty: none" field="timeout_secs" value={body.timeout_secs} onChange={(timeout_secs) => { set({ timeout_secs }); }} check={check} isReadOnly={isReadOnly} />
       <Select label="Table" description="Which of cron's files it goes to" data={[{ value: 'system', label: 'System file in /etc/cron.d' }, { value: 'user', label: "The user's own crontab" }]} value={body.table ?? 'system'} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { set({ table: next === 'user' ? 'user' : 'system' }); }} />
-      <TagsInput className="wide" label="Environment" description="NAME=value, then Enter; PATH is the system's unless set here" value={environment} readOnly={isReadOnly} onChange={(next) => { set({ environment: pairs(next) }); }} error={check.text('environment')} />
+      <TagsInput className="wide" label="Environment" description="NAME=value, then Enter; PATH is the system's unless set here" value={environmentTexts(body.environment)} splitChars={[]} readOnly={isReadOnly} onChange={(next) => { set({ environment: asEnvironment(next) }); }} error={notAPair(body.environment) ?? check.text('environment')} />
       <Switch label="Enabled" description="Off: the job leaves cron's file and keeps its history" checked={body.enabled ?? true} disabled={isReadOnly} onChange={(event) => { set({ enabled: event.currentTarget.checked }); }} />
       <TemplateField value={body.template} onChange={(template) => { set({ template }); }} of="its environment" isReadOnly={isReadOnly} />
     </div>
@@ -67,6 +67,7 @@ export function ScriptForm({ body, set, check, onSave, name, isReadOnly }: FormP
         <TemplateField value={body.template} onChange={(template) => { set({ template }); }} of="the script" isReadOnly={isReadOnly} />
         <ReactionsField value={body.on_change} onChange={(on_change) => { set({ on_change }); }} check={check} isReadOnly={isReadOnly} />
       </div>
+      <ParametersField value={body.parameters} onChange={(parameters) => { set({ parameters }); }} check={check} isReadOnly={isReadOnly} />
     </div>
   );
 }
@@ -130,11 +131,4 @@ export function SudoersForm({ body, set, check, onSave, name, isReadOnly }: Form
 
 function orNothing(text: string): string | undefined {
   return text === '' ? undefined : text;
-}
-
-function pairs(texts: readonly string[]): Record<string, string> {
-  return Object.fromEntries(texts.map((text) => {
-    const at = text.indexOf('=');
-    return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
-  }));
 }

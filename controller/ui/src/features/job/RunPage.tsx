@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { runQuery } from '@/api/queries';
-import { OutcomeBadge } from '@/components/RunsTable';
+import { hasNotRun, OutcomeBadge } from '@/components/RunsTable';
 import { visible } from '@/ui/diff';
 import { Facts } from '@/ui/Facts';
 import { Failure, Notice } from '@/ui/Notice';
@@ -29,8 +29,8 @@ export default function RunPage() {
         facts={
           <Facts
             items={[
-              <OutcomeBadge key="outcome" outcome={it.outcome} />,
-              <span key="started">started <Time at={it.started_at} /></span>,
+              <OutcomeBadge key="outcome" run={it} />,
+              <span key="started">{hasNotRun(it) ? 'was due' : 'started'} <Time at={it.started_at} /></span>,
               it.ended_at != null && `took ${span(Date.parse(it.ended_at) - Date.parse(it.started_at))}`,
               `as ${it.user}`,
               it.slot != null && <span key="slot">for the slot <Time at={it.slot} absolute /></span>,

@@ -24,7 +24,7 @@ export default function RunsPage() {
   };
   return (
     <>
-      <PageHead title="Job runs" facts="What cron ran, as the nodes recorded it" />
+      <PageHead title="Job runs" facts="What cron ran, and what it did not start, as the nodes recorded it" />
       <div className="filters" role="search">
         <FilterChoice label="Job" value={filter.object} choices={jobs.map((job) => ({ value: job.id, label: `${job.name} (${job.scope})` }))} onChange={(object) => { set({ object }); }} />
         <FilterChoice label="Node" value={filter.node} choices={nodes.map((node) => ({ value: node.id, label: node.name }))} onChange={(node) => { set({ node }); }} />

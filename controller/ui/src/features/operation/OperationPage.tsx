@@ -97,7 +97,7 @@ function Head({ it }: { it: Operation }) {
     onError: toastFailure,
   });
   const isRunning = summary.state === 'running';
-  const missed = summary.runs.total - summary.runs.succeeded;
+  const missed = summary.runs.total - summary.runs.succeeded - (summary.runs.observing ?? 0);
   const took = summary.ended_at == null ? undefined : span(Date.parse(summary.ended_at) - Date.parse(summary.created_at));
   return (
     <>

@@ -29,15 +29,13 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
   const takeOver = (): void => { isByHand.current = true; };
   const [isFollowing, setFollowing] = useState(line === undefined);
   const [wanted, setWanted] = useState('');
-  const { lines } = output;
+  // Lines that were let go keep their numbers: a link to a line stays one to the same.
+  const { lines, dropped } = output;
+  const total = dropped + count;
   // So that the lines of all nodes begin at one place; of very long names not even one.
   const widest = Math.min(24, Math.max(0, ...[...(names?.values() ?? [])].map((name) => name.length)));
 
-  const hits = useMemo(() => {
-    if (wanted === '') return [];
-    const text = wanted.toLowerCase();
-    return lines.slice(0, count).flatMap((each, at) => (textOf(each).toLowerCase().includes(text) ? [at] : []));
-  }, [lines, count, wanted]);
+  const hits = useMemo(() => (wanted === '' ? [] : lines.slice(0, total - dropped).flatMap((each, at) => (has(each, wanted) ? [at] : []))), [lines, total, dropped, wanted]);
   const [hit, setHit] = useState(0);
 
   const show = (at: number): void => {
@@ -58,12 +56,27 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
     place.scrollTop = place.scrollHeight;
     // Not only by the event that follows: until it came, the lines in sight would be missing.
     setTop(place.scrollTop);
-  }, [count, isFollowing, height]);
+  }, [count, dropped, isFollowing, height]);
   // The line of the address, once it is there.
-  const isThere = line !== undefined && line <= count;
+  const at = line === undefined ? -1 : line - 1 - dropped;
+  const isThere = at >= 0 && at < count;
   useEffect(() => {
-    if (isThere) show(line - 1);
-  }, [isThere, line]);
+    if (isThere) show(at);
+  }, [isThere, at]);
+
+  /** Goes to the first line with it at once. */
+  const find = (text: string): void => {
+    setWanted(text);
+    setHit(0);
+    const found = text === '' ? -1 : lines.slice(0, count).findIndex((each) => has(each, text));
+    if (found === -1) return;
+    setFollowing(false);
+    show(found);
+  };
+  const toGap = (): void => {
+    setFollowing(false);
+    show(lines.findIndex((each) => each.stream === 'gap'));
+  };
 
   const first = Math.max(0, Math.floor(top / LINE_PX) - BEYOND);
   const last = Math.min(count, Math.ceil((top + height) / LINE_PX) + BEYOND);
@@ -83,14 +96,16 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
           placeholder="Find"
           leftSection={<Icon name="search" size={14} />}
           value={wanted}
-          onChange={(event) => { setWanted(event.currentTarget.value); setHit(0); }}
+          onChange={(event) => { find(event.currentTarget.value); }}
           onKeyDown={(event) => { if (event.key === 'Enter') go(event.shiftKey ? -1 : 1); }}
           rightSection={wanted === '' ? null : <span className="dim small num">{hits.length === 0 ? '0' : `${hit + 1}/${hits.length}`}</span>}
           rightSectionWidth={64}
         />
         <Checkbox size="xs" label="Follow" checked={isFollowing} disabled={isComplete && !isFollowing} onChange={(event) => { setFollowing(event.currentTarget.checked); }} />
         <span className="grow" />
-        <span className="dim small num" role="status">{number(count)} lines{isComplete ? '' : ', more may come'}</span>
+        {output.missing > 0 && <button type="button" className="link small" title="A long output keeps its beginning and its end" onClick={toGap}>{number(output.missing)} bytes are left out in the middle</button>}
+        {line !== undefined && isComplete && !isThere && <span className="tone-amber small">There is no line {number(line)} here</span>}
+        <span className="dim small num" role="status">{number(total)} lines{isComplete ? '' : ', more may come'}</span>
       </div>
       <div
         ref={box}
@@ -119,7 +134,7 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
         <div style={{ height: count * LINE_PX, position: 'relative', '--op-names': `${widest}ch` } as CSSProperties}>
           <div style={{ position: 'absolute', top: first * LINE_PX, insetInline: 0 }}>
             {lines.slice(first, last).map((each, index) => (
-              <OneLine key={first + index} line={each} place={first + index + 1} name={names?.get(each.run)} isMarked={line === first + index + 1} isHit={hits[hit] === first + index && wanted !== ''} onLine={onLine} />
+              <OneLine key={dropped + first + index} line={each} place={dropped + first + index + 1} name={names?.get(each.run)} isMarked={line === dropped + first + index + 1} isHit={hits[hit] === first + index && wanted !== ''} onLine={onLine} />
             ))}
           </div>
         </div>
@@ -127,6 +142,10 @@ export function OutputView({ output, count, isComplete, names, line, onLine }: P
       </div>
     </section>
   );
+}
+
+function has(line: Line, text: string): boolean {
+  return textOf(line).toLowerCase().includes(text.toLowerCase());
 }
 
 function OneLine({ line, place, name, isMarked, isHit, onLine }: { line: Line; place: number; name: string | undefined; isMarked: boolean; isHit: boolean; onLine: (line: number | undefined) => void }) {

@@ -20,12 +20,15 @@ describe('lines', () => {
     output.take(piece(3, 'err\n', { stream: 'stderr' }));
     output.take(piece(1007, 'put\n'));
     expect(output.lines.map((line) => [line.stream, textOf(line)])).toEqual([['stderr', 'err'], ['gap', '1,000 bytes are left out here'], ['stdout', 'output']]);
+    expect(output.missing).toBe(1000);
   });
   it('that come a second time are not shown twice', () => {
     const output = new Output();
     output.take(piece(0, 'a\n'));
     output.take(piece(0, 'a\n'));
     expect(output.lines).toHaveLength(1);
+    output.take(piece(0, 'a\nb\n'));
+    expect(output.lines.map(textOf)).toEqual(['a', 'b']);
   });
 });
 

@@ -45,15 +45,20 @@ export class Output {
   lines: Line[] = [];
   /** How many lines were let go at the front. */
   dropped = 0;
+  /** How many bytes are missing between the lines. */
+  missing = 0;
   private readonly runs = new Map<string, Run>();
 
   /** Takes a piece. A step between two pieces of a run becomes a line that says how much is missing. */
   take(piece: OutputPiece): void {
     const run = this.run(piece.run);
-    const bytes = Uint8Array.from(atob(piece.data), (c) => c.charCodeAt(0));
+    const all = Uint8Array.from(atob(piece.data), (c) => c.charCodeAt(0));
     if (piece.start > run.at) this.gap(piece.run, run, piece.start - run.at);
-    if (piece.start + bytes.length <= run.at && run.at > 0) return;
-    run.at = piece.start + bytes.length;
+    const end = piece.start + all.length;
+    if (end <= run.at && run.at > 0) return;
+    // What came before is shown once, also when only a part of the piece did.
+    const bytes = all.subarray(Math.max(0, run.at - piece.start));
+    run.at = end;
     let open = run.open.get(piece.stream);
     if (open === undefined) {
       open = { decoder: new TextDecoder(), text: '', style: { colour: undefined, bold: false } };
@@ -96,6 +101,7 @@ export class Output {
 
   private gap(id: string, run: Run, missing: number): void {
     run.lines += 1;
+    this.missing += missing;
     this.lines.push({ run: id, stream: 'gap', segments: [{ text: `${missing.toLocaleString('en')} bytes are left out here` }], number: run.lines });
   }
 

@@ -24,14 +24,19 @@ export function useOutput(operation: string, run: string | undefined, isOn: bool
     if (!isOn) return undefined;
     const ending = new AbortController();
     const isOver = (): boolean => ending.signal.aborted;
-    const output = new Output();
+    let output = new Output();
+    let shown = output;
     const show = (more: Partial<Following>): void => {
-      if (!isOver()) setFollowing({ what, output, count: output.lines.length, isComplete: false, error: null, ...more });
+      if (!isOver()) setFollowing({ what, output: shown, count: shown.lines.length, isComplete: false, error: null, ...more });
     };
     const follow = async (): Promise<void> => {
       let after = 0;
       let seen: number | undefined;
       let isInTrouble = false;
+      // Of a long output only the beginning and the end stay: what came live is more than what there is afterwards. So it
+      // is read again when it has ended, and the lines with their numbers are those that everybody sees from then on.
+      let wasLive = false;
+      let isAgain = false;
       show({});
       while (!isOver()) {
         try {
@@ -40,13 +45,21 @@ export function useOutput(operation: string, run: string | undefined, isOn: bool
           answer.pieces.forEach((piece) => { output.take(piece); });
           after = answer.next;
           seen = answer.seen;
+          wasLive ||= !answer.is_complete;
           if (answer.is_complete && answer.pieces.length === 0) {
+            if (wasLive && !isAgain) {
+              isAgain = true;
+              output = new Output();
+              after = 0;
+              continue;
+            }
             output.finish();
+            shown = output;
             show({ isComplete: true });
             return;
           }
           // Also without anything to show an answer ends the trouble before it.
-          if (answer.pieces.length > 0 || isInTrouble) show({});
+          if ((answer.pieces.length > 0 && !isAgain) || isInTrouble) show({});
           isInTrouble = false;
         } catch (error) {
           show({ error });

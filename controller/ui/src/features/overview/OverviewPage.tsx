@@ -120,6 +120,7 @@ function Legend({ tiles }: { tiles: readonly MapTile[] }) {
   return (
     <div className="legend">
       {sorted.map(([state, count, { tone, shape, word }]) => (
+        state === 'observing' ? <span key={state} className="state"><ShapeMark shape={shape} tone={tone} size={10} /> <span className="num">{number(count)}</span> {word}</span> :
         <Link key={state} to="/nodes" search={state === 'offline' || state === 'stale' ? { state } : { config: state }} className="state">
           <ShapeMark shape={shape} tone={tone} size={10} /> <span className="num">{number(count)}</span> {word}
         </Link>
@@ -129,7 +130,7 @@ function Legend({ tiles }: { tiles: readonly MapTile[] }) {
 }
 
 /** The states that the kinds of attention look like. */
-const attentionLooks: Record<string, string> = { approval_waiting: 'planned', schedule_dropped: 'failed', certificate_expiring: 'degraded', token_expiring: 'degraded', declined: 'failed', plan_waiting: 'planned', rollout_paused: 'paused' };
+const attentionLooks: Record<string, string> = { approval_waiting: 'planned', schedule_dropped: 'failed', rollout_reverted: 'reverted', mail_failing: 'failed', source_failed: 'failed', source_differs: 'differs', certificate_expiring: 'degraded', token_expiring: 'degraded', declined: 'failed', undone: 'paused', missed: 'degraded', plan_waiting: 'planned', rollout_paused: 'paused', sealing_key: 'failed' };
 
 function AttentionCard({ overview }: { overview: Overview }) {
   return (

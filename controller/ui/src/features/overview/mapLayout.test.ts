@@ -4,7 +4,7 @@ import type { MapTile } from '@/api/queries';
 import { hit, inside, layOut, neighbour } from './mapLayout';
 
 function fleet(count: number): MapTile[] {
-  return Array.from({ length: count }, (_, i) => ({ name: `n${i}`, role: i % 3 === 0 ? null : i % 3 === 1 ? 'app' : 'database', state: 'online' as const, config: 'converged' as const }));
+  return Array.from({ length: count }, (_, i) => ({ name: `n${i}`, role: i % 3 === 0 ? null : i % 3 === 1 ? 'app' : 'database', state: 'online' as const, config: 'converged' as const, is_observing: false }));
 }
 
 describe.each([[1, 390], [41, 1_000], [5_000, 1_200]])('%i nodes on %i pixels', (count, width) => {

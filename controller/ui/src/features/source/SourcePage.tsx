@@ -74,7 +74,7 @@ function Shown({ it }: { it: SourceDetail }) {
           <section className="card" aria-label="Commit">
             <div className="card-head"><h2>Commit</h2></div>
             <div style={{ padding: '12px 16px' }}>
-              {it.commit == null ? <p className="dim">Nothing was read yet.</p> : <FactList items={[
+              {it.commit == null ? <p className="dim">{it.synced_at == null ? 'Nothing was read yet.' : 'None was taken since it was set up like this.'}</p> : <FactList items={[
                 ['Commit', <code key="id" style={{ overflowWrap: 'anywhere' }}>{it.commit.id}</code>],
                 ['Subject', it.commit.subject],
                 ['Author', <span key="author">{it.commit.author}, <Time at={it.commit.at} /></span>],
@@ -159,7 +159,7 @@ function Row({ it }: { it: SourceDifference }) {
   return (
     <div role="listitem" style={{ borderTop: '1px solid var(--border)' }}>
       <div className="row-wrap" style={{ padding: '8px 16px' }}>
-        <span className="grow" style={{ minWidth: 0, overflowWrap: 'anywhere' }}>
+        <span className="grow source-row" style={{ minWidth: 0, overflowWrap: 'anywhere' }}>
           {it.object == null ? title : <Link to="/config/$object" params={{ object: it.object }}>{title}</Link>} <ScopeText scope={it.key.scope} /> <span className="dim small">{WORDS[it.what]}</span>
           <span className="small dim" style={{ display: 'block' }}>
             <span className="mono">{it.file}:{it.line}</span>{it.by !== '' && it.at != null && <> · saved by {it.by} <Time at={it.at} /></>} · {it.is_pending ? 'brought by the next change' : 'stays until somebody decides'}

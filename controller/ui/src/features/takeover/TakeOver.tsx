@@ -12,6 +12,7 @@ import { Diff } from '@/ui/Diff';
 import { Failure, Notice } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
 import { BlockSkeleton } from '@/ui/Skeletons';
+import { Time } from '@/ui/Time';
 import { toast } from '@/ui/toast';
 
 export function ObserveNotice({ node }: { node: Node }) {
@@ -44,14 +45,17 @@ function Dialog({ node, onClose }: { node: Node; onClose: () => void }) {
     },
     onError: () => void shown.refetch(),
   });
+  const frozen = shown.data !== undefined && shown.data.actions.length > 0 ? (shown.data.frozen ?? []) : [];
+  const refusal = shown.data === undefined ? 'The node has not said yet what it would do.' : frozen.length > 0 ? 'A freeze stands over the node.' : undefined;
   return (
     <Modal opened onClose={onClose} title={`Take over ${node.name}`} size="lg" centered>
       <div className="stack">
         <Failure error={shown.error ?? manage.error} />
+        {frozen.map((freeze) => <Notice key={`${freeze.scope}/${freeze.until}`} title={<>{freeze.scope} is frozen until <Time at={freeze.until} /></>}>{freeze.reason}. Take it over when that is over.</Notice>)}
         {shown.data === undefined ? shown.error === null && <BlockSkeleton height={120} /> : <Plan shown={shown.data} />}
         <Group justify="flex-end" gap={8}>
           <Button variant="default" onClick={onClose}>Keep observing</Button>
-          <ActionButton refusal={shown.data === undefined ? 'The node has not said yet what it would do.' : undefined} loading={manage.isPending} onClick={() => { if (shown.data !== undefined) manage.mutate(shown.data.plan); }}>Take over</ActionButton>
+          <ActionButton refusal={refusal} loading={manage.isPending} onClick={() => { if (shown.data !== undefined) manage.mutate(shown.data.plan); }}>Take over</ActionButton>
         </Group>
       </div>
     </Modal>

@@ -103,6 +103,8 @@ pub(super) fn user_from_wire(part: UserPart, name: &ObjectName) -> Result<(Kind,
                 comment: from.comment.map(|c| c.0),
                 locked: from.locked,
                 expires: from.expires.map(|e| Expiry::parse(e.0)).transpose()?,
+                // A resource of its own.
+                password: None,
                 system: from.system,
                 authorized_keys: None,
                 exclusive_keys: false,

@@ -10,8 +10,8 @@ use lampas_shared::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Bytes, Extended, Kind, Spec, Sudoers, Sysctl, Text, Unit, UnitPart, account, content_from_wire, package, sealed,
-    spec_from_wire,
+    AptPart, Bytes, Extended, Kind, Spec, Sudoers, Sysctl, Text, Unit, UnitPart, account, content_from_wire, package,
+    sealed, spec_from_wire,
 };
 use crate::{codec, message::Kind as FrameKind};
 
@@ -20,6 +20,9 @@ const MAX_BODY: usize = 64 << 10;
 
 /// The word of what an older agent knows only without its reactions and its check: such an agent must not write it.
 const EXTENDED: &str = "file with on_change or validate";
+
+/// The word of an account's password that shall let nobody in; the name says whose.
+const LOCKED: &str = "locked_password";
 
 /// Returns whether a resource's kind is younger than the layout, or it says more than that has room for.
 pub(super) fn is(resource: &desired::Resource) -> bool {
@@ -35,6 +38,7 @@ fn is_kind(resource: &desired::Resource) -> bool {
             | object::Kind::User
             | object::Kind::Group
             | object::Kind::Package
+            | object::Kind::AptSource
             | object::Kind::Unsupported
     )
 }
@@ -63,9 +67,26 @@ pub(super) fn to_wire(resource: &desired::Resource) -> Option<Spec> {
             let (name, part) = unit_part(spec)?;
             body(&Unit { name: name.as_str().into(), part, on_change: on_change() })
         }
+        (object::Kind::User, desired::Spec::Password { .. }) => {
+            let hash = *resource.compute_hash().as_bytes();
+            return Some(Spec::Other { kind: LOCKED.into(), hash, body: Bytes(Vec::new()) });
+        }
+        (object::Kind::Package, spec) if !resource.on_change.is_empty() => {
+            let hash = *resource.compute_hash().as_bytes();
+            let body = body(&package::followed(spec, on_change())?);
+            return Some(Spec::Other { kind: package::FOLLOWED.into(), hash, body });
+        }
         (object::Kind::User, spec) => body(&account::user_to_wire(spec)?),
         (object::Kind::Group, spec) => body(&account::group_to_wire(spec)?),
         (object::Kind::Package, spec) => body(&package::to_wire(spec)?),
+        (object::Kind::AptSource, desired::Spec::File { path, content, .. }) => {
+            let content = content.into();
+            body(&if host::AptSource::is_key_path(path.as_str()) {
+                AptPart::Key { content, is_armored: path.as_str().strip_suffix(".asc").is_some() }
+            } else {
+                AptPart::List(content)
+            })
+        }
         (object::Kind::Sudoers, desired::Spec::File { content, .. }) => body(&Sudoers { content: content.into() }),
         (object::Kind::Sysctl, desired::Spec::Kernel { key, value }) => {
             body(&Sysctl { key: key.as_str().into(), value: value.as_str().into(), is_file: false })
@@ -195,6 +216,18 @@ pub(super) fn from_wire(
             };
             (object::Kind::Sudoers, spec, Vec::new())
         }
+        "apt_source" => {
+            let (path, content) = match read(&word, body)? {
+                AptPart::List(content) => (host::AptSource::list_path(name.as_str())?, content),
+                AptPart::Key { content, is_armored } => {
+                    (host::AptSource::key_path_of(name.as_str(), is_armored)?, content)
+                }
+            };
+            let (owner, group, mode) = (UserName::root(), GroupName::root(), FileMode::new(0o644)?);
+            let content = content_from_wire(content)?;
+            let spec = desired::Spec::File { path, content, owner, group, mode, validate: None };
+            (object::Kind::AptSource, spec, Vec::new())
+        }
         "sysctl" => {
             let Sysctl { key, value, is_file } = read(&word, body)?;
             let sysctl = host::Sysctl { key: SysctlKey::parse(key.0)?, value: value.0 };
@@ -220,6 +253,15 @@ pub(super) fn from_wire(
         "group" => {
             let (kind, spec) = account::group_from_wire(read(&word, body)?, name)?;
             (kind, spec, Vec::new())
+        }
+        LOCKED => {
+            let user = host::User::name_of(name.as_str())?;
+            let spec = desired::Spec::Password { user, want: host::PasswordWant::Locked };
+            (object::Kind::User, spec, Vec::new())
+        }
+        package::FOLLOWED => {
+            let (kind, spec, on_change) = package::followed_from_wire(read(&word, body)?, name)?;
+            (kind, spec, reactions(on_change)?)
         }
         "package" => {
             let (kind, spec) = package::from_wire(read(&word, body)?, name)?;

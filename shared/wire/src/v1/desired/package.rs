@@ -19,6 +19,29 @@ pub(super) struct Package {
     allow_removals: bool,
 }
 
+/// A package that units are to take up, under a word of its own: an older agent must not install it without that.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Followed {
+    package: Package,
+    on_change: Vec<Text>,
+}
+
+/// The word for it.
+pub(super) const FOLLOWED: &str = "package with on_change";
+
+pub(super) fn followed(spec: &desired::Spec, on_change: Vec<Text>) -> Option<Followed> {
+    Some(Followed { package: to_wire(spec)?, on_change })
+}
+
+/// Reads what is to be installed, and the words of what follows.
+pub(super) fn followed_from_wire(
+    followed: Followed,
+    object: &ObjectName,
+) -> Result<(Kind, desired::Spec, Vec<Text>), TextError> {
+    let (kind, spec) = from_wire(followed.package, object)?;
+    Ok((kind, spec, followed.on_change))
+}
+
 #[derive(Serialize, Deserialize)]
 enum Presence {
     Present,
@@ -57,6 +80,7 @@ pub(super) fn from_wire(package: Package, object: &ObjectName) -> Result<(Kind, 
         held: package.held,
         recommends: package.recommends,
         allow_removals: package.allow_removals,
+        on_change: Vec::new(),
     };
     checked(object, Body::Package(want.clone()))?;
     Ok((Kind::Package, desired::Spec::Package { name, want }))

@@ -1,11 +1,13 @@
-//! Files and jobs with secrets in them: texts with references to values, which travel apart from the state.
+//! Files, jobs and passwords with secrets in them: texts with references to values, which travel apart from the state.
 
 use std::collections::BTreeMap;
 
 use lampas_shared::{
     TextError,
     desired::{self, Content, ContentHash},
-    host::{CheckCommand, EnvName, FileMode, GroupName, ManagedPath, Reaction, UserName, Validator},
+    host::{
+        CheckCommand, EnvName, FileMode, GroupName, ManagedPath, PasswordWant, Reaction, User, UserName, Validator,
+    },
     id::SecretValueId,
     object::{Kind, ObjectName},
     template::{self, Escape},
@@ -38,6 +40,10 @@ enum Base {
         check: Vec<Text>,
     },
     Cron(CronJob),
+    /// Only under its own word, so that agents that don't know it don't read it.
+    Password {
+        is_locked: bool,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,13 +57,14 @@ pub(super) fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Script => "secret_script",
         Kind::Cron => "secret_cron",
+        Kind::User => "secret_password",
         _ => "secret_file",
     }
 }
 
 /// Returns the kind that a word stands for.
 pub(super) fn kind_of(word: &str) -> Option<Kind> {
-    [Kind::File, Kind::Script, Kind::Cron].into_iter().find(|kind| self::word(*kind) == word)
+    [Kind::File, Kind::Script, Kind::Cron, Kind::User].into_iter().find(|kind| self::word(*kind) == word)
 }
 
 pub(super) fn to_wire(sealed: &template::Sealed, on_change: &[Reaction]) -> Sealed {
@@ -70,7 +77,10 @@ pub(super) fn to_wire(sealed: &template::Sealed, on_change: &[Reaction]) -> Seal
             mode: mode.bits(),
             check: check_words(validate.as_ref()),
         },
-        _ => unreachable!("only files and jobs hold secrets"),
+        desired::Spec::Password { want, .. } => {
+            Base::Password { is_locked: matches!(want, PasswordWant::Hash { is_locked: true, .. }) }
+        }
+        _ => unreachable!("only files, jobs and passwords hold secrets"),
     };
     let part = |part: &template::Part| match part {
         template::Part::Text(text) => Part::Text(text.as_str().into()),
@@ -112,11 +122,16 @@ pub(super) fn from_wire(
     name: &ObjectName,
 ) -> Result<(desired::Spec, Vec<Reaction>), TextError> {
     let is_job = matches!(sealed.base, Base::Cron(_));
-    if is_job != (kind == Kind::Cron) {
+    let is_password = matches!(sealed.base, Base::Password { .. });
+    if is_job != (kind == Kind::Cron) || is_password != (kind == Kind::User) {
         return Err(TextError::new("kind", kind.as_str(), "holds what is of another kind"));
     }
     let base = match sealed.base {
         Base::Cron(job) => desired::Spec::Cron(cron_from_wire(job, name)?),
+        Base::Password { is_locked } => {
+            let user = User::name_of(name.as_str())?;
+            desired::Spec::Password { user, want: PasswordWant::Hash { hash: None, is_locked } }
+        }
         Base::File { path, owner, group, mode, check } => desired::Spec::File {
             path: ManagedPath::parse(path.0)?,
             content: Content { hash: ContentHash::of(b""), size: 0, inline: Some(Vec::new()) },
@@ -131,13 +146,13 @@ pub(super) fn from_wire(
         super::super::bounded_list("parts", parts.len(), MAX_PARTS)?;
         if is_job {
             EnvName::parse(field.0.as_str())?;
-        } else if field.0 != template::Sealed::CONTENT {
-            return Err(TextError::new("text", &field.0, "is none of a file"));
+        } else if field.0 != (if is_password { template::Sealed::PASSWORD } else { template::Sealed::CONTENT }) {
+            return Err(TextError::new("text", &field.0, "is none of this kind"));
         }
         texts.insert(field.0, super::each(parts)?);
     }
     if !is_job && texts.len() != 1 {
-        return Err(TextError::new("text", "", "a file has one"));
+        return Err(TextError::new("text", "", "there is exactly one"));
     }
     let fault = sealed.fault.map(|f| f.0);
     super::super::bounded("fault", fault.as_deref().unwrap_or_default(), 2048)?;

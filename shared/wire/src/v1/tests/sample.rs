@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use lampas_shared::{
     audit::{Countersigned, Head},
     check::{Checked, FindingLevel, ScriptDraft, ToolFinding},
-    desired::{ContentHash, Generation},
+    desired::{Approval, ContentHash, Generation},
     error::Fault,
-    fleet::{NodeFacts, NodeName, NodePolicy},
+    fleet::{NodeFacts, NodeName, NodePause, NodePolicy},
     host::{EnvName, FileMode, UserName},
     id::{ControllerId, FleetId, NodeId, ObjectId, OperationId, RunId, SecretValueId},
     object::{Kind as ObjectKind, ObjectName, Target},
@@ -20,13 +20,15 @@ use lampas_shared::{
         ResourceReport, ResourceState, RunOutcome, Verb,
     },
     scan::{Ejected, EjectedPlace, ForeignFile, ForeignPackage, HumanUser, Place, Scan, ScanRequest},
+    secret::StillHeld,
     signature::Signed,
     time::UnixMs,
 };
 use uuid::Uuid;
 
 use super::state::{
-    accounts_and_packages, kernel_setting, sample_state, units_and_reactions, with_secrets, younger_kinds,
+    accounts_and_packages, kernel_setting, passwords_and_sources, sample_state, units_and_reactions, with_secrets,
+    younger_kinds,
 };
 use crate::{
     BlobRequest, EnrolRequest, Enrolled, Goodbye, GoodbyeReason, Hello, Message, RenewRequest, Renewed, Reply, Report,
@@ -60,6 +62,10 @@ pub(super) fn samples() -> Vec<(&'static str, Message)> {
         ("report_generation", report(1, Report::Generation(sample_generation_report(&fault)))),
         ("report_drift", report(2, Report::Drift(sample_drift()))),
         ("report_job", report(70_000, Report::Job(sample_run()))),
+        (
+            "report_job_untaken",
+            report(70_000, Report::Job(JobRun { outcome: RunOutcome::NodeDown, times: 41, ..sample_run() })),
+        ),
         (
             "report_lost",
             report(
@@ -172,7 +178,20 @@ pub(super) fn samples() -> Vec<(&'static str, Message)> {
         ("desired_younger_kinds", Message::Desired(Box::new(younger_kinds()))),
         ("desired_sysctl", Message::Desired(Box::new(kernel_setting()))),
         ("signatures", Message::Signatures(vec![Signed { text: "LAMPAS".into(), signature: "-----BEGIN".into() }])),
+        (
+            "approvals",
+            Message::Approvals(
+                [
+                    (3, Approval::NotRequired),
+                    (5, Approval::By("ann".into())),
+                    (7, Approval::Over("root".into())),
+                    (9, Approval::Unknown),
+                ]
+                .into(),
+            ),
+        ),
         ("facts", Message::Facts(Box::new(facts_with_policy()))),
+        ("facts_halted", Message::Facts(Box::new(facts_halted()))),
         ("audit_head", Message::AuditHead(sample_head(7))),
         (
             "countersigned",
@@ -201,6 +220,21 @@ pub(super) fn samples() -> Vec<(&'static str, Message)> {
         ("probe_reply", Message::Reply(Box::new(Reply::Run(Ok(RunStatus::Ended(Box::new(answered()))))))),
         ("probe_report", Message::Report { seq: 3, report: Box::new(Report::Operation(answered())) }),
         ("desired_units", Message::Desired(Box::new(units_and_reactions()))),
+        ("desired_passwords", Message::Desired(Box::new(passwords_and_sources()))),
+        ("leave_request", Message::LeaveRequest),
+        (
+            "purge_request",
+            Message::Request(Box::new(Request::Purge(
+                [8, 9].map(|id| SecretValueId::from_uuid(Uuid::from_u128(id))).into(),
+            ))),
+        ),
+        (
+            "purge_reply",
+            Message::Reply(Box::new(Reply::Purged(Ok(vec![StillHeld {
+                value: SecretValueId::from_uuid(Uuid::from_u128(8)),
+                why: "in force in /etc/app".into(),
+            }])))),
+        ),
     ]
 }
 
@@ -271,6 +305,13 @@ pub(super) fn facts_with_policy() -> NodeFacts {
     NodeFacts { policy: Some(policy), ..sample_hello().facts }
 }
 
+/// Of a node that is paused, and whose generation is undone.
+pub(super) fn facts_halted() -> NodeFacts {
+    let (since, until) = (UnixMs(1_790_000_000_000), Some(UnixMs(1_790_000_600_000)));
+    let pause = NodePause { since, until, reason: "disk swap".into() };
+    NodeFacts { pause: Some(pause), undone_since: Some(since), ..sample_hello().facts }
+}
+
 pub(super) fn report(seq: u64, report: Report) -> Message {
     Message::Report { seq, report: Box::new(report) }
 }
@@ -300,6 +341,8 @@ pub(super) fn sample_hello() -> Hello {
             root: "/".into(),
             addresses: vec!["10.0.0.5".into(), "fd00::5".into()],
             policy: None,
+            pause: None,
+            undone_since: None,
         },
     }
 }
@@ -380,6 +423,7 @@ pub(super) fn sample_run() -> JobRun {
         outcome: RunOutcome::Exited(-1),
         output: "done\n".into(),
         output_bytes: 5,
+        times: 1,
     }
 }
 

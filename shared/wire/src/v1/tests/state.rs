@@ -72,6 +72,7 @@ pub(super) fn resource(target: Target, kind: ObjectKind, spec: Spec) -> Resource
             at: UnixMs(1_790_000_000_000),
             reason: "log with seconds".into(),
             change: 118,
+            approval: lampas_shared::desired::Approval::Unknown,
         },
         spec,
         on_change: Vec::new(),
@@ -198,6 +199,53 @@ pub(super) fn accounts_and_packages() -> NodeDesired {
         resource(Target::package(&name), ObjectKind::Package, Spec::Package { name, want: package }),
     ];
     NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), Generation { epoch: 1, counter: 122 }, resources)
+}
+
+/// Passwords of accounts, a package that units take up, and a source with its key.
+pub(super) fn passwords_and_sources() -> NodeDesired {
+    use lampas_shared::{
+        host::{Package, PackageName, PasswordWant},
+        id::SecretValueId,
+        template::{Escape, Part, Sealed},
+    };
+    let (ann, bob) = (UserName::parse("ann").unwrap(), UserName::parse("bob").unwrap());
+    let named = |mut resource: Resource, name: &str| {
+        resource.name = ObjectName::parse(name).unwrap();
+        resource
+    };
+    let base = Spec::Password { user: ann.clone(), want: PasswordWant::Hash { hash: None, is_locked: true } };
+    let part = Part::Secret {
+        name: ObjectName::parse("ann-password").unwrap(),
+        value: SecretValueId::from_uuid(Uuid::from_u128(7)),
+        escape: Escape::Raw,
+    };
+    let texts = [(Sealed::PASSWORD.to_owned(), vec![part])].into();
+    let sealed = Spec::Sealed(Sealed { base: Box::new(base), texts, fault: None });
+    let locked = Spec::Password { user: bob.clone(), want: PasswordWant::Locked };
+    let name = PackageName::parse("hello").unwrap();
+    let package = Package { package: Some(name.clone()), ..Package::default() };
+    let mut followed =
+        resource(Target::package(&name), ObjectKind::Package, Spec::Package { name: name.clone(), want: package });
+    followed.on_change = vec!["restart app".parse().unwrap()];
+    let file = |path: &str, text: &str| {
+        let spec = Spec::File {
+            path: ManagedPath::parse(path).unwrap(),
+            content: Content::of(text.as_bytes()),
+            owner: UserName::root(),
+            group: GroupName::root(),
+            mode: FileMode::new(0o644).unwrap(),
+            validate: None,
+        };
+        named(resource(Target::path(path), ObjectKind::AptSource, spec), "example")
+    };
+    let resources = vec![
+        named(resource(Target::password(&ann), ObjectKind::User, sealed), "ann"),
+        named(resource(Target::password(&bob), ObjectKind::User, locked), "bob"),
+        followed,
+        file("/etc/apt/keyrings/example.asc", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
+        file("/etc/apt/sources.list.d/example.sources", "Types: deb\n"),
+    ];
+    NodeDesired::new(NodeId::from_uuid(Uuid::from_u128(1)), Generation { epoch: 1, counter: 131 }, resources)
 }
 
 /// Kinds that came after the layout of states.

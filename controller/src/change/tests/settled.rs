@@ -1,0 +1,112 @@
+//! What a merge decided about an edit by hand, and when its node is asked to take it; through the store.
+
+use super::*;
+use crate::{db::row::Reader, drift::settle};
+
+testing::on_both!(
+    a_node_that_refuses_is_let_alone_for_a_while,
+    a_later_state_holds_the_merge_too,
+    what_was_edited_again_or_put_back_is_not_settled,
+);
+
+impl World {
+    /// A node that has "ours", an edit of that by hand, and a merge that was applied and decides about it.
+    async fn merged(&self) -> (NodeId, ChangeRow) {
+        let node = self.node("web-1", &["app"], true).await;
+        self.save(vec![put(file("role:app", "motd", "ours"))]).await.expect("made");
+        self.land(node, 1, 1, ResourceState::Converged).await;
+        self.changed_by_hand(node, 4, "theirs").await;
+        let row = self.save(vec![put(file("role:app", "motd", "merged"))]).await.expect("merged");
+        self.sql(format!("UPDATE drift SET decision = 'settle', change_id = '{}'", row.id)).await;
+        assert_eq!(self.settled().await, 0, "the node doesn't have it yet");
+        (node, row)
+    }
+
+    async fn changed_by_hand(&self, node: NodeId, seq: u64, content: &str) {
+        let told = Report::Drift(DriftReport {
+            target: Target::path("/etc/motd"),
+            object: self.find("role:app", "motd").await.expect("it stands").id,
+            generation: Default::default(),
+            outcome: DriftOutcome::Standing,
+            path: "/etc/motd".into(),
+            diff: format!("-ours\n+{content} of {seq}\n"),
+            observed: Some(ObservedFile {
+                content: Some(content.as_bytes().to_vec()),
+                hash: ContentHash::of(content.as_bytes()),
+                owner: "root".into(),
+                group: "root".into(),
+                mode: FileMode::new(0o644).expect("a mode"),
+                modified_at: UnixMs(1),
+                is_writable_by_others: false,
+            }),
+            // By a clock that is far ahead.
+            at: clock::now().plus_ms(600_000),
+        });
+        self.ingest.submit(node, 1, vec![(seq, told)]).await.expect("stored");
+    }
+
+    async fn sql(&self, statement: String) {
+        let statement = &statement;
+        let run = self.db.write(|mut tx| async move {
+            sqlx::query(sqlx::AssertSqlSafe(statement.clone())).execute(tx.conn()).await?;
+            Ok::<_, DbError>(tx.done(()))
+        });
+        run.await.expect("the store answers");
+    }
+
+    /// Looks once, and returns how often nodes were asked by then.
+    async fn settled(&self) -> usize {
+        settle::pass(&self.changes).await.expect("a look");
+        self.nodes.reverted.lock().expect("not poisoned").len()
+    }
+
+    async fn decision(&self) -> Option<String> {
+        let read = self.db.read(|mut tx| async move {
+            let row = sqlx::query("SELECT decision FROM drift").fetch_one(tx.conn()).await?;
+            let decision = Reader::new("drift", &row).maybe_text("decision")?;
+            Ok::<_, DbError>(tx.done(decision))
+        });
+        read.await.expect("the store answers")
+    }
+}
+
+async fn a_node_that_refuses_is_let_alone_for_a_while(db: Db) {
+    let world = World::new(db);
+    let (node, _) = world.merged().await;
+    world.land(node, 1, 5, ResourceState::Drifted).await;
+    *world.nodes.refuses.lock().expect("not poisoned") = true;
+    assert_eq!(world.settled().await, 1);
+    assert_eq!(world.settled().await, 1, "not at each look");
+    *world.nodes.refuses.lock().expect("not poisoned") = false;
+    // The same edit, told anew against what stands now, is what was decided about.
+    world.changed_by_hand(node, 8, "theirs").await;
+    world.sql("UPDATE drift SET next_ms = 1".to_owned()).await;
+    assert_eq!(world.settled().await, 2);
+    assert_eq!(world.decision().await.as_deref(), Some("revert"));
+    assert_eq!(world.settled().await, 2, "it took it");
+    world.end().await;
+}
+
+async fn a_later_state_holds_the_merge_too(db: Db) {
+    let world = World::new(db);
+    let (node, _) = world.merged().await;
+    world.save(vec![put(file("role:app", "other", "1"))]).await.expect("the node was away");
+    assert_eq!(world.settled().await, 0);
+    world.land(node, 1, 5, ResourceState::Drifted).await;
+    assert_eq!(world.settled().await, 1);
+    world.end().await;
+}
+
+async fn what_was_edited_again_or_put_back_is_not_settled(db: Db) {
+    let world = World::new(db);
+    let (node, row) = world.merged().await;
+    world.land(node, 1, 5, ResourceState::Drifted).await;
+    world.changed_by_hand(node, 8, "theirs once more").await;
+    assert_eq!((world.settled().await, world.decision().await), (0, None));
+    world.sql(format!("UPDATE drift SET decision = 'settle', change_id = '{}'", row.id)).await;
+    let back = world.changes.revert(row.id, "", &admin()).await.expect("made");
+    world.changes.apply(back.id, &Apply::default(), &admin()).await.expect("applied");
+    world.land(node, 1, 9, ResourceState::Drifted).await;
+    assert_eq!(world.settled().await, 0, "what was decided is over");
+    world.end().await;
+}
