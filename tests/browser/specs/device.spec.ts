@@ -9,7 +9,8 @@ import { expect, test, type Page } from '@playwright/test';
 import { codeOf } from '../support/authenticator.ts';
 import { Controller } from '../support/controller.ts';
 import { controllerProgram } from '../support/demo.ts';
-import { axe, widerThanWindow } from '../support/look.ts';
+import { lookAt } from '../support/look.ts';
+import { signOut } from '../support/test.ts';
 import { atProvider, startProvider } from '../support/provider.ts';
 
 const PASSWORD = 'a good long sentence';
@@ -67,21 +68,7 @@ for (const scheme of ['light', 'dark'] as const) {
     const controller = await Controller.start(CONFIGURATION);
     const laptop = new Laptop(controller);
     const provider = await startProvider(`${controller.url}/sign-in/provider`, { uri: `${controller.url}/api/v1/providers/main/logout`, ca: path.join(controller.data, 'web/ca.pem') });
-    const look = async (name: string, loading = 0): Promise<void> => {
-      await page.evaluate(() => document.fonts.ready);
-      await expect(page.locator('button[data-loading]')).toHaveCount(loading);
-      expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
-      await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
-      await page.setViewportSize({ width: 390, height: 844 });
-      expect.soft(await widerThanWindow(page), `${name} at 390`).toBeLessThanOrEqual(0);
-      await page.screenshot({ path: `test-results/pages/${name}-${scheme}-390.png`, fullPage: true });
-      await page.setViewportSize({ width: 1440, height: 900 });
-    };
-    const signOut = async (who: string): Promise<void> => {
-      await page.getByRole('button', { name: `Your menu, signed in as ${who}` }).click();
-      await page.getByRole('menuitem', { name: 'Sign out' }).click();
-      await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
-    };
+    const look = (name: string, busy = 0): Promise<void> => lookAt(page, scheme, name, busy);
     try {
       await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
       await page.goto(await controller.setupLink());
@@ -106,7 +93,7 @@ for (const scheme of ['light', 'dark'] as const) {
       // Ben is invited, and has no password.
       await send(page, controller, 'POST', 'users', { login: 'ben', preset: 'administrator' });
       const { link: invitation } = (await send(page, controller, 'POST', 'users/ben/invitations', { provider: 'main', ttl_secs: 3600 })) as { link: string };
-      await signOut('admin');
+      await signOut(page, 'admin');
       await context.clearCookies();
       await page.goto(invitation);
       await expect(page.getByRole('heading', { name: 'You are invited' })).toBeVisible();
@@ -131,7 +118,7 @@ for (const scheme of ['light', 'dark'] as const) {
       await page.getByRole('button', { name: 'I have kept them' }).click();
 
       // The provider doesn't vouch for a second factor: it is asked for after the way back.
-      await signOut('ben');
+      await signOut(page, 'ben');
       await page.getByRole('button', { name: 'Sign in with our own' }).click();
       await expect(page.getByRole('heading', { name: 'Second factor' })).toBeVisible();
       await look('second-factor-after-provider');

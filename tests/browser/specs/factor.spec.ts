@@ -2,8 +2,8 @@
 // On a controller of its own, since the demo's administrator shall stay without one.
 import { Controller } from '../support/controller.ts';
 import { codeOf } from '../support/authenticator.ts';
-import { axe, widerThanWindow } from '../support/look.ts';
-import { expect, test } from '../support/test.ts';
+import { lookAt } from '../support/look.ts';
+import { expect, signOut, test } from '../support/test.ts';
 
 const PASSWORD = 'a good long sentence';
 
@@ -13,19 +13,7 @@ for (const scheme of ['light', 'dark'] as const) {
 
     test('a second factor is set up, asked for, and replaced by a recovery code', async ({ page }) => {
       const controller = await Controller.start();
-      const look = async (name: string): Promise<void> => {
-        await page.evaluate(() => document.fonts.ready);
-        await expect(page.locator('[data-loading]')).toHaveCount(0);
-        expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
-        await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
-        await page.setViewportSize({ width: 390, height: 844 });
-        expect.soft(await widerThanWindow(page), `${name} at 390`).toBeLessThanOrEqual(0);
-        await page.setViewportSize({ width: 1440, height: 900 });
-      };
-      const signOut = async (): Promise<void> => {
-        await page.getByRole('button', { name: 'Your menu, signed in as admin' }).click();
-        await page.getByRole('menuitem', { name: 'Sign out' }).click();
-      };
+      const look = (name: string): Promise<void> => lookAt(page, scheme, name);
       const signIn = async (): Promise<void> => {
         await page.getByLabel('User name').fill('admin');
         await page.getByRole('textbox', { name: 'Password' }).fill(PASSWORD);
@@ -48,7 +36,7 @@ for (const scheme of ['light', 'dark'] as const) {
         await rule.click();
         await expect(rule).toBeEnabled();
         await expect(rule).toBeChecked();
-        await signOut();
+        await signOut(page);
         await signIn();
         await expect(page.getByRole('heading', { name: 'Set up a second factor' })).toBeVisible();
         // Whoever fetches a phone meanwhile comes back to a page that still works.
@@ -69,7 +57,7 @@ for (const scheme of ['light', 'dark'] as const) {
         const [recovery = ''] = await page.getByRole('list', { name: 'Recovery codes' }).getByRole('listitem').allInnerTexts();
         await page.getByRole('button', { name: 'I have kept them' }).click();
 
-        await signOut();
+        await signOut(page);
         await signIn();
         const asked = page.getByLabel('Code of your authenticator');
         await expect(asked).toBeVisible();

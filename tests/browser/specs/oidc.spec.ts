@@ -1,7 +1,8 @@
 // Signing in with an identity provider: a real one, through its own login page. On a controller of its own.
 import { expect, test } from '@playwright/test';
 import { Controller } from '../support/controller.ts';
-import { axe, widerThanWindow } from '../support/look.ts';
+import { lookAt } from '../support/look.ts';
+import { signOut } from '../support/test.ts';
 import { atProvider, startProvider } from '../support/provider.ts';
 
 const PASSWORD = 'a good long sentence';
@@ -16,20 +17,7 @@ for (const scheme of ['light', 'dark'] as const) {
     test('somebody signs in at the provider, gets the groups, and shows there who sits here', async ({ page, context }) => {
       const controller = await Controller.start(CONFIGURATION);
       const provider = await startProvider(`${controller.url}/sign-in/provider`);
-      const look = async (name: string): Promise<void> => {
-        await page.evaluate(() => document.fonts.ready);
-        await expect(page.locator('[data-loading]')).toHaveCount(0);
-        expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
-        await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
-        await page.setViewportSize({ width: 390, height: 844 });
-        expect.soft(await widerThanWindow(page), `${name} at 390`).toBeLessThanOrEqual(0);
-        await page.screenshot({ path: `test-results/pages/${name}-${scheme}-390.png`, fullPage: true });
-        await page.setViewportSize({ width: 1440, height: 900 });
-      };
-      const signOut = async (who: string): Promise<void> => {
-        await page.getByRole('button', { name: `Your menu, signed in as ${who}` }).click();
-        await page.getByRole('menuitem', { name: 'Sign out' }).click();
-      };
+      const look = (name: string): Promise<void> => lookAt(page, scheme, name);
       try {
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
         await page.goto(await controller.setupLink());
@@ -82,7 +70,7 @@ for (const scheme of ['light', 'dark'] as const) {
         await page.getByRole('button', { name: 'Check' }).click();
         await expect(page.getByRole('dialog')).toContainText('People can sign in');
         await page.keyboard.press('Escape');
-        await signOut('admin');
+        await signOut(page, 'admin');
 
         // In by the provider's own page, with an account and a group that were not there before.
         const button = page.getByRole('button', { name: 'Sign in with our own' });
@@ -95,7 +83,7 @@ for (const scheme of ['light', 'dark'] as const) {
         await page.goto(`${controller.url}/account`);
         await expect(page.getByRole('region', { name: 'Sign in with' })).toContainText('as Eve Example');
         await look('account-identities');
-        await signOut('eve');
+        await signOut(page, 'eve');
 
         // The administrator sees her, and invites nobody by accident.
         await page.getByLabel('User name').fill('admin');
@@ -114,7 +102,7 @@ for (const scheme of ['light', 'dark'] as const) {
         await page.getByRole('button', { name: 'What to do with eve' }).click();
         await page.getByRole('menuitem', { name: 'Bar sign-in' }).click();
         await expect(page.getByRole('row', { name: /eve/ })).toContainText('barred');
-        await signOut('admin');
+        await signOut(page, 'admin');
         await page.getByRole('button', { name: 'Sign in with our own' }).click();
         await expect(page.getByRole('heading', { name: 'You are not signed in' })).toBeVisible();
         await expect(page.getByRole('alert')).toContainText('barred');

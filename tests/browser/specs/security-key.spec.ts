@@ -6,7 +6,8 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test, type CDPSession, type Page } from '@playwright/test';
 import { Controller } from '../support/controller.ts';
-import { axe, widerThanWindow } from '../support/look.ts';
+import { lookAt } from '../support/look.ts';
+import { signOut } from '../support/test.ts';
 
 const PASSWORD = 'a good long sentence';
 
@@ -35,11 +36,6 @@ async function ageProofs(controller: Controller): Promise<void> {
   await promisify(execFile)('/usr/bin/python3', ['-c', program, path.join(controller.data, 'lampas.db')]);
 }
 
-async function signOut(page: Page): Promise<void> {
-  await page.getByRole('button', { name: 'Your menu, signed in as admin' }).click();
-  await page.getByRole('menuitem', { name: 'Sign out' }).click();
-}
-
 async function enterPassword(page: Page): Promise<void> {
   await page.getByLabel('User name').fill('admin');
   await page.getByRole('textbox', { name: 'Password' }).fill(PASSWORD);
@@ -64,16 +60,7 @@ for (const scheme of ['light', 'dark'] as const) {
   test(`a security key from its registration to its removal, ${scheme}`, async ({ page }) => {
     const controller = await Controller.start('names = ["localhost"]\n');
     const url = controller.url.replace('127.0.0.1', 'localhost');
-    const look = async (name: string, loading = 0): Promise<void> => {
-      await page.evaluate(() => document.fonts.ready);
-      await expect(page.locator('button[data-loading]')).toHaveCount(loading);
-      expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
-      await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
-      await page.setViewportSize({ width: 390, height: 844 });
-      expect.soft(await widerThanWindow(page), `${name} at 390`).toBeLessThanOrEqual(0);
-      await page.screenshot({ path: `test-results/pages/${name}-${scheme}-390.png`, fullPage: true });
-      await page.setViewportSize({ width: 1440, height: 900 });
-    };
+    const look = (name: string, busy = 0): Promise<void> => lookAt(page, scheme, name, busy);
     try {
       await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
       await setUp(page, controller);

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { Controller } from '../support/controller.ts';
 import { agentProgram } from '../support/demo.ts';
-import { axe, widerThanWindow } from '../support/look.ts';
+import { lookAt } from '../support/look.ts';
 import { applyPlan, expect, test, writeCode } from '../support/test.ts';
 import type { Page } from '@playwright/test';
 
@@ -105,16 +105,7 @@ for (const scheme of ['light', 'dark'] as const) {
     test.setTimeout(240_000);
 
     test('is added, brings its commit, tells what the fleet has otherwise, and refuses what nobody signed', async ({ page }) => {
-      const look = async (name: string): Promise<void> => {
-        await page.evaluate(() => document.fonts.ready);
-        await expect(page.locator('[data-loading]')).toHaveCount(0);
-        expect.soft(await axe(page), `axe on ${name}, ${scheme}`).toEqual([]);
-        await page.screenshot({ path: `test-results/pages/${name}-${scheme}-1440.png`, fullPage: true });
-        await page.setViewportSize({ width: 390, height: 844 });
-        expect.soft(await widerThanWindow(page), `${name} at 390`).toBeLessThanOrEqual(0);
-        await page.screenshot({ path: `test-results/pages/${name}-${scheme}-390.png`, fullPage: true });
-        await page.setViewportSize({ width: 1440, height: 900 });
-      };
+      const look = (name: string): Promise<void> => lookAt(page, scheme, name);
       await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
       const fleet = await Fleet.start(page);
       try {

@@ -116,6 +116,12 @@ export async function isLive(page: Page): Promise<void> {
   await expect(page.getByText('live', { exact: true })).toBeVisible();
 }
 
+export async function signOut(page: Page, who = 'admin'): Promise<void> {
+  await page.getByRole('button', { name: `Your menu, signed in as ${who}` }).click();
+  await page.getByRole('menuitem', { name: 'Sign out' }).click();
+  await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
+}
+
 /** Applies the plan on screen and waits until every node has proven it. */
 export async function applyPlan(page: Page, nodes: number): Promise<void> {
   const words = nodes === 1 ? '1 node' : `${nodes} nodes`;
