@@ -10,6 +10,7 @@ pub(crate) mod approval;
 mod assign;
 mod desired;
 mod draft;
+mod effect;
 mod fold;
 pub(crate) mod freeze;
 mod holder;

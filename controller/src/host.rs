@@ -16,8 +16,8 @@ pub(crate) mod zone;
 pub(crate) use history::{as_of, differences};
 pub use show::{diff, summary, text, text_diff};
 pub use store::{
-    All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, edited_by, find, former, get, in_force_on,
-    list, newest, of_node, revision,
+    All, ObjectFilter, RevisionRow, Stored, StoredRevision, all, by_change, find, former, get, in_force_on, list,
+    newest, of_node, revision,
 };
 pub(crate) use store::{
     approval_of, drift_word, id_of, map_key, map_nodes, put, spec, stored_scope, unmap_key, weight,

@@ -12,6 +12,7 @@ use lampas_shared::{
 };
 use sqlx::{Any, QueryBuilder};
 
+use super::effect;
 use crate::{
     compile::Compiled,
     db::{
@@ -36,6 +37,15 @@ pub(crate) const REPORTED: &[&str] = &[
     "resources",
     "reported_ms",
 ];
+
+/// In the name of which change nodes move.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cause<'a> {
+    /// The change.
+    pub(crate) change: ChangeId,
+    /// The fleet as it stood before it, or before its next wave.
+    pub(crate) before: &'a Compiled,
+}
 
 /// What each node was given last.
 pub(crate) type Assigned = HashMap<NodeId, (Generation, ContentHash)>;
@@ -73,11 +83,11 @@ pub(crate) fn next(assigned: &Assigned, epoch: u64, node: NodeId, hash: ContentH
 pub(crate) async fn assign(
     tx: &mut Tx,
     compiled: &Compiled,
-    change: Option<ChangeId>,
+    cause: Option<Cause<'_>>,
 ) -> Result<(Assigned, Vec<NodeId>), DbError> {
     let mut assigned = load(tx).await?;
     let epoch = epoch(tx).await?;
-    let given = give(tx, compiled, (&assigned, epoch), change).await?;
+    let given = give(tx, compiled, (&assigned, epoch), cause).await?;
     draw(tx, "state", 1).await?;
     let moved = given.keys().copied().collect();
     assigned.extend(given);
@@ -89,7 +99,7 @@ pub(crate) async fn give(
     tx: &mut Tx,
     compiled: &Compiled,
     (assigned, epoch): (&Assigned, u64),
-    change: Option<ChangeId>,
+    cause: Option<Cause<'_>>,
 ) -> Result<BTreeMap<NodeId, (Generation, ContentHash)>, DbError> {
     let mut moved: BTreeMap<NodeId, (Generation, ContentHash, i64)> = BTreeMap::new();
     for class in compiled.classes() {
@@ -109,7 +119,7 @@ pub(crate) async fn give(
             .push_bind(generation.epoch as i64)
             .push_bind(generation.counter as i64)
             .push_bind(hash.to_string())
-            .push_bind(change.map(|c| c.to_string()))
+            .push_bind(cause.map(|c| c.change.to_string()))
             .push_bind(now.0)
             .push_bind(0_i64)
             .push_bind(0_i64)
@@ -130,7 +140,8 @@ pub(crate) async fn give(
         push_ids(&mut query, chunk);
         query.build().persistent(false).execute(tx.conn()).await?;
     }
-    if let Some(change) = change {
+    if let Some(cause) = cause {
+        let change = cause.change;
         // A node that observes is told, and is nobody's to wait for: it writes nothing before it is taken over.
         let observing = crate::takeover::observing(tx).await?;
         let told = super::rollout::store::told(tx, change).await?;
@@ -138,14 +149,17 @@ pub(crate) async fn give(
         let rows: Vec<_> = rows.into_iter().filter(|(node, _)| !observing.contains(node) && !waits(node)).collect();
         // One that has the change, and moves for another reason while the next wave begins, is on its way once more.
         let again: Vec<NodeId> = rows.iter().map(|(node, _)| **node).filter(|node| told.contains_key(node)).collect();
+        let nodes: Vec<NodeId> = rows.iter().map(|(node, _)| **node).collect();
+        let effects = effect::store::note(tx, cause, compiled, &nodes, &again).await?;
         super::rollout::store::untell(tx, change, &again).await?;
-        let columns = ["change_id", "node", "epoch", "counter", "hash", "state", "message", "updated_ms"];
+        let columns = ["change_id", "node", "epoch", "counter", "hash", "effect", "state", "message", "updated_ms"];
         insert_many(tx, "change_node", &columns, "", &rows, |b, (node, (generation, hash, _))| {
             b.push_bind(change.to_string())
                 .push_bind(node.to_string())
                 .push_bind(generation.epoch as i64)
                 .push_bind(generation.counter as i64)
                 .push_bind(hash.to_string())
+                .push_bind(effects[*node].to_string())
                 .push_bind("waiting")
                 .push_bind("")
                 .push_bind(now.0);

@@ -15,11 +15,11 @@ use std::{
 
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired},
-    id::{ChangeId, NodeId, SecretValueId},
+    id::{NodeId, SecretValueId},
 };
 
 use super::{
-    assign::{self, Assigned},
+    assign::{self, Assigned, Cause},
     plan::Prospect,
 };
 use crate::{
@@ -364,9 +364,9 @@ pub(super) async fn keep(
 }
 
 /// Compiles what stands in this transaction and assigns it in the name of a change.
-pub(crate) async fn assign_for(tx: &mut Tx, change: ChangeId) -> Result<Vec<NodeId>, DbError> {
+pub(crate) async fn assign_for(tx: &mut Tx, cause: Cause<'_>) -> Result<Vec<NodeId>, DbError> {
     let view = Desired::load(tx).await?;
-    let (_, moved) = assign::assign(tx, &view.compiled, Some(change)).await?;
+    let (_, moved) = assign::assign(tx, &view.compiled, Some(cause)).await?;
     Ok(moved)
 }
 

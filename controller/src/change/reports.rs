@@ -1,6 +1,9 @@
 //! What a batch of reports means for the store. Pure: rows in, rows out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lampas_shared::{
     desired::{ContentHash, Generation},
@@ -14,7 +17,7 @@ use lampas_shared::{
 use lampas_wire::Report;
 use serde::{Deserialize, Serialize};
 
-use super::progress::Step;
+use super::{effect::Effect, progress::Step};
 
 /// How a node stands before the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +34,9 @@ pub(crate) struct Current {
     pub(crate) resources: String,
     /// When `resources` was told, in milliseconds; absent for "with this batch" and for never.
     pub(crate) told_ms: Option<i64>,
-    /// The objects that the change edited; looked up only where a resource has drifted.
-    pub(crate) edited: BTreeSet<ObjectId>,
-    /// Those of them about whose drift there the change is the decision: that is about to be over.
+    /// What the change makes otherwise there; looked up only where a resource has drifted.
+    pub(crate) effect: Arc<Effect>,
+    /// The objects about whose drift there the change is the decision: that is about to be over.
     pub(crate) settling: BTreeSet<ObjectId>,
 }
 
@@ -171,10 +174,8 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
                 take_resources(config, &report.resources, outcome, now);
             }
             let is_settling = |r: &ResourceReport| is_held(r) && config.settling.contains(&r.object);
-            let held = report
-                .resources
-                .iter()
-                .find(|r| is_held(r) && config.edited.contains(&r.object) && !config.settling.contains(&r.object));
+            let is_of_change = |r: &ResourceReport| config.effect.has(r.object, &r.target);
+            let held = report.resources.iter().find(|r| is_held(r) && is_of_change(r) && !is_settling(r));
             // Drift that the change has nothing to do with hides what is still to come.
             let waits = is_to_come(state) || report.resources.iter().any(|r| is_to_come(r.state) || is_settling(r));
             let undone = undone(&report);

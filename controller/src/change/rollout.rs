@@ -25,7 +25,9 @@ use lampas_shared::{
 };
 
 use super::{
-    ChangeError, ChangeRow, Changes, desired,
+    ChangeError, ChangeRow, Changes,
+    assign::Cause,
+    desired,
     draft::{Edit, Verb},
     freeze,
     plan::Prospect,
@@ -307,8 +309,10 @@ async fn settle(
     for act in acts {
         match act {
             Act::Release(wave) => {
+                let standing = desired::standing(tx).await?;
+                let cause = Cause { change: id, before: &standing.compiled };
                 store::release(tx, id, &rollout.waves[*wave]).await?;
-                moved.extend(desired::assign_for(tx, id).await?);
+                moved.extend(desired::assign_for(tx, cause).await?);
             }
             Act::Revert(why) => {
                 let reason: String = format!("revert change {number}: {why}").chars().take(500).collect();

@@ -32,7 +32,9 @@ pub(crate) use leave::let_go;
 pub use show::Listing;
 
 use super::{
-    ChangeError, ChangeRow, Desired, assign, desired,
+    ChangeError, ChangeRow, Desired,
+    assign::{self, Cause},
+    desired,
     draft::{self, StoredDraft, Verb},
     fold,
     node_edit::{self, StoredEdit},
@@ -386,13 +388,14 @@ pub(super) async fn apply(
             rollout::store::forget(tx, &objects, now).await?;
         }
     }
+    let cause = Cause { change: id, before: &prospect.standing.compiled };
     // Settles the change at once when no node moves.
     let mut settled = None;
     let moved: Vec<NodeId> = if how.rollout.is_plain() {
         if row.reverts.is_none() {
             rollout::store::forget(tx, &objects, now).await?;
         }
-        let given = assign::give(tx, &prospect.compiled, (&prospect.assigned, prospect.epoch), Some(id)).await?;
+        let given = assign::give(tx, &prospect.compiled, (&prospect.assigned, prospect.epoch), Some(cause)).await?;
         let state = draw(tx, "state", 1).await?;
         let moved = given.keys().copied().collect();
         settled = Some((state, given));
@@ -404,7 +407,7 @@ pub(super) async fn apply(
         if !has_begun && row.reverts.is_none() {
             rollout::store::forget(tx, &objects, now).await?;
         }
-        desired::assign_for(tx, id).await?
+        desired::assign_for(tx, cause).await?
     };
     for (object, edit) in edited.iter().take(100) {
         let event = NewEvent::new(EventKind::ObjectChanged).change(id).object(*object);

@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod approval;
+mod effect;
 mod killed;
 mod left_out;
 mod limit;
@@ -229,6 +230,29 @@ fn report(desired: &NodeDesired, phase: Phase, state: ResourceState) -> Report {
         resources: if phase == Phase::Received { Vec::new() } else { desired.resources().map(resource).collect() },
         at: clock::now(),
     })
+}
+
+/// What a node tells of an edit of `/etc/motd` by hand: it stands, with what is to be read of it, or is over.
+fn drift(object: ObjectId, outcome: DriftOutcome, content: Option<&str>) -> DriftReport {
+    let observed = content.map(|content| ObservedFile {
+        content: Some(content.as_bytes().to_vec()),
+        hash: ContentHash::of(content.as_bytes()),
+        owner: "root".into(),
+        group: "root".into(),
+        mode: FileMode::new(0o644).expect("a mode"),
+        modified_at: UnixMs(1),
+        is_writable_by_others: false,
+    });
+    DriftReport {
+        target: Target::path("/etc/motd"),
+        object,
+        generation: Default::default(),
+        outcome,
+        path: "/etc/motd".into(),
+        diff: if outcome == DriftOutcome::Standing { "-ours\n+theirs\n".into() } else { String::new() },
+        observed,
+        at: UnixMs(2),
+    }
 }
 
 fn file(scope: &str, name: &str, content: &str) -> ObjectSpec {

@@ -15,7 +15,7 @@ use sqlx::{Any, QueryBuilder, any::AnyRow};
 
 mod revision;
 
-pub use revision::{StoredRevision, by_change, edited_by, in_force_on, newest, revision};
+pub use revision::{StoredRevision, by_change, in_force_on, newest, revision};
 pub(super) use revision::{as_of, deleted, revisions};
 
 use crate::{

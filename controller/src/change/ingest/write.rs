@@ -1,12 +1,15 @@
 //! One batch of reports, as one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::Generation,
     event::EventKind,
-    id::{ChangeId, NodeId, ObjectId},
+    id::{ChangeId, NodeId},
     object::Target,
     report::{DriftOutcome, JobRun, ResourceReport, ResourceState, RunOutcome},
     time::UnixMs,
@@ -20,6 +23,7 @@ use super::Submission;
 use crate::{
     change::{
         assign::{ASSIGNED, REPORTED},
+        effect,
         holder::holders,
         progress, refusal,
         reports::{Current, Outcome, fold},
@@ -78,7 +82,7 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
             }
         }
     }
-    edited(tx, &fresh, &mut current).await?;
+    effects(tx, &fresh, &mut current).await?;
     let known = known(tx, &nodes).await?;
     let gone = crate::takeover::gone(tx, &nodes).await?;
     let outcomes: BTreeMap<NodeId, Outcome> = fresh
@@ -109,8 +113,8 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     Ok(Written { acked, fenced })
 }
 
-/// Looks up what the changes edited of nodes that tell of drift.
-async fn edited(
+/// Looks up what the changes make otherwise on nodes that tell of drift.
+async fn effects(
     tx: &mut Tx,
     fresh: &BTreeMap<NodeId, Vec<Report>>,
     current: &mut BTreeMap<NodeId, Current>,
@@ -119,16 +123,19 @@ async fn edited(
         Report::Generation(report) => report.resources.iter().any(|r| r.state == ResourceState::Drifted),
         _ => false,
     };
-    let mut looked_up: BTreeMap<ChangeId, BTreeSet<ObjectId>> = BTreeMap::new();
+    let mut telling: BTreeMap<ChangeId, Vec<NodeId>> = BTreeMap::new();
     for (node, _) in fresh.iter().filter(|(_, reports)| reports.iter().any(has_drifted)) {
-        let Some((current, change)) = current.get_mut(node).and_then(|c| c.change.map(|change| (c, change))) else {
-            continue;
-        };
-        if let Entry::Vacant(unknown) = looked_up.entry(change) {
-            unknown.insert(crate::host::edited_by(tx, change).await?);
+        if let Some(change) = current.get(node).and_then(|c| c.change) {
+            telling.entry(change).or_default().push(*node);
         }
-        current.edited.clone_from(&looked_up[&change]);
-        current.settling = crate::drift::settle::settling(tx, *node, change).await?;
+    }
+    for (change, nodes) in telling {
+        let mut found = effect::store::of(tx, change, &nodes).await?;
+        for node in &nodes {
+            let Some(current) = current.get_mut(node) else { continue };
+            current.effect = found.remove(node).unwrap_or_default();
+            current.settling = crate::drift::settle::settling(tx, *node, change).await?;
+        }
     }
     Ok(())
 }
@@ -162,7 +169,7 @@ async fn current(tx: &mut Tx, nodes: &[NodeId]) -> Result<BTreeMap<NodeId, Curre
                 total: r.count("total")?,
                 resources: r.text("resources")?,
                 told_ms: r.maybe_int("reported_ms")?,
-                edited: BTreeSet::new(),
+                effect: Arc::default(),
                 settling: BTreeSet::new(),
             };
             found.insert(r.parse("node")?, current);

@@ -17,7 +17,7 @@ fn current() -> Current {
         total: 2,
         resources: "{}".to_owned(),
         told_ms: None,
-        edited: BTreeSet::new(),
+        effect: Arc::default(),
         settling: BTreeSet::new(),
     }
 }
@@ -66,8 +66,8 @@ fn what_is_not_on_the_disk_is_not_in_force() {
     let step = |states: &[(&str, ResourceState)], edits: Option<usize>| {
         let report = applied(states);
         let Report::Generation(said) = &report else { unreachable!("applied() reports a generation") };
-        let edited = edits.map(|at| said.resources[at].object).into_iter().collect();
-        let before = Current { change: Some(random::new_id()), edited, ..current() };
+        let effect = Arc::new(Effect::of(edits.map(|at| said.resources[at].object)));
+        let before = Current { change: Some(random::new_id()), effect, ..current() };
         let step = fold(random::new_id(), Some(&before), vec![report], UnixMs(5)).step.expect("a step of the change");
         (step.state, step.fault.map(|f| f.code))
     };

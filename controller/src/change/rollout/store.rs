@@ -10,6 +10,7 @@ use lampas_shared::{
     desired::Provenance,
     id::{ChangeId, NodeId, ObjectId},
     operation::RunState,
+    report::ResourceReport,
     rollout::{NodeSeen, Phase, Rollout, State},
     time::UnixMs,
 };
@@ -17,6 +18,7 @@ use sqlx::{Any, QueryBuilder};
 
 use super::hold::{Layer, Layers, Lift};
 use crate::{
+    change::effect,
     compile::{Hold, ObjectInput},
     db::{
         DbError, Tx,
@@ -291,8 +293,6 @@ pub(crate) async fn seen(
 ) -> Result<(BTreeMap<NodeId, NodeSeen>, BTreeSet<NodeId>), DbError> {
     let rows = sqlx::query(
         "SELECT p.node, p.state, n.state AS heard, g.phase, g.state AS config, \
-         (SELECT COUNT(*) FROM resource_state s JOIN rollout_before b ON b.object = s.object AND b.change_id = p.change_id \
-         WHERE p.state = 'superseded' AND s.node = p.node AND s.state = 'drifted') AS held, \
          (SELECT COUNT(*) FROM resource_state s WHERE p.state = 'superseded' AND s.node = p.node \
          AND s.state IN ('waiting', 'applying', 'paused')) AS to_come FROM change_node p JOIN node n ON n.id = p.node LEFT JOIN node_config g ON g.node = p.node \
          WHERE p.change_id = ? AND p.state NOT IN ('held', 'untouched') AND n.revoked_ms IS NULL",
@@ -300,6 +300,7 @@ pub(crate) async fn seen(
     .bind(change.to_string())
     .fetch_all(tx.conn())
     .await?;
+    let held = held(tx, change).await?;
     let (mut all, mut overtaken) = (BTreeMap::new(), BTreeSet::new());
     for row in &rows {
         let r = Reader::new("change_node", row);
@@ -312,8 +313,7 @@ pub(crate) async fn seen(
             let (phase, config) = (r.maybe_text("phase")?.unwrap_or_default(), r.maybe_text("config")?);
             let is_told = matches!(phase.as_str(), "applied" | "confirmed" | "quarantined");
             // Drift of what the change is about keeps it from the node, other drift only hides what is still to come.
-            let is_held = r.count("held")? > 0;
-            is_failed = is_told && (is_held || matches!(config.as_deref(), Some("failed" | "blocked")));
+            is_failed = is_told && (held.contains(&node) || matches!(config.as_deref(), Some("failed" | "blocked")));
             let is_there = matches!(config.as_deref(), Some("converged" | "drifted"));
             is_proven = is_told && is_there && r.count("to_come")? == 0;
         }
@@ -326,6 +326,27 @@ pub(crate) async fn seen(
         all.insert(node, seen);
     }
     Ok((all, overtaken))
+}
+
+/// Returns the nodes that were given a later state before they had a change's, and hold an edit by hand of what the change
+/// makes otherwise there.
+async fn held(tx: &mut Tx, change: ChangeId) -> Result<BTreeSet<NodeId>, DbError> {
+    let rows = sqlx::query(
+        "SELECT s.node, s.report FROM change_node p JOIN resource_state s ON s.node = p.node \
+         WHERE p.change_id = ? AND p.state = 'superseded' AND s.state = 'drifted'",
+    )
+    .bind(change.to_string())
+    .fetch_all(tx.conn())
+    .await?;
+    let mut drifted: BTreeMap<NodeId, Vec<ResourceReport>> = BTreeMap::new();
+    for row in &rows {
+        let r = Reader::new("resource_state", row);
+        drifted.entry(r.parse("node")?).or_default().push(r.json("report")?);
+    }
+    let nodes: Vec<NodeId> = drifted.keys().copied().collect();
+    let effects = effect::store::of(tx, change, &nodes).await?;
+    let is_held = |node: &NodeId| drifted[node].iter().any(|r| effects[node].has(r.object, &r.target));
+    Ok(nodes.into_iter().filter(is_held).collect())
 }
 
 /// Returns who is connected.

@@ -99,27 +99,8 @@ async fn drift_is_found_and_adopted(db: Db) {
     world.save(vec![put(file("role:app", "motd", "ours\n"))]).await.expect("made");
     world.land(node, 1, 1, ResourceState::Converged).await;
     let object: ObjectId = world.find("role:app", "motd").await.expect("it stands").id;
-    let drift = |outcome, content: &str| {
-        Report::Drift(DriftReport {
-            target: Target::path("/etc/motd"),
-            object,
-            generation: Default::default(),
-            outcome,
-            path: "/etc/motd".into(),
-            diff: "-ours\n+theirs\n".into(),
-            observed: Some(ObservedFile {
-                content: Some(content.as_bytes().to_vec()),
-                hash: ContentHash::of(content.as_bytes()),
-                owner: "root".into(),
-                group: "root".into(),
-                mode: FileMode::new(0o644).expect("a mode"),
-                modified_at: UnixMs(1),
-                is_writable_by_others: false,
-            }),
-            at: UnixMs(2),
-        })
-    };
-    let reports = vec![(4, drift(DriftOutcome::Standing, "first\n")), (5, drift(DriftOutcome::Standing, "theirs\n"))];
+    let tell = |outcome, content| Report::Drift(drift(object, outcome, Some(content)));
+    let reports = vec![(4, tell(DriftOutcome::Standing, "first\n")), (5, tell(DriftOutcome::Standing, "theirs\n"))];
     world.ingest.submit(node, 1, reports).await.expect("stored");
     let drifts = Drifts::new(world.changes.clone());
     let found = drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 10).await.expect("a list");
@@ -139,7 +120,7 @@ async fn drift_is_found_and_adopted(db: Db) {
         drifts.adopt(found.items[0].id, &AdoptRequest::default(), &admin()).await.expect("a planned change");
     assert_eq!((change.state, change.reason.as_str()), (ChangeState::Planned, "adopted from web-1"));
     world.changes.apply(change.id, &Apply::default(), &admin()).await.expect("applied");
-    world.ingest.submit(node, 1, vec![(6, drift(DriftOutcome::Resolved, "theirs\n"))]).await.expect("stored");
+    world.ingest.submit(node, 1, vec![(6, tell(DriftOutcome::Resolved, "theirs\n"))]).await.expect("stored");
     world.land(node, 1, 7, ResourceState::Converged).await;
     assert_eq!(summary(&world).await.config, ResourceState::Converged);
     let left = drifts.list(&DriftFilter { standing: Some(true), ..DriftFilter::default() }, 10).await.expect("a list");

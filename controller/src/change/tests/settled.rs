@@ -23,24 +23,12 @@ impl World {
     }
 
     async fn changed_by_hand(&self, node: NodeId, seq: u64, content: &str) {
+        let object = self.find("role:app", "motd").await.expect("it stands").id;
         let told = Report::Drift(DriftReport {
-            target: Target::path("/etc/motd"),
-            object: self.find("role:app", "motd").await.expect("it stands").id,
-            generation: Default::default(),
-            outcome: DriftOutcome::Standing,
-            path: "/etc/motd".into(),
             diff: format!("-ours\n+{content} of {seq}\n"),
-            observed: Some(ObservedFile {
-                content: Some(content.as_bytes().to_vec()),
-                hash: ContentHash::of(content.as_bytes()),
-                owner: "root".into(),
-                group: "root".into(),
-                mode: FileMode::new(0o644).expect("a mode"),
-                modified_at: UnixMs(1),
-                is_writable_by_others: false,
-            }),
             // By a clock that is far ahead.
             at: clock::now().plus_ms(600_000),
+            ..drift(object, DriftOutcome::Standing, Some(content))
         });
         self.ingest.submit(node, 1, vec![(seq, told)]).await.expect("stored");
     }

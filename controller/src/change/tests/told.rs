@@ -13,19 +13,6 @@ testing::on_both!(
     a_pause_is_shown_while_it_holds
 );
 
-fn drift(object: ObjectId, outcome: DriftOutcome) -> Report {
-    Report::Drift(DriftReport {
-        target: Target::path("/etc/motd"),
-        object,
-        generation: Default::default(),
-        outcome,
-        path: "/etc/motd".into(),
-        diff: if outcome == DriftOutcome::Standing { "-ours\n+theirs\n".into() } else { String::new() },
-        observed: None,
-        at: UnixMs(2),
-    })
-}
-
 impl World {
     async fn standing(&self) -> Vec<String> {
         let filter = DriftFilter { standing: Some(true), ..DriftFilter::default() };
@@ -65,7 +52,7 @@ async fn a_revert_that_failed_leaves_the_drift(db: Db) {
     let tell = async |seq: u64, said: Report| {
         world.ingest.submit(node, 1, vec![(seq, said)]).await.expect("stored");
     };
-    tell(10, drift(object, DriftOutcome::Standing)).await;
+    tell(10, Report::Drift(drift(object, DriftOutcome::Standing, None))).await;
     // Each in turn is what an agent says of a revert that it can't do, and the edit stands through all of them.
     for (at, state) in [ResourceState::Failed, ResourceState::Blocked, ResourceState::Waiting, ResourceState::Paused]
         .into_iter()
@@ -79,13 +66,13 @@ async fn a_revert_that_failed_leaves_the_drift(db: Db) {
     world.land(node, 1, 20, ResourceState::Drifted).await;
     assert_eq!(world.standing().await, ["/etc/motd"]);
     // A revert that can be done ends it, in whatever order that is told.
-    tell(30, drift(object, DriftOutcome::Repaired)).await;
+    tell(30, Report::Drift(drift(object, DriftOutcome::Repaired, None))).await;
     world.land(node, 1, 31, ResourceState::Converged).await;
     assert!(world.standing().await.is_empty());
     assert_eq!(world.outcomes().await, [DriftOutcome::Repaired]);
 
     // A resource that is in force has no drift, also where it comes with a note.
-    tell(40, drift(object, DriftOutcome::Standing)).await;
+    tell(40, Report::Drift(drift(object, DriftOutcome::Standing, None))).await;
     assert_eq!(world.standing().await.len(), 1);
     let Report::Generation(mut noted) = report(&world.desired(node).await, Phase::Applied, ResourceState::Converged)
     else {

@@ -1,7 +1,5 @@
 //! Revisions: what objects said, each as it stands for ever.
 
-use std::collections::BTreeSet;
-
 use lampas_api::{Page, Revision};
 use lampas_shared::{
     desired::Approval,
@@ -160,32 +158,6 @@ pub async fn by_change(tx: &mut Tx, change: ChangeId) -> Result<Vec<StoredRevisi
     let mut query = revision_query();
     query.push("r.change_id = ").push_bind(change.to_string()).push(" ORDER BY r.object, r.revision");
     revision_rows(tx, query).await
-}
-
-/// Returns the objects that a change gave a revision, and those that name a variable or secret which it gave one: what they
-/// say on nodes is otherwise too. One whose text only looks like it is among them.
-pub async fn edited_by(tx: &mut Tx, change: ChangeId) -> Result<BTreeSet<ObjectId>, DbError> {
-    let rows = sqlx::query("SELECT r.object, r.kind, r.name FROM revision r WHERE r.change_id = ?")
-        .bind(change.to_string())
-        .fetch_all(tx.conn())
-        .await?;
-    let mut edited = BTreeSet::new();
-    for row in &rows {
-        let r = Reader::new("revision", row);
-        edited.insert(r.parse("object")?);
-        let kind = r.text("kind")?;
-        if kind == Kind::Var.as_str() || kind == Kind::Secret.as_str() {
-            let named = format!("{kind}.{}", r.text("name")?);
-            let users = sqlx::query("SELECT o.id FROM object o WHERE INSTR(o.body, ?) > 0")
-                .bind(named)
-                .fetch_all(tx.conn())
-                .await?;
-            for user in &users {
-                edited.insert(Reader::new("object", user).parse("id")?);
-            }
-        }
-    }
-    Ok(edited)
 }
 
 /// Returns what stood at a moment: of each object the newest revision up to then, the deletions too.
