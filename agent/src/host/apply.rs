@@ -154,7 +154,7 @@ fn prepare(root: &Root, ownership: &Ownership, step: &Step) -> Result<(), Fault>
         kept::keep(root, &step.path, holds.clone(), bytes).map_err(fault)?;
     }
     if let Some(bytes) = &step.by_hand {
-        kept::keep_by_hand(root, &step.path, &holds, bytes).map_err(fault)?;
+        kept::keep_by_hand(root, &step.path, step.owner, &holds, bytes).map_err(fault)?;
     }
     Ok(())
 }

@@ -20,8 +20,8 @@ use lampas_shared::desired::ContentHash;
 pub use self::purge::{Copy, copies, copy, forget_sealed, purge, seal_earlier};
 pub(super) use self::sealed::Holds;
 use self::sealed::Stored;
-use super::{Before, Owned, Ownership, Undo, account};
-use crate::system::{Modified, NewFile, PathError, Root, root::MAX_FILE_BYTES};
+use super::{Before, Owned, Ownership, Undo, account, cron};
+use crate::system::{Modified, NewFile, PathError, Root, Stamp, root::MAX_FILE_BYTES};
 
 const DIRECTORY: &str = "/var/lib/lampas/agent/kept";
 const BY_HAND: &str = "/var/lib/lampas/agent/kept/by-hand";
@@ -35,8 +35,15 @@ const MAX_OWNERSHIP_BYTES: u64 = 64 << 20;
 const MAX_BY_HAND: usize = 256;
 /// One of the largest files, or many of what people edit.
 const MAX_BY_HAND_BYTES: u64 = MAX_FILE_BYTES;
-/// More than anybody types into a file of theirs.
-const MAX_OF_USERS: usize = 1 << 20;
+/// What the name of a copy begins with that was made of a user's file: these have bounds of their own, so that nobody but root
+/// has copies of root's files let go.
+const OF_USERS: &str = "of-user.";
+const MAX_BY_USERS: usize = 64;
+const MAX_BY_USERS_BYTES: u64 = 16 << 20;
+/// More than anybody types into a file in their home,
+const MAX_OF_HOME: usize = 1 << 20;
+/// and more than a program's account has for a configuration.
+const MAX_OF_USERS: usize = 8 << 20;
 
 /// What a seal and its head add to the largest content.
 const MAX_STORED_BYTES: u64 = MAX_FILE_BYTES + (1 << 20);
@@ -71,45 +78,65 @@ fn stored(root: &Root, hash: &ContentHash) -> Option<Stored> {
     Some(Stored::of(bytes, |bytes| ContentHash::of(bytes) == *hash))
 }
 
-/// Returns where a plain copy of what somebody made by hand is kept.
-pub(super) fn by_hand_path(path: &str, bytes: &[u8]) -> String {
-    by_hand_name(path, &ContentHash::of(bytes).short())
+/// Returns where a plain copy of what somebody made by hand is kept; `owner` is whose file it is.
+pub(super) fn by_hand_path(root: &Root, path: &str, owner: u32, bytes: &[u8]) -> String {
+    by_hand_name(path, is_users(root, path, owner), &ContentHash::of(bytes).short())
 }
 
-fn by_hand_name(path: &str, digits: &str) -> String {
+fn by_hand_name(path: &str, is_users: bool, digits: &str) -> String {
     let name: String = path.trim_start_matches('/').chars().map(|c| if c == '/' { '_' } else { c }).collect();
     let from = name.char_indices().rev().nth(99).map_or(0, |(i, _)| i);
-    format!("{BY_HAND}/{}-{digits}", &name[from..])
+    format!("{BY_HAND}/{}{}-{digits}", if is_users { OF_USERS } else { "" }, &name[from..])
 }
 
-/// Keeps a copy of what somebody made by hand, and lets the oldest go: users who write again and again must not fill the
-/// disk. Of a large file in a user's home it is the beginning.
-pub(super) fn keep_by_hand(root: &Root, path: &str, holds: &Holds, bytes: &[u8]) -> Result<(), PathError> {
+/// Whether somebody but root may write a file as they like.
+fn is_users(root: &Root, path: &str, owner: u32) -> bool {
+    owner != 0
+        || cron::user_of(path).is_some_and(|user| user != "root")
+        || root.accounts().home_owner(path).is_some_and(|uid| uid != 0)
+}
+
+/// Keeps a copy of what somebody made by hand, and lets the oldest go: users who write again and again must fill neither the
+/// disk nor the place of root's copies. Of a large file of a user it is the beginning.
+pub(super) fn keep_by_hand(root: &Root, path: &str, owner: u32, holds: &Holds, bytes: &[u8]) -> Result<(), PathError> {
     root.make_directories(BY_HAND, 0o700)?;
-    let is_users = root.accounts().home_owner(path).is_some_and(|uid| uid != 0);
-    let kept = if is_users { &bytes[..bytes.len().min(MAX_OF_USERS)] } else { bytes };
+    let is_users = is_users(root, path, owner);
+    let most = match (is_users, root.accounts().home_owner(path)) {
+        (false, _) => bytes.len(),
+        (true, Some(_)) => MAX_OF_HOME,
+        (true, None) => MAX_OF_USERS,
+    };
+    let kept = &bytes[..bytes.len().min(most)];
     let written = match holds {
-        Holds::Nothing => by_hand_path(path, bytes),
-        _ => format!("{}{SEALED}", by_hand_name(path, &sealed::digits(root, bytes)?)),
+        Holds::Nothing => by_hand_path(root, path, owner, bytes),
+        _ => format!("{}{SEALED}", by_hand_name(path, is_users, &sealed::digits(root, bytes)?)),
     };
     root.write(&written, &private(root, &sealed::stored(root, path, holds, kept)?))?;
-    let directory = root.place(&written, 0)?;
-    let names = root.list(BY_HAND, 10_000)?.unwrap_or_default();
-    let mut copies: Vec<(i64, u64, String)> = names
+    let mut copies: Vec<(i64, u64, String)> = regular(root, BY_HAND)?
         .into_iter()
-        .filter(|name| !written.ends_with(name.as_str()))
-        .filter_map(|name| directory.stamp(&name).map(|stamp| (stamp.modified_ns, stamp.size, name)))
+        .filter(|(name, _)| name.starts_with(OF_USERS) == is_users && !written.ends_with(&format!("/{name}")))
+        .map(|(name, stamp)| (stamp.modified_ns, stamp.size, name))
         .collect();
     copies.sort_by(|a, b| b.cmp(a));
+    let (most, most_bytes) =
+        if is_users { (MAX_BY_USERS, MAX_BY_USERS_BYTES) } else { (MAX_BY_HAND, MAX_BY_HAND_BYTES) };
     let (mut count, mut total) = (1, kept.len() as u64);
     for (_, size, name) in copies {
         count += 1;
         total += size;
-        if count > MAX_BY_HAND || total > MAX_BY_HAND_BYTES {
+        if count > most || total > most_bytes {
             root.remove(&format!("{BY_HAND}/{name}"), 0)?;
         }
     }
     Ok(())
+}
+
+/// Lists the regular files in a directory of copies. What else somebody put there (a directory, a link) holds nothing that
+/// LAMPAS kept, and stays.
+fn regular(root: &Root, directory: &str) -> Result<Vec<(String, Stamp)>, PathError> {
+    let Some(names) = root.list(directory, 1_000_000)?.filter(|names| !names.is_empty()) else { return Ok(Vec::new()) };
+    let place = root.place(&format!("{directory}/any"), 0)?;
+    Ok(names.into_iter().filter_map(|name| place.stamp(&name).map(|stamp| (name, stamp))).collect())
 }
 
 /// Keeps what must be known to bring something back that is no file: a password, the members of a group.
@@ -175,7 +202,7 @@ pub fn put_aside(root: &Root) -> Result<Option<String>, PathError> {
 /// of an undo record, never during an apply.
 pub fn sweep(root: &Root, ownership: &Ownership, undos: &[&Undo]) -> Result<(), PathError> {
     let needed = needed(ownership, undos);
-    for name in root.list(DIRECTORY, 1_000_000)?.unwrap_or_default() {
+    for (name, _) in regular(root, DIRECTORY)? {
         if name.len() == 64 && !needed.contains_key(&name) {
             root.remove(&format!("{DIRECTORY}/{name}"), 0)?;
         }

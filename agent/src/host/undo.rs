@@ -108,7 +108,7 @@ fn put_back(root: &Root, undo: &Undo, step: &UndoStep) -> Result<(), Fault> {
                 Holds::Nothing => Holds::Nothing,
                 _ => Holds::Any,
             };
-            kept::keep_by_hand(root, &step.path, &holds, bytes).map_err(|e| e.to_fault())?;
+            kept::keep_by_hand(root, &step.path, owner, &holds, bytes).map_err(|e| e.to_fault())?;
         }
     }
     apply::put(root, &undo.ownership, &step.path, &put, owner, None)
@@ -150,7 +150,7 @@ fn put_block_back(root: &Root, ownership: &Ownership, step: &UndoStep, seen: &Se
             return Ok(());
         }
         if let Some(standing) = block::extract(&current) {
-            kept::keep_by_hand(root, &step.path, &Holds::Nothing, standing).map_err(|e| e.to_fault())?;
+            kept::keep_by_hand(root, &step.path, owner, &Holds::Nothing, standing).map_err(|e| e.to_fault())?;
         }
     }
     let subject = step.crontab_of.as_ref().map_or_else(|| step.path.clone(), |user| format!("crontab:{user}"));

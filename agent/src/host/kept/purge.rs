@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use lampas_shared::{id::SecretValueId, time::UnixMs};
 
 use super::{
-    BY_HAND, DIRECTORY, Holds, MAX_STORED_BYTES, NOTE, SEALED, Stored, by_hand_name, needed, private,
+    BY_HAND, DIRECTORY, Holds, MAX_STORED_BYTES, NOTE, OF_USERS, SEALED, Stored, by_hand_name, needed, private,
+    regular,
     sealed::{digits, stored},
     sweep,
 };
@@ -99,13 +100,13 @@ pub fn seal_earlier(root: &Root, ownership: &Ownership, undos: &[&Undo]) -> Resu
     }
     let is_secret = |path: &&String| ownership.places.get(*path).is_some_and(|owned| owned.holds_secrets);
     let plain: Vec<String> =
-        ownership.places.keys().filter(|path| !is_secret(path)).map(|path| by_hand_name(path, "")).collect();
+        ownership.places.keys().filter(|path| !is_secret(path)).map(|path| by_hand_name(path, false, "")).collect();
     for path in others(root)? {
         let is_by_hand = path.starts_with(BY_HAND);
         // What somebody else left there may be named in any way.
         let (stem, ending) = path.split_at_checked(path.len().saturating_sub(8)).unwrap_or((&path, "."));
         let is_harmless = if is_by_hand {
-            path.ends_with(SEALED) || plain.iter().any(|p| p == stem)
+            path.ends_with(SEALED) || plain.contains(&stem.replacen(OF_USERS, "", 1))
         } else {
             !path.starts_with(&format!("{DIRECTORY}/{NOTE}password-"))
         };
@@ -136,9 +137,8 @@ pub fn seal_earlier(root: &Root, ownership: &Ownership, undos: &[&Undo]) -> Resu
 /// When the directory can't be read.
 pub fn copies(root: &Root) -> Result<Vec<Copy>, PathError> {
     let mut copies = Vec::new();
-    for name in root.list(BY_HAND, 10_000)?.unwrap_or_default() {
-        let stamp = root.place(&format!("{BY_HAND}/{name}"), 0)?.stamp(&name);
-        if let Some(stamp) = stamp.filter(|_| !name.starts_with('.')) {
+    for (name, stamp) in regular(root, BY_HAND)? {
+        if !name.starts_with('.') {
             let is_sealed = name.ends_with(SEALED);
             copies.push(Copy { name, at: UnixMs(stamp.modified_ns / 1_000_000), is_sealed });
         }
@@ -163,8 +163,8 @@ pub fn copy(root: &Root, name: &str) -> Result<Option<Vec<u8>>, PathError> {
 /// Lists the copies that are not originals: those of edits by hand, and notes.
 fn others(root: &Root) -> Result<Vec<String>, PathError> {
     let below = |directory: &str, prefix: &str| -> Result<Vec<String>, PathError> {
-        let names = root.list(directory, 1_000_000)?.unwrap_or_default();
-        Ok(names.into_iter().filter(|n| n.starts_with(prefix)).map(|n| format!("{directory}/{n}")).collect())
+        let names = regular(root, directory)?.into_iter().map(|(name, _)| name);
+        Ok(names.filter(|n| n.starts_with(prefix)).map(|n| format!("{directory}/{n}")).collect())
     };
     Ok([below(BY_HAND, "")?, below(DIRECTORY, NOTE)?].concat())
 }

@@ -76,7 +76,7 @@ fn holds(values: &[u128]) -> Holds {
 fn what_may_hold_secrets_is_sealed_and_comes_back_whole() {
     let disk = Disk::new();
     let hash = keep(&disk.root, "/etc/app", holds(&[1]), CANARY).expect("kept");
-    keep_by_hand(&disk.root, "/etc/app", &holds(&[1]), CANARY).expect("kept");
+    keep_by_hand(&disk.root, "/etc/app", 0, &holds(&[1]), CANARY).expect("kept");
     keep_note(&disk.root, "password-ann", &Holds::Any, CANARY).expect("kept");
     keep(&disk.root, "/etc/motd", Holds::Nothing, PLAIN).expect("kept");
     assert_eq!(disk.shown(), [""; 0], "nothing of it stands in plain");
@@ -124,10 +124,10 @@ fn a_purge_takes_what_may_hold_the_value_and_leaves_the_rest() {
     let before = keep(&disk.root, "/etc/app", holds(&[]), b"canary of before\n").expect("kept");
     keep(&disk.root, "/etc/app", holds(&[1]), CANARY).expect("kept");
     let taken = keep(&disk.root, "/etc/old", holds(&[1]), b"canary in an original\n").expect("kept");
-    keep_by_hand(&disk.root, "/etc/one", &holds(&[1]), b"canary 1\n").expect("kept");
-    keep_by_hand(&disk.root, "/etc/two", &holds(&[2]), b"canary 2\n").expect("kept");
-    keep_by_hand(&disk.root, "/etc/any", &Holds::Any, b"canary any\n").expect("kept");
-    keep_by_hand(&disk.root, "/etc/motd", &Holds::Nothing, PLAIN).expect("kept");
+    keep_by_hand(&disk.root, "/etc/one", 0, &holds(&[1]), b"canary 1\n").expect("kept");
+    keep_by_hand(&disk.root, "/etc/two", 0, &holds(&[2]), b"canary 2\n").expect("kept");
+    keep_by_hand(&disk.root, "/etc/any", 0, &Holds::Any, b"canary any\n").expect("kept");
+    keep_by_hand(&disk.root, "/etc/motd", 0, &Holds::Nothing, PLAIN).expect("kept");
     keep_note(&disk.root, "password-ann", &Holds::Any, CANARY).expect("kept");
     keep_note(&disk.root, "members-app", &Holds::Nothing, b"ann\n").expect("kept");
     let owns = ownership(&[("/etc/app", owned(&[2], file(before))), ("/etc/old", owned(&[2], file(taken)))]);
@@ -163,7 +163,7 @@ fn what_an_earlier_agent_kept_in_plain_is_sealed_once() {
     let secret = keep(&disk.root, "/etc/app", Holds::Nothing, CANARY).expect("kept");
     let plain = keep(&disk.root, "/etc/motd", Holds::Nothing, PLAIN).expect("kept");
     for path in ["/etc/app", "/etc/gone", "/etc/motd"] {
-        keep_by_hand(&disk.root, path, &Holds::Nothing, format!("canary by hand of {path}\n").as_bytes())
+        keep_by_hand(&disk.root, path, 0, &Holds::Nothing, format!("canary by hand of {path}\n").as_bytes())
             .expect("kept");
     }
     keep_note(&disk.root, "password-ann", &Holds::Nothing, b"$6$canary").expect("kept");
@@ -181,11 +181,67 @@ fn what_an_earlier_agent_kept_in_plain_is_sealed_once() {
     let gone = disk.by_hand().into_iter().find(|name| name.starts_with("etc_gone-")).expect("kept");
     assert_eq!(copy(&disk.root, &gone).expect("read").as_deref(), Some(&b"canary by hand of /etc/gone\n"[..]));
     // What is kept afterwards says itself what it is.
-    keep_by_hand(&disk.root, "/etc/gone", &Holds::Nothing, PLAIN).expect("kept");
+    keep_by_hand(&disk.root, "/etc/gone", 0, &Holds::Nothing, PLAIN).expect("kept");
     seal_earlier(&disk.root, &owns, &[]).expect("nothing to do");
-    assert!(disk.by_hand().contains(&by_hand_path("/etc/gone", PLAIN).rsplit('/').next().expect("a name").to_owned()));
+    assert!(
+        disk.by_hand()
+            .contains(&by_hand_path(&disk.root, "/etc/gone", 0, PLAIN).rsplit('/').next().expect("a name").to_owned())
+    );
 
     forget_sealed(&disk.root).expect("gone");
     assert_eq!(disk.by_hand().len(), 2, "{:?}", disk.by_hand());
     assert!(original(&disk.root, &secret).is_none() && note(&disk.root, "password-ann").is_none());
+}
+
+#[test]
+fn what_is_no_file_among_the_copies_holds_nothing_and_keeps_no_purge() {
+    let disk = Disk::new();
+    keep_by_hand(&disk.root, "/etc/one", 0, &holds(&[1]), CANARY).expect("kept");
+    let by_hand = disk.kept().join("by-hand");
+    for directory in [by_hand.join("aside"), disk.kept().join("note-old"), disk.kept().join("0".repeat(64))] {
+        fs::create_dir_all(directory.join("within")).expect("made");
+    }
+    std::os::unix::fs::symlink("/etc/passwd", by_hand.join("link")).expect("linked");
+    let removed = &mut Vec::new();
+    for _ in 0..2 {
+        let stay = purge(&disk.root, &ownership(&[]), &[], &[value(1)].into(), &mut |name| {
+            removed.push(name.to_owned());
+        });
+        assert_eq!(stay.expect("purged"), []);
+    }
+    assert_eq!(removed.len(), 1, "{removed:?}");
+    assert_eq!(disk.by_hand(), [""; 0]);
+    seal_earlier(&disk.root, &ownership(&[]), &[]).expect("sealed");
+    forget_sealed(&disk.root).expect("forgotten");
+    keep_by_hand(&disk.root, "/etc/two", 0, &Holds::Nothing, PLAIN).expect("kept");
+    assert!(by_hand.join("aside/within").is_dir() && by_hand.join("link").is_symlink(), "they stay");
+}
+
+#[test]
+fn a_user_who_edits_again_and_again_takes_no_copy_of_roots_away() {
+    let disk = Disk::new();
+    fs::create_dir_all(disk.dir.path().join("etc")).expect("made");
+    let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
+    fs::write(disk.dir.path().join("etc/passwd"), passwd).expect("written");
+    for path in ["/etc/motd", "/root/.profile"] {
+        keep_by_hand(&disk.root, path, 0, &Holds::Nothing, PLAIN).expect("kept");
+    }
+    let large = vec![b'x'; 6 << 20];
+    for n in 0..100 {
+        let text = format!("{n}\n");
+        for (path, owner) in [("/home/ann/.profile", 0), ("/srv/app/conf", 1000), ("/var/spool/cron/crontabs/ann", 0)] {
+            keep_by_hand(&disk.root, path, owner, &Holds::Nothing, text.as_bytes()).expect("kept");
+        }
+        if n % 20 == 0 {
+            keep_by_hand(&disk.root, "/srv/app/data", 1000, &Holds::Nothing, &[&large, text.as_bytes()].concat())
+                .expect("kept");
+        }
+    }
+    let names = disk.by_hand();
+    let of_root: Vec<&String> = names.iter().filter(|name| !name.starts_with(OF_USERS)).collect();
+    assert_eq!(of_root.len(), 2, "{of_root:?}");
+    let of_users: Vec<&String> = names.iter().filter(|name| name.starts_with(OF_USERS)).collect();
+    let size = |name: &&String| fs::metadata(disk.kept().join("by-hand").join(name)).expect("stat").len();
+    assert!(of_users.len() <= MAX_BY_USERS && of_users.iter().map(size).sum::<u64>() <= MAX_BY_USERS_BYTES);
+    assert!(of_users.iter().any(|name| name.contains("home_ann_.profile-")), "the latest are there: {of_users:?}");
 }

@@ -209,7 +209,7 @@ impl Planner<'_> {
         };
         let by_hand = loses.then(|| standing_block.unwrap_or_default().to_vec());
         if let Some(bytes) = &by_hand {
-            let kept = kept::by_hand_path(&path, bytes);
+            let kept = kept::by_hand_path(self.root, &path, owner, bytes);
             for item in items.iter_mut().filter(|i| i.is_drifted || i.verb == Some(Verb::Remove)).take(1) {
                 item.notes.push(format!("the block was changed by hand; a copy of it is kept as {kept} on the node"));
             }

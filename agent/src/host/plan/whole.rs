@@ -130,7 +130,7 @@ impl Planner<'_> {
         }
         let by_hand = (item.is_drifted && !is_inner && state::is_file(&path)).then(|| bytes_of(&seen)).flatten();
         if let Some(bytes) = &by_hand {
-            let kept = kept::by_hand_path(&path, bytes);
+            let kept = kept::by_hand_path(self.root, &path, owner, bytes);
             item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));
         }
         let wanted = Owned {
@@ -282,13 +282,13 @@ impl Planner<'_> {
             if put == Put::GoneDirectory {
                 item.notes.push("the directory goes if it is empty".to_owned());
             }
+            let owner = if owner == u32::MAX { self.owner_of(path).unwrap_or(0) } else { owner };
             let by_hand = (item.is_drifted && !is_inner && state::is_file(path)).then(|| bytes_of(&seen)).flatten();
             if let Some(bytes) = &by_hand {
-                let kept = kept::by_hand_path(path, bytes);
+                let kept = kept::by_hand_path(self.root, path, owner, bytes);
                 item.notes.push(format!("it was changed by hand; a copy of that is kept as {kept} on the node"));
             }
             let leaves = put.fingerprint(self.root);
-            let owner = if owner == u32::MAX { self.owner_of(path).unwrap_or(0) } else { owner };
             self.steps.push(Step {
                 path: path.clone(),
                 targets: vec![target.clone()],
