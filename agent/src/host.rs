@@ -48,9 +48,10 @@ pub use kept::{
 pub use looks::Looks;
 pub use ownership::{Before, Claim, FileMeta, Owned, Ownership, Record, TakenLine, Undo, UndoStep};
 pub use package::{
-    Apt, ChangedPackage, PackagePlan, STATUS as PACKAGE_STATUS, Standing, changed_packages, followed, may_change,
-    note_follows, observed as observed_together, plan as plan_packages, serve_packages,
+    Apt, ChangedPackage, PackagePlan, STATUS as PACKAGE_STATUS, Standing, changed_packages, followed, note_follows,
+    observed as observed_together, plan as plan_packages, serve_packages,
 };
+pub(crate) use plan::is_source;
 pub use plan::{HostPlan, Item, observe, plan, watched};
 pub use prove::{prove, prove_planned};
 pub use react::{Due, Reacted, react, react_each};

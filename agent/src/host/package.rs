@@ -94,7 +94,7 @@ pub(super) struct Work {
 pub enum Standing {
     /// Nothing is done for now: the agent is paused, or only observes.
     Paused,
-    /// They wait for the host group, and why.
+    /// They wait for what apt goes by, and why.
     Waiting(Fault),
     /// They are being seen to.
     Applying,
@@ -197,12 +197,6 @@ pub(super) fn may_come(root: &Root, resources: &[Resource]) -> bool {
     });
     let Some(first) = wanted.next() else { return false };
     Installed::read(root).is_ok_and(|found| std::iter::once(first).chain(wanted).any(|n| found.is_at(n).is_none()))
-}
-
-/// Returns whether a package of these is still to be installed, or may become another version: it may bring what a check asks
-/// for.
-pub fn may_change(root: &Root, resources: &[Resource]) -> bool {
-    Installed::read(root).is_ok_and(|found| resources.iter().any(|r| needs_lists(&found, r)))
 }
 
 /// Looks at such a place.

@@ -5,6 +5,7 @@ mod planner;
 mod put;
 mod reform;
 mod shared;
+mod sources;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ pub(super) use planner::Planner;
 pub(super) use put::{Put, file_print, fingerprint};
 pub(super) use reform::Reform;
 pub(super) use shared::{Shared, block_print};
+pub(crate) use sources::is_source;
 pub(super) use whole::{Settled, Whole, before_of};
 
 use super::{Inputs, Owned, Ownership, account, cron, file, hosts, package, service, state, sudoers, sysctl};
@@ -167,16 +169,6 @@ impl HostPlan {
     /// Returns the item of a target.
     pub fn item(&self, target: &Target) -> Option<&Item> {
         self.items.iter().find(|i| i.target == *target)
-    }
-
-    /// Drops what an apply would write for resources outside of `targets`: to put one resource back and nothing else.
-    /// A shared file is written when any of its resources is among them.
-    #[must_use]
-    pub fn only(mut self, targets: &BTreeSet<Target>) -> Self {
-        self.steps.retain(|s| s.targets.iter().any(|t| targets.contains(t)));
-        self.items.retain(|i| targets.contains(&i.target));
-        self.checks.retain(|c| targets.contains(&c.target));
-        self
     }
 }
 

@@ -1,12 +1,13 @@
 //! One pass: snapshot, observe, plan, validate, apply, prove, report. Blocking, idempotent, and the only code that makes
 //! the node another.
 //!
-//! Within the host group it is all or nothing: when a check fails nothing is written, when a write fails what was written
-//! is put back. A resource that can't be done at all (`Blocked`: no cron, an unknown user, the node's policy) stops no
+//! What apt goes by is written first ([`sources`]). Within that group, and within the host group, it is all or nothing: when a
+//! check fails nothing is written, when a write fails what was written is put back. A resource that can't be done at all (`Blocked`: no cron, an unknown user, the node's policy) stops no
 //! other.
 
 mod drift;
 mod finish;
+mod sources;
 mod undone;
 mod write;
 
@@ -18,7 +19,6 @@ use std::{
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation, NodeDesired, Resource, Spec},
-    error::Fault,
     host::Reaction,
     id::SecretValueId,
     object::{DriftPolicy, Target},
@@ -39,16 +39,13 @@ use crate::{
     signature::{Consent, Ledger},
 };
 
-/// Where apt has its sources, keys and pins.
-const APT_PLACES: &str = "/etc/apt/";
-/// What may refuse a host group because a package is missing: the program of a check, or a unit.
-const MENDED_BY_PACKAGES: [&str; 3] = ["file.checker_missing", "on_change.failed", "service.unknown"];
-
 /// What a pass left behind.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Nothing had changed since the last pass, whose retry is still to come.
     pub(super) is_skipped: bool,
+    /// Nothing was done, since a state came whose contents are to be fetched first: who waits for the pass waits for the next.
+    pub(super) is_overtaken: bool,
     /// Something failed that may pass by itself.
     pub(super) should_retry: bool,
     /// This generation is on the disk and a controller has to be reached yet.
@@ -76,12 +73,17 @@ struct Snapshot {
 /// Runs a pass.
 pub(super) fn run(bench: &Bench, is_thorough: bool) -> Result<Outcome, JournalError> {
     let _passing = bench.passing.lock().unwrap_or_else(PoisonError::into_inner);
+    go(bench, is_thorough, false)
+}
+
+/// Runs a pass, or the rest of one that has written what apt goes by.
+fn go(bench: &Bench, is_thorough: bool, has_sources: bool) -> Result<Outcome, JournalError> {
     let Some(pass) = begin(bench)? else { return Ok(Outcome::default()) };
     if pass.overtook_its_contents()? {
         bench.wake.notify_one();
-        return Ok(Outcome { is_skipped: true, ..pass.outcome(&[]) });
+        return Ok(Outcome { is_skipped: true, is_overtaken: true, ..pass.outcome(&[]) });
     }
-    pass.run(is_thorough)
+    pass.run_from(is_thorough, has_sources)
 }
 
 /// Undoes what a crash left half done, and looks at what there is to do; nothing before a controller has sent a state.
@@ -172,7 +174,14 @@ impl Planned {
 }
 
 impl Pass<'_> {
+    #[cfg(test)]
     pub(super) fn run(&self, is_thorough: bool) -> Result<Outcome, JournalError> {
+        self.run_from(is_thorough, false)
+    }
+
+    /// Does all there is to do. `has_sources` says that this pass has written what apt goes by: it is not written a second
+    /// time by itself.
+    fn run_from(&self, is_thorough: bool, has_sources: bool) -> Result<Outcome, JournalError> {
         let Snapshot { goal, drifts, .. } = &self.snapshot;
         if !self.snapshot.is_paused && !self.snapshot.ruling.observes() {
             follow::follow_packages(self.bench, goal.state.generation, || self.followed_packages())?;
@@ -193,7 +202,13 @@ impl Pass<'_> {
         };
         let unchanged = plan.is_empty() && found.is_empty() && self.bench.last_observed() == Some(plan.observed());
         let is_settled = self.bench.book().current.as_ref().is_some_and(|c| c.progress != Progress::Received);
-        if unchanged && is_settled && !is_thorough && drifts.is_empty() && self.snapshot.reverting.is_empty() {
+        if unchanged
+            && is_settled
+            && !is_thorough
+            && !has_sources
+            && drifts.is_empty()
+            && self.snapshot.reverting.is_empty()
+        {
             debug!("nothing has changed");
             return Ok(Outcome { is_skipped: true, ..self.outcome(&[]) });
         }
@@ -206,18 +221,28 @@ impl Pass<'_> {
             self.admit()?;
         }
         let host = &plan.host;
-        let (written, ownership) = if may_write { self.write(host)? } else { (Written::Nothing, None) };
+        let first = match host.sources().filter(|_| may_write && !has_sources) {
+            Some(sources) => self.write_sources(&plan, &sources, &found, &held)?,
+            None => Written::Nothing,
+        };
+        let (written, ownership) = match first {
+            // The rest is planned anew, beside what stands by then.
+            Written::All => return go(self.bench, is_thorough, true),
+            Written::Nothing if may_write => self.write(host)?,
+            first => (first, None),
+        };
         let (written, may_write) = match written {
             Written::Paused => (Written::Nothing, false),
             written => (written, may_write),
         };
         let (written, ownership, mut reports) = self.judge(host, &held, written, ownership, may_write)?;
-        let did_write = matches!(written, Written::All) && host.items.iter().any(|i| i.verb.is_some());
-        if did_write {
+        let has_written = matches!(written, Written::All) && host.items.iter().any(|i| i.verb.is_some());
+        let did_write = has_written || has_sources;
+        if has_written {
             info!(desired.generation = %goal.state.generation, "applied");
         }
         let begins = self.judge_packages(&plan, &written, may_write, is_thorough, &mut reports);
-        let outcome = self.finish(&plan, &found, ownership, reports, did_write, matches!(written, Written::All))?;
+        let outcome = self.finish(&plan, &found, ownership, reports, did_write, &written)?;
         if begins {
             self.begin_packages(&plan)?;
         }
@@ -252,14 +277,18 @@ impl Pass<'_> {
         let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
         let (standing, begins) = if !may_write {
             (Standing::Paused, false)
-        } else if let Some(fault) = self.waits(&plan.host, written)
-            && packages.has_work()
+        } else if packages.has_work()
             && !self.bench.apt.is_busy()
+            && let Some(fault) = self.waits(&plan.host, written)
         {
             (Standing::Waiting(fault), false)
         } else {
             self.bench.apt.standing(packages, is_thorough)
         };
+        let is_current = self.snapshot.goal.is_current;
+        if matches!(standing, Standing::Applying) && packages.has_work() && is_current {
+            self.await_packages(&plan.host, written, reports);
+        }
         reports.extend(packages.reports(&resources, &standing));
         let converged = reports.iter_mut().filter(|r| r.state == ResourceState::Converged);
         for report in converged {
@@ -269,28 +298,7 @@ impl Pass<'_> {
             }
         }
         // What is undone is undone without packages.
-        begins && self.snapshot.goal.is_current
-    }
-
-    /// Returns why packages wait for the host group, if they do: their sources, keys and pins are part of it, and were not
-    /// written. For nothing else of it they wait: a check may refuse a file until the package it is for is newer, and a broken
-    /// file of one team must not keep all others' packages old.
-    fn waits(&self, host: &HostPlan, written: &Written) -> Option<Fault> {
-        let Written::Refused(faults) = written else { return None };
-        let is_source = |i: &Item| i.path.starts_with(APT_PLACES) && i.verb.is_some() && i.fault.is_none();
-        if !host.items.iter().any(is_source) {
-            return None;
-        }
-        // What refused it may want a package that is to come, whose sources are there already.
-        let resources: Vec<Resource> = self.snapshot.goal.state.resources().cloned().collect();
-        let may_mend = faults.iter().all(|(_, fault)| MENDED_BY_PACKAGES.contains(&fault.code.as_str()));
-        if may_mend && host::may_change(&self.bench.root, &resources) {
-            return None;
-        }
-        let culprits: Vec<String> = faults.iter().filter_map(|(t, _)| t.as_ref().map(ToString::to_string)).collect();
-        let of = if culprits.is_empty() { String::new() } else { format!(": {} failed", culprits.join(", ")) };
-        let text = format!("waits for the sources, keys and pins of this state, of which none was written{of}");
-        Some(Fault { code: "package.waits".into(), message: text, retry: faults.iter().any(|(_, f)| f.retry) })
+        begins && is_current
     }
 
     /// Returns the packages that are desired and allowed, with what follows their change.
@@ -423,6 +431,7 @@ impl Pass<'_> {
     fn outcome(&self, reports: &[ResourceReport]) -> Outcome {
         Outcome {
             is_skipped: false,
+            is_overtaken: false,
             should_retry: reports.iter().any(|r| r.fault.as_ref().is_some_and(|f| f.retry)),
             to_confirm: None,
             missing: std::mem::take(&mut self.missing.lock().expect("no holder panics")),

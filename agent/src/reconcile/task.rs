@@ -47,6 +47,14 @@ pub struct Reconciler {
     was_paused: bool,
 }
 
+/// What came of a pass.
+struct Passed {
+    /// When to try again what failed.
+    retry_at: Option<Instant>,
+    /// Whether a state came in between, so that nothing was done yet of what was asked for.
+    is_overtaken: bool,
+}
+
 /// When to look again, and why.
 struct Next {
     retry_at: Option<Instant>,
@@ -78,11 +86,14 @@ impl Reconciler {
             if is_thorough {
                 next.look_at = Instant::now() + self.times.full_look();
             }
-            next.retry_at = self.pass(is_thorough, next.retry_at).await;
-            is_thorough = false;
-            for done in waiting.drain(..) {
-                // Who no longer waits needs no answer.
-                let _ = done.send(());
+            let passed = self.pass(is_thorough, next.retry_at).await;
+            next.retry_at = passed.retry_at;
+            if !passed.is_overtaken {
+                is_thorough = false;
+                for done in waiting.drain(..) {
+                    // Who no longer waits needs no answer.
+                    let _ = done.send(());
+                }
             }
             // Waits without a pass in between as long as only the trial moves.
             loop {
@@ -155,12 +166,12 @@ impl Reconciler {
         });
     }
 
-    /// Runs a pass. Returns when to try again what failed; `pending` is when that was going to be.
-    async fn pass(&mut self, is_thorough: bool, pending: Option<Instant>) -> Option<Instant> {
+    /// Runs a pass; `pending` is when what failed was going to be tried again.
+    async fn pass(&mut self, is_thorough: bool, pending: Option<Instant>) -> Passed {
         if let Err(fault) = self.fetch().await {
             warn!(error = %fault, "a content can't be had; nothing of this state is written yet");
             self.tell_waiting(fault).await;
-            return self.retry_later();
+            return self.failed();
         }
         let bench = self.bench.clone();
         let result = tokio::task::spawn_blocking(move || pass::run(&bench, is_thorough)).await;
@@ -168,11 +179,11 @@ impl Reconciler {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => {
                 error!(error = %Chain(&error), "the pass could not be ended");
-                return self.retry_later();
+                return self.failed();
             }
             Err(error) => {
                 error!(%error, "the pass panicked");
-                return self.retry_later();
+                return self.failed();
             }
         };
         let mut watched = outcome.watched;
@@ -201,15 +212,19 @@ impl Reconciler {
             self.bench.wake.notify_one();
         }
         if outcome.is_skipped {
-            return pending;
+            return Passed { retry_at: pending, is_overtaken: outcome.is_overtaken };
         }
         self.bench.settles.notify_one();
         if outcome.should_retry {
-            self.retry_later()
-        } else {
-            self.retry = self.times.retry();
-            None
+            return self.failed();
         }
+        self.retry = self.times.retry();
+        Passed { retry_at: None, is_overtaken: false }
+    }
+
+    /// A pass after which something is tried again.
+    fn failed(&mut self) -> Passed {
+        Passed { retry_at: self.retry_later(), is_overtaken: false }
     }
 
     /// Goes on looking for a controller for a generation that was found innocent before a restart.

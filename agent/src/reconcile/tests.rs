@@ -11,5 +11,6 @@ mod lost;
 mod meanwhile;
 mod packages;
 mod secret;
+mod sources;
 mod trial;
 mod unejected;

@@ -14,9 +14,12 @@ use lampas_shared::{
 use lampas_wire::Report;
 use tracing::debug;
 
-use super::{Outcome, Pass, Planned, Snapshot, write::Wrote};
+use super::{
+    Outcome, Pass, Planned, Snapshot,
+    write::{Written, Wrote},
+};
 use crate::{
-    host::{self, Ownership},
+    host::{self, HostPlan, Ownership},
     journal::{Accepted, Drift, JournalError, Progress, Transaction},
 };
 
@@ -29,8 +32,9 @@ impl Pass<'_> {
         wrote: Option<Wrote>,
         mut reports: Vec<ResourceReport>,
         did_write: bool,
-        is_done: bool,
+        written: &Written,
     ) -> Result<Outcome, JournalError> {
+        let is_done = matches!(written, Written::All);
         let mut outcome = self.outcome(&reports);
         let mut transaction = Transaction::new();
         if let Some(wrote) = &wrote {
@@ -38,22 +42,8 @@ impl Pass<'_> {
             transaction.intent(None);
             transaction.owed(None);
         }
-        // Repairs by policy and on request are told once they stand.
-        let mut ended = BTreeSet::new();
-        if is_done {
-            let repaired =
-                |t: &Target| plan.host.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
-            let by_policy: Vec<&Drift> =
-                found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)).collect();
-            self.tell_repairs(plan, &by_policy)?;
-            for drift in self.snapshot.drifts.values().filter(|d| repaired(&d.target)) {
-                transaction.end_drift(&drift.target);
-                if !found.iter().any(|f| f.target == drift.target) {
-                    transaction.report(Report::Drift(self.ended_report(drift, DriftOutcome::Repaired)));
-                }
-                ended.insert(drift.target.clone());
-            }
-        }
+        let ended =
+            if is_done { self.end_repaired(plan, &plan.host, found, &mut transaction)? } else { BTreeSet::new() };
         self.bench.follow.add_to(self.snapshot.goal.state.generation, &mut reports);
         reports.sort_by(|a, b| a.target.cmp(&b.target));
 
@@ -71,7 +61,8 @@ impl Pass<'_> {
                     .as_ref()
                     .is_none_or(|p| p.plan.item(&r.target).is_none() && p.unfetched(&r.target).is_none())
             };
-            let has_failed = reports.iter().filter(of_host).any(|r| r.state == ResourceState::Failed);
+            let has_failed = matches!(written, Written::Refused(_))
+                || reports.iter().filter(of_host).any(|r| r.state == ResourceState::Failed);
             let waits = reports.iter().any(|r| r.state == ResourceState::Paused);
             let progress = match current.progress {
                 Progress::Received if has_failed || waits => Progress::Received,
@@ -124,6 +115,30 @@ impl Pass<'_> {
         self.bench.set_last_observed(observed);
         crate::reconcile::snapshot::write(self.bench);
         Ok(outcome)
+    }
+
+    /// Repairs by policy and on request are told once they stand: those of `done`, which was written. Enters that these
+    /// changes by hand are over, and returns which.
+    pub(super) fn end_repaired(
+        &self,
+        plan: &Planned,
+        done: &HostPlan,
+        found: &[Drift],
+        transaction: &mut Transaction,
+    ) -> Result<BTreeSet<Target>, JournalError> {
+        let repaired = |t: &Target| done.item(t).is_some_and(|i| i.is_drifted && !i.is_held && i.verb.is_some());
+        let by_policy: Vec<&Drift> =
+            found.iter().filter(|d| d.policy == DriftPolicy::Repair && repaired(&d.target)).collect();
+        self.tell_repairs(plan, &by_policy)?;
+        let mut ended = BTreeSet::new();
+        for drift in self.snapshot.drifts.values().filter(|d| repaired(&d.target)) {
+            transaction.end_drift(&drift.target);
+            if !found.iter().any(|f| f.target == drift.target) {
+                transaction.report(Report::Drift(self.ended_report(drift, DriftOutcome::Repaired)));
+            }
+            ended.insert(drift.target.clone());
+        }
+        Ok(ended)
     }
 
     /// Looks once more after writing: what is seen then is what "nothing has changed" means later on.

@@ -51,10 +51,16 @@ impl Pass<'_> {
             debug!(desired.generation = %generation, "units did not take this generation, and nothing changed since");
             return Ok((Written::Refused(faults), None));
         }
+        self.put(plan)
+    }
+
+    /// Checks and writes a group, all of it or nothing.
+    pub(super) fn put(&self, plan: &HostPlan) -> Result<(Written, Option<Wrote>), JournalError> {
+        let generation = self.snapshot.goal.state.generation;
         let faults = host::validate(plan, &self.bench.tools);
         if !faults.is_empty() {
             for (target, fault) in &faults {
-                warn!(%target, error = %fault, "the check failed; nothing of this state is written");
+                warn!(%target, error = %fault, "the check failed; nothing of its group is written");
             }
             return Ok((Written::Refused(faults.into_iter().map(|(t, f)| (Some(t), f)).collect()), None));
         }
@@ -100,7 +106,7 @@ impl Pass<'_> {
     }
 
     /// Puts back what stood before an apply that ended, and has units take that up.
-    fn take_back(&self, wrote: &Wrote, faults: &[(Option<Target>, Fault)]) -> Result<(), JournalError> {
+    pub(super) fn take_back(&self, wrote: &Wrote, faults: &[(Option<Target>, Fault)]) -> Result<(), JournalError> {
         roll_back(self.bench, &wrote.during, &wrote.undo);
         self.bench.follow.spurn(self.snapshot.goal.state.generation, faults);
         follow::follow_back(self.bench, &wrote.due)
@@ -175,6 +181,8 @@ impl Pass<'_> {
         let culprits: Vec<String> = faults.iter().filter_map(|(t, _)| t.as_ref().map(ToString::to_string)).collect();
         let by = if culprits.is_empty() { "this group".to_owned() } else { culprits.join(", ") };
         let any_retry = faults.iter().any(|(_, f)| f.retry);
+        let is_of_apt = |target: &Target| plan.item(target).is_some_and(|i| host::is_source(&i.path));
+        let came_first = faults.iter().all(|(target, _)| target.as_ref().is_some_and(is_of_apt));
         let report = |item: &Item| {
             let own = faults.iter().find(|(t, _)| t.as_ref() == Some(&item.target)).map(|(_, f)| f.clone());
             let general = || faults.iter().find(|(t, _)| t.is_none()).map(|(_, f)| f.clone());
@@ -183,7 +191,12 @@ impl Pass<'_> {
                 (None, Some(fault), _) => (Item::state_of(fault), Some(fault.clone())),
                 (None, None, _) if item.is_drifted => (ResourceState::Drifted, None),
                 (None, None, Some(_)) => {
-                    let text = format!("not written, because the group is all or nothing and {by} failed");
+                    let why = if came_first && !host::is_source(&item.path) {
+                        "what apt goes by comes first"
+                    } else {
+                        "the group is all or nothing"
+                    };
+                    let text = format!("not written, because {why} and {by} failed");
                     let held = Fault { code: "group.held_back".into(), message: text, retry: any_retry };
                     (ResourceState::Failed, general().or(Some(held)))
                 }
@@ -220,6 +233,10 @@ pub(super) fn roll_back(bench: &Bench, during: &Ownership, undo: &Undo) -> bool 
         let mut book = bench.book();
         book.journal.commit(transaction).map_err(Fault::from)?;
         book.ownership = Arc::new(record.ownership.clone());
+        // Who edits a file while an apply fails again and again must not fill the disk with what stood before each.
+        if let Err(error) = host::sweep(&bench.root, &book.ownership, &[]) {
+            debug!(%error, "originals that nobody needs could not be removed");
+        }
         Ok(())
     });
     if let Err(fault) = &result {

@@ -20,8 +20,13 @@ fn text(counter: u64, n: usize) -> String {
     format!("generation {counter} of file {n}\n").repeat(100)
 }
 
+/// A part of them is what apt goes by, which is a group of its own.
+fn path(n: usize) -> String {
+    format!("{}/file-{n}", if n.is_multiple_of(3) { "/etc/apt/preferences.d" } else { "/opt" })
+}
+
 fn state(counter: u64) -> NodeDesired {
-    let resources: Vec<Resource> = (0..FILES).map(|n| file(&format!("/opt/file-{n}"), &text(counter, n))).collect();
+    let resources: Vec<Resource> = (0..FILES).map(|n| file(&path(n), &text(counter, n))).collect();
     NodeDesired::new(node_id(), Generation { epoch: 1, counter }, resources)
 }
 
@@ -49,6 +54,7 @@ async fn child() {
 async fn a_kill_at_any_instant_restarts_into_the_right_state() {
     let dir = tempfile::tempdir().expect("a directory");
     prepare(dir.path());
+    fs::create_dir_all(dir.path().join("etc/apt/preferences.d")).expect("made");
     let mut journalled = 0;
     for round in 0..10_u64 {
         let mut process = Command::new(std::env::current_exe().expect("a test binary"))
@@ -76,7 +82,7 @@ async fn a_kill_at_any_instant_restarts_into_the_right_state() {
             journalled = number(&line, "journalled ").unwrap_or(journalled);
         }
         for n in 0..FILES {
-            let found = fs::read_to_string(dir.path().join(format!("opt/file-{n}"))).unwrap_or_default();
+            let found = fs::read_to_string(dir.path().join(path(n).trim_start_matches('/'))).unwrap_or_default();
             let is_whole = found.is_empty() || (1..=journalled + 1).any(|counter| found == text(counter, n));
             assert!(is_whole, "file {n} is torn: {} bytes", found.len());
         }
@@ -89,10 +95,11 @@ async fn a_kill_at_any_instant_restarts_into_the_right_state() {
     tasks.spawn("reconcile", async move { reconciler.run(upstream, &owner).await });
     handle.pass().await.expect("passes");
     for n in 0..FILES {
-        let found = fs::read_to_string(dir.path().join(format!("opt/file-{n}"))).expect("there");
+        let found = fs::read_to_string(dir.path().join(path(n).trim_start_matches('/'))).expect("there");
         assert_eq!(found, text(current, n), "file {n}");
     }
-    assert_eq!(fs::read_dir(dir.path().join("opt")).expect("listed").count(), FILES, "nothing is left beside them");
+    let count = |directory: &str| fs::read_dir(dir.path().join(directory)).expect("listed").count();
+    assert_eq!(count("opt") + count("etc/apt/preferences.d"), FILES, "nothing is left beside them");
     assert!(journal.intent().expect("read").is_none());
     assert!(handle.status().await.expect("told").drifts.is_empty(), "its own writes are not taken for somebody's");
     tasks.stop();

@@ -25,6 +25,7 @@ use lampas_shared::{
     time::UnixMs,
 };
 use lampas_wire::Report;
+use tokio::sync::Notify;
 
 use crate::{
     config::{self, Paths},
@@ -42,6 +43,8 @@ pub(super) struct Controller {
     pub(super) is_away: AtomicBool,
     pub(super) probes: AtomicU64,
     pub(super) blobs: Mutex<BTreeMap<ContentHash, Vec<u8>>>,
+    /// A content that is given only when the test says so: which, that it was asked for, and that it may go.
+    pub(super) gate: Mutex<Option<(ContentHash, Arc<Notify>, Arc<Notify>)>>,
     secrets: Mutex<BTreeMap<SecretValueId, String>>,
     /// How many values were fetched.
     pub(super) fetched: AtomicU64,
@@ -65,6 +68,11 @@ impl Controller {
 impl Upstream for Controller {
     fn fetch_blob(&self, hash: ContentHash) -> BoxFuture<'_, Result<Vec<u8>, Fault>> {
         Box::pin(async move {
+            let gate = self.gate.lock().expect("not poisoned").clone().filter(|(held, ..)| *held == hash);
+            if let Some((_, asked, may_go)) = gate {
+                asked.notify_one();
+                may_go.notified().await;
+            }
             self.check()?;
             let missing = || Fault::passing("blob.none", "no such content");
             self.blobs.lock().expect("not poisoned").get(&hash).cloned().ok_or_else(missing)

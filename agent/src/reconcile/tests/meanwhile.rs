@@ -1,15 +1,16 @@
 //! What somebody does while a pass is under way: a pause, one more edit, a journal that can't be written.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use lampas_runtime::clock;
 use lampas_shared::{
-    desired::{NodeDesired, Resource},
+    desired::{ContentHash, NodeDesired, Resource},
     error::Fault,
     object::Target,
     report::{DriftOutcome, Phase, ResourceState},
 };
 use lampas_wire::Report;
+use tokio::sync::Notify;
 
 use super::fixture::{Node, file, node_id, open_node, prepare};
 use crate::{
@@ -140,6 +141,39 @@ async fn a_revert_overwrites_nothing_that_was_not_told() {
             assert_eq!((fault.code.as_str(), node.text("/etc/motd").as_deref()), ("drift.moved", Some("second\n")));
         }
     }
+}
+
+#[tokio::test]
+async fn a_revert_goes_on_when_a_newer_state_comes_before_its_pass() {
+    let node = Node::start();
+    node.send(1, vec![file("/etc/motd", "wanted\n")]).await;
+    node.wait("confirmation", || node.report(1, |r| r.phase == Phase::Confirmed)).await;
+    node.edit("/etc/motd", "by hand\n");
+    node.wait("the edit", || (!node.drifts().is_empty()).then_some(())).await;
+    // A state whose content can't be had yet; then the content is on its way, and a newer state comes with another.
+    let texts = ["first\n".repeat(20_000), "second\n".repeat(20_000)];
+    let state = |counter: u64, n: usize| {
+        node.state(counter, vec![file("/etc/motd", "wanted\n"), file(&format!("/opt/{n}"), &texts[n])])
+    };
+    node.controller.is_away.store(true, Ordering::SeqCst);
+    node.handle.desired(state(2, 0)).await.expect("accepted");
+    node.wait("word of the wait", || node.report(2, |r| !r.resources.is_empty())).await;
+    let [asked, may_go] = [(); 2].map(|()| Arc::new(Notify::new()));
+    let hashes = texts.each_ref().map(|text| ContentHash::of(text.as_bytes()));
+    *node.controller.gate.lock().expect("not poisoned") = Some((hashes[0], asked.clone(), may_go.clone()));
+    let blobs = hashes.into_iter().zip(texts.iter().map(|text| text.clone().into_bytes()));
+    node.controller.blobs.lock().expect("not poisoned").extend(blobs);
+    let newer = async {
+        asked.notified().await;
+        node.controller.is_away.store(false, Ordering::SeqCst);
+        node.handle.desired(state(3, 1)).await.expect("accepted");
+        *node.controller.gate.lock().expect("not poisoned") = None;
+        may_go.notify_one();
+    };
+    let (reverted, ()) = tokio::join!(node.handle.revert(Target::path("/etc/motd")), newer);
+    reverted.expect("reverted");
+    assert_eq!(node.text("/etc/motd").as_deref(), Some("wanted\n"));
+    assert_eq!(node.text("/opt/1").as_deref(), Some(texts[1].as_str()));
 }
 
 #[tokio::test]
