@@ -47,6 +47,7 @@ pub struct Members {
     members: Gathered<String, Option<Member>>,
     acked: Gathered<u64, u64>,
     signed: Gathered<(), Vec<Signed>>,
+    given: Gathered<SecretValueId, Option<String>>,
     /// How many nodes the fleet had when somebody connected last.
     size: Arc<AtomicUsize>,
     /// When it was last told of a node that it asked for what is another's.
@@ -71,6 +72,7 @@ impl Members {
             members: Arc::default(),
             acked: Arc::default(),
             signed: Arc::default(),
+            given: Arc::default(),
             size: Arc::default(),
             strays: Arc::default(),
             vault: None,
@@ -181,8 +183,7 @@ impl StateSource for Members {
                 return Ok(None);
             }
             // Put down before it goes, so that a purge reaches who has it; what is purged meanwhile goes to nobody.
-            let given = secret::store::holder::give(self.db(), value, node, clock::now()).await;
-            let Some(sealed) = given.map_err(|e| fault(&e))? else { return Ok(None) };
+            let Some(sealed) = self.give(node, value).await? else { return Ok(None) };
             let done = tokio::task::spawn_blocking(move || vault.reseal(value, &sealed, node, &key)).await;
             match done {
                 Ok(Ok(sealed)) => Ok(Some(sealed)),
@@ -247,6 +248,17 @@ impl Members {
         if let Err(error) = write.await {
             error!(node.id = %node, error = %Chain(&error), "what a node asked for could not be put into the audit");
         }
+    }
+
+    /// Returns a value as it was sealed, and puts down that a node is about to get it: of all nodes that ask meanwhile in one
+    /// transaction. Nothing when it was destroyed.
+    pub(super) async fn give(&self, node: NodeId, value: SecretValueId) -> Result<Option<String>, Fault> {
+        let answer = |questions: Vec<(NodeId, SecretValueId)>| async move {
+            let given = secret::store::holder::give(self.db(), &questions, clock::now()).await;
+            let found = given.map(|sealed| move |q: &(NodeId, SecretValueId)| sealed.get(&q.1).cloned());
+            each(questions, found)
+        };
+        self.given.ask((node, value), answer).await
     }
 
     async fn signatures(&self, node: NodeId) -> Result<Vec<Signed>, Fault> {

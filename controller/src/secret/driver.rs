@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use lampas_runtime::{Tasks, clock};
 use lampas_shared::{
     error::{Chain, Fault},
@@ -29,8 +29,9 @@ use crate::{
 
 /// Between two looks at what is due: a node that comes back is told within this.
 const BEAT: Duration = Duration::from_secs(2);
-/// How many nodes are asked at once; each looks through a directory of its own.
-const AT_ONCE: usize = 16;
+/// How many nodes are asked at once; each looks through a directory of its own. One that hangs keeps its place until the link
+/// gives it up, and nobody else's.
+const AT_ONCE: usize = 64;
 /// How many rows are read at once.
 const PAGE: u32 = 2_000;
 /// How many values are told to all nodes in one transaction; each is a row for each node.
@@ -50,6 +51,7 @@ pub(crate) fn start(db: Db, gate: Arc<dyn NodeGate>, tasks: &Tasks) {
     let stopping = tasks.stopping();
     tasks.spawn("purges", async move {
         let mut is_adopted = false;
+        let mut exchanges = Exchanges::new(&db, &*gate);
         loop {
             if !is_adopted {
                 match adopt(&db).await {
@@ -59,17 +61,21 @@ pub(crate) fn start(db: Db, gate: Arc<dyn NodeGate>, tasks: &Tasks) {
                     }
                 }
             }
-            // An exchange that is dropped is made anew: telling twice changes nothing.
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                told = pass(&db, &*gate) => if let Err(error) = told {
-                    warn!(error = %Chain(&error), "it can't be told which purges nodes wait for; again soon");
-                },
+            if let Err(error) = exchanges.look().await {
+                warn!(error = %Chain(&error), "it can't be told which purges nodes wait for; again soon");
             }
-            // Both arms are cancel-safe: sleeping and waiting for the stop hold nothing.
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = tokio::time::sleep(BEAT) => {}
+            let beat = tokio::time::sleep(BEAT);
+            tokio::pin!(beat);
+            loop {
+                // All arms are cancel-safe: sleeping and waiting for the stop hold nothing, and an exchange stays where it is.
+                // One that is dropped at the stop is made anew: telling twice changes nothing.
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = &mut beat => break,
+                    Some(ended) = exchanges.next() => if let Err(error) = ended {
+                        warn!(error = %Chain(&error), "what a node said of a purge could not be put down; it is asked again");
+                    },
+                }
             }
         }
     });
@@ -91,22 +97,64 @@ pub(crate) async fn adopt(db: &Db) -> Result<(), DbError> {
     }
 }
 
-/// Tells the connected nodes what is due.
-pub(crate) async fn pass(db: &Db, gate: &dyn NodeGate) -> Result<(), DbError> {
-    let due = due(db, gate).await?;
-    let mut told = stream::iter(due)
-        .map(|(node, values)| async move {
-            let values: Vec<(SecretValueId, u64)> = values.into_iter().collect();
-            for values in values.chunks(VALUES_AT_ONCE) {
-                let asked: BTreeSet<SecretValueId> = values.iter().map(|(value, _)| *value).collect();
-                let answer = gate.purge(node, asked).await;
-                note(db, node, values, answer).await?;
-            }
-            Ok::<_, DbError>(())
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some(told) = told.next().await {
-        told?;
+/// The nodes that are told what is due: those that are being asked, and those whose turn comes.
+pub(crate) struct Exchanges<'a> {
+    db: &'a Db,
+    gate: &'a dyn NodeGate,
+    waiting: Due,
+    asked: BTreeSet<NodeId>,
+    running: FuturesUnordered<BoxFuture<'a, (NodeId, Result<(), DbError>)>>,
+}
+
+impl<'a> Exchanges<'a> {
+    /// Nobody is asked yet.
+    pub(crate) fn new(db: &'a Db, gate: &'a dyn NodeGate) -> Self {
+        let (waiting, asked, running) = (Due::new(), BTreeSet::new(), FuturesUnordered::new());
+        Self { db, gate, waiting, asked, running }
+    }
+
+    /// Looks which connected nodes are to be told something, once those of the look before had their turn. Who is being asked
+    /// is not asked twice.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn look(&mut self) -> Result<(), DbError> {
+        if self.waiting.is_empty() {
+            self.waiting = due(self.db, self.gate).await?;
+            self.waiting.retain(|node, _| !self.asked.contains(node));
+        }
+        self.fill();
+        Ok(())
+    }
+
+    /// Waits until one of the nodes has been told; nothing when none is being told.
+    ///
+    /// # Cancellation
+    /// Dropping the future is safe: what is under way stays so.
+    pub(crate) async fn next(&mut self) -> Option<Result<(), DbError>> {
+        let (node, ended) = self.running.next().await?;
+        self.asked.remove(&node);
+        self.fill();
+        Some(ended)
+    }
+
+    fn fill(&mut self) {
+        while self.asked.len() < AT_ONCE
+            && let Some((node, values)) = self.waiting.pop_first()
+        {
+            self.asked.insert(node);
+            let (db, gate) = (self.db, self.gate);
+            self.running.push(Box::pin(async move { (node, tell(db, gate, node, values).await) }));
+        }
+    }
+}
+
+async fn tell(db: &Db, gate: &dyn NodeGate, node: NodeId, values: BTreeMap<SecretValueId, u64>) -> Result<(), DbError> {
+    let values: Vec<(SecretValueId, u64)> = values.into_iter().collect();
+    for values in values.chunks(VALUES_AT_ONCE) {
+        let asked: BTreeSet<SecretValueId> = values.iter().map(|(value, _)| *value).collect();
+        let answer = gate.purge(node, asked).await;
+        note(db, node, values, answer).await?;
     }
     Ok(())
 }

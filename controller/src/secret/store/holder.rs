@@ -19,42 +19,94 @@ use crate::{
 /// The longest answer of a node that is kept.
 const MAX_WHY: usize = 500;
 
-/// Returns a value as it was sealed, for a node that is about to get it, and puts down that it does: so a purge reaches who
-/// has it, and what is purged is given to nobody. Nothing when it was destroyed.
-pub(crate) async fn give(db: &Db, value: SecretValueId, node: NodeId, now: UnixMs) -> Result<Option<String>, DbError> {
-    let known = db.read(|mut tx| async move {
-        let row = sqlx::query("SELECT h.given_ms FROM secret_holder h WHERE h.value = ? AND h.node = ?")
-            .bind(value.to_string())
-            .bind(node.to_string())
-            .fetch_optional(tx.conn())
-            .await?;
-        let sealed = super::sealed(&mut tx, value).await?;
-        Ok::<_, DbError>(tx.done((row.is_some(), sealed)))
-    });
-    match known.await? {
-        (true, sealed) => return Ok(sealed),
-        (false, None) => return Ok(None),
-        (false, Some(_)) => {}
+/// Returns values as they were sealed, for nodes that are about to get them, and puts down that they do, of all of them in
+/// one transaction: so a purge reaches who has one, and what is purged is given to nobody. What was destroyed is not there.
+///
+/// # Errors
+/// When the store fails: then nothing is given.
+pub(crate) async fn give(
+    db: &Db,
+    asked: &[(NodeId, SecretValueId)],
+    now: UnixMs,
+) -> Result<BTreeMap<SecretValueId, String>, DbError> {
+    let (known, found) = db
+        .read(|mut tx| async move {
+            let known = known(&mut tx, asked).await?;
+            let found = sealed(&mut tx, asked.iter().map(|(_, value)| *value), "").await?;
+            Ok::<_, DbError>(tx.done((known, found)))
+        })
+        .await?;
+    let is_news = |(node, value): &&(NodeId, SecretValueId)| {
+        found.contains_key(value) && !known.get(value).is_some_and(|nodes| nodes.contains(node))
+    };
+    let news: BTreeSet<(NodeId, SecretValueId)> = asked.iter().filter(is_news).copied().collect();
+    if news.is_empty() {
+        return Ok(found);
     }
-    db.write(|mut tx| async move {
-        let mut query = QueryBuilder::<Any>::new("SELECT v.sealed FROM secret_value v WHERE v.id = ");
-        query.push_bind(value.to_string()).push(tx.dialect().for_update());
-        let row = query.build().fetch_optional(tx.conn()).await?;
-        let sealed = row.map(|row| Reader::new("secret_value", &row).text("sealed")).transpose()?;
-        let Some(sealed) = sealed.filter(|s| !s.is_empty()) else { return Ok::<_, DbError>(tx.done(None)) };
-        let name = name_of(&mut tx, node).await?;
-        add(&mut tx, &[(value, node, name)], now, None).await?;
-        Ok(tx.done(Some(sealed)))
-    })
-    .await
+    let news = &news;
+    let standing = db.write(|mut tx| async move {
+        let lock = tx.dialect().for_update();
+        // Whoever purges one of them waits, or has purged it.
+        let standing = sealed(&mut tx, news.iter().map(|(_, value)| *value), lock).await?;
+        let nodes: Vec<NodeId> = news.iter().map(|(node, _)| *node).collect::<BTreeSet<_>>().into_iter().collect();
+        let names = fleet::names(&mut tx, Some(&nodes)).await?;
+        let name = |node: NodeId| names.get(&node).map_or_else(|| node.to_string(), ToString::to_string);
+        let given = news.iter().filter(|(_, value)| standing.contains_key(value));
+        let holders: Vec<_> = given.map(|(node, value)| (*value, *node, name(*node))).collect();
+        add(&mut tx, &holders, now, None).await?;
+        Ok::<_, DbError>(tx.done(standing))
+    });
+    let standing = standing.await?;
+    let put_down: BTreeSet<SecretValueId> = news.iter().map(|(_, value)| *value).collect();
+    let is_given = |value: &SecretValueId| !put_down.contains(value) || standing.contains_key(value);
+    Ok(found.into_iter().filter(|(value, _)| is_given(value)).collect())
 }
 
-async fn name_of(tx: &mut Tx, node: NodeId) -> Result<String, DbError> {
-    let row = sqlx::query("SELECT n.name FROM node n WHERE n.id = ?")
-        .bind(node.to_string())
-        .fetch_optional(tx.conn())
-        .await?;
-    row.map_or_else(|| Ok(node.to_string()), |row| Reader::new("node", &row).text("name"))
+/// Returns which of these nodes were given which of these values before.
+async fn known(
+    tx: &mut Tx,
+    asked: &[(NodeId, SecretValueId)],
+) -> Result<BTreeMap<SecretValueId, BTreeSet<NodeId>>, DbError> {
+    let mut nodes_of: BTreeMap<SecretValueId, BTreeSet<NodeId>> = BTreeMap::new();
+    for (node, value) in asked {
+        nodes_of.entry(*value).or_default().insert(*node);
+    }
+    for (value, nodes) in &mut nodes_of {
+        let wanted: Vec<NodeId> = std::mem::take(nodes).into_iter().collect();
+        for chunk in id_chunks(&wanted) {
+            let mut query = QueryBuilder::<Any>::new("SELECT h.node FROM secret_holder h WHERE h.value = ");
+            query.push_bind(value.to_string()).push(" AND h.node IN ");
+            push_ids(&mut query, chunk);
+            for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+                nodes.insert(Reader::new("secret_holder", row).parse("node")?);
+            }
+        }
+    }
+    Ok(nodes_of)
+}
+
+/// Returns values that are not destroyed.
+async fn sealed(
+    tx: &mut Tx,
+    values: impl Iterator<Item = SecretValueId>,
+    lock: &str,
+) -> Result<BTreeMap<SecretValueId, String>, DbError> {
+    let values: Vec<SecretValueId> = values.collect::<BTreeSet<_>>().into_iter().collect();
+    let mut found = BTreeMap::new();
+    for chunk in id_chunks(&values) {
+        let mut query = QueryBuilder::<Any>::new("SELECT v.id, v.sealed FROM secret_value v WHERE v.id IN ");
+        push_ids(&mut query, chunk);
+        // In one order, so that two that lock don't wait for each other.
+        query.push(" ORDER BY v.id").push(lock);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            let r = Reader::new("secret_value", row);
+            let sealed = r.text("sealed")?;
+            if !sealed.is_empty() {
+                found.insert(r.parse("id")?, sealed);
+            }
+        }
+    }
+    Ok(found)
 }
 
 async fn add(
@@ -108,7 +160,31 @@ pub(in crate::secret) async fn begin(tx: &mut Tx, values: &[SecretValueId], now:
         push_ids(&mut query, chunk);
         query.build().persistent(false).execute(tx.conn()).await?;
     }
-    Ok(progress(tx, values).await?.values().flatten().map(|h| h.node).collect::<BTreeSet<_>>().len() as u64)
+    told(tx, values).await
+}
+
+/// Counts the nodes that are told of any of these values.
+async fn told(tx: &mut Tx, values: &[SecretValueId]) -> Result<u64, DbError> {
+    if let [chunk] = id_chunks(values).collect::<Vec<_>>()[..] {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT COUNT(DISTINCT h.node) AS nodes FROM secret_holder h WHERE h.purge_ms IS NOT NULL AND h.value IN ",
+        );
+        push_ids(&mut query, chunk);
+        let row = query.build().persistent(false).fetch_one(tx.conn()).await?;
+        return Reader::new("secret_holder", &row).count("nodes");
+    }
+    // A node counts once, whichever statement finds it.
+    let mut found: BTreeSet<NodeId> = BTreeSet::new();
+    for chunk in id_chunks(values) {
+        let mut query = QueryBuilder::<Any>::new(
+            "SELECT DISTINCT h.node FROM secret_holder h WHERE h.purge_ms IS NOT NULL AND h.value IN ",
+        );
+        push_ids(&mut query, chunk);
+        for row in &query.build().persistent(false).fetch_all(tx.conn()).await? {
+            found.insert(Reader::new("secret_holder", row).parse("node")?);
+        }
+    }
+    Ok(found.len() as u64)
 }
 
 /// Returns values that were purged before it was put down who has them: nobody was told yet. As many as are asked for.

@@ -1,14 +1,22 @@
 //! A purge on its way to nodes: who is told, until all said that it is gone.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
 use lampas_shared::secret::StillHeld;
 
 use super::*;
-use crate::secret::{driver, store::holder};
+use crate::{
+    db::row::Reader,
+    secret::{driver, store::holder},
+};
 
 testing::on_both!(
     who_was_given_a_value_is_told_of_its_purge_until_it_is_gone,
     what_was_given_before_it_was_put_down_is_told_to_all,
     a_value_that_is_purged_is_given_to_nobody,
+    what_hundreds_of_nodes_are_given_is_put_down_together,
+    who_hangs_holds_nobody_up,
 );
 
 /// How a node answers.
@@ -17,6 +25,7 @@ enum Says {
     Gone,
     Held(&'static str),
     TooOld,
+    Hangs,
 }
 
 /// Nodes that answer to a purge, and remember being asked; who has no answer is away.
@@ -67,11 +76,21 @@ impl NodeGate for Told {
                     Ok(values.into_iter().map(|value| StillHeld { value, why: why.to_owned() }).collect())
                 }
                 Some(Says::TooOld) => Err(Fault::lasting("node.too_old", "the agent on this node is too old for this")),
+                Some(Says::Hangs) => std::future::pending().await,
                 None => Err(Fault::passing("link.offline", "the node is not connected")),
             }
         })
     }
     fn close(&self, _: NodeId, _: &str) {}
+}
+
+/// Tells all who are to be told, and waits for what they say.
+async fn pass(world: &World, told: &Told) {
+    let mut exchanges = driver::Exchanges::new(&world.db, told);
+    exchanges.look().await.expect("the store answers");
+    while let Some(ended) = exchanges.next().await {
+        ended.expect("put down");
+    }
 }
 
 async fn purge(world: &World) -> lampas_api::SecretPurged {
@@ -125,7 +144,7 @@ async fn who_was_given_a_value_is_told_of_its_purge_until_it_is_gone(db: Db) {
     told.let_say(nodes[0], Says::Gone);
     told.let_say(nodes[1], Says::Held("/etc/conf is in force with it"));
     told.let_say(nodes[2], Says::TooOld);
-    driver::pass(&world.db, &told).await.expect("passes");
+    pass(&world, &told).await;
     assert_eq!(told.asked().len(), 3);
     let (_, confirmed, open, _) = reach(&world, &|_| true).await;
     let open: Vec<(&str, &str)> = open.iter().map(|(node, why, _)| (node.as_str(), why.as_str())).collect();
@@ -139,12 +158,12 @@ async fn who_was_given_a_value_is_told_of_its_purge_until_it_is_gone(db: Db) {
 
     // Nobody is asked before its time, but who comes back at once, by whichever controller has the link.
     told.let_say(nodes[3], Says::Gone);
-    driver::pass(&world.db, &told).await.expect("passes");
+    pass(&world, &told).await;
     assert_eq!(told.asked(), [(nodes[3], [first].into())]);
     // A purge asks all again; a kill between an answer and its commit asks once more, too.
     purge(&world).await;
     told.let_say(nodes[1], Says::Gone);
-    driver::pass(&world.db, &told).await.expect("passes");
+    pass(&world, &told).await;
     assert_eq!(told.asked().iter().map(|(node, _)| *node).collect::<Vec<_>>().len(), 2);
 
     // Who left the fleet is named as not reached.
@@ -155,7 +174,7 @@ async fn who_was_given_a_value_is_told_of_its_purge_until_it_is_gone(db: Db) {
     // And is told nothing any more, though it is open.
     purge(&world).await;
     told.asked();
-    driver::pass(&world.db, &told).await.expect("passes");
+    pass(&world, &told).await;
     assert_eq!(told.asked(), []);
     execute(&world, "DELETE FROM node WHERE name = 'c'").await;
     let (_, _, open, _) = reach(&world, &|_| true).await;
@@ -182,7 +201,7 @@ async fn what_was_given_before_it_was_put_down_is_told_to_all(db: Db) {
         assert_eq!((total, confirmed), (1, 0), "who had left before is not asked: {open:?}");
     }
     told.let_say(web, Says::Gone);
-    driver::pass(&world.db, &told).await.expect("passes");
+    pass(&world, &told).await;
     let (total, confirmed, open, _) = reach(&world, &|_| true).await;
     assert_eq!((total, confirmed, open.len()), (1, 1, 0));
     // That it is gone everywhere is in the audit, once.
@@ -199,14 +218,96 @@ async fn a_value_that_is_purged_is_given_to_nobody(db: Db) {
     let web = world.node("web-1", &["app"], true).await;
     let first = safe.set(&world, "fleet", "pw", "one").await.expect("set");
     safe.set(&world, "fleet", "pw", "two").await.expect("set anew");
-    let given = holder::give(&world.db, first, web, clock::now()).await.expect("read");
-    assert!(given.is_some_and(|sealed| !sealed.contains("one")));
+    let stands = the_value(&world).await;
+    let given = holder::give(&world.db, &[(web, first)], clock::now()).await.expect("read");
+    assert!(!given[&first].contains("one"));
     purge(&world).await;
     let other = world.node("web-2", &["app"], true).await;
-    for node in [web, other] {
-        assert_eq!(holder::give(&world.db, first, node, clock::now()).await.expect("read"), None);
-    }
+    // Beside one that stands, for who has it and who hasn't.
+    let asked = [(web, first), (other, first), (other, stands)];
+    let given = holder::give(&world.db, &asked, clock::now()).await.expect("read");
+    assert_eq!(given.keys().copied().collect::<Vec<_>>(), [stands]);
     let (total, _, open, _) = reach(&world, &|_| true).await;
     assert_eq!(total, 1, "{open:?}");
+    world.end().await;
+}
+
+async fn the_value(world: &World) -> SecretValueId {
+    let view = world.changes.desired().view().await.expect("a view");
+    let Body::Secret(secret) = &view.all.objects[&the_secret(&view)].spec.body else { panic!("a secret") };
+    secret.value.expect("it has one")
+}
+
+async fn what_hundreds_of_nodes_are_given_is_put_down_together(db: Db) {
+    let (world, safe, told) = (World::new(db), Safe::new(), Told::default());
+    let mut nodes = Vec::new();
+    for n in 0..300 {
+        nodes.push(world.node(&format!("web-{n}"), &["app"], true).await);
+    }
+    let first = safe.set(&world, "fleet", "pw", "one").await.expect("set");
+    let members = safe.members(&world);
+    let commits = Arc::new(AtomicUsize::new(0));
+    let counted = commits.clone();
+    world.db.strikes().set(Arc::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        None
+    }));
+    let given = join_all(nodes.iter().map(|node| members.give(*node, first))).await;
+    assert!(given.iter().all(|sealed| sealed.as_ref().is_ok_and(Option::is_some)));
+    let written = commits.load(Ordering::SeqCst);
+    assert!(written <= 3, "{written} transactions");
+    // Who has it is read alone.
+    join_all(nodes.iter().map(|node| members.give(*node, first))).await;
+    assert_eq!(commits.load(Ordering::SeqCst), written);
+
+    safe.set(&world, "fleet", "pw", "two").await.expect("set anew");
+    purge(&world).await;
+    let noted = world.db.read(|mut tx| async move {
+        let sql = "SELECT a.details FROM audit a WHERE a.act = 'secret.purge'";
+        let row = sqlx::query(sql).fetch_one(tx.conn()).await?;
+        let details = Reader::new("audit", &row).text("details")?;
+        Ok::<_, DbError>(tx.done(details))
+    });
+    assert!(noted.await.expect("read").contains("\"nodes\":\"300\""), "each is counted");
+    for node in &nodes {
+        told.let_say(*node, Says::Gone);
+    }
+    pass(&world, &told).await;
+    let (total, confirmed, open, _) = reach(&world, &|_| true).await;
+    assert_eq!((total, confirmed, open.len()), (300, 300, 0));
+    world.end().await;
+}
+
+async fn who_hangs_holds_nobody_up(db: Db) {
+    let (world, safe, told) = (World::new(db), Safe::new(), Told::default());
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        nodes.push(world.node(name, &["app"], true).await);
+    }
+    let first = safe.set(&world, "fleet", "pw", "one").await.expect("set");
+    let members = safe.members(&world);
+    join_all(nodes.iter().map(|node| members.give(*node, first))).await;
+    safe.set(&world, "fleet", "pw", "two").await.expect("set anew");
+    purge(&world).await;
+    told.let_say(nodes[0], Says::Hangs);
+    told.let_say(nodes[1], Says::Gone);
+    told.let_say(nodes[2], Says::Gone);
+    let mut exchanges = driver::Exchanges::new(&world.db, &told);
+    exchanges.look().await.expect("the store answers");
+    for _ in 0..2 {
+        exchanges.next().await.expect("one is told").expect("put down");
+    }
+    // Who comes back meanwhile is told in the next look, and the one that hangs isn't asked twice.
+    told.let_say(nodes[3], Says::Gone);
+    exchanges.look().await.expect("the store answers");
+    exchanges.next().await.expect("it is told").expect("put down");
+    let mut asked: Vec<NodeId> = told.asked().into_iter().map(|(node, _)| node).collect();
+    asked.sort();
+    let mut all = nodes.clone();
+    all.sort();
+    assert_eq!(asked, all);
+    let (total, confirmed, open, _) = reach(&world, &|_| true).await;
+    assert_eq!((total, confirmed), (4, 3), "{open:?}");
+    drop(exchanges);
     world.end().await;
 }
