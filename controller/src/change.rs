@@ -44,8 +44,8 @@ pub use ingest::{Ingest, IngestError};
 pub use membership::Members;
 pub(crate) use reports::{Told, told};
 pub use schedule::Orderer;
-pub(crate) use service::author;
 pub use service::{Apply, Changes, Listing, NewChange, NewValue};
+pub(crate) use service::{Guards, author, guards_of, make};
 pub use store::ChangeRow;
 pub(crate) use store::{forget_nodes, open, titles};
 
@@ -256,7 +256,8 @@ pub enum ChangeError {
     Store(#[from] DbError),
 }
 
-fn protected(needs: &[lampas_api::ProtectedScope]) -> String {
+/// Tells protections in a sentence.
+pub(crate) fn protected(needs: &[lampas_api::ProtectedScope]) -> String {
     let one = |n: &lampas_api::ProtectedScope| format!("{} is protected ({})", n.scope, n.reason);
     let first: Vec<String> = needs.iter().take(3).map(one).collect();
     let more = if needs.len() > 3 { format!(" and {} more", needs.len() - 3) } else { String::new() };

@@ -21,7 +21,7 @@ use thiserror::Error;
 pub(crate) use store::{ejected, enrolled, gone, observing, said};
 
 use crate::{
-    change::{ChangeError, freeze::told},
+    change::{ChangeError, freeze::told, protected},
     db::DbError,
     fleet::FleetError,
 };
@@ -44,12 +44,26 @@ pub enum TakeoverError {
     #[error("what taking over would do has changed since it was shown; look again")]
     Moved,
     /// A freeze stands over the node, and something would be written there.
-    #[error("{}; take {node} over when that is over, or end it first: lampasctl freeze list", told(.frozen))]
+    #[error(
+        "{}; take {node} over when that is over, or end it first (lampasctl freeze list); an administrator may go over it with a reason (--override)",
+        told(.frozen)
+    )]
     Frozen {
         /// Its name.
         node: String,
         /// The freezes.
         frozen: Vec<lampas_api::FrozenScope>,
+    },
+    /// It is protected, and something would be written there without a change that somebody approves.
+    #[error(
+        "{}; taking {node} over writes there, and nobody approves that: an administrator may go over it with a reason (--override)",
+        protected(.needs)
+    )]
+    Protected {
+        /// Its name.
+        node: String,
+        /// What protects it.
+        needs: Vec<lampas_api::ProtectedScope>,
     },
     /// The node.
     #[error(transparent)]

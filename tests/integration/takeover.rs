@@ -115,8 +115,15 @@ fn a_node_that_observes_writes_nothing_until_it_is_taken_over() -> Result<()> {
     assert!(frozen.code == 4 && frozen.err.contains("role:app is frozen until"), "{frozen:#?}");
     assert!(is_observing(&controller, "web-9")? && !node.exists("/etc/motd"));
     controller.ctl_ok(&["freeze", "end", "role:app"])?;
+    // So is a protection: nobody could approve what a take-over writes.
+    controller.ctl_ok(&["protect", "role:app", "-m", "customers"])?;
+    let shown = controller.ctl(&["node", "manage", "web-9", "--plan"])?;
+    assert!(shown.code == 10 && shown.err.contains("role:app is protected (customers)"), "{shown:#?}");
+    let guarded = controller.ctl(&["node", "manage", "web-9", "--yes"])?;
+    assert!(guarded.code == 4 && guarded.err.contains("role:app is protected (customers)"), "{guarded:#?}");
+    assert!(is_observing(&controller, "web-9")? && !node.exists("/etc/motd"));
 
-    let taken = controller.ctl(&["node", "manage", "web-9", "--yes"])?;
+    let taken = controller.ctl(&["node", "manage", "web-9", "--yes", "--override", "it was looked at"])?;
     assert_eq!(taken.code, 0, "{taken:#?}");
     assert!(taken.out.contains("/etc/motd"), "the plan is shown first: {taken:#?}");
     wait_for("the state to be written", || match (node.read("/etc/motd"), node.exists("/etc/cron.d/lampas-hello")) {
@@ -125,7 +132,7 @@ fn a_node_that_observes_writes_nothing_until_it_is_taken_over() -> Result<()> {
     });
     assert!(!is_observing(&controller, "web-9")?);
     let audit = controller.ctl_ok(&["audit"])?.out;
-    assert!(audit.contains("node.manage"), "{audit}");
+    assert!(audit.contains("node.manage") && audit.contains("node.override_protection"), "{audit}");
     Ok(())
 }
 

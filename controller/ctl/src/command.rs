@@ -72,7 +72,12 @@ impl CommandError {
     /// Returns 4 for what is denied or waits for an approval, 1 for the rest.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Call(error) if error.is_denied() || matches!(error.code(), "approval.needed" | "change.frozen") => 4,
+            Self::Call(error)
+                if error.is_denied()
+                    || matches!(error.code(), "approval.needed" | "change.frozen" | "node.guarded") =>
+            {
+                4
+            }
             _ => 1,
         }
     }

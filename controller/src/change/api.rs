@@ -357,6 +357,15 @@ pub(crate) fn over(caller: &Caller, is_wanted: bool, why: &str) -> Answer<Option
     Ok(Some(why.to_owned()))
 }
 
+/// Checks the reason with which somebody moves a node past what guards it, outside of a change.
+pub(crate) fn over_guards(caller: &Caller, why: Option<&str>) -> Answer<Option<String>> {
+    match why {
+        None => Ok(None),
+        Some(why) if why.trim().is_empty() => Err(Refusal::field("/override_reason", "say why it is overridden")),
+        Some(why) => over(caller, true, &reason(why)?),
+    }
+}
+
 async fn order(
     State(app): State<App>,
     caller: Caller,

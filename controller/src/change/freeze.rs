@@ -144,12 +144,6 @@ pub(super) async fn over(
     Ok(touched(rows.iter().filter(|r| r.from <= now), sides, nodes))
 }
 
-/// Returns the freezes that stand over a node.
-pub(crate) async fn of_node(tx: &mut Tx, node: NodeId) -> Result<Vec<FrozenScope>, DbError> {
-    let members = fleet::members(tx).await?;
-    over(tx, Sides::same(&members), &BTreeSet::from([node]), clock::now()).await
-}
-
 fn touched<'a>(
     rows: impl Iterator<Item = &'a FreezeRow>,
     sides: Sides<'_>,

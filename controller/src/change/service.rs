@@ -29,6 +29,7 @@ pub(super) use admit::{must_be_whole, must_run_gates};
 pub(super) use inverse::must_put_back_whole;
 pub(crate) use inverse::revert_at_once;
 pub(crate) use leave::let_go;
+pub(crate) use node::{Guards, guards_of};
 pub use show::Listing;
 
 use super::{
@@ -259,7 +260,14 @@ async fn create(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<ChangeRo
 }
 
 /// Makes a change; tells of a new one what it would do.
-async fn make(tx: &mut Tx, new: &NewChange, by: &Principal) -> Result<(ChangeRow, Option<Prospect>), ChangeError> {
+///
+/// # Errors
+/// Those of [`Changes::create`].
+pub(crate) async fn make(
+    tx: &mut Tx,
+    new: &NewChange,
+    by: &Principal,
+) -> Result<(ChangeRow, Option<Prospect>), ChangeError> {
     if let Some(key) = &new.request_key
         && let Some(row) = store::by_request_key(tx, key).await?
     {

@@ -22,7 +22,7 @@ use crate::{
         problem::{Answer, Refusal},
         table::{Access, Call, Scoped, act, ask, get},
     },
-    change::api::{over, reason},
+    change::api::{over_guards, reason},
     db::{DbError, Tx},
 };
 
@@ -162,13 +162,7 @@ async fn update(
 ) -> Answer<impl IntoResponse> {
     let id = node_id(&app, &which).await?;
     let (set, why) = wanted.split();
-    let over = match why {
-        None => None,
-        Some(why) if why.trim().is_empty() => {
-            return Err(Refusal::field("/override_reason", "say why it is overridden"));
-        }
-        Some(why) => over(&caller, true, &reason(&why)?)?,
-    };
+    let over = over_guards(&caller, why.as_deref())?;
     let node = app.changes.update_node(id, &set, expected, over.as_deref(), &caller.as_principal()).await?;
     Ok((etag(node.revision), axum::Json(node)))
 }

@@ -19,7 +19,7 @@ use crate::{
         problem::{Answer, Refusal},
         table::{Access, Call, Scoped, act, get},
     },
-    change::api::{reason, veiled},
+    change::api::{over_guards, reason, veiled},
 };
 
 const VIEW: Access = Access::Needs(Permission::View);
@@ -127,7 +127,9 @@ async fn manage(
     Json(wanted): Json<ManageRequest>,
 ) -> Answer<StatusCode> {
     let why = reason(&wanted.reason)?;
-    Takeover::new(&app.changes).manage(&node, &wanted.plan, &why, &caller.as_principal()).await?;
+    let over = over_guards(&caller, wanted.override_reason.as_deref())?;
+    let why = (why.as_str(), over.as_deref());
+    Takeover::new(&app.changes).manage(&node, &wanted.plan, why, &caller.as_principal()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -150,6 +152,7 @@ impl From<TakeoverError> for Refusal {
             TakeoverError::Node { fault, .. } => Self { detail: text, ..Self::node_fault(&fault) },
             TakeoverError::Refused(_) => Self::new("takeover.refused", text),
             TakeoverError::Frozen { .. } => Self::new("change.frozen", text),
+            TakeoverError::Protected { .. } => Self::new("node.guarded", text),
             TakeoverError::Moved => Self::new("plan.moved", text),
             TakeoverError::Fleet(inner) => inner.into(),
             TakeoverError::Change(inner) => inner.into(),

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use lampas_api::{
-    EjectedNode, Foreign, ForeignItem, FrozenScope, ImportRequest, Imported, Node, NodeRef, Proof, RoleComparison,
-    TakeOver, TakenItem, Unplanned,
+    EjectedNode, Foreign, ForeignItem, ImportRequest, Imported, Node, NodeRef, Proof, RoleComparison, TakeOver,
+    TakenItem, Unplanned,
 };
 use lampas_runtime::clock;
 use lampas_shared::{
+    access::Permission,
     desired::NodeDesired,
     error::Fault,
     fleet::RoleName,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     audit::{Entry, Principal},
-    change::{ChangeError, ChangeRow, Changes, NewChange, freeze, root_code},
+    change::{ChangeError, ChangeRow, Changes, Guards, NewChange, guards_of, root_code},
     db::{DbError, Tx},
     fleet::{self, FleetError, NodeFilter},
 };
@@ -239,8 +240,10 @@ impl<'a> Takeover<'a> {
         let node = self.node(which).await?;
         let (plan, resources) = self.plan(&node).await?;
         let open: std::collections::BTreeSet<&Target> = plan.actions.iter().map(|a| &a.target).collect();
+        let Guards { frozen, protected } = self.guards(node.summary.id).await?;
         Ok(TakeOver {
-            frozen: self.frozen(node.summary.id).await?,
+            frozen,
+            protected,
             node: reference(&node),
             is_observing: node.summary.is_observing,
             plan: plan_id(&plan),
@@ -249,21 +252,22 @@ impl<'a> Takeover<'a> {
         })
     }
 
-    /// Returns the freezes that stand over a node.
-    async fn frozen(&self, node: NodeId) -> Result<Vec<FrozenScope>, TakeoverError> {
+    /// Returns what a change would wait for that moved a node.
+    async fn guards(&self, node: NodeId) -> Result<Guards, TakeoverError> {
         let read = self.changes.db().read(|mut tx| async move {
-            let frozen = freeze::of_node(&mut tx, node).await?;
-            Ok::<_, DbError>(tx.done(frozen))
+            let guards = guards_of(&mut tx, node).await?;
+            Ok::<_, ChangeError>(tx.done(guards))
         });
         Ok(read.await?)
     }
 
-    /// Ends observing, if what was shown still holds, and no freeze stands in its way.
+    /// Ends observing, if what was shown still holds, and neither a freeze nor a protection stands in its way, or `over` says
+    /// why it goes over them.
     pub(super) async fn manage(
         &self,
         which: &str,
         seen: &str,
-        reason: &str,
+        (reason, over): (&str, Option<&str>),
         by: &Principal,
     ) -> Result<(), TakeoverError> {
         let node = self.node(which).await?;
@@ -272,20 +276,27 @@ impl<'a> Takeover<'a> {
             return Err(TakeoverError::Moved);
         }
         let id = node.summary.id;
-        let frozen = if plan.actions.is_empty() { Vec::new() } else { self.frozen(id).await? };
-        if !frozen.is_empty() {
-            return Err(TakeoverError::Frozen { node: node.summary.name.to_string(), frozen });
-        }
+        // Where nothing would be written there is nothing to wait for.
+        let guards = if plan.actions.is_empty() { None } else { Some(self.guards(id).await?) };
+        let overridden = guards.map(|guards| passed(guards, &node, over)).transpose()?;
+        let overridden: Vec<_> = overridden.into_iter().flatten().collect();
         let view = self.changes.desired().view().await?;
+        if !overridden.is_empty() {
+            by.must_on_nodes(Permission::Protect, [id], view.members()).map_err(ChangeError::from)?;
+        }
         let written = plan.actions.iter().map(|a| &a.target).collect();
         by.must_be_proven(|| root_code::written(&view.compiled, id, &written)).map_err(ChangeError::from)?;
         self.changes.gate().manage(id).await.map_err(|fault| failed(&node, fault))?;
         let details = serde_json::json!({ "plan": seen, "actions": plan.actions.len(), "resources": resources });
-        let (name, details) = (node.summary.name.as_str(), &details);
+        let (name, details, overridden) = (node.summary.name.as_str(), &details, &overridden);
         self.changes
             .db()
             .write(|mut tx| async move {
                 store::managed(&mut tx, id, name, reason, details, by).await?;
+                for (act, scopes) in overridden {
+                    let entry = Entry::done(by, act, name).because(over.unwrap_or_default());
+                    tx.audit(entry.with_details(&serde_json::json!({ "scopes": scopes })));
+                }
                 Ok::<_, DbError>(tx.done(()))
             })
             .await?;
@@ -368,6 +379,17 @@ impl<'a> Takeover<'a> {
             })
             .await
             .map_err(TakeoverError::from)
+    }
+}
+
+/// Lets a take-over through what guards the node, if somebody said why; returns the acts that go over it, for the audit.
+fn passed(guards: Guards, node: &Node, over: Option<&str>) -> Result<Vec<(&'static str, Vec<String>)>, TakeoverError> {
+    let name = || node.summary.name.to_string();
+    match over {
+        Some(_) => Ok(guards.overridden().collect()),
+        None if !guards.frozen.is_empty() => Err(TakeoverError::Frozen { node: name(), frozen: guards.frozen }),
+        None if !guards.protected.is_empty() => Err(TakeoverError::Protected { node: name(), needs: guards.protected }),
+        None => Ok(Vec::new()),
     }
 }
 

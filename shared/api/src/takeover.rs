@@ -10,7 +10,7 @@ use lampas_shared::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{FrozenScope, NodeRef, Unplanned};
+use crate::{FrozenScope, NodeRef, ProtectedScope, Unplanned};
 
 /// `GET /api/v1/nodes/{id or name}/foreign`: what stands on a node that nobody manages, as it is now.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -179,6 +179,10 @@ pub struct TakeOver {
     /// The freezes that stand over the node: as long as there is something to write, it isn't taken over in one.
     #[serde(default)]
     pub frozen: Vec<FrozenScope>,
+    /// The protections over the node: as long as there is something to write, only an administrator takes it over, with a
+    /// reason to go over them.
+    #[serde(default)]
+    pub protected: Vec<ProtectedScope>,
 }
 
 /// `POST /api/v1/nodes/{id or name}/manage`: the node observes no more.
@@ -190,6 +194,9 @@ pub struct ManageRequest {
     /// Why, in the principal's words.
     #[serde(default)]
     pub reason: String,
+    /// Goes on although the node is protected or frozen, as administrators may, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
 }
 
 /// `POST /api/v1/nodes/{id or name}/eject`: leaves plain files on the node, and takes it out of the fleet.

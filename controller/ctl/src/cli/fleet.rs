@@ -102,6 +102,9 @@ pub(crate) enum NodeCommand {
         /// Why, for the history
         #[arg(long, default_value = "")]
         reason: String,
+        /// Administrators: go on where it is protected or frozen, for this reason
+        #[arg(long = "override", value_name = "REASON", conflicts_with = "plan")]
+        override_reason: Option<String>,
         #[command(flatten)]
         sure: Sure,
     },

@@ -122,8 +122,9 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
         }
         NodeCommand::Policy { node, list } => policies(context, node.as_deref(), &list).await,
         NodeCommand::Sign { node, how } => super::signing::node(context, &node, &how).await,
-        NodeCommand::Manage { node, plan, reason, sure } => {
-            super::takeover::manage(context, &node, plan, &reason, &sure).await
+        NodeCommand::Manage { node, plan, reason, override_reason, sure } => {
+            let only_plan = plan;
+            super::takeover::manage(context, &node, only_plan, (reason, override_reason), &sure).await
         }
         NodeCommand::Revoke { node, sure } => {
             confirm(&sure, &format!("revoke the certificate of {node}? It can come back only with a new token"))?;

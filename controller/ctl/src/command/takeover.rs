@@ -206,7 +206,7 @@ pub(super) async fn manage(
     context: &Context,
     node: &str,
     only_plan: bool,
-    reason: &str,
+    (reason, override_reason): (String, Option<String>),
     sure: &Sure,
 ) -> Result<u8, CommandError> {
     let path = format!("/nodes/{}/manage", encode(node));
@@ -226,6 +226,9 @@ pub(super) async fn manage(
             let until = output::time(freeze.until);
             output::note(format!("  not before {until}: {} is frozen ({})", freeze.scope, freeze.reason));
         }
+        for guard in shown.protected.iter().filter(|_| !shown.actions.is_empty()) {
+            output::note(format!("  {} is protected ({}): an administrator takes it over", guard.scope, guard.reason));
+        }
     }
     if only_plan {
         return Ok(if shown.actions.is_empty() { 0 } else { 10 });
@@ -235,7 +238,7 @@ pub(super) async fn manage(
         return Ok(0);
     }
     confirm(sure, &format!("take {node} over? From here on LAMPAS writes there"))?;
-    let request = ManageRequest { plan: shown.plan.clone(), reason: reason.to_owned() };
+    let request = ManageRequest { plan: shown.plan.clone(), reason, override_reason };
     context.client.send_empty(Method::POST, &path, &request).await?;
     if context.is_json() {
         output::json(&shown);

@@ -13,7 +13,7 @@ use crate::{
     change::{
         ChangeError, approval, assign, desired, freeze,
         node_edit::{self, Sides},
-        rollout, root_code, superseded,
+        protected, rollout, root_code, superseded,
     },
     compile::{Compiled, NodeInput},
     db::Tx,
@@ -144,9 +144,21 @@ async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Resu
 }
 
 /// What a change would wait for that moved these nodes.
-struct Guards {
-    frozen: Vec<FrozenScope>,
-    protected: Vec<ProtectedScope>,
+#[derive(Debug)]
+pub(crate) struct Guards {
+    /// The freezes that stand over them.
+    pub(crate) frozen: Vec<FrozenScope>,
+    /// What is protected among them.
+    pub(crate) protected: Vec<ProtectedScope>,
+}
+
+/// Returns what a change would wait for that moved a node as it stands.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn guards_of(tx: &mut Tx, node: NodeId) -> Result<Guards, ChangeError> {
+    let members = fleet::members(tx).await?;
+    guards(tx, Sides::same(&members), &[node]).await
 }
 
 async fn guards(tx: &mut Tx, sides: Sides<'_>, moved: &[NodeId]) -> Result<Guards, ChangeError> {
@@ -162,16 +174,15 @@ impl Guards {
     }
 
     /// Says what stands in the way, if anything does.
-    fn told(&self) -> Option<String> {
+    pub(crate) fn told(&self) -> Option<String> {
         if !self.frozen.is_empty() {
             return Some(freeze::told(&self.frozen));
         }
-        let (_, protected) = self.scopes();
-        (!protected.is_empty()).then(|| format!("{} is protected", protected.join(", ")))
+        (!self.protected.is_empty()).then(|| protected(&self.protected))
     }
 
     /// Returns the acts that go over them, with their scopes, for the audit.
-    fn overridden(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> {
+    pub(crate) fn overridden(&self) -> impl Iterator<Item = (&'static str, Vec<String>)> {
         let (frozen, protected) = self.scopes();
         let acts = [("node.override_freeze", frozen), ("node.override_protection", protected)];
         acts.into_iter().filter(|(_, scopes)| !scopes.is_empty())

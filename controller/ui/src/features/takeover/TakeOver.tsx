@@ -1,11 +1,11 @@
 // A node that observes: what that means, and the way out of it, which shows its plan first.
 import { useState } from 'react';
-import { Button, Group, Modal } from '@mantine/core';
+import { Button, Group, Modal, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
 import { takeOverQuery } from '@/api/queries';
-import { useRefusal } from '@/api/session';
+import { useRefusal, useSession } from '@/api/session';
 import type { Node, TakeOver as Shown } from '@/api/schema';
 import { ActionButton } from '@/ui/ActionButton';
 import { Diff } from '@/ui/Diff';
@@ -36,8 +36,15 @@ export function ObserveNotice({ node }: { node: Node }) {
 function Dialog({ node, onClose }: { node: Node; onClose: () => void }) {
   const client = useQueryClient();
   const shown = useQuery(takeOverQuery(node.id));
+  const mayOverride = useSession().permissions.includes('protect');
+  const [why, setWhy] = useState('');
+  const writes = shown.data !== undefined && shown.data.actions.length > 0;
+  const frozen = writes ? (shown.data.frozen ?? []) : [];
+  const guarded = writes ? (shown.data.protected ?? []) : [];
+  const isGuarded = frozen.length > 0 || guarded.length > 0;
+  const isOver = isGuarded && mayOverride && why.trim() !== '';
   const manage = useMutation({
-    mutationFn: (plan: string) => take(api.POST('/api/v1/nodes/{node}/manage', { params: { path: { node: node.id } }, body: { plan, reason: '' } })),
+    mutationFn: (plan: string) => take(api.POST('/api/v1/nodes/{node}/manage', { params: { path: { node: node.id } }, body: { plan, reason: '', ...(isOver && { override_reason: why.trim() }) } })),
     onSuccess: async () => {
       toast(`${node.name} is taken over`);
       onClose();
@@ -45,13 +52,14 @@ function Dialog({ node, onClose }: { node: Node; onClose: () => void }) {
     },
     onError: () => void shown.refetch(),
   });
-  const frozen = shown.data !== undefined && shown.data.actions.length > 0 ? (shown.data.frozen ?? []) : [];
-  const refusal = shown.data === undefined ? 'The node has not said yet what it would do.' : frozen.length > 0 ? 'A freeze stands over the node.' : undefined;
+  const refusal = shown.data === undefined ? 'The node has not said yet what it would do.' : isGuarded && !isOver ? refused(frozen.length > 0, mayOverride) : undefined;
   return (
     <Modal opened onClose={onClose} title={`Take over ${node.name}`} size="lg" centered>
       <div className="stack">
         <Failure error={shown.error ?? manage.error} />
-        {frozen.map((freeze) => <Notice key={`${freeze.scope}/${freeze.until}`} title={<>{freeze.scope} is frozen until <Time at={freeze.until} /></>}>{freeze.reason}. Take it over when that is over.</Notice>)}
+        {frozen.map((freeze) => <Notice key={`${freeze.scope}/${freeze.until}`} tone="warn" title={<><span className="mono">{freeze.scope}</span> is frozen</>}>{freeze.reason}. Nothing is written there until <Time at={freeze.until} absolute />; take it over when that is over.</Notice>)}
+        {guarded.map((each) => <Notice key={each.scope} tone="warn" title={<><span className="mono">{each.scope}</span> is protected</>}>{each.reason}. Taking it over writes there, and nobody approves that: an administrator may go over it.</Notice>)}
+        {isGuarded && mayOverride && <TextInput size="xs" label="Why you override it" description="This is audited and shown" value={why} onChange={(event) => { setWhy(event.currentTarget.value); }} maxLength={500} />}
         {shown.data === undefined ? shown.error === null && <BlockSkeleton height={120} /> : <Plan shown={shown.data} />}
         <Group justify="flex-end" gap={8}>
           <Button variant="default" onClick={onClose}>Keep observing</Button>
@@ -60,6 +68,11 @@ function Dialog({ node, onClose }: { node: Node; onClose: () => void }) {
       </div>
     </Modal>
   );
+}
+
+function refused(isFrozen: boolean, mayOverride: boolean): string {
+  const what = isFrozen ? 'A freeze stands over the node.' : 'The node is protected.';
+  return mayOverride ? `${what} Say why you override it.` : `${what} An administrator may take it over.`;
 }
 
 function Plan({ shown }: { shown: Shown }) {
