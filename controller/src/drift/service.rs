@@ -19,11 +19,11 @@ use super::{
     adopt::{self, Adoption},
     merge::{self, Merged, Sides, Undecided},
     settle,
-    store::{self, DriftRow},
+    store::{self, Decided, DriftRow},
 };
 use crate::{
     audit::{Entry, Principal},
-    change::{ChangeRow, Changes, NewChange},
+    change::{self, ChangeRow, Changes, NewChange},
     compile::values::Values,
     db::{DbError, Tx},
     fleet,
@@ -107,7 +107,7 @@ impl Drifts {
         self.changes
             .db()
             .write(|mut tx| async move {
-                store::decide(&mut tx, id, "revert", None, by).await?;
+                store::decide(&mut tx, id, &Decided { decision: "revert", change: None, wanted: None }, by).await?;
                 tx.audit(Entry::done(by, "drift.revert", format!("{} on {}", row.path, row.node_name)));
                 Ok::<_, DriftError>(tx.done(()))
             })
@@ -194,24 +194,29 @@ impl Drifts {
             given => format!("{given} (adopted from {})", found.row.node_name),
         };
         let draft = Draft { act, base, previous_name: None };
-        let change =
-            self.changes.create(&NewChange { drafts: vec![draft], reason, ..NewChange::default() }, by).await?;
-        self.changes.plan(change.id, by).await?;
-        let (row, change_ref) = (&found.row, &change);
-        self.changes
+        let new = NewChange { drafts: vec![draft], reason, ..NewChange::default() };
+        let decides = differs.is_some_and(|lines| lines > 0);
+        let (row, new) = (&found.row, &new);
+        // The change and what it decides are there together, or neither is.
+        let change = self
+            .changes
             .db()
             .write(|mut tx| async move {
+                let (change, prospect) = change::make(&mut tx, new, by).await?;
                 let hash = |seen: &DriftRow| seen.observed.as_ref().map(|o| o.hash);
                 // What was edited meanwhile is not what was decided about.
                 let is_same = store::get(&mut tx, id).await?.is_some_and(|now| hash(&now) == hash(row));
-                let decides = is_same && differs.is_some_and(|lines| lines > 0);
-                let decision = if decides { settle::SETTLE } else { "adopt" };
-                store::decide(&mut tx, id, decision, Some(change_ref.id), by).await?;
+                let prospect = prospect.filter(|_| is_same && decides);
+                let wanted = prospect.and_then(|p| settle::wanted(&p.compiled, row.node, &row.target));
+                let decision = if wanted.is_some() { settle::SETTLE } else { "adopt" };
+                let decided = Decided { decision, change: Some(change.id), wanted };
+                store::decide(&mut tx, id, &decided, by).await?;
                 let entry = Entry::done(by, "drift.adopt", format!("{} on {}", row.path, row.node_name));
-                tx.audit(entry.because(change_ref.reason.clone()));
-                Ok::<_, DriftError>(tx.done(()))
+                tx.audit(entry.because(change.reason.clone()));
+                Ok::<_, DriftError>(tx.done(change))
             })
             .await?;
+        self.changes.plan(change.id, by).await?;
         Ok((self.changes.find(&change.id.to_string()).await?, differs))
     }
 

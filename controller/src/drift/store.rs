@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lampas_shared::{
+    desired::ContentHash,
     fleet::NodeName,
     id::{ChangeId, DriftId, NodeId, ObjectId},
     object::Target,
@@ -50,6 +51,17 @@ pub(crate) struct DriftRow {
     pub(crate) observed: Option<ObservedFile>,
     pub(crate) found_at: UnixMs,
     pub(crate) ended_at: Option<UnixMs>,
+}
+
+/// What somebody decided about a finding.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// The word for it.
+    pub(super) decision: &'static str,
+    /// The change that it was decided with.
+    pub(super) change: Option<ChangeId>,
+    /// What shall stand there by a merge.
+    pub(super) wanted: Option<ContentHash>,
 }
 
 pub(crate) async fn list(tx: &mut Tx, filter: &DriftFilter, limit: u32) -> Result<Vec<DriftRow>, DbError> {
@@ -106,17 +118,12 @@ pub(crate) async fn content(tx: &mut Tx, id: DriftId) -> Result<Option<Vec<u8>>,
     Ok(row.map(|r| Reader::new("drift", &r).maybe_bytes("content")).transpose()?.flatten())
 }
 
-pub(crate) async fn decide(
-    tx: &mut Tx,
-    id: DriftId,
-    decision: &str,
-    change: Option<ChangeId>,
-    by: &Principal,
-) -> Result<(), DbError> {
-    sqlx::query("UPDATE drift SET decision = ?, decided_by = ?, change_id = ? WHERE id = ?")
-        .bind(decision)
+pub(super) async fn decide(tx: &mut Tx, id: DriftId, decided: &Decided, by: &Principal) -> Result<(), DbError> {
+    sqlx::query("UPDATE drift SET decision = ?, decided_by = ?, change_id = ?, wanted_hash = ? WHERE id = ?")
+        .bind(decided.decision)
         .bind(fleet::bounded(&by.name, 128))
-        .bind(change.map(|c| c.to_string()))
+        .bind(decided.change.map(|c| c.to_string()))
+        .bind(decided.wanted.map(|hash| hash.to_string()))
         .bind(id.to_string())
         .execute(tx.conn())
         .await?;
@@ -137,7 +144,7 @@ pub(crate) async fn put_next(tx: &mut Tx, id: DriftId, next: UnixMs) -> Result<(
 /// decided about that.
 pub(crate) async fn told_anew(tx: &mut Tx, id: DriftId, observed: Option<&ObservedFile>) -> Result<(), DbError> {
     sqlx::query(
-        "UPDATE drift SET decision = NULL, decided_by = NULL, change_id = NULL, next_ms = NULL \
+        "UPDATE drift SET decision = NULL, decided_by = NULL, change_id = NULL, next_ms = NULL, wanted_hash = NULL \
          WHERE id = ? AND decision IN ('settle', 'revert') AND change_id IS NOT NULL AND COALESCE(observed, '') <> ?",
     )
     .bind(id.to_string())
