@@ -84,6 +84,17 @@ pub enum ChangeError {
         /// Who saved it.
         author: String,
     },
+    /// What shall come back is there again: it would be written over.
+    #[error(
+        "{key} can't come back: one that {author} saved since stands in its place; edit that, or delete it and put this back then; what stood before is in its history: lampasctl object history {kind}/{scope}/{name}",
+        kind = .key.kind, scope = .key.scope, name = .key.name
+    )]
+    Remade {
+        /// The object.
+        key: ObjectKey,
+        /// Who saved what stands.
+        author: String,
+    },
     /// Two drafts of the change are of one object.
     #[error("{0} stands twice in this change; one draft of each object is allowed")]
     Twice(ObjectKey),

@@ -11,7 +11,7 @@ pub(crate) mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lampas_api::{ApprovalView, ApprovalWanted, Control, ProtectedScope};
+use lampas_api::{ApprovalView, ApprovalWanted, Control, PlanOutlook, ProtectedScope};
 use lampas_runtime::clock;
 use lampas_shared::{
     access::{Login, Permission, Rights},
@@ -157,8 +157,9 @@ impl Changes {
                 // A plan names every node of the fleet: it is read only where somebody may approve on some of them.
                 let is_part = |r: &Rights| r.is_anywhere(Permission::Approve) && !r.is_fleet(Permission::Approve);
                 let has_parts = people.values().chain(by.rights.as_deref()).any(is_part);
-                // Those that an earlier release noted, or whose nodes went meanwhile.
-                for approval in rows.into_iter().filter(|r| !outlooks.contains_key(&r.change)) {
+                // Those that an earlier release noted, or whose nodes went meanwhile, wait for nobody.
+                let waits = |r: &ApprovalRow| matches!(outlooks.get(&r.change), None | Some(PlanOutlook::Unknown));
+                for approval in rows.into_iter().filter(waits) {
                     let Some(row) = changes::get(&mut tx, approval.change, false).await? else { continue };
                     let authors = authors(&row);
                     let title = titles.remove(&row.id).unwrap_or_default();
@@ -196,6 +197,7 @@ impl Changes {
                     ChangeError::Moved { .. }
                     | ChangeError::Conflict { .. }
                     | ChangeError::Exists { .. }
+                    | ChangeError::Remade { .. }
                     | ChangeError::NodeConflict { .. }
                     | ChangeError::Tie(_)
                         if names(given, &row) =>

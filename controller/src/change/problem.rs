@@ -20,6 +20,7 @@ impl From<ChangeError> for Refusal {
                 let pointer = format!("/drafts/{}/name", key.name);
                 Self { status: StatusCode::CONFLICT, code: "exists".into(), ..Self::field(&pointer, text) }
             }
+            ChangeError::Remade { .. } => Self::new("conflict", text),
             ChangeError::Twice(_) | ChangeError::Count(_) | ChangeError::NoSuchNode { .. } => {
                 Self::field("/drafts", text)
             }

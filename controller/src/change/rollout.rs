@@ -87,15 +87,18 @@ impl Changes {
             .await
     }
 
-    /// Returns the rollouts that were put back since a moment, by themselves or by somebody: the change's number, why, and
-    /// when.
+    /// Returns the rollouts that were put back by themselves since a moment: the change's number, why, and when. Who ordered
+    /// it knows.
     pub(crate) async fn put_back(&self, since: UnixMs) -> Result<Vec<(u64, String, UnixMs)>, ChangeError> {
+        let by = &service::author(&Principal::system());
         self.db()
             .read(|mut tx| async move {
-                let mut found = Vec::new();
-                for (id, number, at) in store::ended(&mut tx, State::Reverted, since).await? {
-                    let Some(rollout) = store::get(&mut tx, id, false).await? else { continue };
-                    found.push((number, rollout.reason, at));
+                let mut found = super::store::put_back(&mut tx, by, since).await?;
+                for (number, why, _) in &mut found {
+                    let prefix = back_reason(*number, "");
+                    if let Some(rest) = why.strip_prefix(&prefix) {
+                        *why = rest.to_owned();
+                    }
                 }
                 Ok::<_, ChangeError>(tx.done(found))
             })
@@ -277,6 +280,11 @@ async fn awaited(tx: &mut Tx, id: ChangeId) -> Result<Vec<String>, ChangeError> 
     Ok(root_code::between(&view.compiled, &released, view.members.iter().map(|m| m.id)))
 }
 
+/// Returns the reason of the change that puts a rollout back.
+fn back_reason(number: u64, why: &str) -> String {
+    format!("revert change {number}: {why}")
+}
+
 fn act_of(order: Order) -> &'static str {
     match order {
         Order::Pause => "rollout.pause",
@@ -315,7 +323,7 @@ async fn settle(
                 moved.extend(desired::assign_for(tx, cause).await?);
             }
             Act::Revert(why) => {
-                let reason: String = format!("revert change {number}: {why}").chars().take(500).collect();
+                let reason: String = back_reason(number, why).chars().take(500).collect();
                 let (row, reverted) = service::revert_at_once(tx, id, &reason, by).await?;
                 tx.audit(Entry::done(by, "change.revert", format!("change {number}")).because(reason));
                 tx.event(NewEvent::new(EventKind::RolloutMoved).change(row.id).with("reverts", number));

@@ -33,6 +33,8 @@ const COLUMNS: &str = "c.id, c.number, c.state, c.author, c.reason, c.request_ke
 const IDLE: &str = "idle";
 /// One that nodes can't do as it is.
 const BLOCKED: &str = "blocked";
+/// A plan that simply waits to be applied.
+const WAITS: &str = "waits";
 
 /// A change as it stands.
 #[derive(Debug, Clone)]
@@ -395,9 +397,9 @@ pub(crate) async fn put_plan(
     .await?;
     // Lists show it of many plans, which may be large.
     let outlook = match () {
-        () if plan.shown.is_idle => Some(IDLE),
-        () if fold::is_blocked(&plan.shown) => Some(BLOCKED),
-        () => None,
+        () if plan.shown.is_idle => IDLE,
+        () if fold::is_blocked(&plan.shown) => BLOCKED,
+        () => WAITS,
     };
     sqlx::query("INSERT INTO plan (id, change_id, made_ms, author, outlook, body) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(id)
@@ -475,12 +477,34 @@ pub(crate) async fn outlooks(tx: &mut Tx, ids: &[ChangeId]) -> Result<BTreeMap<C
                 Some(IDLE) => PlanOutlook::Idle,
                 _ if is_gone => PlanOutlook::Gone,
                 Some(BLOCKED) => PlanOutlook::Blocked,
+                // It was made before that was kept.
+                None => PlanOutlook::Unknown,
                 _ => continue,
             };
             found.insert(r.parse("id")?, outlook);
         }
     }
     Ok(found)
+}
+
+/// Returns the changes whose rollouts somebody's changes put back since a moment, with the reason of those and when; the
+/// newest first, at most a hundred.
+pub(crate) async fn put_back(tx: &mut Tx, author: &str, since: UnixMs) -> Result<Vec<(u64, String, UnixMs)>, DbError> {
+    let rows = sqlx::query(
+        "SELECT c.number, b.reason, r.updated_ms FROM rollout r JOIN changes c ON c.id = r.change_id \
+         JOIN changes b ON b.reverts = r.change_id AND b.author = ? \
+         WHERE r.state = 'reverted' AND r.updated_ms >= ? ORDER BY r.updated_ms DESC LIMIT 100",
+    )
+    .bind(author.to_owned())
+    .bind(since.0)
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let r = Reader::new("changes", row);
+            Ok((r.count("number")?, r.text("reason")?, r.time("updated_ms")?))
+        })
+        .collect()
 }
 
 /// Takes a change away that only served for looking.

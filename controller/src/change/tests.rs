@@ -438,6 +438,26 @@ async fn reverting_and_restoring_keep_the_object(db: Db) {
     world.changes.apply(restore.id, &Apply::default(), &admin()).await.expect("applied");
     let again = world.find("fleet", "motd").await.expect("it is back");
     assert_eq!((again.id, again.revision, again.author.as_str()), (id, 5, "admin"));
+    // Made anew by somebody, what was deleted has no place to come back to.
+    let gone = Draft { act: DraftAct::Delete(again.spec.key()), base: Some(5), previous_name: None };
+    let deletion = world.save(vec![gone]).await.expect("deleted");
+    world.save(vec![put(file("fleet", "motd", "by dana"))]).await.expect("made anew");
+    let refused = world.changes.revert(deletion.id, "", &admin()).await.expect_err("another one stands there");
+    let text = refused.to_string();
+    assert!(matches!(refused, ChangeError::Remade { .. }) && text.contains("admin saved since"), "{text}");
+    assert!(text.contains("lampasctl object history file/fleet/motd") && !text.contains("another name"), "{text}");
+    // Nor under the name of one that was renamed to it.
+    let other = Draft {
+        previous_name: Some("other".parse().expect("a name")),
+        ..put(file("role:app", "motd", "renamed to it"))
+    };
+    world.save(vec![put(file("role:app", "motd", "1"))]).await.expect("made");
+    let first = world.find("role:app", "motd").await.expect("it stands");
+    let gone = Draft { act: DraftAct::Delete(first.spec.key()), base: None, previous_name: None };
+    world.save(vec![gone, put(file("role:app", "other", "2"))]).await.expect("saved");
+    world.save(vec![other]).await.expect("renamed");
+    let refused = world.changes.restore(first.id, 1, "", &admin()).await.expect_err("it would be written over");
+    assert!(matches!(refused, ChangeError::Remade { .. }), "{refused}");
     world.end().await;
 }
 

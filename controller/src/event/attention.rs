@@ -264,6 +264,9 @@ async fn waiting(app: &App, caller: &Caller, reach: &Reach, now: UnixMs, found: 
             Some(PlanOutlook::Blocked) => {
                 format!("change {} can't be applied as it is, nodes are in the way: {}", c.number, c.title)
             }
+            Some(PlanOutlook::Unknown) => {
+                format!("change {} was planned by an earlier release, plan it again: {}", c.number, c.title)
+            }
             _ => format!("change {} waits to be applied: {}", c.number, c.title),
         };
         item("plan_waiting", text, format!("/changes/{}", c.number), Some(c.created_at), 0)

@@ -173,6 +173,7 @@ pub(super) fn changes(items: &[ChangeSummary]) {
                 None if c.outlook == Some(PlanOutlook::Blocked) => state("blocked"),
                 None if c.outlook == Some(PlanOutlook::Idle) => state("nothing to do"),
                 None if c.outlook == Some(PlanOutlook::Gone) => state("nodes gone"),
+                None if c.outlook == Some(PlanOutlook::Unknown) => state("plan again"),
                 None => state(c.stage.filter(is_telling).map_or(c.state.as_str(), |s| s.state.as_str())),
             },
             nodes,

@@ -20,6 +20,7 @@ mod guards;
 mod limits;
 mod mail;
 mod membership;
+mod names;
 mod search;
 mod sets;
 

@@ -109,25 +109,6 @@ pub(crate) async fn active(tx: &mut Tx) -> Result<Vec<(ChangeId, u64)>, DbError>
         .collect()
 }
 
-/// Returns the rollouts that ended so since a moment, with the number of their change and when; the newest first, at most
-/// a hundred.
-pub(crate) async fn ended(tx: &mut Tx, how: State, since: UnixMs) -> Result<Vec<(ChangeId, u64, UnixMs)>, DbError> {
-    let rows = sqlx::query(
-        "SELECT r.change_id, c.number, r.updated_ms FROM rollout r JOIN changes c ON c.id = r.change_id \
-         WHERE r.state = ? AND r.updated_ms >= ? ORDER BY r.updated_ms DESC LIMIT 100",
-    )
-    .bind(how.as_str())
-    .bind(since.0)
-    .fetch_all(tx.conn())
-    .await?;
-    rows.iter()
-        .map(|row| {
-            let r = Reader::new("rollout", row);
-            Ok((r.parse("change_id")?, r.count("number")?, r.time("updated_ms")?))
-        })
-        .collect()
-}
-
 /// Returns the objects that are rolling out, each with the number of its change.
 pub(crate) async fn rolling(tx: &mut Tx) -> Result<BTreeMap<ObjectId, u64>, DbError> {
     let rows = sqlx::query(

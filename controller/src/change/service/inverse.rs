@@ -52,10 +52,12 @@ impl Changes {
                     host::revision(&mut tx, object, revision).await?.filter(|r| !r.is_deletion).ok_or_else(missing)?;
                 let standing = host::get(&mut tx, object).await?;
                 let previous_name = standing.as_ref().map(|s| s.spec.name.clone()).filter(|n| *n != old.spec.name);
-                let draft = Draft { act: DraftAct::Put(old.spec), base: standing.map(|s| s.revision), previous_name };
+                // Another object that took the name since is not the one that comes back.
+                let base = Some(standing.map_or(0, |s| s.revision));
+                let draft = Draft { act: DraftAct::Put(old.spec), base, previous_name };
                 let reason = if reason.is_empty() { format!("restore revision {revision}") } else { reason.to_owned() };
                 let new = NewChange { drafts: vec![draft], reason, ..NewChange::default() };
-                let row = create(&mut tx, &new, by).await?;
+                let row = create(&mut tx, &new, by).await.map_err(remade)?;
                 Ok::<_, ChangeError>(tx.done(row))
             })
             .await
@@ -112,10 +114,18 @@ async fn inverse(tx: &mut Tx, id: ChangeId, reason: &str, by: &Principal) -> Res
     }
     let reason = if reason.is_empty() { format!("revert change {}", row.number) } else { reason.to_owned() };
     let new = NewChange { drafts, node_edits, reason, reverts: Some(id), ..NewChange::default() };
-    let (row, prospect) = make(tx, &new, by).await?;
+    let (row, prospect) = make(tx, &new, by).await.map_err(remade)?;
     let does_something =
         |p: Prospect| !p.node_edits.is_empty() || p.edits.iter().any(|(_, edit)| edit.verb != Verb::None);
     Ok((row, prospect.is_none_or(does_something)))
+}
+
+/// Says of what is in the way of what comes back that it stands there: another name is no way out.
+fn remade(error: ChangeError) -> ChangeError {
+    match error {
+        ChangeError::Exists { key, author } => ChangeError::Remade { key, author },
+        other => other,
+    }
 }
 
 /// Refuses to put a change back in waves where others left nodes out of its objects before: those stay left out, and the

@@ -22,8 +22,11 @@ pub(crate) fn look(raw: &serde_json::Value, view: &View, reach: &Reach, found: &
     if used.is_empty() {
         return;
     }
+    // What lies where somebody sees nothing is not there for them. What is for one of their nodes is seen, so that this says
+    // nothing else than a plan does.
     let of_kind = |kind: Kind| -> BTreeSet<&ObjectName> {
-        let all = view.all.objects.values().filter(|o| o.spec.body.kind() == kind);
+        let is_seen = |o: &&crate::host::Stored| o.spec.body.kind() == kind && reach.has_scope(&o.spec.scope);
+        let all = view.all.objects.values().filter(is_seen);
         all.map(|o| &o.spec.name).collect()
     };
     let (vars, secrets) = (of_kind(Kind::Var), of_kind(Kind::Secret));

@@ -36,6 +36,7 @@ const table = {
   draft: { tone: 'slate', shape: 'dashed', word: 'draft', weight: 0 },
   idle: { tone: 'grey', shape: 'dash', word: 'nothing to do', weight: 0 },
   gone: { tone: 'grey', shape: 'dash', word: 'its nodes are gone', weight: 0 },
+  unknown: { tone: 'slate', shape: 'dashed', word: 'plan it again', weight: 0 },
   planned: { tone: 'blue', shape: 'dashed', word: 'planned', weight: 0 },
   approved: { tone: 'blue', shape: 'ring', word: 'approved', weight: 0 },
   rolling: { tone: 'blue', shape: 'half', word: 'rolling', weight: 0 },

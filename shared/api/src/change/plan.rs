@@ -2,6 +2,7 @@
 
 use lampas_shared::{
     fleet::Scope,
+    id::ObjectId,
     object::{ObjectKey, ObjectName},
     report::Action,
     rollout::State,
@@ -88,6 +89,8 @@ pub enum PlanOutlook {
     Idle,
     /// All of its nodes are out of the fleet.
     Gone,
+    /// Not known, since an earlier release made the plan: plan it again.
+    Unknown,
 }
 
 /// Objects of a plan that the rollout of another change keeps from nodes. Of one that is over, the nodes were left out, and
@@ -108,6 +111,29 @@ pub struct PlanHold {
     /// only undone by an apply of neither.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stays: bool,
+    /// Whether the objects are deleted, and still stand on those nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_deletion: bool,
+}
+
+/// A row of `GET /api/v1/kept-back?object&node`: an object that the rollout of a change keeps from nodes. Of a rollout that
+/// is over they were left out, and stay so until the object changes again or the same is applied once more; else they wait.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct KeptBack {
+    /// The number of the change.
+    pub change: u64,
+    /// How its rollout stands.
+    pub state: State,
+    /// The object.
+    pub object: ObjectId,
+    /// What it is called.
+    pub key: ObjectKey,
+    /// Whether the object stands no more: on these nodes it still does.
+    pub is_deleted: bool,
+    /// The revision that the nodes have instead; 0 where they have none.
+    pub revision: u64,
+    /// The nodes in its scope that don't have it, by name: those that the caller may see.
+    pub nodes: Vec<NodeRef>,
 }
 
 /// Nodes with equal actions.
