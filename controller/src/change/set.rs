@@ -3,7 +3,8 @@
 //! An object is in one set at most. It comes into one by being applied with it, and leaves it by being deleted, or taken
 //! into another by somebody who says so. `prune` adds to a change the deletions of what is in its set and in none of its
 //! drafts, and of nothing else: not of what somebody made by hand, what a git source brings, or what is of another set.
-//! Whether that still holds is asked again when the change is applied, in its transaction.
+//! Whether that still holds is asked again when the change is applied, in its transaction. Of deletions that a rollout
+//! didn't bring to all nodes the next `prune` tells, as of all else that the manifests want: it doesn't finish them.
 //!
 //! A set has no owner beside its objects: its name is free while it holds none, and may otherwise be used by who may change
 //! everything that it holds. So nobody's next `prune` fails, or reaches further, for what somebody else put there; and who
@@ -35,7 +36,7 @@ use crate::{
     audit::Principal,
     compile::NodeInput,
     db::{DbError, Tx},
-    host::{All, Stored},
+    host::{self, All, Stored},
     source,
 };
 
@@ -88,10 +89,35 @@ pub(super) async fn completed<'a>(
         let act = DraftAct::Delete(stored.spec.key());
         completed.drafts.push(Draft { act, base: Some(stored.revision), previous_name: None });
     }
+    completed.drafts.extend(unfinished(tx, &set.name, new, view, by).await?);
     if completed.drafts.is_empty() {
         return Err(ChangeError::EmptySet(set.name.clone()));
     }
     Ok(Cow::Owned(completed))
+}
+
+/// Returns the deletions that an earlier `prune` of the set didn't bring to all nodes, as drafts: they do nothing by
+/// themselves, and have the plan tell who was left out. Of what somebody may not change nothing is told.
+async fn unfinished(
+    tx: &mut Tx,
+    name: &SourceName,
+    new: &NewChange,
+    view: &View,
+    by: &Principal,
+) -> Result<Vec<Draft>, ChangeError> {
+    let taken: BTreeSet<ObjectKey> =
+        new.drafts.iter().map(draft::key_of).chain(view.all.objects.values().map(|o| o.spec.key())).collect();
+    let mut drafts = Vec::new();
+    for id in store::unfinished(tx, name).await? {
+        let Some((last, _)) = host::newest(tx, id).await?.filter(|(last, _)| last.is_deletion) else { continue };
+        let key = last.spec.key();
+        // Another object under the name is not the one that went.
+        let is_it = !taken.contains(&key) && host::former(tx, &key).await?.is_some_and(|(former, _)| former == id);
+        if is_it && by.must_on_scopes(Permission::Change, [&key.scope], &view.members).is_ok() {
+            drafts.push(Draft { act: DraftAct::Delete(key), base: Some(0), previous_name: None });
+        }
+    }
+    Ok(drafts)
 }
 
 /// Returns whether a change comes from where nobody looks at each: a pipeline that applies a set of manifests, or a git

@@ -126,7 +126,7 @@ fn is_gone(set: &SetArgs, error: &CallError) -> bool {
 }
 
 /// Drops a change that only served for looking: it waits for nobody, and stands in no list.
-async fn drop_change(context: &Context, change: &Change) -> Result<(), CommandError> {
+pub(super) async fn drop_change(context: &Context, change: &Change) -> Result<(), CommandError> {
     let path = format!("/changes/{}/abandon", change.summary.number);
     Ok(context.client.send_empty(reqwest::Method::POST, &path, &AbandonRequest { forget: true }).await?)
 }

@@ -62,10 +62,12 @@ pub(super) fn markdown(change: &Change, server: &str) -> String {
         }
         for held in change.plan.iter().flat_map(|p| &p.held).filter(|h| h.stays) {
             out.push_str(&format!(
-                "\n{} nodes stay left out by change {} ({}); `lampasctl apply -f FILE` without `--set` brings it there.\n",
+                "\n{} nodes stay left out by change {} ({}){}; `{}` brings it there.\n",
                 held.count,
                 held.change,
-                held.state.as_str()
+                held.state.as_str(),
+                if held.is_deletion { ", and have yet what it deleted" } else { "" },
+                cell(&plan::remedy(held))
             ));
         }
         return out;

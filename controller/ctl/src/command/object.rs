@@ -4,11 +4,11 @@ use lampas_api::{
     Change, ChangeCreate, Draft, DraftAct, DraftVerb, History, HistoryItem, Object, ObjectSet, ObjectSource,
     ObjectSummary, Revision, RevisionDiff,
 };
-use lampas_shared::{id::ObjectId, rollout::Strategy};
+use lampas_shared::{id::ObjectId, object::ObjectKey, rollout::Strategy};
 
 use super::{CommandError, Context, confirm, plan, progress, show};
 use crate::{
-    cli::{HistoryArgs, ObjectCommand, WaitArgs},
+    cli::{HistoryArgs, ObjectCommand, Sure, WaitArgs},
     client::encode,
     output::{self, ago, count, now},
 };
@@ -150,13 +150,42 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             save(context, Draft { act: DraftAct::Put(spec), base, previous_name: None }, reason, &wait).await
         }
         ObjectCommand::Delete { object, reason, sure, wait } => {
-            let object = find(context, &object).await?;
+            let object = ever(context, &object).await?;
             let key = object.spec.key();
+            if object.is_deleted {
+                return delete_there(context, key, reason, &sure, &wait).await;
+            }
             confirm(&sure, &format!("delete {key}, in force on {}?", count(object.effective_on.len() as u64, "node")))?;
             let draft = Draft { act: DraftAct::Delete(key), base: Some(object.about.revision), previous_name: None };
             save(context, draft, reason, &wait).await
         }
     }
+}
+
+/// Brings a deletion to the nodes that a rollout left out of it.
+async fn delete_there(
+    context: &Context,
+    key: ObjectKey,
+    reason: String,
+    sure: &Sure,
+    wait: &WaitArgs,
+) -> Result<u8, CommandError> {
+    let draft = Draft { act: DraftAct::Delete(key.clone()), base: Some(0), previous_name: None };
+    let change = made(context, draft, reason).await?;
+    let Some(current) = change.plan.as_ref().filter(|_| plan::has_work(&change)) else {
+        super::apply::drop_change(context, &change).await?;
+        if plan::is_awaited(&change) {
+            return super::change::shown_plan(context, &change);
+        }
+        let why = format!("{key} is deleted already, on all nodes; see: lampasctl object deleted");
+        return Err(CommandError::Usage(why));
+    };
+    if !context.is_json() {
+        plan::print(&change);
+    }
+    let left: u64 = current.held.iter().map(|h| u64::from(h.count)).sum();
+    confirm(sure, &format!("{key} is deleted; delete it on {} that were left out, too?", count(left, "node")))?;
+    progress::apply(context, &change.summary.number.to_string(), &current.id, (true, Strategy::default()), wait).await
 }
 
 /// Prints where an object comes from, and what an edit here would be.
@@ -172,17 +201,7 @@ fn from_source(source: &ObjectSource) {
 
 /// Saves one draft: a change of one, planned, shown and applied.
 async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) -> Result<u8, CommandError> {
-    let request = ChangeCreate {
-        drafts: vec![draft],
-        node_edits: Vec::new(),
-        reason,
-        apply: false,
-        allow_unplanned: true,
-        rollout: Strategy::default(),
-        set: None,
-    };
-    let key = uuid::Uuid::new_v4().to_string();
-    let change: Change = context.client.post_once("/changes", &key, &request).await?;
+    let change = made(context, draft, reason).await?;
     if !context.is_json() {
         plan::print(&change);
     }
@@ -193,6 +212,21 @@ async fn save(context: &Context, draft: Draft, reason: String, wait: &WaitArgs) 
         }
         None => super::change::shown_plan(context, &change),
     }
+}
+
+/// Makes a planned change of one draft.
+async fn made(context: &Context, draft: Draft, reason: String) -> Result<Change, CommandError> {
+    let request = ChangeCreate {
+        drafts: vec![draft],
+        node_edits: Vec::new(),
+        reason,
+        apply: false,
+        allow_unplanned: true,
+        rollout: Strategy::default(),
+        set: None,
+    };
+    let key = uuid::Uuid::new_v4().to_string();
+    Ok(context.client.post_once("/changes", &key, &request).await?)
 }
 
 /// Finds an object by its id, by KIND/NAME or by KIND/SCOPE/NAME.

@@ -1,6 +1,6 @@
 //! Plans as they are shown, the same for `apply`, `diff`, `change show` and `drift adopt`.
 
-use lampas_api::{Change, ChangeSet, DraftVerb, EmptyScope, NodeRef, Plan, PlanLimit};
+use lampas_api::{Change, ChangeSet, DraftVerb, EmptyScope, NodeRef, Plan, PlanHold, PlanLimit};
 use lampas_shared::{
     fleet::Scope,
     object::Kind,
@@ -187,11 +187,12 @@ pub(super) fn held_lines(change: &Change) {
             (false, beyond) => format!("{} and {beyond} that you may not see", names(&held.nodes)),
             (true, beyond) => format!("{} that you may not see", count(beyond, "node")),
         };
-        let (what, number, word) = (what.join(", ") + &more, held.change, held.state.as_str());
+        let deletion = if held.is_deletion { "the deletion of " } else { "" };
+        let (what, number, word) = (format!("{deletion}{}{more}", what.join(", ")), held.change, held.state.as_str());
         if held.state.is_final() {
             if held.stays {
                 output::line(format!("    {nodes}: stays left out by change {number} ({word}): {what}"));
-                output::note("      bring it there with: lampasctl apply -f FILE, without --set");
+                output::note(format!("      bring it there with: {}", remedy(held)));
             } else {
                 output::line(format!("    {nodes}: not yet, left out by change {number} ({word}): {what}"));
             }
@@ -202,6 +203,17 @@ pub(super) fn held_lines(change: &Change) {
         output::note(format!(
             "      go on with: lampasctl rollout {go_on} {number}   or end it: lampasctl rollout abort|revert {number}"
         ));
+    }
+}
+
+/// Says how what stays left out is brought to its nodes.
+pub(super) fn remedy(held: &PlanHold) -> String {
+    match held.objects.first().filter(|_| held.is_deletion) {
+        Some(key) => {
+            let others = if held.objects.len() > 1 { ", and so each of the others" } else { "" };
+            format!("lampasctl object delete {}/{}/{}{others}", key.kind, key.scope, key.name)
+        }
+        None => "lampasctl apply -f FILE, without --set".to_owned(),
     }
 }
 

@@ -47,8 +47,8 @@ pub(crate) struct Layers {
     of: BTreeMap<ObjectId, Vec<Layer>>,
 }
 
-/// The number of a change, the nodes that it keeps something from, and whether they stay so.
-type Kept = (u64, BTreeSet<NodeId>, bool);
+/// The number of a change, the nodes that it keeps something from, whether they stay so, and whether that is a deletion.
+type Kept = (u64, BTreeSet<NodeId>, bool, bool);
 
 /// What is about to be for everybody, or as it was before one change.
 #[derive(Debug)]
@@ -150,18 +150,20 @@ impl Layers {
             for (layer, nodes) in counting(&newest).into_iter().filter(|(l, _)| is_told(l)) {
                 let nodes: BTreeSet<NodeId> = nodes.into_iter().filter(|id| names.contains_key(id)).collect();
                 if !nodes.is_empty() {
-                    let entry = found.entry((layer.number, nodes, stays)).or_insert((layer.state, Vec::new()));
+                    let kept = (layer.number, nodes, stays, edit.after.is_none());
+                    let entry = found.entry(kept).or_insert((layer.state, Vec::new()));
                     entry.1.push(edit.key.clone());
                 }
             }
         }
-        let told = |((change, nodes, stays), (state, objects)): (Kept, (State, Vec<_>))| PlanHold {
+        let told = |((change, nodes, stays, is_deletion), (state, objects)): (Kept, (State, Vec<_>))| PlanHold {
             change,
             state,
             objects,
             count: nodes.len() as u32,
             nodes: refs(nodes, &names),
             stays,
+            is_deletion,
         };
         found.into_iter().map(told).collect()
     }

@@ -62,6 +62,19 @@ pub(crate) async fn members(tx: &mut Tx, name: &SourceName) -> Result<Vec<Object
     rows.iter().map(|row| Reader::new("object_set", row).parse("object")).collect()
 }
 
+/// Returns the objects that `prune` of a set deleted, and that rollouts of it which didn't come to their end keep on nodes.
+pub(super) async fn unfinished(tx: &mut Tx, name: &SourceName) -> Result<Vec<ObjectId>, DbError> {
+    let rows = sqlx::query(
+        "SELECT DISTINCT b.object FROM rollout_before b JOIN change_set s ON s.change_id = b.change_id \
+         WHERE s.name = ? AND s.prune = 1 AND EXISTS (SELECT 1 FROM rollout_hold h WHERE h.change_id = b.change_id) \
+         AND NOT EXISTS (SELECT 1 FROM object o WHERE o.id = b.object) ORDER BY b.object",
+    )
+    .bind(name.as_str())
+    .fetch_all(tx.conn())
+    .await?;
+    rows.iter().map(|row| Reader::new("rollout_before", row).parse("object")).collect()
+}
+
 /// Returns every object that is in a set, with its name.
 pub(super) async fn all(tx: &mut Tx) -> Result<Vec<(ObjectId, SourceName)>, DbError> {
     let rows = sqlx::query("SELECT s.object, s.name FROM object_set s ORDER BY s.name, s.object");

@@ -1,7 +1,10 @@
 //! Who was left out of a change, or still waits for it, and what becomes of the same manifests then; through the store.
 
 use lampas_api::{DraftVerb, ManifestSet, PlanHold, PlanOutlook};
-use lampas_shared::rollout::{Order, State, Strategy};
+use lampas_shared::{
+    access::{Permission, Preset, Right, Rights, Via},
+    rollout::{Order, State, Strategy},
+};
 
 use super::{rollout::Told, *};
 use crate::db::row::Reader;
@@ -9,12 +12,15 @@ use crate::db::row::Reader;
 testing::on_both!(
     the_same_again_reaches_who_was_left_out_and_nobody_else,
     a_set_or_a_source_reaches_nobody_who_was_left_out,
+    a_pruned_deletion_is_told_to_the_next_apply_of_its_set,
     a_layer_is_put_back_before_the_ones_below,
     what_was_brought_again_everywhere_can_not_be_put_back,
     the_same_again_goes_in_waves_and_is_put_back_to_what_each_had,
     a_newer_change_lies_upon_what_was_left_out,
     what_waits_is_named_and_not_applied_twice,
     a_deletion_reaches_who_was_left_out,
+    what_is_kept_back_is_told_by_object_and_by_node,
+    what_is_deleted_once_more_is_shown,
     a_node_that_a_later_change_overtook_counts_by_that_one,
     a_wave_that_left_the_fleet_is_no_proof,
     what_would_do_nothing_waits_for_nobody_and_can_be_forgotten,
@@ -90,6 +96,14 @@ impl World {
         read.await.expect("the store answers")
     }
 
+    async fn execute(&self, statement: &'static str) {
+        let done = self.db.write(|mut tx| async move {
+            sqlx::query(statement).execute(tx.conn()).await?;
+            Ok::<_, DbError>(tx.done(()))
+        });
+        done.await.expect("done");
+    }
+
     async fn verb(&self, row: &ChangeRow) -> DraftVerb {
         self.changes.show(row.id).await.expect("shown").drafts[0].verb
     }
@@ -149,6 +163,58 @@ async fn a_set_or_a_source_reaches_nobody_who_was_left_out(db: Db) {
     world.end().await;
 }
 
+async fn a_pruned_deletion_is_told_to_the_next_apply_of_its_set(db: Db) {
+    let world = World::new(db);
+    let nodes = [world.node("web-1", &["app"], true).await, world.node("web-2", &["app"], true).await];
+    let set = || ManifestSet { name: "web".parse().expect("a name"), prune: true, allow_empty: true, take: false };
+    // Where none of the nodes is.
+    let other = || put(file("role:db", "other", "1"));
+    let of_set = |drafts| NewChange { drafts, set: Some(set()), ..NewChange::default() };
+    let planned = async |by: &Principal| {
+        let row = world.changes.create(&of_set(vec![other()]), by).await.expect("made");
+        let plan = world.changes.plan(row.id, by).await.expect("planned");
+        (row, plan)
+    };
+    let everywhere = Apply { allow_unplanned: true, ..Apply::default() };
+    world.changes.save(&of_set(vec![motd("old"), other()]), &everywhere, &admin()).await.expect("applied");
+    let waves = Apply { rollout: canary(), ..everywhere.clone() };
+    let first = world.changes.save(&of_set(vec![other()]), &waves, &admin()).await.expect("pruned");
+    assert_eq!(world.motds(&nodes).await, ["", "old"]);
+    // While it is under way the same is neither done nor forgotten.
+    let (row, plan) = planned(&admin()).await;
+    assert_eq!(told(&plan.held), [(first.number, State::Running, vec!["web-2"])]);
+    assert!(plan.is_idle && plan.held[0].is_deletion, "{plan:?}");
+    let refused = world.changes.apply(row.id, &Apply::default(), &admin()).await.expect_err("it is on its way");
+    assert!(matches!(refused, ChangeError::Rolling { number, .. } if number == first.number), "{refused}");
+    world.changes.order(first.id, Order::Abort, "enough", &admin()).await.expect("aborted");
+    let (row, plan) = planned(&admin()).await;
+    assert_eq!(told(&plan.held), [(first.number, State::Aborted, vec!["web-2"])]);
+    assert!(plan.is_idle && plan.held.iter().all(|h| h.stays && h.is_deletion), "{plan:?}");
+    world.changes.apply(row.id, &Apply { plan: Some(plan.id), ..Apply::default() }, &admin()).await.expect("idle");
+    assert_eq!(world.motds(&nodes).await, ["", "old"], "nothing is finished that somebody ended");
+    // Also when nothing is left of the set: then that is all that is said.
+    let gone =
+        || Draft { act: DraftAct::Delete(file("role:app", "motd", "").key()), base: Some(0), previous_name: None };
+    world.changes.save(&of_set(vec![]), &everywhere, &admin()).await.expect("all of it goes");
+    let row = world.changes.create(&of_set(vec![]), &admin()).await.expect("something is to be told");
+    let plan = world.changes.plan(row.id, &admin()).await.expect("planned");
+    assert_eq!(told(&plan.held), [(first.number, State::Aborted, vec!["web-2"])]);
+    // Who may change nothing there may use the name, and hears of nothing.
+    let right =
+        Right::new([Permission::Change].into(), "role:db".parse().expect("a scope"), Via::Preset(Preset::Operator));
+    let eve = admin().with_rights(Rights(vec![right]));
+    let hers = NewChange { drafts: vec![put(file("role:db", "hers", "1"))], set: Some(set()), ..NewChange::default() };
+    let row = world.changes.create(&hers, &eve).await.expect("made");
+    let shown = world.changes.show(row.id).await.expect("shown");
+    assert_eq!(shown.drafts.iter().map(|d| d.key.name.as_str()).collect::<Vec<_>>(), ["hers"]);
+    // Somebody finishes it; then nothing is left to tell.
+    world.save(vec![gone()]).await.expect("deleted there, too");
+    assert_eq!(world.motds(&nodes).await, ["", ""]);
+    let nothing = world.changes.create(&of_set(vec![]), &admin()).await.expect_err("empty");
+    assert!(matches!(nothing, ChangeError::EmptySet(_)), "{nothing}");
+    world.end().await;
+}
+
 async fn a_layer_is_put_back_before_the_ones_below(db: Db) {
     let world = World::new(db);
     let nodes = [
@@ -205,6 +271,9 @@ async fn the_same_again_goes_in_waves_and_is_put_back_to_what_each_had(db: Db) {
     world.drive(&Told::default()).await;
     assert_eq!(world.rollout(&row).await.state, State::Reverted);
     assert_eq!(world.motds(&nodes).await, ["new", "old", "old"]);
+    let back = world.changes.put_back(UnixMs(0)).await.expect("listed");
+    let [(number, why, _)] = &back[..] else { panic!("{back:?}") };
+    assert_eq!((*number, why.as_str()), (row.number, world.rollout(&row).await.reason.as_str()), "by itself");
     // Once more, and through.
     let row = world.waves_of(vec![motd("new")]).await.expect("applied");
     world.land(nodes[1], 9, 1, ResourceState::Converged).await;
@@ -225,6 +294,7 @@ async fn a_newer_change_lies_upon_what_was_left_out(db: Db) {
     assert_eq!(world.motds(&nodes).await, ["newer", "old", "old"]);
     world.changes.order(row.id, Order::Revert, "", &admin()).await.expect("put back");
     assert_eq!(world.motds(&nodes).await, ["new", "old", "old"], "each has what it had");
+    assert_eq!(world.changes.put_back(UnixMs(0)).await.expect("listed"), [], "who ordered it knows");
     let row = world.waves_of(vec![motd("newest")]).await.expect("applied");
     world.changes.order(row.id, Order::Abort, "", &admin()).await.expect("aborted");
     assert_eq!(world.motds(&nodes).await, ["newest", "old", "old"]);
@@ -296,6 +366,61 @@ async fn a_deletion_reaches_who_was_left_out(db: Db) {
     world.end().await;
 }
 
+async fn what_is_kept_back_is_told_by_object_and_by_node(db: Db) {
+    let world = World::new(db);
+    let ([first, second, _], row) = world.aborted().await;
+    world.node("db-1", &["database"], true).await;
+    let kept = async |object, node| {
+        let kept = world.changes.kept_back(object, node).await.expect("told");
+        kept.into_iter()
+            .map(|k| {
+                let nodes: Vec<String> = k.nodes.into_iter().map(|n| n.name).collect();
+                (k.change, k.state, k.revision, nodes.join(" "))
+            })
+            .collect::<Vec<_>>()
+    };
+    let all = vec![(row.number, State::Aborted, 1, "web-2 web-3".to_owned())];
+    let object = world.changes.show(row.id).await.expect("shown").drafts[0].object;
+    assert_eq!((kept(None, None).await, kept(object, None).await), (all.clone(), all));
+    assert_eq!(kept(None, Some(second)).await, [(row.number, State::Aborted, 1, "web-2".to_owned())]);
+    assert_eq!(
+        (kept(None, Some(first)).await, kept(Some(ObjectId::from_uuid(uuid::Uuid::from_u128(7))), None).await),
+        (vec![], vec![])
+    );
+    // A rollout is about all of its nodes; what is none of theirs is kept from nobody.
+    let rolling = world.waves_of(vec![motd("newer"), put(file("role:database", "motd", "db"))]).await.expect("applied");
+    let told = world.changes.kept_back(None, None).await.expect("told");
+    let is_of_app = |k: &lampas_api::KeptBack| k.key.scope.to_string() == "role:app";
+    let is_theirs = |k: &lampas_api::KeptBack| k.nodes.iter().all(|n| n.name.starts_with("web-") == is_of_app(k));
+    assert!(told.iter().all(is_theirs) && told.iter().any(|k| k.change == rolling.number), "{told:?}");
+    world.changes.order(rolling.id, Order::Revert, "", &admin()).await.expect("put back");
+    world.save(vec![motd("for all")]).await.expect("applied");
+    assert_eq!(kept(None, None).await, []);
+    world.end().await;
+}
+
+async fn what_is_deleted_once_more_is_shown(db: Db) {
+    let world = World::new(db);
+    let nodes = [world.node("web-1", &["app"], true).await, world.node("web-2", &["app"], true).await];
+    world.save(vec![motd("old")]).await.expect("made");
+    let gone = || Draft { act: DraftAct::Delete(file("role:app", "motd", "").key()), base: None, previous_name: None };
+    let first = world.waves_of(vec![gone()]).await.expect("applied");
+    world.changes.order(first.id, Order::Abort, "", &admin()).await.expect("aborted");
+    let told = world.changes.kept_back(None, None).await.expect("told");
+    assert!(told.len() == 1 && told[0].is_deleted && told[0].revision == 1, "{told:?}");
+    let (row, plan) = world.one_planned(gone()).await;
+    let shown = async || {
+        let drafts = world.changes.show(row.id).await.expect("shown").drafts;
+        drafts.into_iter().map(|d| (d.verb, d.diff.contains("-content = \"old\""), d.base)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown().await, [(DraftVerb::Again, true, None)]);
+    let how = Apply { plan: Some(plan.id), ..Apply::default() };
+    world.changes.apply(row.id, &how, &admin()).await.expect("applied");
+    assert_eq!(world.motds(&nodes).await, ["", ""]);
+    assert_eq!(shown().await, [(DraftVerb::Again, true, None)], "it is told when it is done, too");
+    world.end().await;
+}
+
 async fn a_node_that_a_later_change_overtook_counts_by_that_one(db: Db) {
     let world = World::new(db);
     let nodes = [world.node("web-1", &["app"], true).await, world.node("web-2", &["app"], true).await];
@@ -354,6 +479,12 @@ async fn what_would_do_nothing_waits_for_nobody_and_can_be_forgotten(db: Db) {
     assert_eq!(waiting().await, [real.number, local.number]);
     assert_eq!(outlook(&idle).await, Some(Some(PlanOutlook::Idle)));
     assert_eq!(outlook(&local).await, Some(None));
+    // What an earlier release planned says nothing of it, and still waits for who approves it.
+    world.execute("UPDATE plan SET outlook = NULL").await;
+    assert_eq!(outlook(&real).await, Some(Some(PlanOutlook::Unknown)));
+    assert!(waiting().await.contains(&real.number));
+    world.execute("UPDATE plan SET outlook = 'waits'").await;
+    world.changes.plan(idle.id, &admin()).await.expect("planned anew");
     world.changes.revoke_node(node, "stolen", &admin()).await.expect("revoked");
     assert_eq!(outlook(&local).await, Some(Some(PlanOutlook::Gone)));
     assert_eq!(waiting().await, [real.number]);

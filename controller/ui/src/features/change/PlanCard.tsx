@@ -61,6 +61,8 @@ function Held({ held }: { held: PlanHold }) {
   const nodes = held.nodes.length === 0 ? plural(held.count, 'node') : `${namesOf(held.nodes.map((node) => node.name))}${unseen > 0 ? ` and ${unseen} that you may not see` : ''}`;
   const what = namesOf(held.objects.map((key) => `${key.kind} ${key.name}`));
   const change = <Link to="/changes/$change" params={{ change: String(held.change) }}>change {held.change}</Link>;
+  const first = held.objects[0];
+  if (held.stays === true && held.is_deletion === true && first !== undefined) return <Notice title={<>Left out by {change}, and so they stay: {nodes}</>}>Its rollout was {held.state} before {what} was deleted there. A set of manifests doesn’t finish that; this does{held.objects.length > 1 && ', for each of them'}: <code>lampasctl object delete {first.kind}/{first.scope}/{first.name}</code></Notice>;
   if (held.stays === true) return <Notice title={<>Left out by {change}, and so they stay: {nodes}</>}>Its rollout was {held.state} before they had {what}. A set of manifests or a git source doesn’t undo that; this brings it there: <code>lampasctl apply -f FILE</code>, without <code>--set</code>.</Notice>;
   if (held.state !== 'running' && held.state !== 'paused') return <Notice title={<>Left out by {change}, reached by this plan: {nodes}</>}>Its rollout was {held.state} before they had {what}. Who has it already does nothing.</Notice>;
   return <Notice tone="warn" title={<>Not yet on {nodes}: {change} keeps it back</>}>{what} rolls out with it, and that rollout is {held.state}. Let it go on there, or end it, before this is applied.</Notice>;
