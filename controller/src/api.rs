@@ -198,6 +198,7 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.extend(crate::change::api::calls());
     calls.extend(crate::change::approval::api::calls());
     calls.extend(crate::change::freeze::api::calls());
+    calls.extend(crate::change::rollout::api::calls());
     calls.extend(crate::change::signing::api::calls());
     calls.extend(crate::enrol::api::calls());
     calls.extend(crate::takeover::api::calls());

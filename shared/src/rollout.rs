@@ -58,7 +58,13 @@ pub struct Rollout {
     /// Where it is held by its limit; absent without one, and when nobody is beyond it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited: Option<Limited>,
+    /// Who took waves as they were, by the wave from 0: they were not found well, or had not stayed so for long enough.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub promoted: BTreeMap<usize, String>,
 }
+
+/// Who takes a failed wave as it is where the strategy says so.
+const BY_STRATEGY: &str = "its strategy";
 
 /// A limit of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +218,7 @@ impl Rollout {
             reason: String::new(),
             frozen_ms: None,
             limited,
+            promoted: BTreeMap::new(),
         };
         let acts = rollout.enter_wave(now);
         Some((rollout, acts))
@@ -306,11 +313,14 @@ impl Rollout {
                 if matches!(phase, Phase::Gating | Phase::Measuring) { Ok(self.ask_again()) } else { Ok(Vec::new()) }
             }
             (_, Order::Promote) => {
-                if self.is_held() {
-                    self.stand(LimitStand::Lifted);
-                }
+                let was_held = self.is_held();
                 (self.state, self.reason) = (State::Running, String::new());
-                Ok(self.promote(now))
+                if was_held {
+                    // The wave is through; what is lifted is the limit.
+                    self.stand(LimitStand::Lifted);
+                    return Ok(self.promote(now));
+                }
+                Ok(self.take_as_is(by, now))
             }
             (_, Order::Abort) => {
                 self.end(State::Aborted, format!("aborted by {by}"));
@@ -419,6 +429,7 @@ impl Rollout {
         self.stand(LimitStand::Lifted);
         (self.state, self.reason) = (State::Running, String::new());
         self.attempt += 1;
+        self.promoted.remove(&self.stage);
         self.enter(Phase::Applying, now);
     }
 
@@ -452,6 +463,15 @@ impl Rollout {
         vec![Act::Release(self.stage)]
     }
 
+    /// Goes on although the wave is not found well, and notes by whose word.
+    fn take_as_is(&mut self, by: &str, now: UnixMs) -> Vec<Act> {
+        // A wave that is only measured yet is still to be judged.
+        if self.phase != Phase::Measuring {
+            self.promoted.insert(self.stage, by.to_owned());
+        }
+        self.promote(now)
+    }
+
     fn promote(&mut self, now: UnixMs) -> Vec<Act> {
         if self.phase == Phase::Measuring {
             // The wave before was the last one that anybody could take as it is.
@@ -483,7 +503,7 @@ impl Rollout {
             OnFailure::Promote if self.frozen_ms.is_some() => Vec::new(),
             OnFailure::Promote => {
                 let mut acts = vec![Act::Page(why)];
-                acts.extend(self.promote(now));
+                acts.extend(self.take_as_is(BY_STRATEGY, now));
                 acts
             }
             OnFailure::Pause => {
@@ -506,7 +526,7 @@ impl Rollout {
             OnFailure::Promote if self.frozen_ms.is_some() => Vec::new(),
             OnFailure::Promote => {
                 let mut acts = vec![Act::Page(why)];
-                acts.extend(self.promote(now));
+                acts.extend(self.take_as_is(BY_STRATEGY, now));
                 acts
             }
             OnFailure::Pause | OnFailure::Revert => {

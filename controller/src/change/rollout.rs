@@ -5,8 +5,10 @@
 //! them their next generation. So a rollout is a matter of the store alone: whichever controller looks next goes on
 //! where the last one died. What moves it is `lampas_shared::rollout`, which knows no I/O; [`driver`] asks it.
 
+pub(crate) mod api;
 pub(crate) mod driver;
 pub(crate) mod hold;
+mod kept;
 pub(crate) mod limit;
 pub(crate) mod store;
 
@@ -198,9 +200,14 @@ pub(crate) async fn view(tx: &mut Tx, change: ChangeId) -> Result<Option<Rollout
         }
         named.sort_by(|a, b| a.name.cmp(&b.name));
         named.truncate(SHOWN_NODES);
-        RolloutWave { progress, nodes: named, gates: Vec::new() }
+        RolloutWave { progress, nodes: named, gates: Vec::new(), promoted_by: None }
     };
     let mut waves: Vec<RolloutWave> = rollout.waves.iter().map(wave).collect();
+    for (index, by) in &rollout.promoted {
+        if let Some(wave) = waves.get_mut(*index) {
+            wave.promoted_by = Some(by.clone());
+        }
+    }
     for (index, gate) in store::gates(tx, change).await? {
         if let Some(wave) = waves.get_mut(index) {
             wave.gates.push(gate);

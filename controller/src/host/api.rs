@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{extract::State, response::IntoResponse};
 use lampas_api::{
-    DeletedQuery, DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck,
+    DeletedQuery, Deletion, DiffQuery, Draft, DraftAct, Export, ExportQuery, History, HistoryQuery, ManifestCheck,
     ManifestObject, ManifestText, NodeRef, Object, ObjectQuery, ObjectSet, ObjectSummary, Overridden, Page, PageQuery,
     Revision, RevisionDiff, ScriptUses, SpecCheck,
 };
@@ -198,6 +198,7 @@ async fn one(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> 
     eyes.must_see(id, &stored.spec.scope)?;
     let mut about = summary(&view, &stored, &eyes);
     about.set = sets(&app, vec![id]).await?.remove(&id);
+    about.deletion = is_deleted.then(|| deletion(&stored));
     let mut spec = ObjectSpec::clone(&stored.spec);
     let is_masked = !eyes.may_read(&spec);
     if is_masked {
@@ -250,6 +251,10 @@ fn gone(last: StoredRevision, created_at: UnixMs) -> Stored {
     }
 }
 
+fn deletion(gone: &Stored) -> Deletion {
+    Deletion { change: gone.change_number, reason: gone.reason.clone() }
+}
+
 async fn deleted(
     State(app): State<App>,
     caller: Caller,
@@ -276,7 +281,8 @@ async fn deleted(
     let view = app.desired.view().await?;
     let shown = |r: StoredRevision| {
         let at = r.at;
-        summary(&view, &gone(r, at), &eyes)
+        let stored = gone(r, at);
+        ObjectSummary { deletion: Some(deletion(&stored)), ..summary(&view, &stored, &eyes) }
     };
     let items = page.items.into_iter().map(shown).collect();
     Ok(axum::Json(Page { items, next: page.next, total: page.total }))
@@ -468,6 +474,7 @@ pub(crate) fn summary(view: &View, stored: &Stored, eyes: &Eyes) -> ObjectSummar
         updated_at: stored.updated_at,
         nodes: view.compiled.effective_on(stored.id).iter().filter(|node| eyes.sees.has_node(**node)).count() as u32,
         set: None,
+        deletion: None,
     }
 }
 

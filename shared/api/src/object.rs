@@ -35,6 +35,18 @@ pub struct ObjectSummary {
     /// The set of manifests that it is in; absent for one that was made by hand, or that a git source brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<SourceName>,
+    /// How it was deleted: then the last revision is the deletion, and who saved it deleted it. Absent while it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
+}
+
+/// How an object was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deletion {
+    /// The number of the change.
+    pub change: u64,
+    /// Why; empty where nobody said.
+    pub reason: String,
 }
 
 /// `GET /api/v1/objects/{id}`, with the revision as its ETag.

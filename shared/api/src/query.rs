@@ -235,6 +235,13 @@ questions! {
         /// Leaves out the drafts and the plan, which name every node: for whoever has them and follows how it goes.
         brief: bool,
     }
+    /// `GET /api/v1/kept-back`.
+    KeptBackQuery {
+        /// Only this object.
+        object: String,
+        /// Only from this node.
+        node: String,
+    }
     /// `GET /api/v1/freezes`.
     FreezeQuery {
         /// Also those of the last month that are over.

@@ -201,8 +201,28 @@ fn a_promoted_wave_is_taken_as_it_is() {
     assert_eq!(rollout.order(Order::Promote, "ann", UnixMs(2)).expect("promoted"), [Act::Release(1)]);
     rollout.step(&all(&[Failed, Proven]), &Verdict::Open, UnixMs(3));
     assert_eq!(rollout.state, State::Done);
+    assert_eq!(rollout.promoted, BTreeMap::from([(0, "ann".to_owned())]), "the second wave was found well");
     let refused = rollout.order(Order::Abort, "ann", UnixMs(4)).expect_err("over");
     assert_eq!(refused.to_string(), "the rollout is done, it can't be told to abort");
+}
+
+#[test]
+fn who_cut_short_that_a_wave_stays_well_is_noted() {
+    let soaks = |on_failure| {
+        let mut rollout = begin(Strategy { soak_secs: 60, on_failure, ..strategy(&["1"], "0") }, &[1, 1]);
+        rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(1));
+        assert_eq!((rollout.phase, rollout.promoted.len()), (Phase::Soaking, 0));
+        rollout
+    };
+    let mut rollout = soaks(OnFailure::Pause);
+    rollout.order(Order::Promote, "ann", UnixMs(2)).expect("promoted");
+    assert_eq!(rollout.promoted, BTreeMap::from([(0, "ann".to_owned())]));
+    let mut rollout = soaks(OnFailure::Promote);
+    rollout.step(&all(&[Failed]), &Verdict::Open, UnixMs(2));
+    assert_eq!(rollout.promoted, BTreeMap::from([(0, BY_STRATEGY.to_owned())]));
+    let mut rollout = soaks(OnFailure::Pause);
+    rollout.step(&all(&[Proven]), &Verdict::Open, UnixMs(60_001));
+    assert_eq!((rollout.stage, rollout.promoted.len()), (1, 0), "it stayed well for its time");
 }
 
 #[test]
@@ -257,6 +277,7 @@ fn a_limit_holds_the_rest_until_somebody_says_so() {
     // Who promotes takes it as it is.
     let mut rollout = limited(OnFailure::Revert);
     assert_eq!(rollout.order(Order::Promote, "ann", UnixMs(2)).expect("promoted"), [Act::Release(1)]);
+    assert!(rollout.promoted.is_empty(), "the limit was lifted, the wave was found well");
     rollout.order(Order::Pause, "ann", UnixMs(2)).expect("paused");
     assert!(!rollout.is_held(), "a pause of a later wave is no limit");
     rollout.order(Order::Resume, "ann", UnixMs(2)).expect("resumed");

@@ -120,6 +120,16 @@ impl Layers {
         is_held.then_some(newest.number)
     }
 
+    /// Returns what is kept back, by which layer and from whom.
+    pub(super) fn kept(&self) -> Vec<(ObjectId, &Layer, BTreeSet<NodeId>)> {
+        let mut found = Vec::new();
+        for (object, layers) in &self.of {
+            let layers: Vec<&Layer> = layers.iter().collect();
+            found.extend(counting(&layers).into_iter().map(|(layer, nodes)| (*object, layer, nodes)));
+        }
+        found
+    }
+
     /// Returns the number of the newest change after one that keeps any of these objects back.
     pub(crate) fn newer(&self, objects: impl IntoIterator<Item = ObjectId>, than: u64) -> Option<u64> {
         let layers = objects.into_iter().filter_map(|id| self.of.get(&id)).flatten();

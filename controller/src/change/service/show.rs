@@ -57,10 +57,10 @@ impl Changes {
                 let all = &desired::standing(&mut tx).await?.all;
                 let title = store::titles(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
                 let standing = progress::progress(&mut tx, &[id]).await?.remove(&id).unwrap_or_default();
-                let drafts = views(&mut tx, &row, all).await?;
+                let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
+                let drafts = views(&mut tx, &row, all, plan.as_ref()).await?;
                 let is_open = row.state.is_open() || row.state == ChangeState::Abandoned;
                 let node_edits = node_edit::views(&mut tx, id, is_open).await?;
-                let plan = store::plan(&mut tx, id).await?.map(|(digest, p)| lampas_api::Plan { digest, ..p.shown });
                 let control = approval::control(&mut tx, &row, false).await?;
                 let reverts = match row.reverts {
                     Some(reverted) => store::get(&mut tx, reverted, false).await?.map(|r| r.number),
@@ -196,7 +196,12 @@ impl Changes {
 }
 
 /// The drafts of an open change beside what stands; of an applied one beside what stood before it.
-async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lampas_api::DraftView>, ChangeError> {
+async fn views(
+    tx: &mut Tx,
+    row: &ChangeRow,
+    all: &host::All,
+    plan: Option<&lampas_api::Plan>,
+) -> Result<Vec<lampas_api::DraftView>, ChangeError> {
     if row.state.is_open() || row.state == ChangeState::Abandoned {
         let drafts = store::drafts(tx, row.id, all).await?;
         return Ok(match draft::bind(&drafts, all) {
@@ -206,7 +211,13 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
                     let layers = rollout::hold::Layers::load(tx).await?;
                     layers.again(edits.iter_mut().filter_map(|e| Some((e.object?, e))), row.reverts, members);
                 }
-                edits.iter().map(draft::Edit::view).collect()
+                let mut views: Vec<_> = edits.iter().map(draft::Edit::view).collect();
+                for (view, edit) in
+                    views.iter_mut().zip(&edits).filter(|(_, e)| e.verb == Verb::Again && e.after.is_none())
+                {
+                    gone_again(tx, edit.object, view).await?;
+                }
+                views
             }
             // Overtaken: shown as they are, without a difference that would mislead.
             Err(_) => drafts
@@ -222,7 +233,22 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
         });
     }
     let mut views = Vec::new();
-    for made in host::by_change(tx, row.id).await? {
+    let made = host::by_change(tx, row.id).await?;
+    // What is deleted once more makes no revision: the draft tells of it, and the plan that some nodes still had it.
+    let held = plan.into_iter().flat_map(|p| &p.held).filter(|h| h.state.is_final() && !h.stays);
+    let again: BTreeSet<_> = held.flat_map(|h| &h.objects).collect();
+    let drafts = if again.is_empty() { Vec::new() } else { store::drafts(tx, row.id, all).await? };
+    for draft in drafts {
+        let key = draft::key_of(&draft.draft);
+        let is_made = made.iter().any(|m| Some(m.object) == draft.object);
+        if matches!(draft.draft.act, DraftAct::Delete(_)) && !is_made && again.contains(&key) {
+            let verb = Verb::Again.shown();
+            let mut view = lampas_api::DraftView { key, object: draft.object, verb, base: None, diff: String::new() };
+            gone_again(tx, draft.object, &mut view).await?;
+            views.push(view);
+        }
+    }
+    for made in made {
         let before = match made.revision {
             0 | 1 => None,
             n => host::revision(tx, made.object, n - 1).await?.filter(|r| !r.is_deletion),
@@ -244,4 +270,18 @@ async fn views(tx: &mut Tx, row: &ChangeRow, all: &host::All) -> Result<Vec<lamp
         });
     }
     Ok(views)
+}
+
+/// Shows what a deletion takes from the nodes that the one before left out.
+async fn gone_again(
+    tx: &mut Tx,
+    object: Option<ObjectId>,
+    view: &mut lampas_api::DraftView,
+) -> Result<(), ChangeError> {
+    let Some(object) = object else { return Ok(()) };
+    view.object = Some(object);
+    if let Some((last, _)) = host::newest(tx, object).await? {
+        view.diff = host::diff(Some(&last.spec), None);
+    }
+    Ok(())
 }

@@ -784,6 +784,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/kept-back": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Objects that rollouts keep from nodes
+         * @description Needs the permission `view`; what lies outside of it is left out.
+         */
+        get: operations["get_kept_back"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/mail": {
         parameters: {
             query?: never;
@@ -3646,6 +3666,16 @@ export interface components {
          * @enum {string}
          */
         CronTable: "system" | "user";
+        /** @description How an object was deleted. */
+        Deletion: {
+            /**
+             * Format: int64
+             * @description The number of the change.
+             */
+            change: number;
+            /** @description Why; empty where nobody said. */
+            reason: string;
+        };
         /**
          * @description `POST /api/v1/device/session`: whether it was confirmed. Until then it is refused as `authorization_pending`, or as
          *     `slow_down` if it comes too early: the interval is five seconds longer from then on. `access_denied` and `expired_token` are
@@ -4440,6 +4470,32 @@ export interface components {
             /** @description The link to give to the user. */
             link: string;
         };
+        /**
+         * @description A row of `GET /api/v1/kept-back?object&node`: an object that the rollout of a change keeps from nodes. Of a rollout that
+         *     is over they were left out, and stay so until the object changes again or the same is applied once more; else they wait.
+         */
+        KeptBack: {
+            /**
+             * Format: int64
+             * @description The number of the change.
+             */
+            change: number;
+            /** @description Whether the object stands no more: on these nodes it still does. */
+            is_deleted: boolean;
+            /** @description What it is called. */
+            key: components["schemas"]["ObjectKey"];
+            /** @description The nodes in its scope that don't have it, by name: those that the caller may see. */
+            nodes: components["schemas"]["NodeRef"][];
+            /** @description The object. */
+            object: components["schemas"]["ObjectId"];
+            /**
+             * Format: int64
+             * @description The revision that the nodes have instead; 0 where they have none.
+             */
+            revision: number;
+            /** @description How its rollout stands. */
+            state: components["schemas"]["RolloutState"];
+        };
         /** @description What `navigator.credentials.get()` answered. `POST /api/v1/session/passkey` takes it alone. */
         KeyAnswer: {
             /** @description `response.authenticatorData`. */
@@ -4704,6 +4760,8 @@ export interface components {
         };
         /** @description `POST /api/v1/nodes/{id or name}/manage`: the node observes no more. */
         ManageRequest: {
+            /** @description Goes on although the node is protected or frozen, as administrators may, for this reason. */
+            override_reason?: string | null;
             /** @description The plan that was seen. */
             plan: string;
             /** @description Why, in the principal's words. */
@@ -5141,6 +5199,7 @@ export interface components {
         ObjectSummary: {
             /** @description Who saved the current revision. */
             author: string;
+            deletion?: components["schemas"]["Deletion"] | null;
             /** @description The object. */
             id: components["schemas"]["ObjectId"];
             /** @description The kind. */
@@ -6113,6 +6172,8 @@ export interface components {
              * @description How many nodes that are.
              */
             count: number;
+            /** @description Whether the objects are deleted, and still stand on those nodes. */
+            is_deletion?: boolean;
             /** @description The nodes that don't have them, by name: those that the caller may see. */
             nodes: components["schemas"]["NodeRef"][];
             /** @description The objects, as they are in the drafts. */
@@ -6138,7 +6199,7 @@ export interface components {
          * @description Why a plan that is not applied doesn't simply wait for that.
          * @enum {string}
          */
-        PlanOutlook: "blocked" | "idle" | "gone";
+        PlanOutlook: "blocked" | "idle" | "gone" | "unknown";
         /** @description `POST /api/v1/changes/{id or number}/plan`. */
         PlanRequest: {
             limit?: components["schemas"]["Scope"] | null;
@@ -6775,6 +6836,11 @@ export interface components {
             nodes: components["schemas"]["NodeRef"][];
             /** @description How its nodes stand. */
             progress: components["schemas"]["Progress"];
+            /**
+             * @description Who took it as it was, before it was found well for long enough; absent for a wave that was, and for one that is
+             *     still to come.
+             */
+            promoted_by?: string | null;
         };
         /** @description A row of `GET /api/v1/runs?object&node&after&limit` (newest first); with `output` in `GET /api/v1/runs/{id}`. */
         Run: {
@@ -7700,6 +7766,11 @@ export interface components {
             /** @description Names what was seen: refused with `plan.moved` when anything moved since. */
             plan: string;
             /**
+             * @description The protections over the node: as long as there is something to write, only an administrator takes it over, with a
+             *     reason to go over them.
+             */
+            protected?: components["schemas"]["ProtectedScope"][];
+            /**
              * Format: int32
              * @description How many resources stand as desired already: they change hands and nothing is written.
              */
@@ -8059,6 +8130,7 @@ export type ControllerId = components['schemas']['ControllerId'];
 export type ControllerStatus = components['schemas']['ControllerStatus'];
 export type CronJob = components['schemas']['CronJob'];
 export type CronTable = components['schemas']['CronTable'];
+export type Deletion = components['schemas']['Deletion'];
 export type DeviceAsk = components['schemas']['DeviceAsk'];
 export type DeviceBegin = components['schemas']['DeviceBegin'];
 export type DeviceBegun = components['schemas']['DeviceBegun'];
@@ -8133,6 +8205,7 @@ export type ImportRequest = components['schemas']['ImportRequest'];
 export type Imported = components['schemas']['Imported'];
 export type InvitationCreate = components['schemas']['InvitationCreate'];
 export type InvitationCreated = components['schemas']['InvitationCreated'];
+export type KeptBack = components['schemas']['KeptBack'];
 export type KeyAnswer = components['schemas']['KeyAnswer'];
 export type KeyCreation = components['schemas']['KeyCreation'];
 export type KeyRef = components['schemas']['KeyRef'];
@@ -9886,6 +9959,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["History"];
+                };
+            };
+            /** @description A problem (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_kept_back: {
+        parameters: {
+            query?: {
+                /** @description Only this object. */
+                object?: string;
+                /** @description Only from this node. */
+                node?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeptBack"][];
                 };
             };
             /** @description A problem (RFC 9457) */

@@ -70,6 +70,10 @@ pub struct RolloutWave {
     /// Its gates that were asked, in their order; the last time each was.
     #[serde(default)]
     pub gates: Vec<WaveGate>,
+    /// Who took it as it was, before it was found well for long enough; absent for a wave that was, and for one that is
+    /// still to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoted_by: Option<String>,
 }
 
 /// How a gate of a wave stands.
