@@ -108,6 +108,9 @@ async fn a_failed_write_puts_back_what_was_written() {
     assert_eq!(report.state, ResourceState::Failed, "{report:?}");
     assert_eq!((node.text("/etc/motd").as_deref(), node.text("/etc/a"), left), (Some("old\n"), None, 0));
     assert!(node.journal.intent().expect("read").is_none(), "nothing is left half done");
+    // It may fail again and again, over what somebody edits each time.
+    let kept = fs::read_dir(node.path("/var/lib/lampas/agent/kept")).expect("listed").flatten();
+    assert_eq!(kept.filter(|e| e.file_name().len() == 64).count(), 0, "what only the way back needed is gone with it");
 }
 
 #[tokio::test]
