@@ -4,6 +4,7 @@ import type { Activity } from '@/api/schema';
 import { look, type Shape, type Tone } from '@/theme/status';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { Time } from '@/ui/Time';
+import { WithTimes } from '@/ui/WithTimes';
 
 const looks: [prefix: string, tone: Tone, shape: Shape][] = [
   ['host.drift.found', 'violet', 'diamond'],
@@ -66,8 +67,8 @@ function folded(items: readonly Activity[]): { item: Activity; times: number }[]
 }
 
 function Target({ item }: { item: Activity }) {
-  if (item.change != null) return <Link to="/changes/$change" params={{ change: String(item.change) }}>{item.text}</Link>;
-  if (item.node_name != null) return <Link to="/nodes/$node" params={{ node: item.node_name }}>{item.text}</Link>;
-  if (item.object != null) return <Link to="/config/$object" params={{ object: item.object }}>{item.text}</Link>;
-  return item.text;
+  if (item.change != null) return <Link to="/changes/$change" params={{ change: String(item.change) }}><WithTimes text={item.text} /></Link>;
+  if (item.node_name != null) return <Link to="/nodes/$node" params={{ node: item.node_name }}><WithTimes text={item.text} /></Link>;
+  if (item.object != null) return <Link to="/config/$object" params={{ object: item.object }}><WithTimes text={item.text} /></Link>;
+  return <WithTimes text={item.text} />;
 }

@@ -49,7 +49,7 @@ const columns: readonly Column<Run>[] = [
   { id: 'node', head: 'Node', cell: (run) => run.node.name },
   { id: 'started', head: 'Started', from: 'sm', cell: (run) => (hasNotRun(run) ? <span className="dim">not at all</span> : <Time at={run.started_at} />) },
   { id: 'took', head: 'Took', from: 'sm', right: true, cell: (run) => (run.ended_at == null ? '' : span(Date.parse(run.ended_at) - Date.parse(run.started_at))) },
-  { id: 'slot', head: 'Slot', from: 'md', cell: (run) => (run.slot == null ? <span className="dim">by hand or at boot</span> : <Time at={run.slot} absolute />) },
+  { id: 'slot', head: 'Slot', from: 'md', cell: (run) => (run.slot == null ? <span className="dim">by hand or at boot</span> : <Time at={run.slot} absolute="in-column" />) },
   { id: 'user', head: 'As', from: 'md', cell: (run) => run.user },
   { id: 'output', head: 'Output', from: 'md', right: true, cell: (run) => (run.output_bytes === 0 ? <span className="dim">none</span> : bytes(run.output_bytes)) },
 ];

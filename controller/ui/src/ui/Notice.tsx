@@ -1,6 +1,7 @@
 // A few sentences that must be seen: what happened, what it means, what to do.
 import { ApiError } from '@/api/client';
 import { Icon } from './Icon';
+import { WithTimes } from './WithTimes';
 
 interface Props {
   tone?: 'info' | 'warn' | 'bad' | 'good';
@@ -32,11 +33,11 @@ export function Failure({ error, retry }: { error: unknown; retry?: React.ReactN
   const rest = fields.filter((field) => field !== subject && !detail.includes(field.detail));
   return (
     <Notice tone="bad" title={problem?.title ?? 'Something went wrong'} action={retry}>
-      <p>{subject !== undefined && <><strong>{nameOf(subject.pointer)}</strong> </>}{detail}</p>
+      <p>{subject !== undefined && <><strong>{nameOf(subject.pointer)}</strong> </>}<WithTimes text={detail} /></p>
       {rest.length > 0 && (
         <ul>
           {rest.map((field) => (
-            <li key={field.pointer + field.detail}><strong>{nameOf(field.pointer)}</strong> {field.detail}</li>
+            <li key={field.pointer + field.detail}><strong>{nameOf(field.pointer)}</strong> <WithTimes text={field.detail} /></li>
           ))}
         </ul>
       )}

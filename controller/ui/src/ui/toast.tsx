@@ -1,6 +1,7 @@
 // Short messages at the lower edge: what an act did, with a link to it. Failures stay until they are closed.
 import { useSyncExternalStore } from 'react';
 import { Icon } from './Icon';
+import { WithTimes } from './WithTimes';
 
 interface Toast {
   id: number;
@@ -31,7 +32,7 @@ export function toast(text: React.ReactNode, tone: Toast['tone'] = 'good'): void
 
 /** Says that an act failed, in the controller's words. */
 export function toastFailure(error: unknown): void {
-  toast(error instanceof Error ? error.message : String(error), 'bad');
+  toast(<WithTimes text={error instanceof Error ? error.message : String(error)} />, 'bad');
 }
 
 export function Toasts() {

@@ -9,6 +9,7 @@ import type { Change, Control } from '@/api/schema';
 import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { Time } from '@/ui/Time';
+import { WithTimes } from '@/ui/WithTimes';
 import { useNow } from '@/ui/useNow';
 import { toastFailure } from '@/ui/toast';
 
@@ -52,11 +53,11 @@ function Schedule({ change, control, isOpen }: { change: Change; control: Contro
         title={<>Applied at <Time at={schedule.at} absolute />, by order of {schedule.by}</>}
         action={<ActionButton size="xs" variant="default" refusal={refusal} loading={withdraw.isPending} onClick={() => { withdraw.mutate(); }}>Take off the schedule</ActionButton>}
       >
-        {schedule.reason === '' ? 'If its plan still holds then; otherwise it stays planned and says why.' : schedule.reason}
+        {schedule.reason === '' ? 'If its plan still holds then; otherwise it stays planned and says why.' : <WithTimes text={schedule.reason} />}
       </Notice>
     );
   }
-  if (schedule.state === 'dropped' && isOpen) return <Notice tone="bad" title={<>It was not applied at <Time at={schedule.at} absolute /></>}>{schedule.reason}</Notice>;
+  if (schedule.state === 'dropped' && isOpen) return <Notice tone="bad" title={<>It was not applied at <Time at={schedule.at} absolute /></>}><WithTimes text={schedule.reason} /></Notice>;
   if (schedule.state === 'withdrawn' && isOpen) return <Notice title="It was taken off the schedule">{schedule.reason}</Notice>;
   return null;
 }

@@ -24,7 +24,7 @@ const route = getRouteApi('/app/audit');
 
 const columns: readonly Column<AuditEntry>[] = [
   { id: 'seq', head: 'No.', right: true, from: 'md', cell: (entry) => <span className="dim">{entry.seq}</span> },
-  { id: 'at', head: 'When', cell: (entry) => <><span className="from-sm-inline"><Time at={entry.at} absolute /></span><span className="below-sm"><Time at={entry.at} /></span></> },
+  { id: 'at', head: 'When', cell: (entry) => <><span className="from-sm-inline"><Time at={entry.at} absolute="in-column" /></span><span className="below-sm"><Time at={entry.at} /></span></> },
   { id: 'principal', head: 'Who', from: 'sm', cell: (entry) => <span className="ellipsis audit-who" title={entry.principal}>{entry.principal}</span> },
   { id: 'act', head: 'What', cell: (entry) => <><span className="mono">{entry.act}</span><span className="below-sm-block dim small">{entry.principal}{entry.object !== '' && ` · ${entry.object}`}</span></> },
   { id: 'object', head: 'On what', from: 'sm', grow: true, cell: (entry) => <span title={`${entry.object} ${entry.reason}`}>{entry.object}{entry.reason !== '' && <span className="dim"> · {entry.reason}</span>}</span> },

@@ -9,6 +9,7 @@ import { look } from '@/theme/status';
 import { Failure, Notice } from '@/ui/Notice';
 import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
+import { WithTimes } from '@/ui/WithTimes';
 import { GateOutput } from './GateOutput';
 import { NodesOfChange } from './NodesOfChange';
 import { headline, heldAt, isActive, withOperation } from './rollout';
@@ -89,5 +90,5 @@ function Standing({ change, rollout }: { change: Change; rollout: RolloutView })
 
 export function Reason({ text }: { text: string }) {
   const { before, operation, after } = withOperation(text);
-  return <>{before}{operation !== undefined && <AppLink path={`/operations/${operation}`}>operation {operation}</AppLink>}{after}</>;
+  return <><WithTimes text={before} />{operation !== undefined && <AppLink path={`/operations/${operation}`}>operation {operation}</AppLink>}<WithTimes text={after} /></>;
 }

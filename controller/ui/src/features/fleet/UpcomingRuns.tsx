@@ -5,6 +5,7 @@ import { api, take } from '@/api/client';
 import type { NodeResource } from '@/api/schema';
 import { Icon } from '@/ui/Icon';
 import { Time } from '@/ui/Time';
+import { WallTime } from '@/ui/WallTime';
 
 // Each job is asked for by itself.
 const MOST_JOBS = 12;
@@ -40,7 +41,7 @@ export function UpcomingRuns({ resources, zone }: { resources: readonly NodeReso
             <Link to="/config/$object" params={{ object: run.job.object }}>
               <Icon name="jobs" />
               <span className="grow ellipsis">{run.job.name} {run.note != null && run.note !== '' && <span className="tone-amber">{run.note}</span>}</span>
-              <span className="dim small nowrap mono">{run.local.slice(5, 16).replace('T', ' ')}</span>
+              <span className="dim small"><WallTime at={run.at} wall={run.local} isShort /></span>
               <span className="nowrap"><Time at={run.at} /></span>
             </Link>
           </li>

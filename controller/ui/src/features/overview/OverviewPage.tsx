@@ -22,6 +22,7 @@ import { number, plural } from '@/ui/plural';
 import { ShapeMark } from '@/ui/ShapeMark';
 import { BlockSkeleton } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
+import { WithTimes } from '@/ui/WithTimes';
 import { useLook } from '@/ui/useLook';
 import { FleetMap } from './FleetMap';
 
@@ -144,7 +145,7 @@ function AttentionCard({ overview }: { overview: Overview }) {
             <li key={item.link + item.text}>
               <AppLink path={item.link}>
                 <StateBadge state={attentionLooks[item.kind] ?? item.kind} bare />
-                <span className="grow">{item.text}</span>
+                <span className="grow"><WithTimes text={item.text} /></span>
                 {item.since != null && <span className="dim small nowrap"><Time at={item.since} /></span>}
                 <Icon name="right" size={14} />
               </AppLink>

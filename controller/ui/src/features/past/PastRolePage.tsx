@@ -26,7 +26,7 @@ const columns: readonly Column<PastStanding>[] = [
   { id: 'state', head: 'State', cell: (row) => <StateBadge state={nodeState(row)} /> },
   { id: 'force', head: 'In force', from: 'sm', right: true, cell: (row) => `${String(row.converged)} of ${String(row.resources)}` },
   { id: 'generation', head: 'Generation', from: 'md', cell: (row) => <span className="mono">{row.generation || '–'}</span> },
-  { id: 'from', head: 'So since', from: 'sm', right: true, cell: (row) => <Time at={row.from} absolute /> },
+  { id: 'from', head: 'So since', from: 'sm', right: true, cell: (row) => <Time at={row.from} absolute="in-column" /> },
 ];
 
 export default function PastRolePage() {

@@ -11,5 +11,5 @@ export const objectColumns: readonly Column<PastObject>[] = [
   { id: 'scope', head: 'Scope', from: 'sm', grow: true, cell: (row) => <ScopeText scope={row.key.scope} /> },
   { id: 'revision', head: 'Revision', right: true, cell: (row) => row.revision },
   { id: 'author', head: 'By', from: 'md', cell: (row) => row.author },
-  { id: 'at', head: 'Saved', from: 'sm', right: true, cell: (row) => <Time at={row.at} absolute /> },
+  { id: 'at', head: 'Saved', from: 'sm', right: true, cell: (row) => <Time at={row.at} absolute="in-column" /> },
 ];
