@@ -7,6 +7,7 @@ import { api, fieldProblem, take } from '@/api/client';
 import { ownIdentitiesQuery, sessionsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { OpenSession } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { FactList } from '@/ui/Facts';
 import { Failure } from '@/ui/Notice';
 import { PageHead } from '@/ui/PageHead';
@@ -108,7 +109,7 @@ function PasswordCard() {
         <PasswordInput label="Current password" autoComplete="current-password" value={current} onChange={(event) => { setCurrent(event.currentTarget.value); }} required error={fieldProblem(change.error, 'current')} />
         <PasswordInput label="New password" description="At least 10 characters; a sentence is easier to remember" autoComplete="new-password" minLength={10} value={next} onChange={(event) => { setNext(event.currentTarget.value); }} required error={fieldProblem(change.error, 'new')} />
         <Failure error={change.error} />
-        <div><Button type="submit" loading={change.isPending}>Change the password</Button></div>
+        <div><ActionButton type="submit" loading={change.isPending}>Change the password</ActionButton></div>
       </form>
     </section>
   );

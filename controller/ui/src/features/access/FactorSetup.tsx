@@ -1,9 +1,10 @@
 // Setting up a second factor: the password, the QR code with its first code, the recovery codes.
 import { useState } from 'react';
-import { Button, PasswordInput, TextInput } from '@mantine/core';
+import { PasswordInput, TextInput } from '@mantine/core';
 import { useMutation, useQuery } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { ownIdentitiesQuery } from '@/api/queries';
+import { ActionButton } from '@/ui/ActionButton';
 import { Copy } from '@/ui/Copy';
 import { Failure, Notice } from '@/ui/Notice';
 import { QrCode } from './QrCode';
@@ -29,7 +30,7 @@ export function FactorSetup({ onDone }: { onDone: () => void }) {
         {!mayUsePassword && <p>You sign in with a provider. Besides it, an authenticator app on your phone will be asked for its code.</p>}
         {mayUsePassword && <PasswordInput label="Your password" autoComplete="current-password" value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(begin.error, 'password')} />}
         <Failure error={begin.error} />
-        <div><Button type="submit" loading={begin.isPending}>Go on</Button></div>
+        <div><ActionButton type="submit" loading={begin.isPending}>Go on</ActionButton></div>
       </form>
     );
   }
@@ -51,7 +52,7 @@ export function FactorSetup({ onDone }: { onDone: () => void }) {
       <TextInput label="The code that it shows" autoComplete="one-time-code" inputMode="numeric" maxLength={8} value={code} onChange={(event) => { setCode(event.currentTarget.value.trim()); }} required error={fieldProblem(confirm.error, 'code')} />
       {fieldProblem(confirm.error, 'code') === undefined && <Failure error={confirm.error} />}
       <Notice>From then on sign-in asks for a code, and your other sessions end.</Notice>
-      <div><Button type="submit" loading={confirm.isPending}>Take it into use</Button></div>
+      <div><ActionButton type="submit" loading={confirm.isPending}>Take it into use</ActionButton></div>
     </form>
   );
 }

@@ -6,6 +6,7 @@ import { api, fieldProblem, take } from '@/api/client';
 import { grantsQuery, userGroupsQuery, usersQuery } from '@/api/queries';
 import type { Grant } from '@/api/schema';
 import { ScopeInput } from '@/components/ScopeInput';
+import { ActionButton } from '@/ui/ActionButton';
 import { DataTable, type Column } from '@/ui/DataTable';
 import { Empty } from '@/ui/Empty';
 import { Icon } from '@/ui/Icon';
@@ -105,7 +106,7 @@ function NewGrant({ onClose }: { onClose: () => void }) {
         <Select label="How long" data={LIVES} value={ttl} onChange={(next) => { setTtl(next ?? ''); }} allowDeselect={false} />
         <TextInput label="Why" value={reason} maxLength={500} onChange={(event) => { setReason(event.currentTarget.value); }} error={fieldProblem(make.error, 'reason')} />
         <Failure error={make.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={make.isPending}>Grant it</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={make.isPending}>Grant it</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -5,6 +5,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { userGroupsQuery, usersQuery } from '@/api/queries';
 import type { UserGroup } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { ConfirmByName } from '@/ui/ConfirmByName';
 import { DataTable, type Column } from '@/ui/DataTable';
 import { Empty } from '@/ui/Empty';
@@ -91,7 +92,7 @@ function EditGroup({ group, onClose }: { group: UserGroup | undefined; onClose: 
         <MultiSelect label="Members" data={[...new Set([...users.map((user) => user.login), ...before])]} value={members} onChange={setMembers} searchable error={fieldProblem(save.error, 'add') ?? fieldProblem(save.error, 'members')} />
         <TextInput label="What it is for" value={note} maxLength={200} onChange={(event) => { setNote(event.currentTarget.value); }} error={fieldProblem(save.error, 'note')} />
         <Failure error={save.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={save.isPending}>Save the group</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={save.isPending}>Save the group</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -1,8 +1,9 @@
 // Registering a security key: its name, the browser's dialog, and the recovery codes of a first second factor.
 import { useState } from 'react';
-import { Button, TextInput } from '@mantine/core';
+import { TextInput } from '@mantine/core';
 import { useMutation } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { toast } from '@/ui/toast';
 import { RecoveryCodes } from './RecoveryCodes';
@@ -32,7 +33,7 @@ export function KeySetup({ onDone }: { onDone: () => void }) {
       <TextInput label="What to call it" description="So that you know it among others: blue key, phone" maxLength={64} value={name} onChange={(event) => { setName(event.currentTarget.value); }} required error={fieldProblem(add.error, 'name')} autoComplete="off" data-autofocus />
       <p className="dim">The browser asks for the key next. Where it offers a PIN or a finger, take it: then the key signs in without the password too.</p>
       {fieldProblem(add.error, 'name') === undefined && <Failure error={add.error} />}
-      <div><Button type="submit" loading={add.isPending}>Register the key</Button></div>
+      <div><ActionButton type="submit" loading={add.isPending}>Register the key</ActionButton></div>
     </form>
   );
 }

@@ -63,7 +63,7 @@ function RenameKey({ shown, onClose }: { shown: SecurityKey; onClose: () => void
       >
         <TextInput label="What to call it" maxLength={64} value={name} onChange={(event) => { setName(event.currentTarget.value); }} required error={fieldProblem(rename.error, 'name')} autoComplete="off" data-autofocus />
         {fieldProblem(rename.error, 'name') === undefined && <Failure error={rename.error} />}
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={rename.isPending}>Rename the key</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={rename.isPending}>Rename the key</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -5,6 +5,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { userGroupsQuery } from '@/api/queries';
 import type { GroupMapping, Provider, ProviderSpec } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { Command } from '@/ui/Empty';
 import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
@@ -57,7 +58,7 @@ export function ProviderDialog({ provider, onClose }: { provider: Provider | und
         <Switch label="Its users may sign in by password too" checked={spec.allows_password !== false} onChange={(event) => { set({ allows_password: event.currentTarget.checked }); }} />
         <Switch label="Offered on the sign-in page" checked={spec.is_enabled !== false} onChange={(event) => { set({ is_enabled: event.currentTarget.checked }); }} />
         <Failure error={save.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={save.isPending}>Save the provider</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={save.isPending}>Save the provider</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -1,12 +1,13 @@
 // First start: the set-up link makes the first administrator.
 import { useState } from 'react';
-import { Button, PasswordInput, TextInput } from '@mantine/core';
+import { PasswordInput, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useRouter } from '@tanstack/react-router';
 import { api, fieldProblem, take } from '@/api/client';
 import { setupQuery } from '@/api/queries';
 import { remember, sessionQuery } from '@/api/session';
 import { pushPath } from '@/components/push';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { useTitle } from '@/ui/useTitle';
 import { AuthCard } from './AuthCard';
@@ -68,7 +69,7 @@ export default function SetupPage() {
         <PasswordInput label="Password" description={`At least ${SHORTEST} characters; a sentence is easier to remember.`} autoComplete="new-password" minLength={SHORTEST} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required error={fieldProblem(finish.error, 'password')} />
         <PasswordInput label="Password again" autoComplete="new-password" value={again} onChange={(event) => { setAgain(event.currentTarget.value); }} required error={differs ? 'The two passwords differ.' : undefined} />
         <Failure error={finish.error} />
-        <Button type="submit" loading={finish.isPending} fullWidth>Make the administrator</Button>
+        <ActionButton type="submit" loading={finish.isPending} fullWidth>Make the administrator</ActionButton>
       </form>
     </AuthCard>
   );

@@ -7,6 +7,7 @@ import { api, fieldProblem, take } from '@/api/client';
 import { apiTokensQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { ApiToken, ApiTokenCreated, Preset } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { DataTable, type Column } from '@/ui/DataTable';
 import { Command, Empty } from '@/ui/Empty';
 import { Icon } from '@/ui/Icon';
@@ -130,7 +131,7 @@ function NewToken({ onClose, onMade }: { onClose: () => void; onMade: (made: Api
         <TextInput label="Only from this network" description="CIDR; empty: any" value={cidr} onChange={(event) => { setCidr(event.currentTarget.value.trim()); }} error={fieldProblem(create.error, 'cidr')} />
         {(preset === 'administrator' || preset === 'operator') && <Checkbox label={preset === 'operator' ? 'May let root code out' : 'May do what is grave: root code, users, tokens of others'} description="Root's cron jobs and scripts, units, packages, runs as root: a person would be asked who they are" checked={isGrave} onChange={(event) => { setGrave(event.currentTarget.checked); }} />}
         <Failure error={create.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={create.isPending}>Make the token</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={create.isPending}>Make the token</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -5,6 +5,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import { identitiesOfQuery, providersQuery } from '@/api/queries';
 import type { Identity, User } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { Command } from '@/ui/Empty';
 import { Failure, Notice } from '@/ui/Notice';
 import { RowSkeletons } from '@/ui/Skeletons';
@@ -61,7 +62,7 @@ export function UserIdentitiesDialog({ user, onClose }: { user: User; onClose: (
             >
               <Group gap={8} align="flex-end">
                 <TextInput className="grow" label="Or link by subject" description="What the provider gives as sub" value={subject} onChange={(event) => { setSubject(event.currentTarget.value.trim()); }} required maxLength={255} autoComplete="off" error={fieldProblem(link.error, 'subject')} />
-                <Button type="submit" variant="default" loading={link.isPending}>Link</Button>
+                <ActionButton type="submit" variant="default" loading={link.isPending}>Link</ActionButton>
               </Group>
             </form>
             <Failure error={link.error} />

@@ -7,6 +7,7 @@ import { api, fieldProblem, take } from '@/api/client';
 import { usersQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { Preset, User, UserUpdate } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { ConfirmByName } from '@/ui/ConfirmByName';
 import { DataTable, type Column } from '@/ui/DataTable';
 import { Icon } from '@/ui/Icon';
@@ -39,6 +40,8 @@ export default function UsersPage() {
   const users = useQuery(usersQuery(tab === 'users' ? after : undefined));
   const [dialog, setDialog] = useState<{ kind: 'new' } | { kind: 'password' | 'factor' | 'identities' | 'keys' | 'rights' | 'remove'; user: User }>();
   const close = (): void => { setDialog(undefined); };
+  // Somebody who was looked for by name, as in the palette.
+  const wanted = tab === 'users' && of !== undefined ? users.data?.items.find((user) => user.login === of) : undefined;
   const columns: readonly Column<User>[] = [
     { id: 'login', head: 'User', cell: (user) => <span className="strong">{user.login}</span> },
     { id: 'preset', head: 'May', cell: (user) => <PresetSelect user={user} /> },
@@ -67,6 +70,7 @@ export default function UsersPage() {
       {dialog?.kind === 'identities' && <UserIdentitiesDialog user={dialog.user} onClose={close} />}
       {dialog?.kind === 'keys' && <UserKeysDialog user={dialog.user} onClose={close} />}
       {dialog?.kind === 'rights' && <RightsDialog user={dialog.user} onClose={close} />}
+      {dialog === undefined && wanted !== undefined && <RightsDialog user={wanted} onClose={() => void navigate({ search: {} })} />}
       {dialog?.kind === 'new' && <NewUser onClose={close} />}
       {dialog?.kind === 'password' && <NewPassword user={dialog.user} onClose={close} />}
       {dialog?.kind === 'remove' && <RemoveUser user={dialog.user} onClose={close} />}
@@ -146,7 +150,7 @@ function NewUser({ onClose }: { onClose: () => void }) {
         <Select label="May" data={PRESETS} value={preset} onChange={(next) => { setPreset(presetOf(next)); }} allowDeselect={false} />
         <PasswordInput label="First password" description="At least 10 characters; empty for who signs in with an identity provider" minLength={10} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} autoComplete="new-password" error={fieldProblem(create.error, 'password')} />
         <Failure error={create.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={create.isPending}>Make the user</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={create.isPending}>Make the user</ActionButton></Group>
       </form>
     </Modal>
   );
@@ -166,7 +170,7 @@ function NewPassword({ user, onClose }: { user: User; onClose: () => void }) {
       >
         <PasswordInput label="New password" description="At least 10 characters; ends the sessions of this user" minLength={10} value={password} onChange={(event) => { setPassword(event.currentTarget.value); }} required autoComplete="new-password" error={fieldProblem(update.error, 'password')} data-autofocus />
         <Failure error={update.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={update.isPending}>Set the password</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={update.isPending}>Set the password</ActionButton></Group>
       </form>
     </Modal>
   );

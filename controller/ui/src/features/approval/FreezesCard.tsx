@@ -10,6 +10,7 @@ import { ActionButton } from '@/ui/ActionButton';
 import { Confirm } from '@/ui/Confirm';
 import { Failure } from '@/ui/Notice';
 import { plural } from '@/ui/plural';
+import { localZone } from '@/ui/time';
 import { Time } from '@/ui/Time';
 import { fromInput } from '@/ui/moment';
 import { freezesQuery } from './queries';
@@ -39,7 +40,7 @@ export function FreezesCard() {
 function Row({ freeze, refusal }: { freeze: Freeze; refusal: string | undefined }) {
   const client = useQueryClient();
   const end = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/freezes/{freeze}/end', { params: { path: { freeze: freeze.id } }, body: {} })),
+    mutationFn: (reason: string) => take(api.POST('/api/v1/freezes/{freeze}/end', { params: { path: { freeze: freeze.id } }, body: { reason } })),
     onSuccess: () => client.invalidateQueries({ queryKey: freezesQuery.queryKey }),
   });
   const [isAsked, setAsked] = useState(false);
@@ -53,7 +54,7 @@ function Row({ freeze, refusal }: { freeze: Freeze; refusal: string | undefined 
       </div>
       <ActionButton size="xs" variant="default" refusal={refusal} onClick={() => { setAsked(true); }}>{verb} it …</ActionButton>
       {isAsked && (
-        <Confirm title={`${verb} the freeze of ${freeze.scope}`} verb={`${verb} it`} onClose={() => { setAsked(false); end.reset(); }} onConfirm={() => { end.mutate(); }} isPending={end.isPending} error={end.error}>
+        <Confirm title={`${verb} the freeze of ${freeze.scope}`} verb={`${verb} it`} onClose={() => { setAsked(false); end.reset(); }} asksWhy onConfirm={(why) => { end.mutate(why); }} isPending={end.isPending} error={end.error}>
           Changes can be applied to {plural(freeze.nodes, 'node')} again at once, and what waited for the end of the freeze begins. It was made by {freeze.author}: {freeze.reason}
         </Confirm>
       )}
@@ -85,13 +86,13 @@ function NewFreeze({ onClose }: { onClose: () => void }) {
         }}
       >
         <ScopeInput value={scope} onChange={setScope} error={field('scope')} isFirst />
-        <TextInput label="From" description="Your local time; now when it is left empty" type="datetime-local" value={from} onChange={(event) => { setFrom(event.currentTarget.value); }} error={field('from')} />
-        <TextInput label="Until" description="Your local time" type="datetime-local" value={until} onChange={(event) => { setUntil(event.currentTarget.value); }} error={field('until')} required />
+        <TextInput label="From" description={`Your local time (${localZone()}); now when it is left empty`} type="datetime-local" value={from} onChange={(event) => { setFrom(event.currentTarget.value); }} error={field('from')} />
+        <TextInput label="Until" description={`Your local time (${localZone()})`} type="datetime-local" value={until} onChange={(event) => { setUntil(event.currentTarget.value); }} error={field('until')} required />
         <TextInput label="Why" value={reason} onChange={(event) => { setReason(event.currentTarget.value); }} error={field('reason')} maxLength={500} required />
         <Failure error={make.error} />
         <Group justify="flex-end" gap={8}>
           <Button variant="default" onClick={onClose}>Cancel</Button>
-          <Button type="submit" loading={make.isPending}>Freeze it</Button>
+          <ActionButton type="submit" loading={make.isPending}>Freeze it</ActionButton>
         </Group>
       </form>
     </Modal>

@@ -38,7 +38,7 @@ export function ProtectionsCard() {
 function Row({ protection, refusal }: { protection: Protection; refusal: string | undefined }) {
   const client = useQueryClient();
   const remove = useMutation({
-    mutationFn: () => take(api.DELETE('/api/v1/protections/{protection}', { params: { path: { protection: protection.id } } })),
+    mutationFn: (reason: string) => take(api.DELETE('/api/v1/protections/{protection}', { params: { path: { protection: protection.id } }, body: { reason } })),
     onSuccess: () => client.invalidateQueries({ queryKey: protectionsQuery.queryKey }),
   });
   const [isAsked, setAsked] = useState(false);
@@ -51,7 +51,7 @@ function Row({ protection, refusal }: { protection: Protection; refusal: string 
       </div>
       <ActionButton size="xs" variant="default" refusal={refusal} onClick={() => { setAsked(true); }}>Unprotect …</ActionButton>
       {isAsked && (
-        <Confirm title={`Unprotect ${protection.scope}`} verb="Unprotect it" onClose={() => { setAsked(false); remove.reset(); }} onConfirm={() => { remove.mutate(); }} isPending={remove.isPending} error={remove.error}>
+        <Confirm title={`Unprotect ${protection.scope}`} verb="Unprotect it" onClose={() => { setAsked(false); remove.reset(); }} asksWhy onConfirm={(why) => { remove.mutate(why); }} isPending={remove.isPending} error={remove.error}>
           Changes to {plural(protection.nodes, 'node')} need nobody’s approval any more, and plans that wait for one can be applied. It was protected by {protection.author}: {protection.reason}
         </Confirm>
       )}
@@ -84,7 +84,7 @@ function NewProtection({ onClose }: { onClose: () => void }) {
         <Failure error={make.error} />
         <Group justify="flex-end" gap={8}>
           <Button variant="default" onClick={onClose}>Cancel</Button>
-          <Button type="submit" loading={make.isPending}>Protect it</Button>
+          <ActionButton type="submit" loading={make.isPending}>Protect it</ActionButton>
         </Group>
       </form>
     </Modal>

@@ -63,7 +63,7 @@ export function RolloutActions({ change, rollout }: { change: Change; rollout: R
             <Failure error={order.error} />
             <Group justify="flex-end" gap={8}>
               <Button variant="default" onClick={close}>Leave it</Button>
-              <Button type="submit" {...(asking === 'promote' ? {} : { color: 'red' })} loading={order.isPending}>{question.verb}</Button>
+              <ActionButton type="submit" {...(asking === 'promote' ? {} : { color: 'red' })} loading={order.isPending}>{question.verb}</ActionButton>
             </Group>
           </form>
         )}

@@ -11,10 +11,10 @@ export function NodeEnd({ node, act, onClose }: { node: Node; act: 'revoke' | 'r
   const navigate = useNavigate();
   const isRevoke = act === 'revoke';
   const end = useMutation({
-    mutationFn: async () => {
+    mutationFn: async (reason: string) => {
       const params = { path: { node: node.id } };
-      if (isRevoke) await take(api.POST('/api/v1/nodes/{node}/revoke', { params }));
-      else await take(api.DELETE('/api/v1/nodes/{node}', { params }));
+      if (isRevoke) await take(api.POST('/api/v1/nodes/{node}/revoke', { params, body: { reason } }));
+      else await take(api.DELETE('/api/v1/nodes/{node}', { params, body: { reason } }));
     },
     onSuccess: async () => {
       toast(isRevoke ? `The certificate of ${node.name} is revoked` : `${node.name} is out of the fleet`);
@@ -24,7 +24,7 @@ export function NodeEnd({ node, act, onClose }: { node: Node; act: 'revoke' | 'r
     },
   });
   return (
-    <ConfirmByName opened onClose={onClose} title={isRevoke ? `Revoke the certificate of ${node.name}` : `Remove ${node.name} from the fleet`} name={node.name} verb={isRevoke ? 'Revoke the certificate' : 'Remove the node'} onConfirm={() => { end.mutate(); }} isPending={end.isPending} error={end.error}>
+    <ConfirmByName opened onClose={onClose} title={isRevoke ? `Revoke the certificate of ${node.name}` : `Remove ${node.name} from the fleet`} name={node.name} verb={isRevoke ? 'Revoke the certificate' : 'Remove the node'} asksWhy onConfirm={(why) => { end.mutate(why); }} isPending={end.isPending} error={end.error}>
       {isRevoke ? (
         <p>Its connection ends within a second, and it can't come back without a new enrolment token. What is in force on it ({node.resources} resources) stays on its disk and its cron jobs go on.</p>
       ) : (

@@ -4,6 +4,7 @@ import { Button, Group, Modal, Select, Switch, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import type { MailAccount } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
@@ -57,7 +58,7 @@ function Choices({ account }: { account: MailAccount }) {
       <Switch label="The morning mail" description={account.next_morning_at == null ? 'What ran, missed, drifted and failed in the last day' : <>Next <Time at={account.next_morning_at} /></>} checked={morning} onChange={(event) => { setMorning(event.currentTarget.checked); }} />
       <Failure error={save.error} />
       <Group gap={8}>
-        <Button type="submit" loading={save.isPending}>Save</Button>
+        <ActionButton type="submit" loading={save.isPending}>Save</ActionButton>
         <Button variant="default" onClick={() => { setShown(true); }}>Show the morning mail …</Button>
       </Group>
       {isShown && <Preview canSend={account.address != null && account.is_set_up} isSending={send.isPending} onSend={() => { send.mutate(); }} onClose={() => { setShown(false); }} />}

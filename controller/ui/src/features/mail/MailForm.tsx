@@ -4,6 +4,7 @@ import { Button, Checkbox, Group, Modal, NumberInput, PasswordInput, SegmentedCo
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
 import type { Mail, MailSecurity, MailServer, MorningMail } from '@/api/schema';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { toast } from '@/ui/toast';
 
@@ -64,7 +65,7 @@ export function MailForm({ mail, onClose }: { mail: Mail; onClose: () => void })
           </>
         )}
         <Failure error={save.error} />
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><Button type="submit" loading={save.isPending}>Save</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Cancel</Button><ActionButton type="submit" loading={save.isPending}>Save</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { Button, Group, Modal, TextInput } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { api, fieldProblem, take } from '@/api/client';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure, Notice } from '@/ui/Notice';
 import { mailAccountQuery } from './queries';
 
@@ -31,7 +32,7 @@ export function TestDialog({ onClose }: { onClose: () => void }) {
             <p>{send.data.answer}</p>
           </Notice>
         )}
-        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Close</Button><Button type="submit" loading={send.isPending}>Send it</Button></Group>
+        <Group justify="flex-end" gap={8}><Button variant="default" onClick={onClose}>Close</Button><ActionButton type="submit" loading={send.isPending}>Send it</ActionButton></Group>
       </form>
     </Modal>
   );

@@ -7,6 +7,7 @@ import { api, fieldProblem, take } from '@/api/client';
 import { useSession } from '@/api/session';
 import type { Source, SourceCreate } from '@/api/schema';
 import { ScopeInput } from '@/components/ScopeInput';
+import { ActionButton } from '@/ui/ActionButton';
 import { Failure } from '@/ui/Notice';
 import { sourcesQuery } from './queries';
 
@@ -101,7 +102,7 @@ export function SourceForm({ source, onClose }: { source?: Source; onClose: () =
         <Failure error={save.error} />
         <Group justify="flex-end" gap={8}>
           <Button variant="default" onClick={onClose}>Cancel</Button>
-          <Button type="submit" loading={save.isPending}>{source === undefined ? 'Add it' : 'Save'}</Button>
+          <ActionButton type="submit" loading={save.isPending}>{source === undefined ? 'Add it' : 'Save'}</ActionButton>
         </Group>
       </form>
     </Modal>

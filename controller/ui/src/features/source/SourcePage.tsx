@@ -176,14 +176,14 @@ function Remove({ it, onClose }: { it: Source; onClose: () => void }) {
   const client = useQueryClient();
   const navigate = useNavigate();
   const remove = useMutation({
-    mutationFn: () => take(api.DELETE('/api/v1/sources/{source}', { params: { path: { source: it.id } }, body: {} })),
+    mutationFn: (reason: string) => take(api.DELETE('/api/v1/sources/{source}', { params: { path: { source: it.id } }, body: { reason } })),
     onSuccess: async () => {
       await navigate({ to: '/sources' });
       await client.invalidateQueries({ queryKey: sourcesQuery.queryKey });
     },
   });
   return (
-    <ConfirmByName opened onClose={onClose} title={`Remove the source ${it.name}`} name={it.name} verb="Remove it" onConfirm={() => { remove.mutate(); }} isPending={remove.isPending} error={remove.error}>
+    <ConfirmByName opened onClose={onClose} title={`Remove the source ${it.name}`} name={it.name} verb="Remove it" asksWhy onConfirm={(why) => { remove.mutate(why); }} isPending={remove.isPending} error={remove.error}>
       <p>The repository is not read any more, and an open change of it is dropped. The objects that it brought stay as they are.</p>
     </ConfirmByName>
   );

@@ -9,12 +9,12 @@ import { plural } from '@/ui/plural';
 export function EjectDialog({ node, onClose }: { node: Node; onClose: () => void }) {
   const client = useQueryClient();
   const eject = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/nodes/{node}/eject', { params: { path: { node: node.id } }, body: { confirm: node.name, reason: '' } })),
+    mutationFn: (reason: string) => take(api.POST('/api/v1/nodes/{node}/eject', { params: { path: { node: node.id } }, body: { confirm: node.name, reason } })),
     onSuccess: () => client.invalidateQueries({ queryKey: ['nodes'] }),
   });
   if (eject.data !== undefined) return <Left ejected={eject.data} onClose={onClose} />;
   return (
-    <ConfirmByName opened onClose={onClose} title={`Eject ${node.name}`} name={node.name} verb="Eject the node" onConfirm={() => { eject.mutate(); }} isPending={eject.isPending} error={eject.error}>
+    <ConfirmByName opened onClose={onClose} title={`Eject ${node.name}`} name={node.name} verb="Eject the node" asksWhy onConfirm={(why) => { eject.mutate(why); }} isPending={eject.isPending} error={eject.error}>
       <p>What LAMPAS wrote there ({plural(node.resources, 'resource')}) stays as plain files: cron lines run their commands themselves, lines of /etc/hosts lose their markers. Manifests of what it was are left in <code>/var/lib/lampas/ejected</code>.</p>
       <p>The agent forgets who it is and stops. The node's history stays here.</p>
     </ConfirmByName>
