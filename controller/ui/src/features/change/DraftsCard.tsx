@@ -16,6 +16,8 @@ const verbs: Record<string, { sign: string; kind: string }> = {
   again: { sign: '=', kind: 'update' },
 };
 
+const GONE = { sign: '−', kind: 'remove' };
+
 // What a verb alone would not say.
 const words: Record<string, string> = { none: 'no change to', again: 'brought to more nodes, unchanged:', conflict: 'no longer fits:' };
 
@@ -25,13 +27,15 @@ export function DraftsCard({ drafts, set, isOpen }: { drafts: readonly DraftView
       <div className="card-head"><h2 id="drafts">{plural(drafts.length, 'object')} in this change</h2>{drafts.some((draft) => draft.verb === 'conflict') && <span className="small tone-amber">Something was saved since this was written. Plan again to see what it would do now, or abandon it.</span>}</div>
       {set !== undefined && <SetNotice set={set} />}
       {drafts.map((draft) => {
-        const { sign, kind } = verbs[draft.verb] ?? { sign: '?', kind: 'update' };
+        // What stood no more has no base: it is deleted on the nodes that the deletion before left out.
+        const isGone = draft.verb === 'again' && draft.base == null;
+        const { sign, kind } = isGone ? GONE : (verbs[draft.verb] ?? { sign: '?', kind: 'update' });
         return (
           <details key={`${draft.key.kind}/${draft.key.scope}/${draft.key.name}`} className="plan-group" open={isOpen && drafts.length <= 3}>
             <summary>
               <span className="turn"><Icon name="right" size={14} /></span>
               <span className={`verb verb-${kind}`} aria-hidden="true">{sign}</span>
-              <span>{words[draft.verb] ?? draft.verb} {draft.key.kind} <strong>{draft.key.name}</strong></span>
+              <span>{isGone ? 'delete on more nodes:' : (words[draft.verb] ?? draft.verb)} {draft.key.kind} <strong>{draft.key.name}</strong></span>
               <span className="chip">{draft.key.scope}</span>
               <DiffSize text={draft.diff} />
             </summary>

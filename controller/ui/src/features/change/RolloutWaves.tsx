@@ -84,7 +84,7 @@ function Between({ gate, soak }: { gate: GateLook | undefined; soak: number }) {
               )}
             </li>
           ))}
-          {soak > 0 && <li className="dim">stays well for {span(soak * 1000)}</li>}
+          {soak > 0 && <li className="dim">{gate.isCut === true ? 'had not stayed well for the whole' : 'stays well for'} {span(soak * 1000)}</li>}
         </ul>
       </div>
     </div>

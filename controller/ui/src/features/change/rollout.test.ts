@@ -31,6 +31,15 @@ it('tells how the gate after a wave stands', () => {
   expect(gateAfter(asked(view({ phase: 'gating' }), gate(1, 1, 0)), 0)?.rows).toEqual([{ state: 'applying', command: "/bin/ok 'a b'", text: '1 of 2 answered', operation: 7, answers: [] }]);
 });
 
+it('says who took a wave as it was', () => {
+  const by = (rollout: RolloutView): RolloutView => ({ ...rollout, waves: rollout.waves.map((wave, index) => (index === 0 ? { ...wave, promoted_by: 'ann' } : wave)) });
+  const soaked = { ...AT_ONCE, soak_secs: 60 };
+  expect(gateAfter(view({ wave: 2, strategy: soaked }), 0)?.word).toBe('over');
+  expect(gateAfter(by(view({ wave: 2, strategy: soaked })), 0)).toEqual({ state: 'abandoned', word: 'promoted by ann', rows: [], isCut: true });
+  expect(gateAfter(by(view({ wave: 2, strategy: AT_ONCE })), 0)?.word).toBe('promoted by ann');
+  expect(gateAfter(asked(by(view({ wave: 2 })), gate(0, 1, 1)), 0)?.word).toBe('says no, promoted by ann');
+});
+
 it('says what is going on, and what its end means', () => {
   expect(headline(view())).toBe('Wave 1 of 2: nodes are on their way');
   expect(headline(view({ state: 'paused', wave: 2 }))).toBe('Paused at wave 2 of 2');

@@ -52,6 +52,8 @@ export interface GateLook {
   state: string;
   word: string;
   rows: GateRow[];
+  /** Whether the wave was taken as it was, before it had stayed well for long enough. */
+  isCut?: boolean;
 }
 
 export interface GateRow {
@@ -67,14 +69,16 @@ export interface GateRow {
 export function gateAfter(rollout: RolloutView, index: number): GateLook | undefined {
   const commands = rollout.strategy.gates;
   const soaks = rollout.strategy.soak_secs > 0;
-  if (commands.length === 0 && !soaks) return undefined;
+  const promoted = rollout.waves[index]?.promoted_by ?? undefined;
+  if (commands.length === 0 && !soaks && promoted === undefined) return undefined;
   const asked = rollout.waves[index]?.gates ?? [];
   const rows = commands.map((gate, at): GateRow => row(gateTitle(gate), asked.find((each) => each.gate === at)));
   const isPast = index + 1 < rollout.wave || rollout.state === 'done';
   const isHere = index + 1 === rollout.wave && isActive(rollout);
   const isPassed = rows.every((each) => each.state === 'done');
-  if (rows.some((each) => each.state === 'failed')) return { state: 'failed', word: 'says no', rows };
-  // Whether its time was waited for, or somebody promoted it meanwhile, stands in the activity and the audit.
+  const isRefused = rows.some((each) => each.state === 'failed');
+  if (promoted !== undefined && !isHere) return { state: isRefused ? 'failed' : 'abandoned', word: `${isRefused ? 'says no, ' : ''}promoted by ${promoted}`, rows, isCut: true };
+  if (isRefused) return { state: 'failed', word: 'says no', rows };
   if (isPast && rows.length === 0) return { state: 'done', word: 'over', rows };
   if (isPast) return isPassed ? { state: 'done', word: 'holds', rows } : { state: 'abandoned', word: 'passed over', rows };
   if (isHere && rollout.phase === 'gating') return rollout.state === 'paused' ? { state: 'paused', word: 'paused', rows } : { state: 'applying', word: 'asked', rows };
