@@ -39,6 +39,22 @@ test('Ctrl-K finds a node and opens it', async ({ page }) => {
   await expect(page.getByRole('heading', { name: /^db-1/, level: 1 })).toBeVisible();
 });
 
+test('Ctrl-K finds users, what compares, and the way out', async ({ page }) => {
+  await page.goto('./');
+  await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible();
+  await page.keyboard.press('ControlOrMeta+k');
+  const palette = page.getByRole('dialog');
+  await palette.getByRole('combobox').fill('compare');
+  await expect(palette.getByRole('option', { name: /^Compare the fleet with yesterday/ })).toBeVisible();
+  await palette.getByRole('combobox').fill('compare app');
+  await expect(palette.getByRole('option', { name: /^Compare what stands on the nodes of app/ })).toBeVisible();
+  await palette.getByRole('combobox').fill('sign out');
+  await expect(palette.getByRole('option', { name: /^Sign out/ })).toBeVisible();
+  await palette.getByRole('combobox').fill('admin');
+  await palette.getByRole('option', { name: /^admin.*User/ }).click();
+  await expect(page.getByRole('dialog', { name: 'What admin may' })).toBeVisible();
+});
+
 test('the keys lead around, and ? shows them', async ({ page }) => {
   await page.goto('./');
   await expect(page.getByRole('heading', { name: 'Overview', level: 1 })).toBeVisible();

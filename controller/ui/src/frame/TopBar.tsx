@@ -1,12 +1,10 @@
 // The top bar: search or command, whether the page is live, what waits, the user's menu.
 import { ActionIcon, Menu, useMantineColorScheme } from '@mantine/core';
-import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { useNavigate, useRouter } from '@tanstack/react-router';
-import { api, take } from '@/api/client';
-import { ENDED, useSession } from '@/api/session';
+import { useNavigate } from '@tanstack/react-router';
+import { useSession } from '@/api/session';
+import { useSignOut } from '@/api/useSignOut';
 import { Icon } from '@/ui/Icon';
 import { setPrefs, usePrefs } from '@/ui/prefs';
-import { toastFailure } from '@/ui/toast';
 import { LiveMark } from './LiveMark';
 
 interface Props {
@@ -48,19 +46,7 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
   const session = useSession();
   const prefs = usePrefs();
   const navigate = useNavigate();
-  const router = useRouter();
-  const client = useQueryClient();
-  const signOut = useMutation({
-    mutationFn: () => take(api.DELETE('/api/v1/session')),
-    onSuccess: async () => {
-      client.clear();
-      // A question that was under way may have been told that the session is over.
-      sessionStorage.removeItem(ENDED);
-      await navigate({ to: '/sign-in' });
-      await router.invalidate();
-    },
-    onError: toastFailure,
-  });
+  const signOut = useSignOut();
   return (
     <Menu position="bottom-end" width={240}>
       <Menu.Target>
@@ -78,7 +64,7 @@ function UserMenu({ onKeys }: { onKeys: () => void }) {
         <Menu.Item leftSection={<Icon name={prefs.keys ? 'check' : 'close'} />} onClick={() => { setPrefs({ keys: !prefs.keys }); }}>Keyboard shortcuts {prefs.keys ? 'on' : 'off'}</Menu.Item>
         <Menu.Item leftSection={<Icon name="jobs" />} onClick={() => { setPrefs({ utc: !prefs.utc }); }}>Times in {prefs.utc ? 'UTC' : 'your zone'}</Menu.Item>
         <Menu.Divider role="separator" />
-        <Menu.Item leftSection={<Icon name="signout" />} onClick={() => { signOut.mutate(); }}>Sign out</Menu.Item>
+        <Menu.Item leftSection={<Icon name="signout" />} onClick={signOut}>Sign out</Menu.Item>
       </Menu.Dropdown>
     </Menu>
   );

@@ -4,8 +4,9 @@ import { Modal } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useRouter } from '@tanstack/react-router';
-import { nodesQuery, objectsQuery, rolesQuery } from '@/api/queries';
+import { nodesQuery, objectsQuery, rolesQuery, usersQuery } from '@/api/queries';
 import { mayOn, useSession } from '@/api/session';
+import { useSignOut } from '@/api/useSignOut';
 import type { Session } from '@/api/schema';
 import { StateBadge } from '@/components/StateBadge';
 import { pushPath } from '@/components/push';
@@ -13,6 +14,11 @@ import { KIND_ICONS, KINDS_OF_OBJECTS, NEW_TITLES } from '@/components/kinds';
 import { nodeState } from '@/components/nodeState';
 import { Icon, type IconName } from '@/ui/Icon';
 import { places } from './places';
+
+const SIGN_OUT = 'Sign out';
+const COMPARE = ['compare', 'diff'];
+const DAY_MS = 86_400_000;
+const yesterday = (): string => new Date(Date.now() - DAY_MS).toISOString();
 
 interface Item {
   id: string;
@@ -51,7 +57,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
             aria-controls="palette-list"
             aria-activedescendant={items.length > 0 ? `palette-${at}` : undefined}
             aria-label="Search or command"
-            placeholder="A page, a node, a role, an object, a command …"
+            placeholder="A page, a node, a role, an object, a user, a command …"
             value={text}
             onChange={(event) => {
               setText(event.currentTarget.value);
@@ -68,7 +74,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
               <span className="dim small">{item.aside}</span>
             </li>
           ))}
-          {items.length === 0 && <li className="dim palette-none">Nothing has this name. Nodes are found by name and address, objects by name, changes and operations by number.</li>}
+          {items.length === 0 && <li className="dim palette-none">Nothing has this name. Nodes are found by name and address, objects, roles and users by name, changes and operations by number.</li>}
         </ul>
       </div>
     </Modal>
@@ -85,6 +91,9 @@ function useItems(text: string, onClose: () => void): Item[] {
   const nodes = useQuery({ ...nodesQuery({ query }), enabled: isAsking });
   const objects = useQuery({ ...objectsQuery({ query }), enabled: isAsking });
   const roles = useQuery(rolesQuery);
+  // The first page of them: an installation has a handful.
+  const users = useQuery({ ...usersQuery(undefined), enabled: isAsking && mayOn(session, 'manage_users') });
+  const signOut = useSignOut();
   const go = (run: () => unknown) => () => {
     onClose();
     run();
@@ -97,10 +106,18 @@ function useItems(text: string, onClose: () => void): Item[] {
     items.push(...KINDS_OF_OBJECTS.filter((kind) => fits(NEW_TITLES[kind])).map((kind): Item => ({ id: `new-${kind}`, icon: 'plus', title: NEW_TITLES[kind], aside: 'Create', run: go(() => navigate({ to: '/config/new', search: { kind } })) })));
   }
   items.push(...commands(session, wanted).filter((each) => fits(each.title)).map((each): Item => ({ ...each, run: go(() => { pushPath(router, each.path); }) })));
+  if (fits(SIGN_OUT)) items.push({ id: 'sign-out', icon: 'signout', title: SIGN_OUT, aside: session.login, run: go(signOut) });
+  const isCompare = COMPARE.some((word) => word.startsWith(wanted) || wanted.startsWith(`${word} `));
+  const compared = wanted.replace(/^(?:compare|diff)\s*/, '');
+  if (wanted !== '' && mayOn(session, 'view')) {
+    if (isCompare) items.push({ id: 'compare-fleet', icon: 'history', title: 'Compare the fleet with yesterday', aside: 'Overview', run: go(() => navigate({ to: '/past', search: { at: yesterday(), with: 'now' } })) });
+    items.push(...(roles.data ?? []).filter((role) => isCompare && role.name.includes(compared)).slice(0, 5).map((role): Item => ({ id: `compare-${role.name}`, icon: 'roles', title: `Compare what stands on the nodes of ${role.name}`, aside: 'Role', run: go(() => navigate({ to: '/roles/$role/compare', params: { role: role.name } })) })));
+  }
   if (!isAsking || wanted === '') return items;
   items.push(...(roles.data ?? []).filter((role) => fits(role.name)).slice(0, 5).map((role): Item => ({ id: `role-${role.name}`, icon: 'roles', title: role.name, aside: 'Role', run: go(() => navigate({ to: '/roles/$role', params: { role: role.name } })) })));
   items.push(...(nodes.data?.items ?? []).slice(0, 8).map((node): Item => ({ id: node.id, icon: 'nodes', title: node.name, aside: <StateBadge state={nodeState(node)} />, run: go(() => navigate({ to: '/nodes/$node', params: { node: node.name } })) })));
   items.push(...(objects.data?.items ?? []).slice(0, 8).map((object): Item => ({ id: object.id, icon: KIND_ICONS[object.kind], title: object.name, aside: `${object.kind} · ${object.scope}`, run: go(() => navigate({ to: '/config/$object', params: { object: object.id } })) })));
+  items.push(...(users.data?.items ?? []).filter((user) => fits(user.login)).slice(0, 5).map((user): Item => ({ id: `user-${user.id}`, icon: 'users', title: user.login, aside: `User · ${user.preset}`, run: go(() => navigate({ to: '/users', search: { user: user.login } })) })));
   return items;
 }
 
@@ -128,6 +145,7 @@ function commands(session: Session, wanted: string): Command[] {
   if (may('freeze')) found.push({ id: 'freeze', icon: 'check', title: 'Freeze a scope', aside: 'Approvals', path: '/approvals' });
   if (may('protect')) found.push({ id: 'protect', icon: 'check', title: 'Protect a scope', aside: 'Approvals', path: '/approvals' });
   if (may('view')) {
+    found.push({ id: 'deleted', icon: 'trash', title: 'Deleted objects', aside: 'Config', path: '/config/deleted' });
     found.push({ id: 'time-travel', icon: 'changes', title: 'Time travel', aside: 'Config', path: '/config/history' });
     found.push({ id: 'past-fleet', icon: 'overview', title: 'The fleet as it was', aside: 'Overview', path: '/past' });
   }
