@@ -146,6 +146,8 @@ const newObject = createRoute({
 
 const timeTravel = createRoute({ getParentRoute: () => app, path: '/config/history', validateSearch: (search: Search) => texts(search, 'from', 'to', 'scope'), component: lazyRouteComponent(() => fetched(import('@/features/host/TimeTravelPage'))) });
 
+const deletedObjects = createRoute({ getParentRoute: () => app, path: '/config/deleted', validateSearch: (search: Search) => texts(search, 'kind', 'scope', 'name', 'after'), component: lazyRouteComponent(() => fetched(import('@/features/host/DeletedPage'))) });
+
 const importManifest = createRoute({ getParentRoute: () => app, path: '/config/import', component: lazyRouteComponent(() => fetched(import('@/features/host/ImportPage'))) });
 
 const OBJECT_TABS = ['edit', 'nodes', 'uses', 'manifest', 'history', 'runs'] as const;
@@ -265,7 +267,7 @@ const tree = rootRoute.addChildren([
   providerReturn,
   invited,
   secondFactor,
-  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, object, changes, change, approvals, drift, oneDrift, mergeDrift, sources, source, runs, run, operations, newOperation, operation, enrol, tokens, users, mail, account, device, controller, audit, nothing]),
+  app.addChildren([overview, pastFleet, nodes, node, pastNode, policies, roles, role, pastRole, compareRole, config, newObject, importManifest, timeTravel, deletedObjects, object, changes, change, approvals, drift, oneDrift, mergeDrift, sources, source, runs, run, operations, newOperation, operation, enrol, tokens, users, mail, account, device, controller, audit, nothing]),
 ]);
 
 export function makeRouter(client: QueryClient) {

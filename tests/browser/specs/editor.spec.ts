@@ -1,7 +1,7 @@
 // The editor: nothing is lost, mistakes stand where they are, two people don't write over each other.
 import { applyManifest, ctl } from '../support/demo.ts';
 import { applyPlan, expect, test, writeCode } from '../support/test.ts';
-import { expectOn } from '../support/demo.ts';
+import { expectOn, readOn } from '../support/demo.ts';
 
 async function objectOf(name: string): Promise<string> {
   const objects = JSON.parse(await ctl('object', 'list', '--output', 'json')) as { items?: { id: string; name: string }[] } | { id: string; name: string }[];
@@ -84,4 +84,45 @@ test('only the parser’s own file may run WebAssembly', async ({ page }) => {
   expect(policy).not.toMatch(/unsafe|wasm/);
   const refused = await page.evaluate(() => WebAssembly.compile(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0])).then(() => 'compiled', (error: unknown) => (error instanceof Error ? error.name : 'failed')));
   expect(refused).toBe('CompileError');
+});
+
+test('a script that does not parse can be saved, and says that nodes will refuse it', async ({ page, name }) => {
+  await page.goto('config/new?kind=script&scope=role:app');
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill(name);
+  const check = page.getByRole('region', { name: 'Check' });
+  await writeCode(page, 'Script', '#!/bin/sh\nif true; then\n');
+  await expect(check).toContainText('It can be saved, but nodes will refuse it: each checks it with sh -n before it lands.');
+  await expect(check).toContainText(/content line \d+, column \d+: sh syntax/);
+  await expect(check).not.toContainText('as it is');
+  // As they do.
+  await page.getByRole('button', { name: 'Plan', exact: true }).click();
+  await page.getByRole('button', { name: 'Apply to 2 nodes' }).click();
+  await expect(page.getByText(/Syntax error/).first()).toBeVisible();
+  for (const node of ['web-1', 'web-2']) expect(await readOn(node, `/usr/local/bin/${name}`)).toBeUndefined();
+});
+
+test('what was deleted stands in a list with who and why, and comes back from there', async ({ page, name }, info) => {
+  await applyManifest(info.outputPath('.'), `[[file]]\nname = "${name}"\nscope = "role:app"\npath = "/etc/${name}"\ncontent = "kept\\n"\n`);
+  const id = await objectOf(name);
+  await page.goto(`config/${id}`);
+  await page.getByRole('button', { name: 'Delete' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel(/^Type/).fill(name);
+  await dialog.getByLabel('Why').fill('the site is gone');
+  await dialog.getByRole('button', { name: 'Plan the deletion' }).click();
+  await page.getByRole('button', { name: 'Apply to 2 nodes' }).click();
+  await expect.poll(() => readOn('web-2', `/etc/${name}`)).toBeUndefined();
+
+  await page.goto('config');
+  await page.getByRole('link', { name: 'Deleted' }).click();
+  const row = page.getByRole('table', { name: 'Deleted objects' }).getByRole('row').filter({ hasText: name });
+  await expect(row).toContainText('admin');
+  await expect(row).toContainText('the site is gone');
+  await row.getByRole('link', { name }).click();
+  await expect(page.getByRole('status').filter({ hasText: 'admin deleted it' })).toContainText('“the site is gone”');
+  await expect(page.getByRole('region', { name: 'Revisions' })).toContainText('deleted');
+  await page.getByRole('link', { name: 'Deleted', exact: true }).click();
+  await row.getByRole('button', { name: `Restore … ${name}` }).click();
+  await page.getByRole('button', { name: 'Apply to 2 nodes' }).click();
+  await expectOn('web-2', `/etc/${name}`, /^kept$/m);
 });

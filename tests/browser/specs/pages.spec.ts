@@ -73,6 +73,7 @@ async function looks(api: Api): Promise<Look[]> {
     { name: 'past-fleet-compared', path: `past?at=${new Date(Date.now() - 86_400_000).toISOString()}&with=now`, ready: async (page) => { await expect(page.getByRole('region', { name: /objects? otherwise|objects? and more otherwise/ })).toBeVisible(); } },
     { name: 'node-edit-planned', path: 'nodes/web-1', ready: async (page) => { await page.getByRole('button', { name: 'Edit', exact: true }).click(); const dialog = page.getByRole('dialog'); await dialog.getByLabel('Address for other nodes').fill('192.0.2.7'); await dialog.getByRole('button', { name: 'Show what changes' }).click(); await expect(page.getByRole('region', { name: '1 node edited by this change' })).toBeVisible(); } },
     { name: 'config', path: 'config', ready: table('Objects') },
+    { name: 'config-deleted', path: 'config/deleted', ready: async (page) => { await expect(page.getByRole('heading', { name: 'Deleted', level: 1 })).toBeVisible(); await expect(page.getByText('Nothing was deleted').or(page.getByRole('table', { name: 'Deleted objects' }))).toBeVisible(); } },
     { name: 'new-cron', path: 'config/new?kind=cron', ready: checked },
     { name: 'new-hosts', path: 'config/new?kind=hosts', ready: checked },
     { name: 'new-script', path: 'config/new?kind=script', ready: editor },

@@ -1,6 +1,7 @@
 // Rollouts: a canary that fails is put back and says so, one that is paused goes on, a check that says no names itself.
+import { writeFile } from 'node:fs/promises';
 import type { Page } from '@playwright/test';
-import { expectOn, readOn } from '../support/demo.ts';
+import { applyManifest, ctl, expectOn, readOn } from '../support/demo.ts';
 import { expect, isLive, test, writeCode } from '../support/test.ts';
 
 /** Plans a new object of the role app, as somebody would. */
@@ -71,9 +72,38 @@ test('a rollout is paused, shown where somebody looks, resumed and promoted', as
   await question.getByRole('button', { name: 'Begin wave 2 on 1 node' }).click();
   await expect(page.getByRole('heading', { name: 'Wave 2 of 2: it must stay well' })).toBeVisible();
   await expectOn('web-2', `/etc/${name}`, /^in waves$/m);
+  // Its time to stay well was cut short, and so it says.
+  await expect(waves.getByRole('listitem').first()).toContainText('promoted by admin');
   await page.getByRole('button', { name: 'Promote …' }).click();
   await page.getByRole('button', { name: 'End the rollout as done' }).click();
   await expect(page.getByRole('heading', { name: 'In force on 2 nodes', exact: true })).toBeVisible();
+});
+
+test('who was left out of a rollout is named with the change, on the pages of object and node', async ({ api, page, name }, info) => {
+  const manifest = (text: string) => `[[file]]\nname = "${name}"\nscope = "role:app"\npath = "/etc/${name}"\ncontent = "${text}\\n"\n`;
+  await applyManifest(info.outputPath('.'), manifest('first'));
+  const file = info.outputPath('second.toml');
+  await writeFile(file, manifest('second'));
+  await ctl('apply', '-f', file, '--canary', '1', '--soak', '1h');
+  const [change] = (await api.get<{ items: { number: number }[] }>('changes')).items;
+  if (change === undefined) throw new Error('no change');
+  const number = String(change.number);
+  await expectOn('web-1', `/etc/${name}`, /^second$/m);
+  await page.goto('nodes/web-2');
+  await expect(page.getByRole('status').filter({ hasText: `It waits for change ${number}` })).toContainText(`${name} (role:app): revision 1 is in force`);
+  await ctl('rollout', 'abort', number);
+  await expect(page.getByRole('status').filter({ hasText: `Left out by change ${number}, whose rollout was aborted` })).toBeVisible();
+
+  await page.getByRole('status').getByRole('link', { name: `file ${name}` }).click();
+  await page.getByRole('link', { name: 'left out on 1 node' }).click();
+  const left = page.getByRole('region', { name: 'Left out on 1 node' });
+  await expect(left).toContainText(`by change ${number}, whose rollout was aborted; revision 1 is in force`);
+  await expect(left.getByRole('link', { name: 'web-2' })).toBeVisible();
+  await expect(page.getByRole('region', { name: 'In force on 1 node' }).getByRole('link', { name: 'web-1' })).toBeVisible();
+
+  // The same again reaches it; nothing is said any more.
+  await ctl('apply', '-f', file, '--wait');
+  await expect(left).toBeHidden();
 });
 
 test('a check that says no stops the rollout and leads to its operation', async ({ page, name }) => {

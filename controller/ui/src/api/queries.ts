@@ -94,6 +94,24 @@ export const objectsQuery = (filter: ObjectFilter) =>
 export const objectQuery = (id: string) =>
   queryOptions({ queryKey: ['objects', 'one', id], queryFn: () => take(api.GET('/api/v1/objects/{object}', { params: { path: { object: id } } })) });
 
+/** What rollouts keep from nodes: one object, or all that one node doesn't have. */
+export const keptBackQuery = (filter: { object?: string; node?: string }) =>
+  queryOptions({ queryKey: ['kept-back', filter], queryFn: () => take(api.GET('/api/v1/kept-back', { params: { query: filter } })) });
+
+export interface DeletedFilter {
+  kind?: string | undefined;
+  scope?: string | undefined;
+  name?: string | undefined;
+  after?: string | undefined;
+}
+
+export const deletedQuery = (filter: DeletedFilter) =>
+  queryOptions({
+    queryKey: ['objects', 'deleted', filter],
+    queryFn: () => take(api.GET('/api/v1/objects/deleted', { params: { query: { ...defined(filter), limit: PAGE } } })),
+    placeholderData: keepPreviousData,
+  });
+
 export const setsQuery = queryOptions({ queryKey: ['objects', 'sets'], queryFn: () => take(api.GET('/api/v1/sets')) });
 
 export const usesQuery = (id: string) =>

@@ -1,6 +1,7 @@
 // How far the purge of a value is on the nodes that had it: how many let go of it, and why the others have not.
+import { Link } from '@tanstack/react-router';
 import type { PurgeReach as Reach } from '@/api/schema';
-import { plural } from '@/ui/plural';
+import { number, plural } from '@/ui/plural';
 
 /** Whether a node is still told: those that left the fleet are not. */
 export function isOpen(reach: Reach | null | undefined): boolean {
@@ -8,17 +9,17 @@ export function isOpen(reach: Reach | null | undefined): boolean {
 }
 
 export function PurgeReach({ reach }: { reach: Reach }) {
-  if (reach.total === 0) return <div className="small">No node had it.</div>;
-  const isDone = reach.confirmed === reach.total;
+  if (reach.total === 0) return <p className="small dim">No node had it.</p>;
+  if (reach.confirmed === reach.total) return <p className="small">Gone from {plural(reach.total, 'node')}.</p>;
+  const words = `Gone from ${number(reach.confirmed)} of ${plural(reach.total, 'node')}`;
   return (
-    <div className="small">
-      {isDone ? `Gone from ${plural(reach.total, 'node')}.` : `Gone from ${String(reach.confirmed)} of ${plural(reach.total, 'node')}; still to let go of it:`}
-      {!isDone && (
-        <ul aria-label="Nodes that have not let go of it">
-          {reach.open.map((open) => <li key={open.node}><b>{open.node}</b>: {open.why}</li>)}
-          {reach.more > 0 && <li>and {plural(reach.more, 'more node')}</li>}
-        </ul>
-      )}
+    <div className="small stack-tight">
+      <div className="bar-progress" role="img" aria-label={words}><span style={{ width: `${(100 * reach.confirmed) / reach.total}%`, background: 'var(--green)' }} /></div>
+      <p>{words}; still to let go of it:</p>
+      <ul className="bullets" aria-label="Nodes that have not let go of it">
+        {reach.open.map((open) => <li key={open.node}>{open.is_lost ? <b>{open.node}</b> : <Link to="/nodes/$node" params={{ node: open.node }}>{open.node}</Link>}: {open.why}</li>)}
+        {reach.more > 0 && <li>and {plural(reach.more, 'more node')}</li>}
+      </ul>
     </div>
   );
 }

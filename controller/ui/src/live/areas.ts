@@ -2,12 +2,12 @@
 import type { EventKind } from '@/api/schema';
 
 const areas: Record<EventKind, readonly string[]> = {
-  'fleet.node.enrolled': ['nodes', 'fleet-map', 'overview', 'roles', 'protections', 'freezes', 'enrol', 'activity', 'audit'],
+  'fleet.node.enrolled': ['kept-back', 'nodes', 'fleet-map', 'overview', 'roles', 'protections', 'freezes', 'enrol', 'activity', 'audit'],
   'fleet.node.connected': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'changes'],
   'fleet.node.disconnected': ['nodes', 'fleet-map', 'overview', 'roles', 'enrol', 'activity', 'changes'],
-  'fleet.node.changed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'approvals', 'protections', 'freezes', 'activity', 'audit'],
+  'fleet.node.changed': ['kept-back', 'nodes', 'fleet-map', 'overview', 'roles', 'objects', 'approvals', 'protections', 'freezes', 'activity', 'audit'],
   'fleet.node.revoked': ['nodes', 'fleet-map', 'overview', 'activity', 'audit'],
-  'fleet.node.removed': ['nodes', 'fleet-map', 'overview', 'roles', 'objects', 'approvals', 'protections', 'freezes', 'activity', 'audit'],
+  'fleet.node.removed': ['kept-back', 'nodes', 'fleet-map', 'overview', 'roles', 'objects', 'approvals', 'protections', 'freezes', 'activity', 'audit'],
   'fleet.node.refused': ['overview', 'activity'],
   'fleet.node.declined': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
   'host.report.lost': ['overview', 'activity'],
@@ -16,9 +16,9 @@ const areas: Record<EventKind, readonly string[]> = {
   'host.generation.quarantined': ['nodes', 'fleet-map', 'overview', 'roles', 'changes', 'activity'],
   'host.drift.found': ['nodes', 'fleet-map', 'overview', 'roles', 'drift', 'activity'],
   'host.drift.ended': ['nodes', 'fleet-map', 'overview', 'roles', 'drift', 'activity'],
-  'change.object.changed': ['objects', 'sources', 'roles', 'nodes', 'overview', 'activity', 'audit'],
-  'change.change.moved': ['changes', 'approvals', 'overview', 'nodes', 'activity', 'audit'],
-  'change.rollout.moved': ['changes', 'overview', 'activity', 'audit'],
+  'change.object.changed': ['kept-back', 'objects', 'sources', 'roles', 'nodes', 'overview', 'activity', 'audit'],
+  'change.change.moved': ['kept-back', 'changes', 'approvals', 'overview', 'nodes', 'activity', 'audit'],
+  'change.rollout.moved': ['kept-back', 'changes', 'overview', 'activity', 'audit'],
   'change.schedule.moved': ['changes', 'overview', 'activity', 'audit'],
   'change.protection.changed': ['changes', 'approvals', 'protections', 'overview', 'activity', 'audit'],
   'change.freeze.changed': ['changes', 'freezes', 'overview', 'activity', 'audit'],

@@ -4,11 +4,12 @@ import { Menu } from '@mantine/core';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { driftsQuery, nodeActivityQuery, nodeQuery, nodeResourcesQuery, runsQuery } from '@/api/queries';
+import { driftsQuery, keptBackQuery, nodeActivityQuery, nodeQuery, nodeResourcesQuery, runsQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { NodeResource } from '@/api/schema';
 import { ActivityList } from '@/components/ActivityList';
 import { DriftCard } from '@/components/DriftCard';
+import { KeptFromNode } from '@/components/KeptBack';
 import { nodeState } from '@/components/nodeState';
 import { RoleChips } from '@/components/RoleChips';
 import { RunsTable } from '@/components/RunsTable';
@@ -42,6 +43,7 @@ export default function NodePage() {
   const node = useQuery(nodeQuery(name));
   const resources = useQuery(nodeResourcesQuery(name));
   const drifts = useQuery({ ...driftsQuery({ node: node.data?.id, standing: true }), enabled: node.data !== undefined });
+  const kept = useQuery(keptBackQuery({ node: name })).data ?? [];
   const [dialog, setDialog] = useState<'edit' | 'revoke' | 'remove' | 'eject'>();
   const refusal = useRefusal('manage_nodes');
   const retry = useMutation({
@@ -105,6 +107,7 @@ export default function NodePage() {
       {it.undone_since != null && <Notice tone="warn" title="Its generation is undone">Somebody on the node said <code>lampas-agent undo</code> <Time at={it.undone_since} />: what stood before it stands there. <code>lampas-agent resume</code> on the node brings it back, or a newer change.</Notice>}
       {it.pause != null && <Notice tone="warn" title={it.pause.until == null ? 'It is paused until somebody resumes it' : <>It is paused, and goes on <Time at={it.pause.until} /></>}>Somebody on the node said so <Time at={it.pause.since} />: {it.pause.reason}. Nothing is written there; <code>lampas-agent resume</code> on the node ends it.</Notice>}
       {it.attention !== '' && it.attention !== it.config && !(it.undone_since != null || it.pause != null) && it.quarantined == null && it.refusal == null && !it.is_revoked && <Notice tone={it.config === 'failed' || it.config === 'blocked' ? 'bad' : 'warn'}>{it.attention}</Notice>}
+      <KeptFromNode kept={kept} />
       <Tabs
         label="About this node"
         active={tab}

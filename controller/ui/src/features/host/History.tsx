@@ -1,17 +1,14 @@
 // The history of an object: who, when, why; any two revisions compared; any of them restored.
 import { Button } from '@mantine/core';
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
-import { api, take } from '@/api/client';
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
+import { getRouteApi, Link } from '@tanstack/react-router';
 import { diffQuery, revisionsQuery } from '@/api/queries';
-import { useRefusal } from '@/api/session';
 import type { Object as FleetObject, Revision } from '@/api/schema';
-import { ActionButton } from '@/ui/ActionButton';
 import { Diff } from '@/ui/Diff';
-import { Icon } from '@/ui/Icon';
 import { Failure } from '@/ui/Notice';
 import { BlockSkeleton, RowSkeletons } from '@/ui/Skeletons';
 import { Time } from '@/ui/Time';
+import { Restore } from './Restore';
 
 const route = getRouteApi('/app/config/$object');
 
@@ -72,28 +69,8 @@ function RevisionRow({ object, revision, newest, from, to, pick }: RowProps) {
           <span className="row-wrap"><strong className="num">{n}</strong>{revision.is_deletion && <span className="tone-red">deleted</span>}<span className="dim small">{revision.author} · <Time at={revision.at} /> · <Link to="/changes/$change" params={{ change: String(revision.change) }}>change {revision.change}</Link></span></span>
           {revision.reason !== '' && <span style={{ overflowWrap: 'anywhere' }}>{revision.reason}</span>}
         </span>
-        {(n !== newest || object.is_deleted) && !revision.is_deletion && <Restore object={object} revision={n} />}
+        {(n !== newest || object.is_deleted) && !revision.is_deletion && <Restore object={object} revision={n} isMasked={object.is_masked} />}
       </div>
     </li>
-  );
-}
-
-/** Restoring is a change like any other: it opens planned, and changes nothing before it is applied. */
-function Restore({ object, revision }: { object: FleetObject; revision: number }) {
-  const refusal = useRefusal('change');
-  const navigate = useNavigate();
-  const client = useQueryClient();
-  const restore = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/objects/{object}/revisions/{revision}/restore', { params: { path: { object: object.id, revision: String(revision) } }, body: {} })),
-    onSuccess: async (change) => {
-      await client.invalidateQueries({ queryKey: ['changes'] });
-      await navigate({ to: '/changes/$change', params: { change: String(change.number) } });
-    },
-  });
-  return (
-    <span>
-      <ActionButton size="compact-xs" variant="default" refusal={refusal ?? (object.is_masked ? 'You may not read its content.' : undefined)} loading={restore.isPending} leftSection={<Icon name="undo" size={13} />} onClick={() => { restore.mutate(); }}>Restore</ActionButton>
-      <Failure error={restore.error} />
-    </span>
   );
 }

@@ -18,7 +18,7 @@ export function HistoryRow({ item, isOfNode = false }: { item: HistoryItem; isOf
     <li style={{ display: 'block', padding: '10px 16px' }}>
       <div className="stack-s" style={{ alignItems: 'stretch', padding: 0 }}>
         <span className="row-wrap">
-          <Icon name={KIND_ICONS[key.kind]} /> {item.verb === 'delete' && !isOfNode ? <strong>{key.name}</strong> : <Link to="/config/$object" params={{ object: item.object }} search={{ tab: 'history' }}>{key.name}</Link>}
+          <Icon name={KIND_ICONS[key.kind]} /> <Link to="/config/$object" params={{ object: item.object }} search={{ tab: 'history' }}>{key.name}</Link>
           <ScopeText scope={key.scope} /> <span>{(isOfNode ? WORDS_OF_NODE : WORDS)[item.verb]}</span> <DiffSize text={item.diff} />
         </span>
         <span className="small dim row-wrap">{last.author} · <Time at={last.at} /> · <Link to="/changes/$change" params={{ change: String(last.change) }}>change {last.change}</Link>{last.reason !== '' && <> · {last.reason}</>}</span>

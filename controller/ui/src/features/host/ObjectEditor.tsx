@@ -24,6 +24,8 @@ import { VarForm } from './values';
 import { Compare } from './Compare';
 import { TryCard } from './TryCard';
 import { useCheck, type Check } from './useCheck';
+import { scriptOf, syntaxWords } from './syntax';
+import { useShell } from './useShell';
 
 interface Props {
   /** Names the draft in this browser. */
@@ -50,6 +52,11 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
   const marks = found !== undefined && found.about === script ? found.findings : [];
   const check: Check = marks.length === 0 ? asked : { ...asked, of: (field) => (field === 'content' ? [...asked.of(field), ...marks] : asked.of(field)) };
   const isReadOnly = refusal !== undefined || isMasked;
+  const { text, dialect } = scriptOf(spec.body);
+  const parsed = useShell(text, dialect);
+  // ShellCheck only advises; what an interpreter says decides.
+  const unparsed = [...parsed, ...marks.filter((finding) => finding.severity === 'error' && !/^SC\d+: /.test(finding.message))];
+  const syntax = syntaxWords(spec.body, unparsed);
   // What is made or renamed takes no name that another object has.
   const standing = asked.answer?.standing;
   const taken = standing != null && standing.id !== draftKey ? standing.id : undefined;
@@ -101,7 +108,7 @@ export function ObjectEditor({ draftKey, original, revision, isMasked = false }:
         {isComparing && <Compare before={original} after={spec} onClose={() => { setComparing(false); }} />}
       </div>
       <aside className="editor-side" aria-label="Check and plan">
-        <CheckCard check={check} kind={spec.body.kind} isNamed={spec.name !== ''} taken={taken === undefined ? undefined : <>{takenWords(spec)} <Link to="/config/$object" params={{ object: taken }}>Open it</Link>, or choose another name.</>} />
+        <CheckCard check={check} syntax={syntax === undefined ? undefined : { findings: unparsed, words: syntax }} kind={spec.body.kind} isNamed={spec.name !== ''} taken={taken === undefined ? undefined : <>{takenWords(spec)} <Link to="/config/$object" params={{ object: taken }}>Open it</Link>, or choose another name.</>} />
         <section className="card">
           <div className="card-body stack">
             <Textarea label="Why" description="Stands in the history, the audit, and in lampas-agent why" autosize minRows={2} value={reason} maxLength={500} onChange={(event) => { setReason(event.currentTarget.value); }} />

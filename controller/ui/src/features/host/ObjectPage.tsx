@@ -3,9 +3,10 @@ import { useState } from 'react';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { api, take } from '@/api/client';
-import { driftsQuery, objectQuery, runsQuery } from '@/api/queries';
+import { driftsQuery, keptBackQuery, objectQuery, runsQuery } from '@/api/queries';
 import { useRefusal } from '@/api/session';
 import type { Object as FleetObject } from '@/api/schema';
+import { waits } from '@/components/KeptBack';
 import { KIND_ICONS, KIND_NOUNS } from '@/components/kinds';
 import { ObjectSources } from '@/features/source/ObjectSources';
 import { RunsTable } from '@/components/RunsTable';
@@ -25,6 +26,7 @@ import { History } from './History';
 import { ManifestView } from './ManifestView';
 import { ObjectEditor } from './ObjectEditor';
 import { ObjectNodes } from './ObjectNodes';
+import { Restore } from './Restore';
 import { ScriptUsesCard } from './ScriptUsesCard';
 import { SecretEditor } from './SecretEditor';
 import { SecretValuesCard } from './SecretValuesCard';
@@ -37,6 +39,7 @@ export default function ObjectPage() {
   const { tab = 'edit' } = route.useSearch();
   const object = useQuery(objectQuery(id));
   const drifts = useQuery(driftsQuery({ object: id, standing: true })).data?.items ?? [];
+  const kept = useQuery(keptBackQuery({ object: id })).data ?? [];
   const [isDeleting, setDeleting] = useState(false);
   const refusal = useRefusal('change', object.data?.spec.scope);
   if (object.data === undefined) {
@@ -52,13 +55,13 @@ export default function ObjectPage() {
   return (
     <>
       <PageHead
-        above={<><Link to="/config">Config</Link> / <Link to="/config" search={{ kind: it.kind }}>{KIND_NOUNS[it.kind]}</Link></>}
+        above={<><Link to="/config">Config</Link> / {it.is_deleted ? <Link to="/config/deleted">Deleted</Link> : <Link to="/config" search={{ kind: it.kind }}>{KIND_NOUNS[it.kind]}</Link>}</>}
         tab={it.name}
         title={<><Icon name={KIND_ICONS[it.kind]} size={20} />{it.name}</>}
-        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">saved by {it.author} <Time at={it.updated_at} /></span>, `on ${plural(it.effective_on.length, 'node')}`, it.set != null && <span key="set" title="The name under which it is applied from manifests; it goes when they no longer name it and are applied with --prune">of the set <Link to="/config" search={{ set: it.set }}>{it.set}</Link></span>, it.overridden_on.length > 0 && <Link key="overridden" {...to('nodes')} className="tone-amber">overridden on {plural(it.overridden_on.length, 'node')}</Link>]} />}
+        facts={<Facts items={[<ScopeText key="scope" scope={it.scope} />, `revision ${it.revision}`, <span key="saved">{it.is_deleted ? 'deleted' : 'saved'} by {it.author} <Time at={it.updated_at} /></span>, !it.is_deleted && `on ${plural(it.effective_on.length, 'node')}`, ...kept.map((each) => <Link key={`kept-${each.change}`} {...to('nodes')} className="tone-amber">{waits(each) ? 'not yet' : 'left out'} on {plural(each.nodes.length, 'node')}</Link>), it.set != null && <span key="set" title="The name under which it is applied from manifests; it goes when they no longer name it and are applied with --prune">of the set <Link to="/config" search={{ set: it.set }}>{it.set}</Link></span>, it.overridden_on.length > 0 && <Link key="overridden" {...to('nodes')} className="tone-amber">overridden on {plural(it.overridden_on.length, 'node')}</Link>]} />}
         actions={!it.is_deleted && <ActionButton variant="default" color="red" refusal={refusal} leftSection={<Icon name="trash" />} onClick={() => { setDeleting(true); }}>Delete</ActionButton>}
       />
-      {it.is_deleted && <Notice tone="warn" title="This object was deleted">What it says below is its last revision. The history brings it back.</Notice>}
+      {it.is_deleted && <Gone object={it} />}
       {!it.is_deleted && <ObjectSources object={id} />}
       {drifts.length > 0 && <Notice tone="warn" title={`Changed by hand on ${drifts.map((drift) => drift.node.name).join(', ')}`}><Link to="/drift">Look at the drift</Link> and revert or adopt it before you change the object.</Notice>}
       <Tabs
@@ -77,7 +80,7 @@ export default function ObjectPage() {
       {tab === 'edit' && it.kind === 'secret' && !it.is_deleted && <SecretEditor key={`${it.id}/${it.revision}`} original={it.spec} revision={it.revision} />}
       {tab === 'edit' && it.kind === 'secret' && it.is_deleted && <Notice>Its values are kept sealed. The history brings it back with the one that stood last.</Notice>}
       {tab === 'edit' && it.kind !== 'secret' && <ObjectEditor key={it.id} draftKey={it.id} original={it.spec} revision={it.revision} isMasked={it.is_masked} />}
-      {tab === 'nodes' && <ObjectNodes object={it} />}
+      {tab === 'nodes' && <ObjectNodes object={it} kept={kept} />}
       {tab === 'uses' && it.kind !== 'script' && <UsesCard object={it} />}
       {tab === 'uses' && it.kind === 'secret' && <SecretValuesCard object={it} />}
       {tab === 'manifest' && <ManifestView object={it} />}
@@ -86,6 +89,17 @@ export default function ObjectPage() {
       {tab === 'runs' && <Runs object={id} />}
       {isDeleting && <Delete object={it} onClose={() => { setDeleting(false); }} />}
     </>
+  );
+}
+
+/** Who deleted it, why, and the way back. */
+function Gone({ object }: { object: FleetObject }) {
+  const { deletion } = object;
+  return (
+    <Notice tone="warn" title={<>{object.author} deleted it <Time at={object.updated_at} />{deletion != null && <>, with <Link to="/changes/$change" params={{ change: String(deletion.change) }}>change {deletion.change}</Link></>}</>} action={object.revision > 1 && <Restore object={object} revision={object.revision - 1} isMasked={object.is_masked} label="Restore …" />}>
+      {deletion != null && deletion.reason !== '' && <p>“{deletion.reason}”</p>}
+      <p>What it says below is what it said last. Restoring it is a change like any other: the next page shows what each node would do.</p>
+    </Notice>
   );
 }
 
@@ -98,7 +112,7 @@ function Delete({ object, onClose }: { object: FleetObject; onClose: () => void 
   const navigate = useNavigate();
   const client = useQueryClient();
   const plan = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/changes', { body: { drafts: [{ delete: { kind: object.kind, scope: object.scope, name: object.name }, base: object.revision }], reason: `delete ${KIND_NOUNS[object.kind]} ${object.name}` } })),
+    mutationFn: (why: string) => take(api.POST('/api/v1/changes', { body: { drafts: [{ delete: { kind: object.kind, scope: object.scope, name: object.name }, base: object.revision }], reason: why === '' ? `delete ${KIND_NOUNS[object.kind]} ${object.name}` : why } })),
     onSuccess: async (change) => {
       await client.invalidateQueries({ queryKey: ['changes'] });
       await navigate({ to: '/changes/$change', params: { change: String(change.number) } });
@@ -106,7 +120,7 @@ function Delete({ object, onClose }: { object: FleetObject; onClose: () => void 
   });
   const names = object.effective_on.map((node) => node.name);
   return (
-    <ConfirmByName opened onClose={onClose} title={`Delete ${KIND_NOUNS[object.kind]} ${object.name}`} name={object.name} verb="Plan the deletion" onConfirm={() => { plan.mutate(); }} isPending={plan.isPending} error={plan.error}>
+    <ConfirmByName opened onClose={onClose} title={`Delete ${KIND_NOUNS[object.kind]} ${object.name}`} name={object.name} verb="Plan the deletion" asksWhy onConfirm={(why) => { plan.mutate(why); }} isPending={plan.isPending} error={plan.error}>
       <p>
         It is in force on {plural(names.length, 'node')}{names.length > 0 && <>: {names.slice(0, 8).join(', ')}{names.length > 8 && ` and ${names.length - 8} more`}</>}. What stood there before LAMPAS comes back.
       </p>

@@ -64,7 +64,7 @@ export default function ObjectsPage() {
   const scopes = ['fleet', ...roles.map((role) => `role:${role.name}`), ...(filter.scope !== undefined && !filter.scope.startsWith('role:') && filter.scope !== 'fleet' ? [filter.scope] : [])];
   return (
     <>
-      <PageHead title="Config" facts={objects.data?.total == null ? 'What the nodes shall be' : `${plural(objects.data.total, 'object')}. The most specific scope wins: node, role, label, fleet.`} actions={<><Button component={Link} to="/config/history" variant="default" leftSection={<Icon name="history" />}>Time travel</Button><ImportButton /><ExportButton scope={filter.scope} kind={filter.kind} /><NewObject scope={filter.scope} /></>} />
+      <PageHead title="Config" facts={objects.data?.total == null ? 'What the nodes shall be' : `${plural(objects.data.total, 'object')}. The most specific scope wins: node, role, label, fleet.`} actions={<><Button component={Link} to="/config/deleted" variant="default" leftSection={<Icon name="trash" />}>Deleted</Button><Button component={Link} to="/config/history" variant="default" leftSection={<Icon name="history" />}>Time travel</Button><ImportButton /><ExportButton scope={filter.scope} kind={filter.kind} /><NewObject scope={filter.scope} /></>} />
       <Tabs label="Kinds" active={filter.kind ?? 'all'} tabs={[{ id: 'all', title: 'All', to: { to: '/config', search: merge({ kind: undefined }) } }, ...KINDS_OF_OBJECTS.map((kind) => ({ id: kind, title: KIND_TITLES[kind], to: { to: '/config' as const, search: merge({ kind }) } }))]} />
       <div className="filters" role="search">
         <FilterText label="Name" value={filter.query} onChange={(query) => { set({ query }); }} />

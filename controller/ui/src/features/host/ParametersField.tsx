@@ -2,7 +2,9 @@
 import { Button, Select, Switch, TagsInput, TextInput } from '@mantine/core';
 import type { Parameter } from '@/api/schema';
 import { Icon } from '@/ui/Icon';
-import { asNumber, notANumber } from './fields';
+import { boundsProblem } from './parameters';
+import { asNumber } from './fields';
+import { notANumber } from './numbers';
 import type { Check } from './useCheck';
 
 const TYPES = [
@@ -43,21 +45,32 @@ function One({ parameter, isReadOnly, onChange }: { parameter: Parameter; isRead
   const type = parameter.type ?? 'text';
   const set = (change: Partial<Parameter>): void => { onChange(without({ ...parameter, ...change })); };
   const limit = (which: 'min' | 'max', label: string) => (
-    <TextInput label={label} inputMode="numeric" value={parameter[which] == null ? '' : String(parameter[which])} readOnly={isReadOnly} onChange={(event) => { set({ [which]: signed(event.currentTarget.value) }); }} error={notANumber(parameter[which])} />
+    <TextInput label={label} inputMode="numeric" value={parameter[which] == null ? '' : String(parameter[which])} readOnly={isReadOnly} onChange={(event) => { set({ [which]: signed(event.currentTarget.value) }); }} error={notANumber(parameter[which]) ?? (which === 'max' ? boundsProblem(parameter) : undefined)} />
   );
   return (
-    <div className="card"><div className="card-body fields" role="group" aria-label={`Parameter ${parameter.name}`}>
+    <div className="card"><div className="card-body fields parameter" role="group" aria-label={`Parameter ${parameter.name}`}>
       <TextInput label="Parameter" description={parameter.name === '' ? 'a-z, 0-9 and “_”' : `$PARAM_${parameter.name.toUpperCase()}`} className="mono-input" value={parameter.name} readOnly={isReadOnly} onChange={(event) => { set({ name: event.currentTarget.value.trim() }); }} spellCheck={false} required />
       <Select label="Type" description="What a value may be" data={[...TYPES]} value={type} disabled={isReadOnly} allowDeselect={false} onChange={(next) => { onChange(ofType(parameter, next ?? 'text')); }} />
       <TextInput label="What it is for" value={parameter.help ?? ''} readOnly={isReadOnly} maxLength={500} onChange={(event) => { set({ help: event.currentTarget.value }); }} />
-      {type !== 'secret' && <TextInput label="Default" description="Empty: none" value={parameter.default ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ default: event.currentTarget.value }); }} />}
-      {type === 'text' && <TextInput label="Pattern" description="The whole value must match it; empty: anything" className="mono-input" value={parameter.pattern ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ pattern: event.currentTarget.value }); }} spellCheck={false} />}
+      {type !== 'secret' && <Default parameter={parameter} type={type} isReadOnly={isReadOnly} onChange={(next) => { set({ default: next }); }} />}
+      {type === 'text' && <TextInput label="Pattern" description="The whole value must match it; empty: anything" className="wide mono-input" value={parameter.pattern ?? ''} readOnly={isReadOnly} onChange={(event) => { set({ pattern: event.currentTarget.value }); }} spellCheck={false} />}
       {type === 'integer' && <>{limit('min', 'Smallest')}{limit('max', 'Greatest')}</>}
-      {type === 'choice' && <TagsInput label="Choices" description="Enter after each" splitChars={[]} value={parameter.choices ?? []} readOnly={isReadOnly} onChange={(choices) => { set({ choices }); }} />}
-      <Switch label="Must be given" checked={parameter.required ?? false} disabled={isReadOnly} onChange={(event) => { set({ required: event.currentTarget.checked }); }} />
-      {!isReadOnly && <div className="wide"><Button size="compact-xs" variant="subtle" color="red" onClick={() => { onChange(undefined); }}>Remove {parameter.name === '' ? 'this parameter' : parameter.name}</Button></div>}
+      {type === 'choice' && <TagsInput className="wide" label="Choices" description="Enter after each" splitChars={[]} value={parameter.choices ?? []} readOnly={isReadOnly} onChange={(choices) => { set({ choices }); }} />}
+      <div className="wide row-wrap parameter-foot">
+        <Switch label="Must be given" checked={parameter.required ?? false} disabled={isReadOnly} onChange={(event) => { set({ required: event.currentTarget.checked }); }} />
+        {!isReadOnly && <Button size="compact-xs" variant="subtle" color="red" leftSection={<Icon name="trash" size={13} />} onClick={() => { onChange(undefined); }}>Remove {parameter.name === '' ? 'this parameter' : parameter.name}</Button>}
+      </div>
     </div></div>
   );
+}
+
+/** What is taken when nothing is given: chosen where only some values can be. */
+function Default({ parameter, type, isReadOnly, onChange }: { parameter: Parameter; type: Type; isReadOnly: boolean; onChange: (value: string) => void }) {
+  const value = parameter.default ?? '';
+  const can = type === 'boolean' ? ['true', 'false'] : type === 'choice' ? [...new Set(parameter.choices ?? [])] : undefined;
+  if (can === undefined) return <TextInput label="Default" description="Empty: none" value={value} readOnly={isReadOnly} onChange={(event) => { onChange(event.currentTarget.value); }} />;
+  const data = value === '' || can.includes(value) ? can : [...can, value];
+  return <Select label="Default" description="Empty: none" data={data} value={value === '' ? null : value} disabled={isReadOnly} clearable onChange={(next) => { onChange(next ?? ''); }} />;
 }
 
 /** Another type keeps only what goes with it. */

@@ -28,7 +28,7 @@ export function SecretValuesCard({ object }: { object: FleetObject }) {
   const [keep, setKeep] = useState(0);
   const [isForced, setForced] = useState(false);
   const purge = useMutation({
-    mutationFn: () => take(api.POST('/api/v1/objects/{object}/purge', { params: { path }, body: { keep, force: isForced, reason: '' } })),
+    mutationFn: (reason: string) => take(api.POST('/api/v1/objects/{object}/purge', { params: { path }, body: { keep, force: isForced, reason } })),
     onSuccess: async (done) => {
       setAsking(false);
       toast(`${plural(done.purged, 'value')} destroyed`);
@@ -48,15 +48,15 @@ export function SecretValuesCard({ object }: { object: FleetObject }) {
       <ul className="card-list">
         {values.data.map((value) => (
           <li key={value.id}>
-            <div>
-              set <Time at={value.at} /> by {value.author} <span className="dim">{value.is_current ? 'stands' : value.purged_at == null ? 'earlier' : 'purged'}</span>{value.purged_at != null && <> <Time at={value.purged_at} /></>}
+            <div className="value-row">
+              <p>Set <Time at={value.at} /> by {value.author}<span className="dim">{value.is_current ? ', stands' : value.purged_at == null ? ', earlier' : <>, purged <Time at={value.purged_at} /></>}</span></p>
               {value.uses.map((use) => <div key={use} className="small">{use}</div>)}
               {value.nodes != null && <PurgeReach reach={value.nodes} />}
             </div>
           </li>
         ))}
       </ul>
-      <ConfirmByName opened={isAsking} onClose={() => { setAsking(false); }} title="Purge earlier values" name={object.name} verb={`Destroy ${plural(gone.length, 'value')}`} onConfirm={() => { purge.mutate(); }} isPending={purge.isPending} error={purge.error}>
+      <ConfirmByName opened={isAsking} onClose={() => { setAsking(false); }} title="Purge earlier values" name={object.name} verb={`Destroy ${plural(gone.length, 'value')}`} asksWhy onConfirm={(why) => { purge.mutate(why); }} isPending={purge.isPending} error={purge.error}>
         <p>The value that stands stays. The others are destroyed in the store, and no revision brings them back; the nodes that had them are told to let go of them, now or when they come back. Files in which one is in force, and copies in backups, are not reached.</p>
         <NumberInput label="Keep so many of the earlier ones" min={0} max={1000} value={keep} onChange={(next) => { setKeep(Number(next)); }} />
         {uses.length > 0 && <><ul aria-label="What still needs them">{uses.map((use) => <li key={use}>{use}</li>)}</ul><Checkbox label="Destroy them all the same" checked={isForced} onChange={(event) => { setForced(event.currentTarget.checked); }} /></>}

@@ -1,6 +1,7 @@
 // What is typed as a number or a variable and is none stays as it was typed, and bars the plan.
 import { describe, expect, it } from 'vitest';
-import { asEnvironment, asNumber, environmentTexts, notANumber, unreadable } from './fields';
+import { asEnvironment, asNumber, environmentTexts, unreadable } from './fields';
+import { notANumber } from './numbers';
 
 describe('numbers', () => {
   it('are read; nothing is none', () => {

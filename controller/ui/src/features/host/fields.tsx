@@ -1,5 +1,8 @@
 // Fields that several kinds of objects have.
 import { Select, TagsInput, TextInput } from '@mantine/core';
+import type { Parameter } from '@/api/schema';
+import { MOST_NUMBER, notANumber } from './numbers';
+import { parametersProblem } from './parameters';
 import type { Check } from './useCheck';
 
 export interface FormProps<B> {
@@ -67,8 +70,6 @@ export function ReactionsField({ value, onChange, check, isReadOnly, example = '
   return <TagsInput className="wide mono-input" label="When it changed" description={`"reload UNIT" or "restart UNIT", once, ${what}; as in ${example}`} value={[...(value ?? [])]} splitChars={[',']} readOnly={isReadOnly} onChange={(next) => { onChange(next.length === 0 ? undefined : next); }} error={check.text('on_change')} />;
 }
 
-const MOST_NUMBER = 4_294_967_295;
-
 /** A whole number, or nothing. What is none stays in the draft as it was typed: it is named here and by the check, and nothing is planned of it. */
 export function NumberField({ label, description, value, field, onChange, check, isReadOnly }: { label: string; description: string; value: number | null | undefined; field: string; onChange: (value: number | undefined) => void; check: Check; isReadOnly: boolean }) {
   return <TextInput label={label} description={description} inputMode="numeric" value={value == null ? '' : String(value)} readOnly={isReadOnly} onChange={(event) => { onChange(asNumber(event.currentTarget.value)); }} error={notANumber(value) ?? check.text(field)} />;
@@ -78,11 +79,6 @@ export function asNumber(text: string): number | undefined {
   const typed = text.trim();
   if (typed === '') return undefined;
   return /^\d+$/.test(typed) && Number(typed) <= MOST_NUMBER ? Number(typed) : (text as unknown as number);
-}
-
-export function notANumber(value: unknown): string | undefined {
-  if (typeof value !== 'string') return undefined;
-  return /^\d+$/.test(value.trim()) ? `${value.trim()} is too great: at most ${MOST_NUMBER}` : `“${value}” is no whole number: write digits alone`;
 }
 
 /** NAME=value of each; a text without "=" stays what it is, and is refused. */
@@ -104,7 +100,7 @@ export function notAPair(environment: Record<string, string> | undefined): strin
 
 /** Returns why a draft can't be planned whatever the controller says of it; nothing when it can. */
 export function unreadable(body: object): string | undefined {
-  const { environment, ...rest } = body as { environment?: Record<string, string> };
+  const { environment, parameters, ...rest } = body as { environment?: Record<string, string>; parameters?: Parameter[] };
   const number = ['timeout_secs', 'uid', 'gid'].map((field) => notANumber((rest as Record<string, unknown>)[field])).find((each) => each !== undefined);
-  return number ?? notAPair(environment);
+  return number ?? notAPair(environment) ?? parametersProblem(parameters ?? []);
 }

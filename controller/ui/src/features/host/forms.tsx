@@ -4,6 +4,7 @@ import type { Body } from '@/api/schema';
 import { Code } from './Code';
 import { languageOf } from './language';
 import { ParametersField } from './ParametersField';
+import { scriptOf } from './syntax';
 import { useShell } from './useShell';
 import { TemplateField } from './values';
 import { asEnvironment, environmentTexts, notAPair, NumberField, OwnerFields, PathField, ReactionsField, ValidatorField, type FormProps } from './fields';
@@ -11,8 +12,8 @@ import { asEnvironment, environmentTexts, notAPair, NumberField, OwnerFields, Pa
 export type BodyOf<K extends Body['kind']> = Extract<Body, { kind: K }>;
 
 export function CronForm({ body, set, check, isReadOnly }: FormProps<BodyOf<'cron'>>) {
-  // As cron's line runs it: in /bin/sh, with \% read as %.
-  const [parsed] = useShell(body.command.replaceAll('\\%', '%'), 'posix');
+  const { text, dialect } = scriptOf(body);
+  const [parsed] = useShell(text, dialect);
   return (
     <div className="fields">
       <TextInput label="Schedule" description="minute hour day month weekday, or @daily and the like" className="mono-input" value={body.schedule} readOnly={isReadOnly} onChange={(event) => { set({ schedule: event.currentTarget.value }); }} error={check.text('schedule')} spellCheck={false} />
