@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use lampas_tests::Controller;
+use lampas_tests::{Controller, wait_for};
 
 fn file(name: &str) -> String {
     format!("[[file]]\nname = \"{name}\"\nscope = \"role:app\"\npath = \"/etc/{name}\"\ncontent = \"{name}\\n\"\n")
@@ -76,5 +76,42 @@ fn prune_deletes_of_its_set_alone_what_the_manifests_no_longer_name() -> Result<
     assert!(again.code == 0 && again.out.contains("nothing to do"), "{again:#?}");
     assert!(!node.exists("/etc/one") && node.exists("/etc/hand") && node.exists("/etc/theirs"));
     assert!(node.exists("/etc/two"), "restored by hand, it is of no set");
+    Ok(())
+}
+
+#[test]
+fn a_deletion_that_was_ended_is_named_by_the_next_prune_and_finished_by_hand() -> Result<()> {
+    let controller = Controller::start()?;
+    let nodes = [controller.node("web-1", "app")?, controller.node("web-2", "app")?];
+    let web = ["apply", "-f", "-", "--set", "web", "--prune"];
+    let said = |more: &[&str]| controller.ctl_with(&[&web[..], more].concat(), &file("one"));
+    let all = controller.ctl_with(&[&web[..], &["--wait"]].concat(), &(file("one") + &file("two")))?;
+    assert_eq!(all.code, 0, "{all:#?}");
+    let begun = said(&["--canary", "1", "--soak", "1h"])?;
+    assert_eq!(begun.code, 0, "{begun:#?}");
+    wait_for("the canary", || match nodes.iter().filter(|n| n.exists("/etc/two")).count() {
+        1 => Ok(()),
+        other => Err(format!("{other} nodes have it")),
+    });
+    let other = if nodes[0].exists("/etc/two") { "web-1" } else { "web-2" };
+    let kept = format!("{other}: not yet, change 2 keeps it back (its rollout is running): the deletion of file two");
+    for (more, code) in [(&["--wait"][..], 3), (&["--plan"], 10)] {
+        let told = said(more)?;
+        assert!(told.code == code && told.out.contains(&kept), "{told:#?}");
+    }
+    controller.ctl_ok(&["rollout", "abort", "2"])?;
+    let left = format!("{other}: stays left out by change 2 (aborted): the deletion of file two");
+    for more in ["--wait", "--plan"] {
+        let told = said(&[more])?;
+        assert!(told.code == 0 && told.out.contains(&left), "{told:#?}");
+        assert!(told.err.contains("lampasctl object delete file/role:app/two"), "{told:#?}");
+    }
+    let done = controller.ctl(&["object", "delete", "file/role:app/two", "--yes", "--wait"])?;
+    assert_eq!(done.code, 0, "{done:#?}");
+    assert!(!nodes.iter().any(|n| n.exists("/etc/two")));
+    let quiet = said(&["--plan"])?;
+    assert!(quiet.code == 0 && !quiet.out.contains("left out"), "{quiet:#?}");
+    let again = controller.ctl(&["object", "delete", "file/role:app/two", "--yes"])?;
+    assert!(again.code == 1 && again.err.contains("is deleted already, on all nodes"), "{again:#?}");
     Ok(())
 }
