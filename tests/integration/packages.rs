@@ -15,13 +15,13 @@ const OFTEN: &str = "[reconcile]\nfull_look_secs = 10\nretry_secs = 1\n";
 
 /// Makes a repository of a daemon in two versions and the node's only source of it. The daemon is Debian's sleep, of which
 /// each version has bytes of its own; its script for init says what it was told, and so does its postinst, which fails
-/// while `/run/fail` is there.
+/// while `/run/fail` is there. What checks its configuration takes that from version 3.0 on, which another repository has.
 const REPOSITORY: &str = r#"
 set -eu
 rm -rf /etc/apt/sources.list /etc/apt/sources.list.d /var/lib/apt/lists
 # Without an init nothing starts but by somebody's leave (invoke-rc.d(8)).
 printf '#!/bin/sh\nexit 104\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
-mkdir -p /etc/apt/sources.list.d /var/lib/apt/lists/partial /srv/repository
+mkdir -p /etc/apt/sources.list.d /var/lib/apt/lists/partial /srv/repository /srv/newer
 echo 'deb [trusted=yes] file:/srv/repository ./' > /etc/apt/sources.list
 make() {
     dir=$(mktemp -d); chmod 755 "$dir"; mkdir -p "$dir/DEBIAN" "$dir/usr/sbin" "$dir/etc/init.d"
@@ -30,15 +30,20 @@ make() {
     printf '#!/bin/sh\necho "$1" >> /srv/told\n' > "$dir/etc/init.d/lampas-demod"; chmod 755 "$dir/etc/init.d/lampas-demod"
     printf '#!/bin/sh\n[ ! -e /run/fail ] || { echo it fails >&2; exit 1; }\ninvoke-rc.d lampas-demod %s || exit 1\n' "$2" > "$dir/DEBIAN/postinst"
     chmod 755 "$dir/DEBIAN/postinst"
-    dpkg-deb --root-owner-group --build "$dir" "/srv/repository/lampas-demod_$1.deb" > /dev/null
+    printf '#!/bin/sh\n[ %s = 3.0 ] || { echo too old >&2; exit 1; }\n' "$1" > "$dir/usr/sbin/lampas-demod-check"
+    chmod 755 "$dir/usr/sbin/lampas-demod-check"
+    dpkg-deb --root-owner-group --build "$dir" "$3/lampas-demod_$1.deb" > /dev/null
 }
-make 1.0 start
-make 2.0 restart
-cd /srv/repository
-for deb in *.deb; do
-    dpkg-deb -f "$deb"; echo "Filename: ./$deb"; echo "Size: $(stat -c %s "$deb")"
-    echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"; echo
-done > Packages
+make 1.0 start /srv/repository
+make 2.0 restart /srv/repository
+make 3.0 restart /srv/newer
+for repository in /srv/repository /srv/newer; do
+    cd "$repository"
+    for deb in *.deb; do
+        dpkg-deb -f "$deb"; echo "Filename: ./$deb"; echo "Size: $(stat -c %s "$deb")"
+        echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"; echo
+    done > Packages
+done
 "#;
 
 /// Takes dpkg's lock as dpkg and apt do, and says so.
@@ -127,6 +132,39 @@ fn real_a_new_service_starts_not_by_itself_and_one_that_was_there_is_restarted()
     lab.wait("the upgrade", |r| r["state"] == "converged" && lab.installed() == "installed 2.0");
     assert_eq!(lab.told(), ["start", "restart"]);
     assert_eq!(lab.machine.read("/usr/sbin/policy-rc.d")?, "#!/bin/sh\nexit 104\n");
+    Ok(())
+}
+
+#[test]
+fn real_a_new_source_an_upgrade_and_a_check_of_the_newer_version_go_in_one_change() -> Result<()> {
+    const MANIFEST: &str = r#"
+[[file]]
+name = "newer"
+path = "/etc/apt/sources.list.d/newer.list"
+scope = "role:app"
+content = "deb [trusted=yes] file:/srv/newer ./\n"
+
+[[file]]
+name = "demod"
+path = "/etc/demod.conf"
+scope = "role:app"
+content = "for 3.0\n"
+validate = ["/usr/sbin/lampas-demod-check", "%s"]
+
+[[package]]
+name = "lampas-demod"
+scope = "role:app"
+version = "3.0"
+"#;
+    let Some(machine) = Machine::boot("real-1")? else { return Ok(()) };
+    let lab = Lab::start(machine)?;
+    lab.want("2.0")?;
+    wait_state(&lab.controller, "lampas-demod", "converged");
+    // It ends badly as soon as a node says that something failed.
+    let applied = lab.controller.ctl_with(&["apply", "--wait", "-f", "-"], MANIFEST)?;
+    assert_eq!(applied.code, 0, "{applied:?}");
+    assert_eq!(lab.installed(), "installed 3.0");
+    assert_eq!(lab.machine.read("/etc/demod.conf")?, "for 3.0\n");
     Ok(())
 }
 
