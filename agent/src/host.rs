@@ -58,7 +58,7 @@ pub use react::{Due, Reacted, react, react_each};
 pub use secrets::{Digests, Secrets};
 pub use undo::roll_back;
 pub(crate) use validate::checker_of;
-pub use validate::{Tools, validate};
+pub use validate::{Tools, foresee, validate};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -30,6 +30,10 @@ pub(super) use whole::{Settled, Whole, before_of};
 use super::{Inputs, Owned, Ownership, account, cron, file, hosts, package, service, state, sudoers, sysctl};
 use crate::system::{Root, Seen};
 
+/// What is said of an edit by hand that keeps a change from its place.
+const HELD: &str = "nothing is written: it was changed by hand and is held, so that this is not in force here before that is \
+                    adopted or reverted (lampasctl drift list)";
+
 /// What would change on a host, as a value.
 #[derive(Debug, Clone)]
 pub struct HostPlan {
@@ -126,6 +130,20 @@ pub(super) enum How {
 }
 
 impl Item {
+    fn to_action(&self) -> Action {
+        Action {
+            target: self.target.clone(),
+            object: self.object,
+            kind: self.kind,
+            name: self.name.clone(),
+            verb: self.verb.unwrap_or(if self.observed.is_some() { Verb::Update } else { Verb::Create }),
+            path: self.path.clone(),
+            diff: self.diff.clone(),
+            notes: self.notes.clone(),
+            fault: self.fault.clone(),
+        }
+    }
+
     /// Returns how the resource stands that this fault keeps from being done.
     pub(crate) fn state_of(fault: &Fault) -> ResourceState {
         if fault.code == WAITS { ResourceState::Waiting } else { ResourceState::Blocked }
@@ -152,18 +170,18 @@ impl HostPlan {
     pub fn actions(&self) -> Vec<Action> {
         let mut items: Vec<&Item> = self.items.iter().filter(|i| i.verb.is_some() || i.fault.is_some()).collect();
         items.sort_by_key(|i| i.verb != Some(Verb::Remove));
-        let action = |i: &Item| Action {
-            target: i.target.clone(),
-            object: i.object,
-            kind: i.kind,
-            name: i.name.clone(),
-            verb: i.verb.unwrap_or(if i.observed.is_some() { Verb::Update } else { Verb::Create }),
-            path: i.path.clone(),
-            diff: i.diff.clone(),
-            notes: i.notes.clone(),
-            fault: i.fault.clone(),
+        items.into_iter().map(Item::to_action).collect()
+    }
+
+    /// Returns what a state wants otherwise than the one before, and gets not, since an edit by hand is held there.
+    pub(crate) fn held_back(&self, is_moved: impl Fn(&Target) -> bool) -> Vec<Action> {
+        let held = self.items.iter().filter(|i| i.is_held && i.fault.is_none() && is_moved(&i.target));
+        let told = |item: &Item| {
+            let mut action = item.to_action();
+            action.notes.push(HELD.to_owned());
+            action
         };
-        items.into_iter().map(action).collect()
+        held.map(told).collect()
     }
 
     /// Returns the item of a target.

@@ -65,61 +65,86 @@ pub(super) fn check_rules(name: &str, bytes: &[u8]) -> Result<(), Fault> {
     Sudoers { content }.check(name).map_err(|e| wrong(e.to_string()))
 }
 
-/// Looks at what the set would be, and refuses what would clash or leave nobody but root with full rights.
+/// Looks at what the set would be, and refuses what would clash or leave nobody but root with full rights. What clashes is
+/// left out of the set; the rest is looked at without it.
 pub(super) fn foresee(planner: &mut Planner<'_>) {
     let is_change = |s: &&Step| is_part(&s.path) && s.put != Put::Keep;
-    let steps: Vec<&Step> = planner.steps.iter().filter(is_change).collect();
-    if steps.is_empty() {
-        return;
-    }
-    let targets: Vec<Target> = steps.iter().flat_map(|s| s.targets.clone()).collect();
     let bytes = |put: &Put| match put {
         Put::File { bytes, .. } => Some(bytes.clone()),
         _ => None,
     };
-    let changes: BTreeMap<String, Option<Vec<u8>>> = steps.iter().map(|s| (s.path.clone(), bytes(&s.put))).collect();
-    let people = people(planner.root);
-    let host = &planner.inputs.facts.host_name;
-    let found = (|| {
-        let before = Set::gather(planner.root, &BTreeMap::new(), host)?;
-        let mut after = Set::gather(planner.root, &changes, host)?;
-        if let Some(fault) = clash(&before, &after, &changes) {
-            return Err(fault);
+    loop {
+        let steps: Vec<&Step> = planner.steps.iter().filter(is_change).collect();
+        if steps.is_empty() {
+            return;
         }
-        let had = administrators(&before.files, &people, host);
-        let have = administrators(&after.files, &people, host);
-        if !had.is_empty() && had.is_disjoint(&have) {
-            let names = had.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-            let text = format!(
-                "nobody but root would keep full rights, which {names} {} now; let one of them keep a rule like \
-                 \"NAME ALL=(ALL:ALL) ALL\", or take it away on the node",
-                if had.len() == 1 { "has" } else { "have" }
-            );
-            return Err(Fault::lasting("sudoers.last_administrator", text));
-        }
-        after.targets.clone_from(&targets);
-        Ok(after)
-    })();
-    match found {
-        Ok(set) => planner.sudoers = Some(set),
-        Err(fault) => {
-            planner.steps.retain(|s| !(is_part(&s.path) && s.put != Put::Keep));
-            for item in planner.items.iter_mut().filter(|i| targets.contains(&i.target)) {
-                item.verb = None;
-                item.fault.get_or_insert_with(|| fault.clone());
+        let changes: Changes = steps.iter().map(|s| (s.path.clone(), bytes(&s.put))).collect();
+        match look(planner, &changes) {
+            Ok(mut set) => {
+                set.targets = steps.iter().flat_map(|s| s.targets.clone()).collect();
+                planner.sudoers = Some(set);
+                return;
+            }
+            Err(refusal) => {
+                let is_refused = |s: &&Step| is_change(s) && refusal.paths.contains(&s.path);
+                let targets: Vec<Target> =
+                    planner.steps.iter().filter(is_refused).flat_map(|s| s.targets.clone()).collect();
+                planner.steps.retain(|s| !is_refused(&s));
+                for item in planner.items.iter_mut().filter(|i| targets.contains(&i.target)) {
+                    item.verb = None;
+                    item.fault.get_or_insert_with(|| refusal.fault.clone());
+                }
             }
         }
     }
 }
 
+/// What files are to be, by path; `None` for one that goes.
+type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Which changed files can't be, and why.
+struct Refusal {
+    paths: BTreeSet<String>,
+    fault: Fault,
+}
+
+/// Puts the set together as it would be.
+fn look(planner: &Planner<'_>, changes: &Changes) -> Result<Set, Refusal> {
+    let host = &planner.inputs.facts.host_name;
+    let all = |fault| Refusal { paths: changes.keys().cloned().collect(), fault };
+    let before = Set::gather(planner.root, &BTreeMap::new(), host).map_err(all)?;
+    let after = Set::gather(planner.root, changes, host).map_err(all)?;
+    if let Some(refusal) = clash(&before, &after, changes) {
+        return Err(refusal);
+    }
+    let people = people(planner.root);
+    let had = administrators(&before.files, &people, host);
+    let have = administrators(&after.files, &people, host);
+    if !had.is_empty() && had.is_disjoint(&have) {
+        let names = had.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "nobody but root would keep full rights, which {names} {} now; let one of them keep a rule like \
+             \"NAME ALL=(ALL:ALL) ALL\", or take it away on the node",
+            if had.len() == 1 { "has" } else { "have" }
+        );
+        return Err(all(Fault::lasting("sudoers.last_administrator", text)));
+    }
+    Ok(after)
+}
+
 /// Says which file defines an alias that one of the changed files defines too; not what clashed before.
-fn clash(before: &Set, after: &Set, changes: &BTreeMap<String, Option<Vec<u8>>>) -> Option<Fault> {
+fn clash(before: &Set, after: &Set, changes: &Changes) -> Option<Refusal> {
     let known = clashes(&before.files);
-    let is_changed = |place: &String| place.rsplit_once(':').is_some_and(|(path, _)| changes.contains_key(path));
+    let changed = |places: &[String]| -> BTreeSet<String> {
+        let paths = places.iter().filter_map(|place| place.rsplit_once(':')).map(|(path, _)| path.to_owned());
+        paths.filter(|path| changes.contains_key(path)).collect()
+    };
     let found = clashes(&after.files);
-    let (alias, places) = found.iter().find(|(a, p)| known.get(*a) != Some(*p) && p.iter().any(is_changed))?;
+    let clashing = found.iter().filter(|(alias, places)| known.get(*alias) != Some(*places));
+    let (alias, places, paths) =
+        clashing.map(|(alias, places)| (alias, places, changed(places))).find(|(.., paths)| !paths.is_empty())?;
     let text = format!("the alias {alias} would be defined more than once: {}; rename one", places.join(", "));
-    Some(Fault::lasting("sudoers.clash", text))
+    Some(Refusal { paths, fault: Fault::lasting("sudoers.clash", text) })
 }
 
 /// Who may log in.
@@ -137,25 +162,31 @@ fn people(root: &Root) -> Vec<Person> {
     users.chain([root]).collect()
 }
 
-/// Gives the set as it would be to `visudo`. Returns what is wrong by target; empty when nothing is.
+/// Gives the set as it would be to `visudo`. Returns what is wrong by target, of the files that it names or else of all;
+/// empty when nothing is.
 pub(super) fn validate(plan: &HostPlan, tools: &Tools) -> BTreeMap<Target, Fault> {
     let Some(set) = &plan.sudoers else { return BTreeMap::new() };
-    let targets: Vec<&Target> =
-        plan.steps.iter().flat_map(|s| &s.targets).filter(|t| set.targets.contains(t)).collect();
-    if targets.is_empty() || (!Path::new(VISUDO).exists() && plan.steps.iter().all(|s| s.is_removal)) {
+    let steps: Vec<&Step> = plan.steps.iter().filter(|s| s.targets.iter().any(|t| set.targets.contains(t))).collect();
+    if steps.is_empty() || (!Path::new(VISUDO).exists() && plan.steps.iter().all(|s| s.is_removal)) {
         return BTreeMap::new();
     }
-    let checked = match sandbox::check(&tools.sandbox, &[VISUDO, "-c", "-f", "-"], set.text.clone().into_bytes()) {
-        Ok(output) if output.is_success() => return BTreeMap::new(),
-        Ok(output) => Fault::lasting("sudoers.invalid", set.told(&output)),
-        Err(error) => Fault::passing("sudoers.check_failed", lampas_shared::error::Chain(&error).to_string()),
-    };
-    targets.into_iter().map(|t| (t.clone(), checked.clone())).collect()
+    let (checked, named) =
+        match sandbox::check(&tools.sandbox, &[VISUDO, "-c", "-f", "-"], set.text.clone().into_bytes()) {
+            Ok(output) if output.is_success() => return BTreeMap::new(),
+            Ok(output) => (Fault::lasting("sudoers.invalid", set.told(&output)), set.named(&output)),
+            Err(error) => {
+                let text = lampas_shared::error::Chain(&error).to_string();
+                (Fault::passing("sudoers.check_failed", text), BTreeSet::new())
+            }
+        };
+    let is_named = steps.iter().any(|s| named.contains(s.path.as_str()));
+    let blamed = steps.into_iter().filter(|s| !is_named || named.contains(s.path.as_str()));
+    blamed.flat_map(|s| &s.targets).map(|t| (t.clone(), checked.clone())).collect()
 }
 
 impl Set {
     /// Puts the set together, with changed files in the place of those on the disk.
-    fn gather(root: &Root, changes: &BTreeMap<String, Option<Vec<u8>>>, host: &str) -> Result<Self, Fault> {
+    fn gather(root: &Root, changes: &Changes, host: &str) -> Result<Self, Fault> {
         let mut set = Self::default();
         let reader = Reader { root, changes, host };
         if reader.read(MAIN)?.is_some() {
@@ -220,23 +251,33 @@ impl Set {
         let text = String::from_utf8_lossy(&output.stderr);
         let said: Vec<String> = text
             .lines()
-            .filter_map(|line| {
-                let (number, rest) = line.strip_prefix("stdin:")?.split_once(':')?;
-                let (file, line) = self.lines.get(number.parse::<usize>().ok()?.checked_sub(1)?)?;
-                let rest: String = rest.chars().filter(|c| !c.is_control()).take(200).collect();
-                Some(format!("{}:{line}:{rest}", self.files.get(*file)?.path))
-            })
+            .filter_map(|l| self.place(l))
             .take(5)
+            .map(|(p, line, rest)| format!("{p}:{line}:{rest}"))
             .collect();
         let said = if said.is_empty() { output.describe() } else { said.join("; ") };
         format!("with this, sudo could not read its rules any more: {said}")
+    }
+
+    /// The files that `visudo` named.
+    fn named(&self, output: &Output) -> BTreeSet<&str> {
+        let text = String::from_utf8_lossy(&output.stderr);
+        text.lines().filter_map(|l| self.place(l)).map(|(path, ..)| path).collect()
+    }
+
+    /// The file and line that a line of `visudo` is about, with what it says.
+    fn place(&self, said: &str) -> Option<(&str, usize, String)> {
+        let (number, rest) = said.strip_prefix("stdin:")?.split_once(':')?;
+        let (file, line) = self.lines.get(number.parse::<usize>().ok()?.checked_sub(1)?)?;
+        let rest: String = rest.chars().filter(|c| !c.is_control()).take(200).collect();
+        Some((&self.files.get(*file)?.path, *line, rest))
     }
 }
 
 /// The files as they would be.
 struct Reader<'a> {
     root: &'a Root,
-    changes: &'a BTreeMap<String, Option<Vec<u8>>>,
+    changes: &'a Changes,
     host: &'a str,
 }
 

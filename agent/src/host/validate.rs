@@ -34,9 +34,23 @@ pub struct Tools {
 
 /// Checks every content of the plan that would be written and says what is wrong, by target; empty when all pass.
 pub fn validate(plan: &HostPlan, tools: &Tools) -> BTreeMap<Target, Fault> {
+    validate_by(plan, tools, |_| true)
+}
+
+/// Says in a plan what an apply would be refused for, as far as reading tells: nothing that an operator gave is run, nor
+/// what executes while it checks. What may pass by itself is left to the apply.
+pub fn foresee(plan: &mut HostPlan, tools: &Tools) {
+    let reads = |how: &How| matches!(how, How::Validator(Validator::Json | Validator::Toml | Validator::Sudoers));
+    for (target, fault) in validate_by(plan, tools, reads).into_iter().filter(|(_, fault)| !fault.retry) {
+        let written = plan.items.iter_mut().filter(|i| i.target == target && i.verb.is_some());
+        written.for_each(|item| item.fault = item.fault.take().or_else(|| Some(fault.clone())));
+    }
+}
+
+fn validate_by(plan: &HostPlan, tools: &Tools, is_asked: impl Fn(&How) -> bool) -> BTreeMap<Target, Fault> {
     let is_written =
         |c: &&Check| plan.items.iter().any(|i| i.target == c.target && i.verb.is_some() && i.fault.is_none());
-    let checked = plan.checks.iter().filter(is_written);
+    let checked = plan.checks.iter().filter(|c| is_asked(&c.how)).filter(is_written);
     let mut faults: BTreeMap<Target, Fault> =
         checked.filter_map(|c| check(c, tools).err().map(|fault| (c.target.clone(), fault))).collect();
     for (target, fault) in super::sudoers::validate(plan, tools) {

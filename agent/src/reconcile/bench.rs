@@ -14,7 +14,7 @@ use lampas_shared::{
     fleet::NodePolicy,
     id::{FleetId, NodeId, SecretValueId},
     object::Target,
-    report::NodePlan,
+    report::{Action, NodePlan, ResourceState, UNDONE},
 };
 use tokio::sync::{Notify, watch};
 
@@ -27,7 +27,7 @@ use crate::{
     config::Paths,
     facts,
     host::{self, Facts, Inputs, Looks, Tools},
-    journal::{JournalError, Transaction},
+    journal::{Accepted, JournalError, Transaction},
     policy::Ruling,
     signature::{self, Consent, Judge, Ledger, Verifier},
     system::Root,
@@ -165,14 +165,23 @@ impl Bench {
 
     pub(super) fn plan(&self, state: &NodeDesired) -> NodePlan {
         self.with_inputs(state, |inputs| {
-            let host = host::plan(&self.root, inputs);
+            let mut host = host::plan(&self.root, inputs);
+            host::foresee(&mut host, &self.tools);
             let packages = host::plan_packages(&self.root, inputs, &self.apt);
+        let current = self.book().current.clone();
             let mut plan = host.to_node_plan(state.hash);
             plan.observed = host::observed_together(&host, packages.as_ref());
             plan.actions.extend(packages.iter().flat_map(|p| p.plan.actions()));
             // A plan shows a node as it looks from within: where its root stands makes no two nodes differ.
             if let Some(root) = &inputs.facts.root_argument {
+            if let Some(current) = &current {
+                plan.actions.iter_mut().for_each(|action| tell_standing_failure(action, current, state));
+            }
                 let argument = format!(" --root {root} ");
+            // What the state in force wants as well was told with the change that brought it.
+            let is_moved = |t: &Target| !current.as_ref().is_some_and(|c| is_same(&c.state, state, t));
+            plan.actions.extend(host.held_back(is_moved));
+            plan.actions.extend(packages.iter().flat_map(|p| p.plan.held_back(is_moved)));
                 plan.actions.iter_mut().for_each(|action| action.diff = action.diff.replace(&argument, " "));
             }
             plan
@@ -208,4 +217,26 @@ impl Bench {
             secrets: Some(&secrets),
         })
     }
+}
+
+/// Says of what failed when it was last applied, and is wanted as it was, that it keeps the rest of its group from the node.
+fn tell_standing_failure(action: &mut Action, current: &Accepted, state: &NodeDesired) {
+    let of_others = |code: &str| code == pass::HELD_BACK || code == UNDONE;
+    let failed = current.resources.iter().find(|r| r.target == action.target && r.state == ResourceState::Failed);
+    let Some(fault) = failed.and_then(|r| r.fault.as_ref()).filter(|f| !f.retry && !of_others(&f.code)) else { return };
+    if action.fault.is_some() || !is_same(&current.state, state, &action.target) {
+        return;
+    }
+    let change = state.resources().find(|r| r.target == action.target).map(|r| r.provenance.change);
+    let of = change.map(|number| format!(" of change {number}")).unwrap_or_default();
+    action.notes.push(format!(
+        "in the way: {} {}{of} failed when it was last applied, and while it does nothing else of the host is written: {}",
+        action.kind, action.name, fault.message
+    ));
+}
+
+/// Whether two states want the same at a target.
+fn is_same(one: &NodeDesired, other: &NodeDesired, target: &Target) -> bool {
+    let hash = |state: &NodeDesired| state.resources().find(|r| r.target == *target).map(Resource::compute_hash);
+    hash(one).is_some_and(|wanted| hash(other) == Some(wanted))
 }

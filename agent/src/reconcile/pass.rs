@@ -26,7 +26,7 @@ use lampas_shared::{
 };
 use tracing::{debug, info, warn};
 
-pub(super) use self::drift::held;
+pub(super) use self::{drift::held, write::HELD_BACK};
 use self::{
     finish::watched,
     write::{Written, roll_back},

@@ -7,7 +7,10 @@ use lampas_shared::{
 };
 
 use super::fixture::{Host, file_of, resource, sudoers};
-use crate::host::HostPlan;
+use crate::{
+    host::{HostPlan, Tools, foresee, validate},
+    system::sandbox::Helper,
+};
 
 /// A root with sudo's own file, in which ann is an administrator by a file of her own.
 fn host() -> Host {
@@ -65,6 +68,46 @@ fn an_alias_that_another_file_defines_names_that_file() {
     let (code, message) = said(&host.plan(std::slice::from_ref(&rules)), &rules.target);
     assert_eq!(code, "sudoers.clash");
     assert!(message.contains("/etc/sudoers.d/first:2") && message.contains("/etc/sudoers.d/second:1"), "{message}");
+}
+
+/// Runs checkers as they are: there is nobody to be kept from.
+fn tools() -> Tools {
+    Tools { sandbox: Helper { path: "/usr/bin/env".into(), args: Vec::new(), env: Vec::new() } }
+}
+
+#[test]
+fn a_clash_is_told_of_what_clashes_and_a_syntax_error_of_what_has_it() {
+    if !has_sudo() {
+        return;
+    }
+    let host = host();
+    host.write("etc/sudoers.d/first", "User_Alias OPS = ann\n");
+    let clashing = sudoers("second", "User_Alias OPS = bob\nOPS ALL=(ALL) /bin/ls\n");
+    let bad = sudoers("bad", "deploy ALL=(ALL NOPASSWD: ALL\n");
+    let good = sudoers("good", "ann ALL=(root) /usr/bin/id\n");
+    let mut planned = host.plan(&[clashing.clone(), bad.clone(), good.clone()]);
+    assert_eq!(said(&planned, &clashing.target).0, "sudoers.clash");
+    let found = validate(&planned, &tools());
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&bad.target], "{found:?}");
+    foresee(&mut planned, &tools());
+    let (code, message) = said(&planned, &bad.target);
+    assert!(code == "file.invalid" && message.contains("syntax error"), "{code}: {message}");
+    let rest = planned.item(&good.target).expect("planned");
+    assert!(rest.fault.is_none() && rest.verb == Some(Verb::Create), "{rest:?}");
+    assert_eq!(planned.actions().iter().filter(|a| a.fault.is_some()).count(), 2);
+}
+
+#[test]
+fn what_visudo_says_of_the_set_is_told_of_the_file_that_it_names() {
+    if !has_sudo() {
+        return;
+    }
+    // A plain file has no check of its own.
+    let bad = file_of("/etc/sudoers.d/bad", b"deploy ALL=(ALL NOPASSWD: ALL\n", "root", 0o440);
+    let good = sudoers("good", "ann ALL=(root) /usr/bin/id\n");
+    let found = validate(&host().plan(&[bad.clone(), good]), &tools());
+    let codes: Vec<_> = found.iter().map(|(target, fault)| (target, fault.code.as_str())).collect();
+    assert_eq!(codes, [(&bad.target, "sudoers.invalid")]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ use crate::{
 
 /// Why an apply was not begun when the agent was paused after the plan.
 const PAUSED: &str = "agent.paused";
+/// What another one of the group kept from the node.
+pub(in crate::reconcile) const HELD_BACK: &str = "group.held_back";
 
 /// What became of an attempt to write.
 pub(super) enum Written {
@@ -197,7 +199,7 @@ impl Pass<'_> {
                         "the group is all or nothing"
                     };
                     let text = format!("not written, because {why} and {by} failed");
-                    let held = Fault { code: "group.held_back".into(), message: text, retry: any_retry };
+                    let held = Fault { code: HELD_BACK.into(), message: text, retry: any_retry };
                     (ResourceState::Failed, general().or(Some(held)))
                 }
                 (None, None, None) => (ResourceState::Converged, None),

@@ -3,7 +3,8 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, sync::atomic::Ordering};
 
 use lampas_shared::{
-    desired::{ContentHash, Generation},
+    desired::{ContentHash, Generation, Spec},
+    host::{CheckCommand, Validator},
     object::Target,
     report::{Phase, ResourceState, Verb},
 };
@@ -56,7 +57,7 @@ async fn what_is_not_for_this_node_or_not_newer_is_refused() {
     forged.hash = ContentHash::of(b"else");
     check(node.handle.desired(forged).await, "desired.hash");
     let mut swapped = node.state(6, vec![file("/etc/motd", "six\n")]);
-    if let lampas_shared::desired::Spec::File { content, .. } = &mut swapped.groups[0].resources[0].spec {
+    if let Spec::File { content, .. } = &mut swapped.groups[0].resources[0].spec {
         content.inline = Some(b"sex\n".to_vec());
     }
     check(node.handle.desired(swapped).await, "desired.content");
@@ -209,4 +210,47 @@ async fn why_knows_the_author_also_from_the_copy() {
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
     let copy = read_snapshot(&path).expect("read");
     assert_eq!(explain(&copy, "/etc/motd", None).expect("known").resources[0].provenance.change, 118);
+}
+
+#[tokio::test]
+async fn what_is_refused_by_its_content_is_so_in_the_plan_already() {
+    let node = Node::start();
+    let state = node.state(1, vec![file("/etc/motd", "new\n"), json("/opt/app.json", "{\"a\": }")]);
+    let plan = node.handle.plan(state).await.expect("planned");
+    let codes: Vec<_> =
+        plan.actions.iter().map(|a| (a.path.as_str(), a.fault.as_ref().map(|f| f.code.as_str()))).collect();
+    assert_eq!(codes, [("/etc/motd", None), ("/opt/app.json", Some("file.invalid"))]);
+}
+
+#[tokio::test]
+async fn a_later_plan_says_what_failed_before_and_is_in_the_way() {
+    let node = Node::start();
+    // The node lacks the program, and a plan doesn't run it.
+    let checked = |path| {
+        let mut resource = file(path, "text\n");
+        if let Spec::File { validate, .. } = &mut resource.spec {
+            let command = CheckCommand::new(vec!["/nonexistent/check".into(), "%s".into()]).expect("a command");
+            *validate = Some(Validator::Command(command));
+        }
+        resource
+    };
+    let plan = node.handle.plan(node.state(1, vec![checked("/etc/app")])).await.expect("planned");
+    assert!(plan.actions[0].fault.is_none() && plan.actions[0].notes.is_empty(), "{plan:?}");
+    let report = node.send(1, vec![checked("/etc/app"), file("/etc/other", "x\n")]).await;
+    assert_eq!(report.state, ResourceState::Failed);
+
+    let notes = async |resources| {
+        let plan = node.handle.plan(node.state(2, resources)).await.expect("planned");
+        plan.actions.into_iter().map(|a| (a.path, a.notes.join("\n"))).collect::<Vec<_>>()
+    };
+    let told = notes(vec![checked("/etc/app"), file("/etc/motd", "new\n"), file("/etc/other", "x\n")]).await;
+    let paths: Vec<&str> = told.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["/etc/app", "/etc/motd", "/etc/other"]);
+    assert!(
+        told[0].1.contains("in the way: file app of change 118") && told[0].1.contains("/nonexistent/check"),
+        "{told:?}"
+    );
+    assert!(told[1].1.is_empty() && told[2].1.is_empty(), "what was only held back is in nobody's way: {told:?}");
+    let mended = notes(vec![file("/etc/app", "text\n")]).await;
+    assert_eq!(mended, [("/etc/app".to_owned(), String::new())]);
 }

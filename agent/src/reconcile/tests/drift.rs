@@ -58,6 +58,25 @@ async fn a_held_change_is_told_within_two_seconds_and_kept_through_generations_a
 }
 
 #[tokio::test]
+async fn a_plan_names_the_held_file_that_it_will_not_reach() {
+    let node = Node::with_motd(DriftPolicy::Hold).await;
+    node.edit("/etc/motd", "by hand\n");
+    node.wait_drift(DriftOutcome::Standing, 1).await;
+    let planned = async |text| {
+        let state = node.state(2, vec![file("/etc/motd", text), file("/etc/other", "x\n")]);
+        let plan = node.handle.plan(state).await.expect("planned");
+        plan.actions.into_iter().map(|a| (a.path, a.notes.join("\n"))).collect::<Vec<_>>()
+    };
+    let other = ("/etc/other".to_owned(), String::new());
+    let told = planned("one\nnewer\n").await;
+    let [first, (path, note)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((first, path.as_str()), (&other, "/etc/motd"));
+    assert!(note.contains("changed by hand and is held") && note.contains("adopted or reverted"), "{note}");
+    assert_eq!(planned("one\ntwo\n").await, [other.clone()], "the change is not about it");
+    assert_eq!(planned("by hand\n").await, [other], "that adopts it");
+}
+
+#[tokio::test]
 async fn a_change_that_is_taken_back_or_adopted_is_resolved() {
     let node = Node::with_motd(DriftPolicy::Hold).await;
     node.edit("/etc/motd", "by hand\n");
