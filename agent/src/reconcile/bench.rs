@@ -164,24 +164,24 @@ impl Bench {
     }
 
     pub(super) fn plan(&self, state: &NodeDesired) -> NodePlan {
+        let current = self.book().current.clone();
         self.with_inputs(state, |inputs| {
             let mut host = host::plan(&self.root, inputs);
             host::foresee(&mut host, &self.tools);
             let packages = host::plan_packages(&self.root, inputs, &self.apt);
-        let current = self.book().current.clone();
             let mut plan = host.to_node_plan(state.hash);
             plan.observed = host::observed_together(&host, packages.as_ref());
-            plan.actions.extend(packages.iter().flat_map(|p| p.plan.actions()));
-            // A plan shows a node as it looks from within: where its root stands makes no two nodes differ.
-            if let Some(root) = &inputs.facts.root_argument {
             if let Some(current) = &current {
                 plan.actions.iter_mut().for_each(|action| tell_standing_failure(action, current, state));
             }
-                let argument = format!(" --root {root} ");
+            plan.actions.extend(packages.iter().flat_map(|p| p.plan.actions()));
             // What the state in force wants as well was told with the change that brought it.
             let is_moved = |t: &Target| !current.as_ref().is_some_and(|c| is_same(&c.state, state, t));
             plan.actions.extend(host.held_back(is_moved));
             plan.actions.extend(packages.iter().flat_map(|p| p.plan.held_back(is_moved)));
+            // A plan shows a node as it looks from within: where its root stands makes no two nodes differ.
+            if let Some(root) = &inputs.facts.root_argument {
+                let argument = format!(" --root {root} ");
                 plan.actions.iter_mut().for_each(|action| action.diff = action.diff.replace(&argument, " "));
             }
             plan
