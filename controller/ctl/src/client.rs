@@ -30,6 +30,14 @@ pub(crate) enum CallError {
         /// Why, with what to do where that is known.
         why: String,
     },
+    /// Who answers is not the controller, as far as its certificate says.
+    #[error("{server} can't be trusted: {why}")]
+    Untrusted {
+        /// The controller.
+        server: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The answer is not what this version understands.
     #[error("{server} gave an answer that this lampasctl does not understand ({why}); is it of another version?")]
     Unexpected {
@@ -49,10 +57,24 @@ impl CallError {
         }
     }
 
+    /// Returns whether the controller is away, so that asking again later may help.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(problem) => is_outage(problem.status),
+            Self::Untrusted { .. } | Self::Unexpected { .. } => false,
+        }
+    }
+
     /// Returns whether the controller said that this is not allowed, or nobody is signed in.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self, Self::Refused(problem) if matches!(problem.status, 401 | 403))
     }
+}
+
+/// Returns whether a status says that there is nobody to answer, or not in time (RFC 9110, sections 15.6.3 to 15.6.5).
+fn is_outage(status: u16) -> bool {
+    matches!(status, 502..=504)
 }
 
 fn describe(problem: &Problem) -> String {
@@ -335,6 +357,7 @@ impl Client {
             let mut why = Chain(&error).to_string();
             if why.contains("UnknownIssuer") || why.contains("invalid peer certificate") {
                 why.push_str("; name the controller's authority with LAMPAS_CA or --ca");
+                return CallError::Untrusted { server: self.server.clone(), why };
             }
             CallError::Unreachable { server: self.server.clone(), why }
         })?;
@@ -345,6 +368,10 @@ impl Client {
         let body = response.bytes().await.unwrap_or_default();
         Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => CallError::Refused(Box::new(problem)),
+            // It is said by who stands before the controller.
+            Err(_) if is_outage(status) => {
+                CallError::Unreachable { server: self.server.clone(), why: format!("status {status}") }
+            }
             Err(_) => CallError::Unexpected { server: self.server.clone(), why: format!("status {status}") },
         })
     }

@@ -31,6 +31,7 @@ mod source;
 mod takeover;
 mod token;
 mod value;
+mod waiter;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -63,13 +64,16 @@ pub(crate) enum CommandError {
     /// A manifest is wrong; every mistake with its file and line.
     #[error(transparent)]
     Manifest(#[from] lampas_manifest::ManifestErrors),
+    /// The controller is away for longer than was to be waited; what it has accepted goes on.
+    #[error("{0}")]
+    Away(String),
     /// Something on this machine failed.
     #[error("could not {0}")]
     Io(String, #[source] io::Error),
 }
 
 impl CommandError {
-    /// Returns 4 for what is denied or waits for an approval, 1 for the rest.
+    /// Returns 3 for what goes on, 4 for what is denied or waits for an approval, 1 for the rest.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Call(error)
@@ -78,6 +82,7 @@ impl CommandError {
             {
                 4
             }
+            Self::Away(_) => 3,
             _ => 1,
         }
     }
@@ -207,7 +212,7 @@ async fn connected(
             *was_connected = true;
             Ok(Some(events))
         }
-        Err(CallError::Unreachable { .. }) if *was_connected => {
+        Err(error) if *was_connected && error.is_outage() => {
             tokio::time::sleep(std::time::Duration::from_secs(2)).await;
             Ok(None)
         }

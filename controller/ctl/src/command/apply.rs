@@ -83,8 +83,8 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
             }
             let is_refused = !current.unplanned.is_empty() && !args.how.allow_unplanned;
             if is_refused || !current.blockers.is_empty() {
-                plan::footer(current);
-                if is_refused {
+                plan::not_applied(context, &made);
+                if is_refused && current.blockers.is_empty() {
                     output::note(format!(
                         "  some nodes could not be asked; to go on, so that they get it when they return: \
                          lampasctl apply --plan {} --allow-unplanned --wait",

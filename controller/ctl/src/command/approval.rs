@@ -13,7 +13,7 @@ use lampas_shared::{
 };
 use reqwest::Method;
 
-use super::{CommandError, Context, confirm, plan, progress, show};
+use super::{CommandError, Context, confirm, plan, progress, show, waiter::Waiter};
 use crate::{
     cli::{ApprovalCommand, ControlArgs, FreezeCommand, ProtectArgs, ProtectionCommand, Sure, WaitArgs},
     client::{CallError, ROOT_CODE, encode},
@@ -105,8 +105,14 @@ pub(super) async fn apply(
                     is_told = true;
                 }
                 let Some(until) = until else { return Ok(4) };
-                if let Some(code) = wait_for_approval(context, change, until).await? {
-                    return Ok(code);
+                match wait_for_approval(context, change, until).await {
+                    Ok(None) => {}
+                    Ok(Some(code)) => return Ok(code),
+                    Err(CommandError::Away(why)) => {
+                        output::note(why);
+                        return Ok(4);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Err(error) if error.code() == "change.frozen" => {
@@ -123,7 +129,29 @@ pub(super) async fn apply(
                 output::note(format!("  {}/changes/{change}", context.client.server()));
                 return Ok(4);
             }
-            Err(error) => return Err(error.into()),
+            // It may have arrived or not, and is not sent again: the change says which.
+            Err(error) if error.is_outage() => {
+                output::note(format!("  whether change {change} is applied is not known yet: {error}"));
+                if !wait.wait || how.at.is_some() {
+                    output::note(format!("  look with: lampasctl change show {change}"));
+                    return Err(error.into());
+                }
+                let mut waiter = progress::waiter(context, change, wait.timeout);
+                let shown: Change =
+                    waiter.get(&format!("/changes/{}", encode(change)), &[("brief", Some("true"))]).await?;
+                if shown.summary.state.is_open() {
+                    output::note(format!(
+                        "  change {change} is not applied; apply it with: lampasctl apply --plan {plan} --wait"
+                    ));
+                    return Err(error.into());
+                }
+                return progress::after_apply(context, shown, wait, events).await;
+            }
+            Err(error) if error.code() == "plan.moved" => {
+                output::note(format!("  nothing was applied; plan anew with: lampasctl change plan {change}"));
+                return Err(error.into());
+            }
+            Err(error) => return Err(plan::refused(error, change).into()),
         }
     }
 }
@@ -150,8 +178,11 @@ async fn wait_for_approval(context: &Context, change: &str, until: Instant) -> R
     let path = format!("/changes/{}", encode(change));
     // The stream is opened before the first look, so that nothing falls between the two.
     let mut events = context.client.events(None).await.ok();
+    let command = format!("lampasctl change apply {change} --wait-approval");
+    let limit = until.saturating_duration_since(Instant::now());
+    let mut waiter = Waiter::new(context, format!("change {change} waits for its approval"), command, Some(limit));
     loop {
-        let shown: Change = context.client.get(&path, &[("brief", Some("true"))]).await?;
+        let shown: Change = waiter.get(&path, &[("brief", Some("true"))]).await?;
         let number = shown.summary.number;
         match shown.summary.state {
             ChangeState::Approved => {

@@ -57,14 +57,13 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                 return Ok(0);
             }
             if shown.summary.state.is_open() {
-                if let Some(current) = &shown.plan {
-                    plan::footer(current);
-                }
+                plan::footer(&shown);
             } else {
                 let row = |n: &ChangeNode| {
                     let word = serde_json::to_value(n.state).ok().and_then(|v| v.as_str().map(str::to_owned));
                     let took = n.took_ms.map(|ms| format!("{ms} ms")).unwrap_or_default();
-                    let why = n.fault.as_ref().map(|f| f.message.clone()).unwrap_or_default();
+                    let number = shown.summary.number;
+                    let why = n.fault.as_ref().map(|f| plan::numbered(&f.message, number)).unwrap_or_default();
                     vec![n.node.name.clone(), state(&word.unwrap_or_default()), took, why]
                 };
                 output::line("");
@@ -127,8 +126,8 @@ async fn revert(context: &Context, change: &str, reason: &str, wait: &WaitArgs) 
 /// Prints a change with its plan and how to apply it; returns 10 when it would do something.
 pub(super) fn shown_plan(context: &Context, change: &Change) -> Result<u8, CommandError> {
     let code = shown_compared(context, change)?;
-    if let Some(current) = change.plan.as_ref().filter(|_| plan::has_work(change) && !context.is_json()) {
-        plan::footer(current);
+    if plan::has_work(change) && !context.is_json() {
+        plan::footer(change);
     }
     Ok(code)
 }

@@ -18,10 +18,11 @@ use self::follow::{Shown, follow, plain};
 use super::{
     CommandError, Context, show,
     signing::{self, Given},
+    waiter::Waiter,
 };
 use crate::{
     cli::{RunArgs, RunCommand, SignArgs, StartArgs},
-    client::encode,
+    client::{CallError, encode},
     output::{self, count, time},
 };
 
@@ -64,11 +65,12 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, CommandE
                     Some(found.ok_or_else(|| CommandError::Usage(format!("it does not run on {name}")))?.run)
                 }
             };
+            let mut waiter = waiter(context, operation.summary.number);
             if group {
-                follow(context, &operation, &nodes, only, Shown::Nothing).await?;
-                print_groups(context, &operation).await?;
+                follow(&mut waiter, &operation, &nodes, only, Shown::Nothing).await?;
+                print_groups(context, &mut waiter, &operation).await?;
             } else {
-                follow(context, &operation, &nodes, only, Shown::Lines).await?;
+                follow(&mut waiter, &operation, &nodes, only, Shown::Lines).await?;
             }
             Ok(0)
         }
@@ -225,27 +227,27 @@ async fn after_start(context: &Context, begun: Operation, detach: bool, group: b
         }
         return Ok(0);
     }
-    let path = format!("/operations/{number}/nodes");
-    let nodes = context.client.pages::<OperationNode>(&path, &[], None).await?.items;
+    let mut waiter = waiter(context, number);
+    let nodes = waiter.pages::<OperationNode>(&format!("/operations/{number}/nodes"), &[]).await?.items;
     let shown = if context.is_json() || group { Shown::Nothing } else { Shown::Lines };
     // Cancel-safe: what was not printed is asked for again.
     let ended = tokio::select! {
-        followed = follow(context, &begun, &nodes, None, shown) => { followed?; true }
+        followed = follow(&mut waiter, &begun, &nodes, None, shown) => { followed?; true }
         left = interrupted(context, number) => { left?; false }
     };
     if !ended {
         output::note(format!("run {number} goes on; follow it with: lampasctl run output {number}"));
         return Ok(3);
     }
-    let (operation, nodes) = both(context, &number.to_string()).await?;
+    let (operation, nodes) = waiter.ask(async || both(context, &number.to_string()).await).await?;
     if context.is_json() {
-        let groups: Vec<OutputGroup> = context.client.get(&format!("/operations/{number}/groups"), &[]).await?;
+        let groups: Vec<OutputGroup> = waiter.get(&format!("/operations/{number}/groups"), &[]).await?;
         output::json(&serde_json::json!({ "operation": operation, "nodes": nodes, "groups": groups }));
     } else {
         if group {
-            print_groups(context, &operation).await?;
+            print_groups(context, &mut waiter, &operation).await?;
         }
-        conclude(context, &operation, &nodes).await?;
+        conclude(context, &mut waiter, &operation, &nodes).await?;
     }
     Ok(exit_code(&operation))
 }
@@ -281,16 +283,21 @@ async fn interrupted(context: &Context, number: u64) -> Result<(), CommandError>
     }
 }
 
-async fn both(context: &Context, which: &str) -> Result<(Operation, Vec<OperationNode>), CommandError> {
+/// Waits for an operation that the controller has accepted, as long as it takes.
+fn waiter(context: &Context, number: u64) -> Waiter<'_> {
+    Waiter::new(context, format!("run {number} goes on"), format!("lampasctl run output {number}"), None)
+}
+
+async fn both(context: &Context, which: &str) -> Result<(Operation, Vec<OperationNode>), CallError> {
     let path = format!("/operations/{}", encode(which));
     let operation: Operation = context.client.get(&path, &[]).await?;
     let nodes = context.client.pages::<OperationNode>(&format!("{path}/nodes"), &[], None).await?.items;
     Ok((operation, nodes))
 }
 
-async fn print_groups(context: &Context, operation: &Operation) -> Result<(), CommandError> {
+async fn print_groups(context: &Context, waiter: &mut Waiter<'_>, operation: &Operation) -> Result<(), CommandError> {
     let path = format!("/operations/{}/groups", operation.summary.id);
-    let groups: Vec<OutputGroup> = context.client.get(&path, &[]).await?;
+    let groups: Vec<OutputGroup> = waiter.get(&path, &[]).await?;
     if context.is_json() {
         output::json(&groups);
         return Ok(());
@@ -308,7 +315,12 @@ async fn print_groups(context: &Context, operation: &Operation) -> Result<(), Co
 }
 
 /// The last line: how many succeeded, and who wrote the same.
-async fn conclude(context: &Context, operation: &Operation, nodes: &[OperationNode]) -> Result<(), CommandError> {
+async fn conclude(
+    context: &Context,
+    waiter: &mut Waiter<'_>,
+    operation: &Operation,
+    nodes: &[OperationNode],
+) -> Result<(), CommandError> {
     for node in nodes.iter().filter(|n| n.state != RunState::Succeeded) {
         let detail = if node.detail.is_empty() { String::new() } else { format!("   {}", node.detail) };
         output::line(format!("  {}  {}{detail}", node.node.name, run_state(node.state)));
@@ -328,7 +340,7 @@ async fn conclude(context: &Context, operation: &Operation, nodes: &[OperationNo
     parts.extend(others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")));
     if operation.may_read_output {
         let path = format!("/operations/{}/groups", operation.summary.id);
-        let groups: Vec<OutputGroup> = context.client.get(&path, &[]).await?;
+        let groups: Vec<OutputGroup> = waiter.get(&path, &[]).await?;
         for group in groups.iter().filter(|g| g.nodes.len() > 1 && g.output_bytes > 0) {
             let names: Vec<&str> = group.nodes.iter().take(8).map(|n| n.name.as_str()).collect();
             let more =

@@ -9,14 +9,14 @@ use lampas_shared::{fleet::RoleName, report::ResourceState, time::UnixMs};
 use super::{CommandError, Context, node, object};
 use crate::{
     cli::PastDiffArgs,
-    client::encode,
+    client::{CallError, encode},
     output::{self, count, state, time},
 };
 
 /// Runs `lampasctl overview --at TIME`.
 pub(super) async fn fleet(context: &Context, at: UnixMs) -> Result<u8, CommandError> {
     let at = at.to_string();
-    let past: PastFleet = context.client.get("/past", &[("at", Some(at.as_str()))]).await?;
+    let past: PastFleet = context.client.get("/past", &[("at", Some(at.as_str()))]).await.map_err(moments)?;
     if context.is_json() {
         output::json(&past);
         return Ok(0);
@@ -58,7 +58,7 @@ fn changes(changes: &[PastChange]) {
 pub(super) async fn one(context: &Context, which: &str, at: UnixMs) -> Result<u8, CommandError> {
     let at = at.to_string();
     let path = format!("/nodes/{}/past", encode(which));
-    let past: PastNode = context.client.get(&path, &[("at", Some(at.as_str()))]).await?;
+    let past: PastNode = context.client.get(&path, &[("at", Some(at.as_str()))]).await.map_err(moments)?;
     if context.is_json() {
         output::json(&past);
         return Ok(0);
@@ -102,7 +102,8 @@ fn objects(objects: &[PastObject]) {
 /// Runs `lampasctl role show ROLE --at TIME`.
 pub(super) async fn role(context: &Context, role: &RoleName, at: UnixMs) -> Result<u8, CommandError> {
     let at = at.to_string();
-    let past: PastRole = context.client.get(&format!("/roles/{role}/past"), &[("at", Some(at.as_str()))]).await?;
+    let path = format!("/roles/{role}/past");
+    let past: PastRole = context.client.get(&path, &[("at", Some(at.as_str()))]).await.map_err(moments)?;
     if context.is_json() {
         output::json(&past);
         return Ok(0);
@@ -133,7 +134,11 @@ pub(super) async fn diff(context: &Context, from: UnixMs, args: &PastDiffArgs) -
         ("role", role.as_deref()),
         ("node", args.node.as_deref()),
     ];
-    let found: PastDiff = context.client.get("/past/diff", &query).await?;
+    let found: PastDiff = context.client.get("/past/diff", &query).await.map_err(|error| match moments(error) {
+        // Without --to the other moment is the present.
+        CommandError::Usage(_) if args.to.is_none() => CommandError::Usage(ahead("from")),
+        error => error,
+    })?;
     let is_same = found.nodes.is_empty() && found.objects.is_empty();
     let code = if is_same { 0 } else { 10 };
     if context.is_json() {
@@ -191,6 +196,24 @@ fn otherwise(node: &PastNodeDiff) -> String {
     let one = |word: &String| format!("{word} {} → {}", of(word, before), of(word, after));
     let all: Vec<String> = node.changed.iter().map(one).collect();
     if all.is_empty() { String::new() } else { format!(": {}", all.join("; ")) }
+}
+
+/// Says in one sentence which moment was refused, by the controller's clock, and what to give instead.
+fn moments(error: CallError) -> CommandError {
+    let CallError::Refused(problem) = &error else { return error.into() };
+    let [field] = problem.fields.as_slice() else { return error.into() };
+    match (field.pointer.as_str(), field.detail.as_str()) {
+        ("/at", "lies ahead") => CommandError::Usage(ahead("at")),
+        ("/to", "lies ahead") => CommandError::Usage(ahead("to")),
+        ("/from", detail) if detail.starts_with("lies after") => {
+            CommandError::Usage("--from lies after --to: swap them".into())
+        }
+        _ => error.into(),
+    }
+}
+
+fn ahead(option: &str) -> String {
+    format!("--{option} lies ahead: give a moment that is past")
 }
 
 /// Says so when how nodes stood then is not kept.

@@ -1,14 +1,19 @@
 //! Plans as they are shown, the same for `apply`, `diff`, `change show` and `drift adopt`.
 
-use lampas_api::{Change, ChangeSet, DraftVerb, EmptyScope, NodeRef, Plan, PlanHold, PlanLimit};
+use lampas_api::{Change, ChangeSet, Control, DraftVerb, EmptyScope, NodeRef, Plan, PlanHold, PlanLimit};
 use lampas_shared::{
+    change::{ScheduleState, Verdict},
     fleet::Scope,
     object::Kind,
     report::{Action, Verb},
     rollout::State,
 };
 
-use crate::output::{self, count};
+use super::Context;
+use crate::{
+    client::CallError,
+    output::{self, count},
+};
 
 /// How many lines of one diff are shown before the rest is left to the dashboard.
 const DIFF_LINES: usize = 60;
@@ -29,6 +34,7 @@ pub(super) fn print(change: &Change) {
         let changed = output::diff_lines(&edit.diff).filter(|l| l.starts_with(['+', '-']));
         output::diff(&changed.collect::<Vec<_>>().join("\n"), "      ");
     }
+    let number = Some(change.summary.number);
     let Some(plan) = &change.plan else {
         output::note("  not planned yet");
         return;
@@ -43,12 +49,12 @@ pub(super) fn print(change: &Change) {
                 None => "; this would be:".to_owned(),
             };
             output::line(format!("    {shown} {verb}: nothing is written there{more}"));
-            group.actions.iter().for_each(|a| action(a, has_values));
+            group.actions.iter().for_each(|a| action(a, has_values, number));
             continue;
         }
         output::line(format!("    {shown}{}", if group.nodes.len() > 1 { " (identical)" } else { "" }));
         for a in &group.actions {
-            action(a, has_values);
+            action(a, has_values, number);
         }
         if group.actions.is_empty() {
             output::line("      nothing is written: it stands there as desired, or is held as drift");
@@ -57,6 +63,9 @@ pub(super) fn print(change: &Change) {
     held_lines(change);
     for empty in &plan.empty_scopes {
         output::line(format!("    {}", nobody(empty)));
+    }
+    for warning in &plan.warnings {
+        output::line(format!("    warning: {warning}"));
     }
     for node in &plan.unplanned {
         output::line(format!("    {}: not planned, {}", node.node.name, node.reason));
@@ -124,18 +133,62 @@ fn on_days<'a>(times: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join("  ")
 }
 
-/// Prints the line that says how to go on.
-pub(super) fn footer(plan: &Plan) {
+/// Prints the line that says how to go on, and what is in the way.
+pub(super) fn footer(change: &Change) {
+    let Some(plan) = &change.plan else { return };
+    let number = change.summary.number;
     let unplanned =
         if plan.unplanned.is_empty() { String::new() } else { format!(", {} not planned", plan.unplanned.len()) };
     output::line(format!(
-        "  plan {}  ·  {}{unplanned}  ·  apply with: lampasctl apply --plan {}",
+        "  plan {}  ·  {}{unplanned}  ·  {}",
         plan.id,
         counts(plan),
-        plan.id
+        next_step(number, &change.control, plan)
     ));
     for blocker in &plan.blockers {
-        output::note(format!("  in the way: {blocker}"));
+        output::note(format!("  in the way: {}", numbered(blocker, number)));
+    }
+}
+
+/// Tells that a plan which was to be applied can't be, and what to do.
+pub(super) fn not_applied(context: &Context, change: &Change) {
+    if context.is_json() {
+        output::json(change);
+    } else {
+        footer(change);
+    }
+    output::note("  nothing was applied");
+}
+
+/// Says how to go on from a plan: what is always refused is not proposed.
+fn next_step(number: u64, control: &Control, plan: &Plan) -> String {
+    let is_dropped = control.schedule.as_ref().is_some_and(|s| s.state == ScheduleState::Dropped);
+    // One that was planned anew is another plan.
+    let is_ended = control.approval.as_ref().is_some_and(|a| a.verdict == Verdict::Ended && a.at >= plan.at);
+    let anew = format!("plan anew with: lampasctl change plan {number}");
+    if is_dropped || is_ended {
+        format!("it holds no more; {anew}")
+    } else if !plan.blockers.is_empty() {
+        format!("blocked; once nothing is in the way, {anew}")
+    } else {
+        let unplanned = if plan.unplanned.is_empty() { "" } else { " --allow-unplanned" };
+        format!("apply with: lampasctl apply --plan {}{unplanned}", plan.id)
+    }
+}
+
+/// Puts the number of the change into what a node says to do about it, which does not know it.
+pub(super) fn numbered(text: &str, number: impl std::fmt::Display) -> String {
+    text.replace("lampasctl change sign CHANGE", &format!("lampasctl change sign {number}"))
+}
+
+/// The same in what the controller refused.
+pub(super) fn refused(error: CallError, number: &str) -> CallError {
+    match error {
+        CallError::Refused(mut problem) => {
+            problem.detail = numbered(&problem.detail, number);
+            CallError::Refused(problem)
+        }
+        other => other,
     }
 }
 
@@ -220,7 +273,7 @@ pub(super) fn remedy(held: &PlanHold) -> String {
 /// Prints what one node would do.
 pub(super) fn actions(actions: &[Action]) {
     for a in actions {
-        action(a, false);
+        action(a, false, None);
     }
 }
 
@@ -229,7 +282,7 @@ fn affected(plan: &Plan, name: &str) -> u64 {
     concerned.map(|g| g.nodes.len() as u64).sum()
 }
 
-fn action(action: &Action, with_object: bool) {
+fn action(action: &Action, with_object: bool, number: Option<u64>) {
     let verb = match action.verb {
         Verb::Create => "+",
         Verb::Update => "~",
@@ -246,7 +299,8 @@ fn action(action: &Action, with_object: bool) {
         output::line(format!("        note: {note}"));
     }
     if let Some(fault) = &action.fault {
-        output::line(format!("        can't be done: {} ({})", fault.message, fault.code));
+        let why = number.map_or_else(|| fault.message.clone(), |number| numbered(&fault.message, number));
+        output::line(format!("        can't be done: {why} ({})", fault.code));
     }
 }
 
@@ -255,5 +309,64 @@ fn sign(verb: &str) -> &'static str {
         "create" => "+",
         "delete" => "-",
         _ => "~",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is said of a plan of change 4, which was made at 12:00.
+    fn check(control: &Value, more: &Value, expected: &str) {
+        let mut all = json!({"protections": [], "approvers": [], "freezes": [], "overrides": []});
+        let mut plan = json!({
+            "id": "7c1e-44a0", "at": "2026-01-01T12:00:00Z", "groups": [], "unplanned": [], "unchanged": 0, "blockers": [],
+            "next_runs": [],
+        });
+        for (whole, part) in [(&mut all, control), (&mut plan, more)] {
+            let (whole, part) = (whole.as_object_mut().expect("an object"), part.as_object().expect("an object"));
+            whole.extend(part.clone());
+        }
+        let control: Control = serde_json::from_value(all).expect("a control");
+        let plan: Plan = serde_json::from_value(plan).expect("a plan");
+        assert_eq!(next_step(4, &control, &plan), expected);
+    }
+
+    #[test]
+    fn the_next_step_is_one_that_can_work() {
+        let approval = |verdict: &str, at: &str| {
+            let at = format!("2026-01-01T{at}Z");
+            json!({"approval": {"verdict": verdict, "by": "bert", "reason": "", "note": "", "at": at}})
+        };
+        let schedule = |state: &str| {
+            let at = "2026-01-01T13:00:00Z";
+            json!({"schedule": {"state": state, "at": at, "due": at, "by": "anna", "rollout": {}, "reason": ""}})
+        };
+        let node = json!({"id": "0190a5c0-0000-7000-8000-000000000001", "name": "web-2"});
+        let apply = "apply with: lampasctl apply --plan 7c1e-44a0";
+        let over = "it holds no more; plan anew with: lampasctl change plan 4";
+        check(&json!({}), &json!({}), apply);
+        check(&approval("approved", "12:30:00"), &json!({}), apply);
+        check(&approval("ended", "12:30:00"), &json!({}), over);
+        check(&approval("ended", "11:30:00"), &json!({}), apply);
+        check(&schedule("waiting"), &json!({}), apply);
+        check(&schedule("withdrawn"), &json!({}), apply);
+        check(&schedule("dropped"), &json!({}), over);
+        let blocked = "blocked; once nothing is in the way, plan anew with: lampasctl change plan 4";
+        check(&json!({}), &json!({"blockers": ["web-1: file motd: no"]}), blocked);
+        let unplanned = json!({"unplanned": [{"node": node, "reason": "it is not connected"}]});
+        check(&json!({}), &unplanned, "apply with: lampasctl apply --plan 7c1e-44a0 --allow-unplanned");
+    }
+
+    #[test]
+    fn what_a_node_says_of_a_signature_names_the_change() {
+        let said = "no signature covers it; sign it with: lampasctl change sign CHANGE, or: lampasctl node sign NODE";
+        let expected = "no signature covers it; sign it with: lampasctl change sign 4, or: lampasctl node sign NODE";
+        assert_eq!(numbered(said, 4), expected);
+        let problem = json!({"type": "x", "title": "no", "status": 409, "detail": said, "code": "plan.blocked"});
+        let error = CallError::Refused(Box::new(serde_json::from_value(problem).expect("a problem")));
+        assert_eq!(refused(error, "4").to_string(), expected);
     }
 }

@@ -15,7 +15,7 @@ use lampas_shared::{
     rollout::{LimitStand, Phase, State, Strategy},
 };
 
-use super::{CommandError, Context, approval};
+use super::{CommandError, Context, approval, plan, waiter::Waiter};
 use crate::{
     cli::WaitArgs,
     client::encode,
@@ -98,10 +98,11 @@ where
     let mut shown = BTreeSet::new();
     let (mut told, mut wave) = (0, 0);
     let bar = indicatif::ProgressBar::hidden();
+    let mut waiter = waiter(context, change, timeout_secs).beside(bar.clone()).which_answered(known.is_some());
     loop {
         let change: Change = match known.take() {
             Some(change) => change,
-            None => context.client.get(&path, &[("brief", Some("true"))]).await?,
+            None => waiter.get(&path, &[("brief", Some("true"))]).await?,
         };
         let progress = change.summary.progress;
         let total = progress.total();
@@ -130,7 +131,7 @@ where
                 (true, _) => None,
             };
             if let Some(states) = wanted {
-                for node in &nodes(context, &path, states).await? {
+                for node in &nodes(&mut waiter, &path, states).await? {
                     let is_pending = matches!(
                         node.state,
                         ChangeNodeState::Waiting | ChangeNodeState::Applying | ChangeNodeState::Held
@@ -138,7 +139,7 @@ where
                     // At a limit those beyond it are part of the answer.
                     let is_beyond = is_over && node.state == ChangeNodeState::Held;
                     if (!is_pending || timed_out || is_beyond) && shown.insert((node.node.id, node.state)) {
-                        bar.suspend(|| line(node, change.rollout.as_ref()));
+                        bar.suspend(|| line(node, change.summary.number, change.rollout.as_ref()));
                     }
                 }
                 told = in_trouble;
@@ -149,13 +150,13 @@ where
             let is_reverted = change.rollout.as_ref().is_some_and(|r| r.state == State::Reverted);
             let (mut change, mut back) = (change, None);
             if let Some(by) = change.reverted_by.filter(|_| is_reverted && is_over) {
-                back = Some((by, put_back(context, by, started, timeout_secs).await?));
+                back = Some((by, put_back(&mut waiter, by, started, timeout_secs).await?));
                 // What the gates wrote may have come in meanwhile.
-                change = context.client.get(&path, &[("brief", Some("true"))]).await?;
+                change = waiter.get(&path, &[("brief", Some("true"))]).await?;
             }
             if context.is_json() {
-                let whole: Change = context.client.get(&path, &[]).await?;
-                let nodes = nodes(context, &path, None).await?;
+                let whole: Change = waiter.get(&path, &[]).await?;
+                let nodes = nodes(&mut waiter, &path, None).await?;
                 output::json(&serde_json::json!({ "change": whole, "nodes": nodes }));
             }
             return Ok(conclude(context, &change, is_over, back));
@@ -165,10 +166,21 @@ where
     }
 }
 
+/// Waits for a change that the controller has accepted.
+pub(super) fn waiter<'a>(context: &'a Context, change: &str, timeout_secs: u64) -> Waiter<'a> {
+    let command = format!("lampasctl change wait {change}");
+    Waiter::new(context, format!("change {change} goes on"), command, Some(Duration::from_secs(timeout_secs)))
+}
+
 /// Waits until the nodes have what the reverting change puts back; returns how they stand.
-async fn put_back(context: &Context, by: u64, started: Instant, timeout_secs: u64) -> Result<Progress, CommandError> {
+async fn put_back(
+    waiter: &mut Waiter<'_>,
+    by: u64,
+    started: Instant,
+    timeout_secs: u64,
+) -> Result<Progress, CommandError> {
     loop {
-        let change: Change = context.client.get(&format!("/changes/{by}"), &[("brief", Some("true"))]).await?;
+        let change: Change = waiter.get(&format!("/changes/{by}"), &[("brief", Some("true"))]).await?;
         let progress = change.summary.progress;
         if progress.waiting + progress.applying == 0 || started.elapsed().as_secs() >= timeout_secs {
             return Ok(progress);
@@ -177,8 +189,8 @@ async fn put_back(context: &Context, by: u64, started: Instant, timeout_secs: u6
     }
 }
 
-async fn nodes(context: &Context, path: &str, states: Option<&str>) -> Result<Vec<ChangeNode>, CommandError> {
-    Ok(context.client.pages::<ChangeNode>(&format!("{path}/nodes"), &[("state", states)], None).await?.items)
+async fn nodes(waiter: &mut Waiter<'_>, path: &str, states: Option<&str>) -> Result<Vec<ChangeNode>, CommandError> {
+    Ok(waiter.pages::<ChangeNode>(&format!("{path}/nodes"), &[("state", states)]).await?.items)
 }
 
 /// Waits until the change itself moves; else until `gather` after something else happened, or for [`LOOK`]. Cancel-safe:
@@ -210,15 +222,19 @@ where
     }
 }
 
-fn line(node: &ChangeNode, rollout: Option<&RolloutView>) {
+fn line(node: &ChangeNode, number: u64, rollout: Option<&RolloutView>) {
     let took = node.took_ms.map(|ms| format!("   {ms} ms")).unwrap_or_default();
-    let why = node.fault.as_ref().map(|f| format!("   {} ({})", f.message, f.code)).unwrap_or_default();
+    let why = node.fault.as_ref().map(|f| format!("   {} ({})", plan::numbered(&f.message, number), f.code));
+    let why = why.unwrap_or_default();
     let text = match node.state {
         ChangeNodeState::Converged => format!("✓ in force{took}"),
         ChangeNodeState::Failed => format!("■ {}{why}", node.config.map_or("failed", |c| c.as_str())),
         ChangeNodeState::Unreachable => "○ not connected; it gets this when it returns".to_owned(),
         ChangeNodeState::Untouched => "– never had it".to_owned(),
-        ChangeNodeState::Superseded => "– overtaken by a later change".to_owned(),
+        ChangeNodeState::Superseded => match &node.fault {
+            Some(fault) => format!("– {}", fault.message),
+            None => "– overtaken by a later change".to_owned(),
+        },
         ChangeNodeState::Waiting => "◌ has not answered yet".to_owned(),
         ChangeNodeState::Held => match rollout.and_then(|r| r.limit.as_ref()) {
             Some(limit) if limit.stand != LimitStand::Lifted => format!("◌ not yet: limited to {}", limit.scope),
@@ -299,7 +315,10 @@ fn conclude(context: &Context, change: &Change, is_over: bool, back: Option<(u64
     match code {
         0 if progress == Progress::default() => output::line(format!("  done, no node was concerned · {link}")),
         0 => output::line(format!("  done{took} · {link}")),
-        3 => output::line(format!("  {}; the change goes on · {link}", still(progress, change.rollout.as_ref()))),
+        3 => {
+            output::line(format!("  {}; the change goes on · {link}", still(progress, change.rollout.as_ref())));
+            output::note(format!("  wait for it with: lampasctl change wait {}", summary.number));
+        }
         _ => {
             let parts = [(progress.failed, "failed"), (progress.unreachable, "not connected")];
             let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();

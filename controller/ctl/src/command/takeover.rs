@@ -70,7 +70,7 @@ async fn from_node(context: &Context, node: &str, args: &ImportArgs) -> Result<u
         plan::print(&change);
     }
     if !current.blockers.is_empty() || !current.unplanned.is_empty() {
-        plan::footer(&current);
+        plan::not_applied(context, &change);
         return Ok(2);
     }
     progress::apply(context, &number.to_string(), &current.id, (false, Strategy::default()), &args.wait).await

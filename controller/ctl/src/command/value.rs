@@ -233,7 +233,7 @@ async fn go_on(context: &Context, made: &Change, how: ValueHow) -> Result<u8, Co
         plan::print(made);
     }
     if (!current.unplanned.is_empty() && !how.apply.allow_unplanned) || !current.blockers.is_empty() {
-        plan::footer(current);
+        plan::not_applied(context, made);
         return Ok(2);
     }
     let wanted = approval::How::new(how.apply.allow_unplanned, strategy, &how.apply.control, &how.apply.reason)?;

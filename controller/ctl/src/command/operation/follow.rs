@@ -6,8 +6,7 @@ use lampas_api::{Operation, OperationNode, OperationOutput, OutputPiece};
 use lampas_shared::{id::RunId, operation::OutputStream};
 
 use crate::{
-    client::CallError,
-    command::{CommandError, Context},
+    command::{CommandError, waiter::Waiter},
     output,
 };
 
@@ -23,7 +22,7 @@ pub(super) enum Shown {
 
 /// Follows the output until nothing more comes.
 pub(super) async fn follow(
-    context: &Context,
+    waiter: &mut Waiter<'_>,
     operation: &Operation,
     nodes: &[OperationNode],
     only: Option<RunId>,
@@ -43,14 +42,7 @@ pub(super) async fn follow(
             ("wait", Some(WAIT_SECS)),
             ("seen", seen_text.as_deref()),
         ];
-        let answer: OperationOutput = match context.client.get(&path, &query).await {
-            // A controller that is restarted is waited for: the operation goes on without it.
-            Err(CallError::Unreachable { .. }) if seen.is_some() => {
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                continue;
-            }
-            answer => answer?,
-        };
+        let answer: OperationOutput = waiter.get(&path, &query).await?;
         if shown == Shown::Lines {
             answer.pieces.iter().for_each(|piece| lines.take(piece));
         }
