@@ -19,11 +19,13 @@ use crate::db::row::to_json;
 type Alike = (bool, Option<String>, String);
 
 /// Folds equal answers. Of the nodes that only observe, `observing` says which objects are otherwise there with the change:
-/// nothing is written on such a node, so that it has all that it doesn't follow to tell, and nothing to wait for.
+/// nothing is written on such a node, so that it has all that it doesn't follow to tell, and nothing to wait for. `earlier`
+/// gives the number of the change that made an object, where it is not the one that is planned.
 pub(crate) fn fold(
     answers: BTreeMap<NodeId, Result<NodePlan, Fault>>,
     names: &BTreeMap<NodeId, NodeName>,
     observing: &BTreeMap<NodeId, BTreeSet<ObjectId>>,
+    earlier: &dyn Fn(ObjectId) -> Option<u64>,
 ) -> Plan {
     let mut groups: BTreeMap<Alike, (Vec<NodeId>, Vec<Action>)> = BTreeMap::new();
     let mut unplanned = Vec::new();
@@ -58,7 +60,7 @@ pub(crate) fn fold(
     groups.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.nodes[0].name.cmp(&b.nodes[0].name)));
     unplanned.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let written = || groups.iter().filter(|g| !g.observes);
-    let blockers = written().flat_map(blockers).collect();
+    let blockers = written().flat_map(|group| blockers(group, earlier)).collect();
     let unsigned = written().filter(|g| g.actions.iter().any(is_unsigned)).map(|g| g.nodes.len() as u32).sum();
     Plan {
         id: String::new(),
@@ -105,14 +107,21 @@ pub(crate) fn is_blocked(plan: &Plan) -> bool {
     actions.any(|a| a.fault.is_some() && !is_unsigned(a))
 }
 
-fn blockers(group: &PlanGroup) -> Vec<String> {
+fn blockers(group: &PlanGroup, earlier: &dyn Fn(ObjectId) -> Option<u64>) -> Vec<String> {
     let on = match group.nodes.as_slice() {
         [one] => one.name.clone(),
         [first, rest @ ..] => format!("{} and {} more", first.name, rest.len()),
         [] => String::new(),
     };
     let faults = group.actions.iter().filter_map(|a| a.fault.as_ref().map(|f| (a, f)));
-    faults.map(|(action, fault)| format!("{on}: {} {}: {}", action.kind, action.name, fault.message)).collect()
+    let told = |(action, fault): (&Action, &Fault)| {
+        let (kind, name, why) = (action.kind, &action.name, &fault.message);
+        match earlier(action.object) {
+            Some(number) => format!("in the way on {on}: {kind} {name} of change {number}: {why}"),
+            None => format!("{on}: {kind} {name}: {why}"),
+        }
+    };
+    faults.map(told).collect()
 }
 
 /// Returns the id of a plan: BLAKE3 over the change, its limit and, for each node, what it would be and what it saw.
@@ -149,4 +158,40 @@ pub(crate) fn short_id(full: &str) -> String {
 pub(crate) fn names_plan(given: &str, full: &str) -> bool {
     let digits: String = given.trim().chars().filter(|c| *c != '-').flat_map(char::to_lowercase).collect();
     digits.len() >= 6 && full.starts_with(&digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use lampas_runtime::random;
+    use lampas_shared::{
+        object::{Kind, ObjectName, Target},
+        report::Verb,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_change_left_in_the_way_is_named_with_it() {
+        let [mine, other]: [ObjectId; 2] = [random::new_id(), random::new_id()];
+        let node: NodeId = random::new_id();
+        let action = |object, name: &str| Action {
+            target: Target::path(&format!("/etc/sudoers.d/{name}")),
+            object,
+            kind: Kind::Sudoers,
+            name: ObjectName::parse(name).expect("a name"),
+            verb: Verb::Create,
+            path: format!("/etc/sudoers.d/{name}"),
+            diff: String::new(),
+            notes: Vec::new(),
+            fault: Some(Fault::lasting("file.invalid", "a syntax error")),
+        };
+        let hash = ContentHash::of(b"state");
+        let actions = vec![action(mine, "new"), action(other, "bad")];
+        let answers = BTreeMap::from([(node, Ok(NodePlan { desired: hash, observed: hash, actions }))]);
+        let names = BTreeMap::from([(node, "web-2".parse().expect("a name"))]);
+        let plan = fold(answers, &names, &BTreeMap::new(), &|object| (object == other).then_some(64));
+        let expected =
+            ["web-2: sudoers new: a syntax error", "in the way on web-2: sudoers bad of change 64: a syntax error"];
+        assert_eq!(plan.blockers, expected);
+    }
 }

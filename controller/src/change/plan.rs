@@ -284,6 +284,12 @@ impl Prospect {
             .collect()
     }
 
+    /// Returns the number of the change that made an object what it is, unless this one makes it otherwise.
+    fn made_earlier(&self, object: ObjectId) -> Option<u64> {
+        let is_mine = self.edits.iter().any(|(id, e)| *id == object && e.verb != Verb::None);
+        self.all.objects.get(&object).filter(|_| !is_mine).map(|stored| stored.change_number)
+    }
+
     /// Returns the scopes of what is put that no node is in.
     fn empty_scopes(&self) -> Vec<EmptyScope> {
         let put = self.edits.iter().filter(|(_, e)| e.verb != Verb::None).filter_map(|(_, e)| e.after.as_ref());
@@ -375,7 +381,7 @@ impl Changes {
         let hashes: BTreeMap<NodeId, ContentHash> = affected.iter().map(|(node, (_, hash))| (*node, *hash)).collect();
         let full = fold::plan_id(id, &hashes, &answers, limit.as_ref().map(|l| &l.scope));
         let observed = seen(&answers);
-        let mut shown = fold::fold(answers, &names, &observing);
+        let mut shown = fold::fold(answers, &names, &observing, &|object| prospect.made_earlier(object));
         shown.limit = limit;
         shown.id = fold::short_id(&full);
         shown.digest.clone_from(&full);
