@@ -207,6 +207,15 @@ impl Template {
         Ok(Self { pieces })
     }
 
+    /// Returns the names in a text that is no template: what would stand for a value if it were one.
+    pub fn names(text: &str) -> impl Iterator<Item = Use> {
+        let lines = text.lines().zip(1..);
+        lines.flat_map(|(line, number)| {
+            let after_braces = line.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
+            after_braces.filter_map(move |(inner, _)| parse_use(inner.trim_start_matches('{'), number).ok())
+        })
+    }
+
     /// Writes plain text as a template that says the same.
     pub fn escape(text: &str) -> String {
         // Of three braces the first two are doubled; what is left is one brace, which stands for itself.

@@ -130,6 +130,41 @@ fn a_held_rollout_wants_a_second_person_and_a_plan_that_moved_wants_them_again()
 }
 
 #[test]
+fn what_is_only_looked_at_waits_for_nobody_until_somebody_tries_to_apply_it() -> Result<()> {
+    let controller = Controller::start()?;
+    let _node = controller.node("web-1", "app")?;
+    let anna = Session::admin(&controller)?;
+    let bert = Session::new(&anna, "bert", "operator")?;
+    anna.ok("POST", "/protections", &json!({"scope": "role:app", "reason": "customers"}))?;
+    let manifest = "[[file]]\nname = \"env\"\nscope = \"role:app\"\npath = \"/etc/app.env\"\n\
+                    content = \"PW={{secret.db-pass}}\"\n";
+    let looked = controller.ctl_with(&["apply", "-f", "-", "--plan"], manifest)?;
+    let said =
+        "file env (role:app): content holds {{secret.db-pass}}, which is written as it stands: set template = true";
+    assert!(looked.code == 10 && looked.out.contains(said), "{looked:#?}");
+    assert!(looked.err.contains("needs an approval for role:app"), "{looked:#?}");
+    let plan = looked.out.rsplit(' ').next().context("a plan")?.trim().to_owned();
+    let waits = || -> Result<(usize, bool)> {
+        let listed = bert.ok("GET", "/approvals", &Value::Null)?;
+        let overview = bert.ok("GET", "/overview", &Value::Null)?;
+        let kinds = overview["attention"].as_array().context("a list")?.iter().map(|a| a["kind"].clone());
+        let is_told = kinds.into_iter().any(|k| k == "approval_waiting" || k == "plan_waiting");
+        Ok((listed.as_array().context("a list")?.len(), is_told))
+    };
+    assert_eq!(waits()?, (0, false));
+    assert_eq!(controller.ctl(&["apply", "--plan", &plan])?.code, 4);
+    assert_eq!(waits()?, (1, true));
+
+    // To plan one again is to ask as well: that is how the dashboard does.
+    let again = controller.ctl_with(&["apply", "-f", "-", "--plan"], &manifest.replace("PW", "OTHER"))?;
+    assert_eq!((again.code, waits()?.0), (10, 1), "{again:#?}");
+    let number = controller.json(&["change", "list"])?["items"][0]["number"].to_string();
+    anna.ok("POST", &format!("/changes/{number}/plan"), &json!({}))?;
+    assert_eq!(waits()?.0, 2);
+    Ok(())
+}
+
+#[test]
 fn what_is_scheduled_waits_for_the_end_of_a_freeze_and_is_dropped_if_it_moved_meanwhile() -> Result<()> {
     let controller = Controller::start()?;
     let nodes = [controller.node("web-1", "app")?, controller.node("web-2", "app")?];

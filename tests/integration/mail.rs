@@ -300,10 +300,10 @@ fn slow_plans_that_wait_are_told_to_who_may_approve_and_mornings_come_once_a_day
     let token = ["token", "api", "--user", "admin", "--name", "t", "--preset", "administrator", "--grave"];
     let token = controller.command(&[&token[..], &["--ttl-secs", "864000"]].concat())?;
     fs::write(controller.path("token"), token.trim())?;
-    let plan = |controller: &Controller, name: &str| -> Result<()> {
-        let args = ["--token-file", "token", "apply", "-f", "-", "--plan", "--allow-unplanned"];
-        let planned = controller.ctl_with(&args, &file(name))?;
-        ensure!(planned.code == 10, "{planned:#?}");
+    let ask = |controller: &Controller, name: &str| -> Result<()> {
+        let args = ["--token-file", "token", "apply", "-f", "-", "--allow-unplanned"];
+        let asked = controller.ctl_with(&args, &file(name))?;
+        ensure!(asked.code == 4, "{asked:#?}");
         Ok(())
     };
 
@@ -312,7 +312,7 @@ fn slow_plans_that_wait_are_told_to_who_may_approve_and_mornings_come_once_a_day
     assert_eq!(server.set(&controller, &[])?.code, 0);
     controller.ctl_ok(&["protect", "role:app", "-m", "customers"])?;
     wait_kind(&server, &controller, "approval", &["admin"]);
-    plan(&controller, "first")?;
+    ask(&controller, "first")?;
     wait_kind(&server, &controller, "approval", &["admin", "dana"]);
     let told = server.messages();
     let to_dana = told.iter().find(|m| m["to"][0] == "dana@fleet.test").context("hers")?;
@@ -336,7 +336,11 @@ fn slow_plans_that_wait_are_told_to_who_may_approve_and_mornings_come_once_a_day
     let minute = clock::now().0 / 60_000 % (24 * 60);
     let at = format!("{:02}:{:02}", minute / 60, minute % 60);
     controller.ctl_ok(&["mail", "set", "--morning", &at, "--zone", "UTC", "--everybody"])?;
-    plan(&controller, "second")?;
+    // Who only looks tells nobody of it.
+    let look = ["--token-file", "token", "apply", "-f", "-", "--plan", "--allow-unplanned"];
+    let looked = controller.ctl_with(&look, &file("look"))?;
+    ensure!(looked.code == 10 && looked.err.contains("needs an approval for role:app"), "{looked:#?}");
+    ask(&controller, "second")?;
     wait_kind(&server, &controller, "approval", &["admin", "dana", "dana"]);
     assert_eq!(recipients(&server.messages(), "morning"), Vec::<String>::new());
 
@@ -356,7 +360,7 @@ fn slow_plans_that_wait_are_told_to_who_may_approve_and_mornings_come_once_a_day
         controller.resume()?;
         // When the second of these is told of, what the start found due has been written.
         for name in ["third", "fourth"] {
-            plan(&controller, &format!("{name}-{day}"))?;
+            ask(&controller, &format!("{name}-{day}"))?;
             approvals.push("dana".to_owned());
             let wanted: Vec<&str> = approvals.iter().map(String::as_str).collect();
             wait_kind(&server, &controller, "approval", &wanted);

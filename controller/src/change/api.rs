@@ -130,6 +130,7 @@ async fn list(
         scope: query.scope.as_deref().map(str::parse::<Scope>).transpose().map_err(wrong("/scope"))?,
         kind: query.kind.as_deref().map(str::parse::<Kind>).transpose().map_err(wrong("/kind"))?,
         author: query.author.clone(),
+        is_asked: false,
         before: query.after.as_deref().map(|a| param("change", a)).transpose()?,
         limit: limit(query.limit)?,
     };
@@ -204,6 +205,7 @@ async fn create(
         reason: reason(&wanted.reason)?,
         request_key,
         set: wanted.set,
+        only_look: wanted.only_look && !wanted.apply,
         ..NewChange::default()
     };
     let row = if wanted.apply {
@@ -292,6 +294,7 @@ async fn plan(
     let row = app.changes.find(&which).await?;
     let limit = wanted.and_then(|w| w.limit);
     app.changes.plan_within(row.id, limit.as_ref(), &caller.as_principal()).await?;
+    app.changes.asked(row.id).await?;
     let row = app.changes.find(&row.id.to_string()).await?;
     Ok(axum::Json(shown(&app, &caller, &row).await?))
 }

@@ -4,6 +4,9 @@
 //! drafts approves it. The approval names the plan by its whole digest, which covers what each node would become and
 //! what it saw on its disk: when anything moves, the plan has another digest, and the approval is over. What a rollout
 //! puts back by itself stood there before, and needs none.
+//!
+//! A plan that was only made to look at it, as a pipeline does for each merge request, can be approved like any other, but
+//! waits for nobody: it is in no list, and nobody is told. Trying to apply it asks for the approval.
 
 pub(crate) mod api;
 pub(super) mod protection;
@@ -89,6 +92,7 @@ impl Changes {
                     at: now,
                 };
                 store::put(&mut tx, &approval).await?;
+                changes::set_asked(&mut tx, id).await?;
                 changes::set_state(&mut tx, id, ChangeState::Approved, now).await?;
                 tell(&mut tx, &row, ChangeState::Approved, &format!("by {}", approval.by), reason);
                 let entry = Entry::done(by, "change.approve", format!("change {}", row.number)).because(reason);
@@ -140,6 +144,18 @@ impl Changes {
             .await
     }
 
+    /// Notes that somebody asks to have a change applied which was only planned to look at it: from then on it waits.
+    pub(crate) async fn asked(&self, id: ChangeId) -> Result<(), ChangeError> {
+        self.db()
+            .write(|mut tx| async move {
+                if let Some(row) = changes::get(&mut tx, id, true).await? {
+                    ask(&mut tx, &row, clock::now()).await?;
+                }
+                Ok::<_, ChangeError>(tx.done(()))
+            })
+            .await
+    }
+
     /// Returns the plans that wait for an approval, the oldest first, as somebody sees them.
     pub async fn approvals(&self, by: &Principal) -> Result<Vec<ApprovalWanted>, ChangeError> {
         let login = &service::author(by);
@@ -182,14 +198,17 @@ impl Changes {
             .await
     }
 
-    /// Notes what a refused apply showed: that the approved plan holds no more, or that an approval is wanted. What can't
-    /// be noted is logged: the refusal itself is what counts.
+    /// Notes what a refused apply showed: that the approved plan holds no more, or that an approval is wanted; and that
+    /// somebody asks for the plan. What can't be noted is logged: the refusal itself is what counts.
     pub(super) async fn note_refusal(&self, id: ChangeId, given: Option<&str>, error: &ChangeError) {
         let noted = self
             .db()
             .write(|mut tx| async move {
                 let now = clock::now();
                 let Some(row) = changes::get(&mut tx, id, true).await? else { return Ok(tx.done(())) };
+                if given.is_none() || names(given, &row) {
+                    ask(&mut tx, &row, now).await?;
+                }
                 match error {
                     ChangeError::ApprovalNeeded { needs, .. } if row.state == ChangeState::Planned => {
                         want(&mut tx, &row, needs.clone(), now).await?;
@@ -213,6 +232,19 @@ impl Changes {
             warn!(error = %Chain(&error), "what a refused apply means for its approval was not noted");
         }
     }
+}
+
+/// Lets a change wait that was only planned to look at it, from this moment.
+async fn ask(tx: &mut Tx, row: &ChangeRow, now: UnixMs) -> Result<(), DbError> {
+    if !row.is_look || row.state != ChangeState::Planned {
+        return Ok(());
+    }
+    changes::set_asked(tx, row.id).await?;
+    if let Some(wanted) = store::get(tx, row.id).await?.filter(|a| a.verdict == Verdict::Wanted) {
+        store::put(tx, &ApprovalRow { at: now, ..wanted }).await?;
+    }
+    tell(tx, row, row.state, "somebody asks to have it applied", "");
+    Ok(())
 }
 
 /// Whether somebody gave the plan that the change has: only then it says something of the approval.
@@ -394,6 +426,7 @@ pub(super) async fn control(tx: &mut Tx, row: &ChangeRow, is_brief: bool) -> Res
     let mut control = Control {
         schedule: schedule::view(tx, row.id).await?,
         overrides: store::overrides(tx, row.id).await?,
+        is_look: row.is_look && row.state.is_open(),
         ..Control::default()
     };
     if row.state.is_open() {

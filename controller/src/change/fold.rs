@@ -75,6 +75,7 @@ pub(crate) fn fold(
         empty_scopes: Vec::new(),
         held: Vec::new(),
         is_idle: false,
+        warnings: Vec::new(),
         blockers,
         unsigned,
         next_runs: Vec::new(),

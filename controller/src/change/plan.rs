@@ -41,7 +41,7 @@ use super::{
 use crate::{
     access::{self, Outside},
     audit::Principal,
-    compile::{Compiled, NodeInput, Problem, compile_held},
+    compile::{Compiled, NodeInput, Problem, compile_held, template},
     db::Tx,
     event::NewEvent,
     fleet,
@@ -53,6 +53,8 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(3);
 /// How many nodes are asked at the same time.
 const AT_ONCE: usize = 1024;
+/// So many warnings are told of a plan.
+const WARNINGS: usize = 50;
 
 /// A plan that is younger than this is not asked for again when it is applied: the nodes answered just now.
 const FRESH: Duration = Duration::from_secs(2);
@@ -296,6 +298,13 @@ impl Prospect {
         unmatched::empty(put.map(|spec| &spec.scope), self.sides().after)
     }
 
+    /// Returns what the drafts may not mean as they say it.
+    fn warnings(&self) -> Vec<String> {
+        let put = self.edits.iter().filter(|(_, e)| e.verb != Verb::None).filter_map(|(_, e)| e.after.as_ref());
+        let told = put.flat_map(|s| template::unfilled(&s.body).into_iter().map(move |u| format!("{}: {u}", s.key())));
+        told.take(WARNINGS).collect()
+    }
+
     /// Returns the next runs of the cron jobs in the drafts. A job without a zone of its own goes by that of the nodes, if
     /// they have one in common; else UTC stands for theirs, and says so.
     fn next_runs(&self, now: UnixMs, zones: &BTreeSet<&str>) -> Vec<PlannedRuns> {
@@ -390,6 +399,7 @@ impl Changes {
         let others = prospect.members.len().saturating_sub(told);
         shown.unchanged = others as u32;
         shown.empty_scopes = prospect.empty_scopes();
+        shown.warnings = prospect.warnings();
         shown.is_idle = is_idle;
         let edits = prospect.edits.iter().map(|(id, e)| (*id, e));
         shown.held = prospect.layers.told(edits, &prospect.members, prospect.is_unattended);

@@ -79,6 +79,8 @@ pub struct NewChange {
     pub values: Vec<NewValue>,
     /// The set of manifests that the drafts are.
     pub set: Option<ManifestSet>,
+    /// Whether it is only planned to look at it.
+    pub only_look: bool,
 }
 
 impl NewChange {
@@ -317,6 +319,7 @@ pub(crate) async fn make(
         request_hash,
         reverts: new.reverts,
         plan_id: None,
+        is_look: new.only_look,
         created_at: now,
         applied_at: None,
         done_at: None,

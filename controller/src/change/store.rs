@@ -25,7 +25,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "c.id, c.number, c.state, c.author, c.reason, c.request_key, c.request_hash, c.reverts, c.plan_id, \
-                       c.created_ms, c.applied_ms, c.done_ms, \
+                       c.is_look, c.created_ms, c.applied_ms, c.done_ms, \
                        (SELECT s.why FROM change_superseded s WHERE s.change_id = c.id) AS superseded_why, \
                        (SELECT s.by_number FROM change_superseded s WHERE s.change_id = c.id) AS superseded_by";
 
@@ -57,6 +57,8 @@ pub struct ChangeRow {
     pub reverts: Option<ChangeId>,
     /// Its current plan, in full.
     pub plan_id: Option<String>,
+    /// Whether it was only planned to look at it: it waits for nobody.
+    pub is_look: bool,
     /// When it was made.
     pub created_at: UnixMs,
     /// When it was applied.
@@ -80,8 +82,8 @@ pub(crate) struct StoredPlan {
 
 pub(crate) async fn insert(tx: &mut Tx, row: &ChangeRow, drafts: &[StoredDraft], all: &All) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO changes (id, number, state, author, reason, request_key, request_hash, reverts, created_ms, \
-         updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO changes (id, number, state, author, reason, request_key, request_hash, reverts, is_look, \
+         created_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(row.id.to_string())
     .bind(row.number as i64)
@@ -91,6 +93,7 @@ pub(crate) async fn insert(tx: &mut Tx, row: &ChangeRow, drafts: &[StoredDraft],
     .bind(row.request_key.clone())
     .bind(row.request_hash.map(|h| h.to_string()))
     .bind(row.reverts.map(|r| r.to_string()))
+    .bind(i64::from(row.is_look))
     .bind(row.created_at.0)
     .bind(row.created_at.0)
     .execute(tx.conn())
@@ -189,6 +192,8 @@ pub(crate) struct Filter {
     pub(crate) scope: Option<String>,
     pub(crate) kind: Option<Kind>,
     pub(crate) author: Option<String>,
+    /// Without those that were only planned to look at them.
+    pub(crate) is_asked: bool,
 }
 
 impl Filter {
@@ -198,6 +203,9 @@ impl Filter {
         }
         if let Some(author) = &self.author {
             query.push(" AND c.author = ").push_bind(author.clone());
+        }
+        if self.is_asked {
+            query.push(" AND c.is_look = 0");
         }
         let node = self.scope.as_deref().filter(|_| self.kind.is_none()).and_then(|s| s.strip_prefix("node:"));
         if let Some(node) = node {
@@ -372,6 +380,12 @@ pub(crate) async fn set_state(tx: &mut Tx, id: ChangeId, state: ChangeState, at:
     Ok(())
 }
 
+/// Notes that somebody asks to have a change applied that was only looked at.
+pub(crate) async fn set_asked(tx: &mut Tx, id: ChangeId) -> Result<(), DbError> {
+    sqlx::query("UPDATE changes SET is_look = 0 WHERE id = ?").bind(id.to_string()).execute(tx.conn()).await?;
+    Ok(())
+}
+
 pub(crate) async fn set_author(tx: &mut Tx, id: ChangeId, approver: &str) -> Result<(), DbError> {
     sqlx::query("UPDATE changes SET approver = ? WHERE id = ?")
         .bind(fleet::bounded(approver, 128))
@@ -531,6 +545,7 @@ fn change(row: &AnyRow) -> Result<ChangeRow, DbError> {
         request_hash: r.maybe_parse("request_hash")?,
         reverts: r.maybe_parse("reverts")?,
         plan_id: r.maybe_text("plan_id")?,
+        is_look: r.flag("is_look")?,
         created_at: r.time("created_ms")?,
         applied_at: r.maybe_time("applied_ms")?,
         done_at: r.maybe_time("done_ms")?,

@@ -9,7 +9,7 @@ use lampas_shared::{
     check_line,
     desired::{Content, Resource, Spec},
     fleet::NodeName,
-    host::{CronJob, HostName},
+    host::{CronJob, Encoding, HostName},
     id::{ObjectId, SecretValueId},
     object::{Body, Kind, ObjectKey, ObjectName},
     template::{Fact, Part, Piece, Sealed, Source, Template, Use},
@@ -94,6 +94,57 @@ fn templates(body: &Body) -> Vec<(&'static str, &str, &str)> {
 pub(crate) fn uses(body: &Body) -> BTreeSet<Source> {
     let read = templates(body).into_iter().filter_map(|(_, _, text)| Template::parse(text).ok());
     read.flat_map(|t| t.uses().map(|u| u.source.clone()).collect::<Vec<_>>()).collect()
+}
+
+/// So many names of an object are told that nothing fills in; who has more of them means the braces.
+const NAMES: usize = 20;
+
+/// A name that stands where nothing puts a value in, and is written as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unfilled {
+    /// The field that it stands in.
+    pub(crate) field: &'static str,
+    /// The line of the field.
+    pub(crate) line: usize,
+    source: Source,
+    advice: &'static str,
+}
+
+impl std::fmt::Display for Unfilled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { field, source, advice, .. } = self;
+        write!(f, "{field} holds {{{{{source}}}}}, which is written as it stands: {advice}")
+    }
+}
+
+/// Returns the names in an object that nothing puts a value in for, each once a field: braces may be meant, but seldom are.
+pub(crate) fn unfilled(body: &Body) -> Vec<Unfilled> {
+    const SET: &str = "set template = true to fill it in";
+    const COMMAND: &str = "no value is put into a command; set a variable of environment to it, with template = true";
+    const UNIT: &str = "no value is put into a unit; name a file by EnvironmentFile= that has template = true";
+    let texts: Vec<(&'static str, &str, &'static str)> = match body {
+        Body::File(file) if !file.template && file.encoding == Encoding::Utf8 => vec![("content", &file.content, SET)],
+        Body::Script(script) if !script.template => vec![("content", &script.content, SET)],
+        Body::Cron(job) => {
+            let plain = job.environment.values().filter(|_| !job.template);
+            let command = ("command", job.command.as_str(), COMMAND);
+            std::iter::once(command).chain(plain.map(|value| ("environment", value.as_str(), SET))).collect()
+        }
+        Body::Service(service) => {
+            let texts = [("unit", &service.unit), ("override", &service.drop_in)];
+            texts.into_iter().filter_map(|(field, text)| Some((field, text.as_deref()?, UNIT))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let mut found: Vec<Unfilled> = Vec::new();
+    for (field, text, advice) in texts {
+        for Use { source, line, .. } in Template::names(text) {
+            if found.len() < NAMES && !found.iter().any(|u| u.field == field && u.source == source) {
+                found.push(Unfilled { field, line, source, advice });
+            }
+        }
+    }
+    found
 }
 
 /// Returns the facts in an object's templates; `None` when it has no template.

@@ -252,7 +252,7 @@ async fn waiting(app: &App, caller: &Caller, reach: &Reach, now: UnixMs, found: 
     let mut told: Vec<u64> = app.changes.scheduled().await?;
     told.extend(waiting.iter().map(|w| w.change.number));
     // One that waits for longer than a day is forgotten, not urgent; after a week it is given up.
-    let planned = Listing { state: Some(ChangeState::Planned), limit: 50, ..Listing::default() };
+    let planned = Listing { state: Some(ChangeState::Planned), is_asked: true, limit: 50, ..Listing::default() };
     let planned = visible(app, reach, planned).await?.items;
     let is_told = |c: &&lampas_api::ChangeSummary| {
         // What would do nothing, or has no node any more, waits for nobody.

@@ -11,6 +11,8 @@ use lampas_shared::{
     time::UnixMs,
 };
 
+use crate::compile::template::{Unfilled, unfilled};
+
 mod among;
 mod mistakes;
 
@@ -51,6 +53,7 @@ pub(crate) fn check(raw: &serde_json::Value, own: Option<&TimeZoneName>, now: Un
         }
         _ => {}
     }
+    found.problems.extend(unfilled_findings(&spec.body));
     runs(&spec.body, own, now, &mut found);
     found
 }
@@ -157,6 +160,12 @@ fn secret_findings(body: &Body, mode: FileMode) -> Option<Finding> {
     let has_secret = uses.iter().any(|source| matches!(source, Source::Secret(_)));
     (has_secret && mode.bits() & 0o007 != 0)
         .then(|| warning("mode", "secrets are in it, and everybody on the node may have them: write 0640 or stricter"))
+}
+
+/// Names that were perhaps to be filled in, where nothing does.
+fn unfilled_findings(body: &Body) -> Vec<Finding> {
+    let told = |u: &Unfilled| Finding { line: u32::try_from(u.line).ok(), ..warning(u.field, u.to_string()) };
+    unfilled(body).iter().map(told).collect()
 }
 
 fn column(line: &str, at: usize) -> Option<u32> {
@@ -311,6 +320,39 @@ mod tests {
         assert_eq!(file("{{secret.pw}}", "0644"), [("mode".to_owned(), Severity::Warning)]);
         assert_eq!(file("{{var.pw}}", "0644"), []);
         assert_eq!(file("{{pw}}", "0640"), [("content".to_owned(), Severity::Error)]);
+    }
+
+    #[test]
+    fn names_that_nothing_fills_in_are_warned_of() {
+        let warned = |body: serde_json::Value| {
+            let found = check(&serde_json::json!({"name": "f", "scope": "fleet", "body": body}), None, NOW);
+            assert!(found.problems.iter().all(|f| f.severity == Severity::Warning), "{:?}", found.problems);
+            found.problems.into_iter().map(|f| (f.field, f.line, f.message)).collect::<Vec<_>>()
+        };
+        let file = |content: &str, template: bool| {
+            warned(serde_json::json!({"kind": "file", "path": "/etc/f", "content": content, "mode": "0600",
+                "template": template}))
+        };
+        let text = "content holds {{secret.db-pass}}, which is written as it stands: set template = true to fill it in";
+        let one = ("content".to_owned(), Some(2), text.to_owned());
+        assert_eq!(file("a\nb={{ secret.db-pass | shell }} {{secret.db-pass}}\n", false), [one]);
+        assert_eq!(file("b={{secret.db-pass}}\n", true), []);
+        for other in ["{{ .Values.x }} ${{ secrets.X }} {{x}} {{", "{{secret.x\n}}", "{{var.}}"] {
+            assert_eq!(file(other, false), [], "{other}");
+        }
+        let script = serde_json::json!({"kind": "script", "content": "#!/bin/sh\necho {{fact.hostname}}\n"});
+        assert_eq!(warned(script)[0].1, Some(2));
+        let job = |template: bool| {
+            let body = serde_json::json!({"kind": "cron", "schedule": "17 4 * * *", "command": "echo {{var.a}}",
+                "environment": {"PW": "{{secret.a}}"}, "template": template});
+            warned(body).into_iter().map(|(field, ..)| field).collect::<Vec<_>>()
+        };
+        assert_eq!(job(false), ["command", "environment"]);
+        assert_eq!(job(true), ["command"]);
+        let unit = serde_json::json!({"kind": "service", "unit": "[Service]\nExecStart=/bin/app {{var.a}}\n"});
+        let named = serde_json::json!({"name": "app.service", "scope": "fleet", "body": unit});
+        let found = check(&named, None, NOW).problems;
+        assert_eq!(found.iter().map(|f| f.field.as_str()).collect::<Vec<_>>(), ["unit"], "{found:?}");
     }
 
     #[test]

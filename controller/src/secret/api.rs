@@ -95,7 +95,8 @@ async fn set(State(app): State<App>, caller: Caller, Json(wanted): Json<SecretSe
         body: Body::Secret(Secret { description, value: Some(id) }),
     };
     let draft = Draft { act: DraftAct::Put(spec), base: wanted.base, previous_name: None };
-    let new = NewChange { drafts: vec![draft], reason, values: vec![NewValue { id, sealed }], ..NewChange::default() };
+    let (values, only_look) = (vec![NewValue { id, sealed }], wanted.only_look && !wanted.apply);
+    let new = NewChange { drafts: vec![draft], reason, values, only_look, ..NewChange::default() };
     let row = if wanted.apply {
         let how = Apply { allow_unplanned: wanted.allow_unplanned, rollout: wanted.rollout, ..Apply::default() };
         app.changes.save(&new, &how, &by).await?

@@ -157,7 +157,8 @@ impl<'a> Takeover<'a> {
             "" => format!("imported from {}", node.summary.name),
             given => format!("{given} (imported from {})", node.summary.name),
         };
-        let new = NewChange { drafts: found.drafts(), reason, ..NewChange::default() };
+        let only_look = request.only_look;
+        let new = NewChange { drafts: found.drafts(), reason, only_look, ..NewChange::default() };
         let change = self.changes.create(&new, by).await?;
         self.changes.plan(change.id, by).await?;
         let taken = self.prove(&node, &change, &found).await?;

@@ -148,6 +148,9 @@ pub struct ApprovalWanted {
 pub struct Control {
     /// What is protected among the nodes of the plan; empty when no approval is needed.
     pub protections: Vec<ProtectedScope>,
+    /// Whether the plan was only made to look at it: it waits for nobody until somebody tries to apply it or plans it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_look: bool,
     /// What was said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalView>,

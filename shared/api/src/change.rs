@@ -104,6 +104,10 @@ pub struct ChangeCreate {
     /// Applies it in the same call when every affected node could be planned, or `allow_unplanned` is set.
     #[serde(default)]
     pub apply: bool,
+    /// Only looks: the plan is in no list of what waits, and nobody is told of it, until somebody tries to apply it or
+    /// plans it again. It can be applied and approved like any other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_look: bool,
     /// With `apply`: goes on although some nodes could not be asked.
     #[serde(default)]
     pub allow_unplanned: bool,

@@ -31,6 +31,10 @@ pub struct SecretSet {
     /// Whether to apply at once.
     #[serde(default)]
     pub apply: bool,
+    /// Only looks: the plan is in no list of what waits, and nobody is told of it, until somebody tries to apply it or
+    /// plans it again. It can be applied and approved like any other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_look: bool,
     /// Whether to apply although some affected nodes could not be asked.
     #[serde(default)]
     pub allow_unplanned: bool,

@@ -114,6 +114,10 @@ pub struct ImportRequest {
     /// Why, in the author's words; says where it came from when left out.
     #[serde(default)]
     pub reason: String,
+    /// Only looks: the plan is in no list of what waits, and nobody is told of it, until somebody tries to apply it or
+    /// plans it again. It can be applied and approved like any other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_look: bool,
 }
 
 /// What an import made.

@@ -27,6 +27,19 @@ fn names_are_read_with_their_lines() {
 }
 
 #[test]
+fn names_are_found_in_what_is_no_template() {
+    let found = |text: &str| Template::names(text).map(|u| format!("{} {}", u.source, u.line)).collect::<Vec<_>>();
+    assert_eq!(
+        found("a\n{{x}} {{ secret.pw | shell }}{{{var.a}}}\n{{{{fact.node}}"),
+        ["secret.pw 2", "var.a 2", "fact.node 3"]
+    );
+    assert_eq!(found("{{var.a {{var.b}}"), ["var.b 1"]);
+    for text in ["", "{{", "}}", "{{var.a\n}}", "{{ .Values.x }}", "${{ secrets.A }}", "{% raw %}{{ a.b }}"] {
+        assert_eq!(found(text), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_name_is_refused_with_its_line() {
     let check = |text: &str, part: &str| {
         let error = shown(text).expect_err(text);

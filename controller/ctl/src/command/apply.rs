@@ -46,7 +46,8 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<u8, Comm
                 true => format!("{} ({})", args.how.reason, checkout::commit(&args.file)?),
             };
             let reason = reason.chars().take(500).collect();
-            let made = match create(context, &args.file, args.set.wanted(), limited, reason).await {
+            let only_look = only_plan.is_some() || args.markdown;
+            let made = match create(context, &args.file, args.set.wanted(), limited, (reason, only_look)).await {
                 Err(CommandError::Call(error)) if is_gone(&args.set, &error) => {
                     output::line(format!("  nothing to do: {error}"));
                     return Ok(0);
@@ -103,7 +104,8 @@ pub(super) async fn diff(context: &Context, args: DiffArgs) -> Result<u8, Comman
     if let Some(from) = args.past.from {
         return past::diff(context, from, &args.past).await;
     }
-    let made = match create(context, &args.file, args.set.wanted(), Strategy::default(), String::new()).await {
+    let about = (String::new(), true);
+    let made = match create(context, &args.file, args.set.wanted(), Strategy::default(), about).await {
         Err(CommandError::Call(error)) if is_gone(&args.set, &error) => {
             output::line(format!("  nothing to do: {error}"));
             return Ok(0);
@@ -151,7 +153,7 @@ async fn create(
     files: &[PathBuf],
     set: Option<ManifestSet>,
     rollout: Strategy,
-    reason: String,
+    (reason, only_look): (String, bool),
 ) -> Result<Change, CommandError> {
     let allow_empty = set.as_ref().is_some_and(|s| s.allow_empty);
     let texts = read(files, allow_empty)?;
@@ -167,8 +169,16 @@ async fn create(
             _ => why.to_owned(),
         }));
     }
-    let request =
-        ChangeCreate { drafts, node_edits: Vec::new(), reason, apply: false, allow_unplanned: false, rollout, set };
+    let request = ChangeCreate {
+        drafts,
+        node_edits: Vec::new(),
+        reason,
+        apply: false,
+        only_look,
+        allow_unplanned: false,
+        rollout,
+        set,
+    };
     let key = uuid::Uuid::new_v4().to_string();
     let mut made = context.client.post_once("/changes", &key, &request).await;
     if let Err(CallError::Refused(problem)) = &mut made {

@@ -128,6 +128,10 @@ pub(super) fn shown_plan(context: &Context, change: &Change) -> Result<u8, Comma
     let code = shown_compared(context, change)?;
     if plan::has_work(change) && !context.is_json() {
         plan::footer(change);
+        if change.control.is_look && !change.control.protections.is_empty() {
+            let scopes: Vec<String> = change.control.protections.iter().map(|p| p.scope.to_string()).collect();
+            output::note(format!("  needs an approval for {}: applying it asks for that", scopes.join(", ")));
+        }
     }
     Ok(code)
 }

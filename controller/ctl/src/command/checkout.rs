@@ -118,6 +118,9 @@ fn footer(plan: &Plan) -> String {
     for empty in &plan.empty_scopes {
         out.push_str(&format!("\n**Reaches nobody**: {}\n", escaped(&plan::nobody(empty))));
     }
+    for warning in plan.warnings.iter().take(20) {
+        out.push_str(&format!("\n**Warning**: {}\n", escaped(warning)));
+    }
     for line in plan.limit.iter().flat_map(plan::limit_lines) {
         out.push_str(&format!("\n{}\n", escaped(line.trim())));
     }

@@ -50,6 +50,7 @@ pub(super) async fn import(context: &Context, args: &ImportArgs) -> Result<u8, C
         node_edits: Vec::new(),
         reason,
         apply: false,
+        only_look: args.plan,
         allow_unplanned: false,
         rollout: Strategy::default(),
         set: None,

@@ -85,6 +85,8 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
                     node_edits: vec![edit],
                     reason,
                     apply: false,
+                    // An edit of a node that is to wait for somebody is made so.
+                    only_look: false,
                     allow_unplanned: true,
                     rollout: Strategy::default(),
                     set: None,

@@ -35,7 +35,8 @@ async fn from_node(context: &Context, node: &str, args: &ImportArgs) -> Result<u
     let Some(scope) = args.scope.clone() else {
         return Err(CommandError::Usage("give the scope of the objects: --scope role:app".into()));
     };
-    let request = ImportRequest { items: args.what.clone(), scope, as_jobs: args.as_jobs, reason: args.reason.clone() };
+    let (items, reason) = (args.what.clone(), args.reason.clone());
+    let request = ImportRequest { items, scope, as_jobs: args.as_jobs, reason, only_look: args.plan };
     let path = format!("/nodes/{}/import", encode(node));
     let made: Imported = context.client.send_json(Method::POST, &path, &request).await?;
     let Some(number) = made.number else {

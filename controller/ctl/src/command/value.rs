@@ -155,6 +155,7 @@ async fn set_secret(context: &Context, args: SecretSetArgs) -> Result<u8, Comman
         base: None,
         reason: args.how.apply.reason.clone(),
         apply: false,
+        only_look: args.how.plan,
         allow_unplanned: args.how.apply.allow_unplanned,
         rollout: Strategy::default(),
     };
@@ -204,6 +205,7 @@ async fn set_var(context: &Context, args: VarSetArgs) -> Result<u8, CommandError
         node_edits: Vec::new(),
         reason,
         apply,
+        only_look: args.how.plan,
         allow_unplanned: false,
         rollout: Strategy::default(),
         set: None,

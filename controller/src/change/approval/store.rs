@@ -122,11 +122,11 @@ pub(crate) async fn delete(tx: &mut Tx, change: ChangeId) -> Result<(), DbError>
     Ok(())
 }
 
-/// Returns the plans that wait for an approval, the oldest first.
+/// Returns the plans that wait for an approval, the oldest first: not those that were only made to look at them.
 pub(crate) async fn wanted(tx: &mut Tx, limit: u32) -> Result<Vec<ApprovalRow>, DbError> {
     let sql = format!(
         "SELECT {APPROVAL} FROM approval a JOIN changes c ON c.id = a.change_id \
-         WHERE a.verdict = 'wanted' AND c.state = 'planned' ORDER BY a.at_ms, a.change_id LIMIT ?"
+         WHERE a.verdict = 'wanted' AND c.state = 'planned' AND c.is_look = 0 ORDER BY a.at_ms, a.change_id LIMIT ?"
     );
     let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(i64::from(limit));
     query.fetch_all(tx.conn()).await?.iter().map(approval).collect()

@@ -32,6 +32,8 @@ pub struct Listing {
     pub kind: Option<Kind>,
     /// By this user.
     pub author: Option<String>,
+    /// Without those that were only planned to look at them.
+    pub is_asked: bool,
     /// Only those before this number.
     pub before: Option<u64>,
     /// How many at most.
@@ -123,8 +125,8 @@ impl Changes {
                     Some(scope) => Some(host::stored_scope(&mut tx, scope).await?.unwrap_or_else(|| scope.to_string())),
                     None => None,
                 };
-                let filter =
-                    store::Filter { state: listing.state, scope, kind: listing.kind, author: listing.author.clone() };
+                let (state, kind, author) = (listing.state, listing.kind, listing.author.clone());
+                let filter = store::Filter { state, scope, kind, author, is_asked: listing.is_asked };
                 let mut rows = store::list(&mut tx, &filter, listing.before, listing.limit + 1).await?;
                 let has_more = rows.len() > listing.limit as usize;
                 rows.truncate(listing.limit as usize);

@@ -22,6 +22,7 @@ testing::on_both!(
     an_approval_dies_when_anything_moves,
     a_declined_plan_is_a_draft_again,
     an_administrator_goes_over_a_protection,
+    a_plan_to_look_at_waits_for_nobody_until_it_is_asked_for,
     a_freeze_holds_back_changes,
     a_freeze_holds_back_the_next_wave,
     other_labels_lead_nobody_past_a_freeze,
@@ -215,6 +216,53 @@ async fn a_declined_plan_is_a_draft_again(db: Db) {
 }
 
 async fn an_administrator_goes_over_a_protection(db: Db) {
+async fn a_plan_to_look_at_waits_for_nobody_until_it_is_asked_for(db: Db) {
+    let world = World::new(db);
+    world.node("web-1", &["app"], true).await;
+    world.protect("role:app").await;
+    let looked = async |content: &str| {
+        let drafts = vec![put(file("role:app", "motd", content))];
+        let row = world.changes.create(&NewChange { drafts, only_look: true, ..NewChange::default() }, &rk()).await;
+        let row = row.expect("a change");
+        let plan = world.changes.plan(row.id, &rk()).await.expect("a plan");
+        (row, plan)
+    };
+    let listed = async || {
+        let waiting = world.changes.approvals(&dana()).await.expect("a list");
+        let listing = Listing { state: Some(ChangeState::Planned), is_asked: true, limit: 9, ..Listing::default() };
+        let asked = world.changes.list(&listing).await.expect("a list");
+        let numbers = |found: &mut dyn Iterator<Item = u64>| found.collect::<Vec<_>>();
+        let asked = numbers(&mut asked.items.iter().map(|c| c.number));
+        (numbers(&mut waiting.iter().map(|w| w.change.number)), asked)
+    };
+    let (row, plan) = looked("hello").await;
+    assert_eq!(listed().await, (vec![], vec![]));
+    world.protect("fleet").await;
+    assert_eq!(listed().await, (vec![], vec![]), "also when more is protected");
+    let (_, control) = world.control(&row).await;
+    assert!(control.is_look && control.approval.is_some_and(|a| a.verdict == Verdict::Wanted), "it says what it needs");
+
+    // A mistaken plan's id asks for nothing; trying to apply it does, and to put it on the schedule.
+    let wrong = Apply { plan: Some("0000-0000".into()), ..Apply::default() };
+    world.changes.apply(row.id, &wrong, &rk()).await.expect_err("another plan's id");
+    assert_eq!(listed().await, (vec![], vec![]));
+    let error = world.changes.apply(row.id, &how(&plan), &rk()).await.expect_err("it needs an approval");
+    assert!(matches!(error, ChangeError::ApprovalNeeded { .. }), "{error}");
+    assert_eq!(listed().await, (vec![row.number], vec![row.number]));
+    assert!(!world.control(&row).await.1.is_look);
+    let (later, plan) = looked("later").await;
+    let who = Orderer { by: rk(), user: world.user("rk", Preset::Operator).await, token: None };
+    let at = clock::now().plus_ms(SOON_MS);
+    world.changes.schedule(later.id, &how(&plan), at, &who).await.expect_err("it needs an approval");
+    assert_eq!(listed().await.0, [row.number, later.number]);
+
+    // Who has its number may approve it as it is.
+    let (third, plan) = looked("third").await;
+    world.changes.approve(third.id, &plan.digest, "", &dana()).await.expect("approved");
+    world.changes.apply(third.id, &how(&plan), &rk()).await.expect("applied");
+    world.end().await;
+}
+
     let world = World::new(db);
     world.node("web-1", &["app"], true).await;
     world.protect("node:web-1").await;

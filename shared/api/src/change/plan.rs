@@ -48,6 +48,9 @@ pub struct Plan {
     /// Whether applying it would do nothing: everything is so already.
     #[serde(default)]
     pub is_idle: bool,
+    /// What may not be meant so, in sentences that name object and field; nothing of it stands in the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What stands in the way of applying; empty when it can be applied.
     pub blockers: Vec<String>,
     /// On how many nodes something needs an operator's signature first.
