@@ -27,8 +27,8 @@ const columns: readonly Column<ObjectSummary>[] = [
   { id: 'why', head: 'Why', from: 'md', grow: true, cell: (object) => <span className="dim" title={object.deletion?.reason}>{object.deletion?.reason}</span> },
   { id: 'change', head: 'Change', from: 'md', right: true, cell: (object) => object.deletion != null && <Link to="/changes/$change" params={{ change: String(object.deletion.change) }}>{object.deletion.change}</Link> },
   { id: 'at', head: 'When', right: true, cell: (object) => <Time at={object.updated_at} /> },
-  // The last revision is the deletion: what stood is the one before.
-  { id: 'act', head: '', right: true, cell: (object) => (object.revision > 1 ? <Restore object={object} revision={object.revision - 1} label="Restore …" /> : null) },
+  // The last revision is the deletion: what stood is the one before. A narrow row leads to its history, which has it too.
+  { id: 'act', head: '', from: 'sm', right: true, cell: (object) => (object.revision > 1 ? <Restore object={object} revision={object.revision - 1} label="Restore …" /> : null) },
 ];
 
 export default function DeletedPage() {
