@@ -147,7 +147,7 @@ pub enum NodeSeen {
     Proven,
     /// Failed, blocked or quarantined.
     Failed,
-    /// Not connected.
+    /// Not connected, or connected and silent.
     Away,
     /// Out of the fleet, or no more of those on which the change does something.
     Gone,

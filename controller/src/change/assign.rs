@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use lampas_runtime::clock;
 use lampas_shared::{
     desired::{ContentHash, Generation},
+    error::Fault,
     id::{ChangeId, NodeId},
 };
 use sqlx::{Any, QueryBuilder};
@@ -17,7 +18,7 @@ use crate::{
     compile::Compiled,
     db::{
         DbError, Tx,
-        row::{Reader, draw, id_chunks, insert_many, push_ids},
+        row::{Reader, draw, id_chunks, insert_many, push_ids, to_json},
     },
 };
 
@@ -94,6 +95,11 @@ pub(crate) async fn assign(
     Ok((assigned, moved))
 }
 
+/// What is said of a node that was overtaken while it was silent or away.
+fn not_reached() -> Fault {
+    Fault::passing("node.not_reached", "not reached: the node did not answer before a later change took its place")
+}
+
 /// The same for who knows what was assigned, with the epoch, and draws the `state` counter itself. Returns what is new.
 pub(crate) async fn give(
     tx: &mut Tx,
@@ -135,7 +141,12 @@ pub(crate) async fn give(
     .await?;
     let ids: Vec<NodeId> = moved.keys().copied().collect();
     for chunk in id_chunks(&ids) {
-        let mut query = QueryBuilder::<Any>::new("UPDATE change_node SET state = 'superseded', updated_ms = ");
+        // What is said goes by the state before: MySQL assigns from left to right.
+        let mut query = QueryBuilder::<Any>::new(
+            "UPDATE change_node SET message = CASE WHEN state = 'waiting' AND EXISTS (SELECT 1 FROM node n \
+             WHERE n.id = change_node.node AND n.state <> 'online') THEN ",
+        );
+        query.push_bind(to_json(&not_reached())).push(" ELSE message END, state = 'superseded', updated_ms = ");
         query.push_bind(now.0).push(" WHERE state IN ('waiting', 'applying') AND node IN ");
         push_ids(&mut query, chunk);
         query.build().persistent(false).execute(tx.conn()).await?;

@@ -34,7 +34,7 @@ pub(crate) struct Current {
     pub(crate) resources: String,
     /// When `resources` was told, in milliseconds; absent for "with this batch" and for never.
     pub(crate) told_ms: Option<i64>,
-    /// What the change makes otherwise there; looked up only where a resource has drifted.
+    /// What the change makes otherwise there; looked up only where a resource has drifted or failed.
     pub(crate) effect: Arc<Effect>,
     /// The objects about whose drift there the change is the decision: that is about to be over.
     pub(crate) settling: BTreeSet<ObjectId>,
@@ -149,9 +149,7 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
         return;
     }
     let mut state = report.state;
-    // The cause before what was only held back by it.
-    let faults = || report.resources.iter().filter(|r| is_bad(r.state)).filter_map(|r| r.fault.as_ref());
-    let mut fault = faults().find(|f| f.code != "group.held_back").or_else(|| faults().next()).cloned();
+    let mut fault = cause(config, &report.resources);
     if report.hash != config.hash {
         state = ResourceState::Failed;
         fault = Some(Fault::lasting("node.other_hash", "the node applied another state than the one it was sent"));
@@ -174,7 +172,7 @@ fn generation(node: NodeId, config: &mut Current, report: GenerationReport, outc
                 take_resources(config, &report.resources, outcome, now);
             }
             let is_settling = |r: &ResourceReport| is_held(r) && config.settling.contains(&r.object);
-            let is_of_change = |r: &ResourceReport| config.effect.has(r.object, &r.target);
+            let is_of_change = |r: &ResourceReport| is_of_change(config, r);
             let held = report.resources.iter().find(|r| is_held(r) && is_of_change(r) && !is_settling(r));
             // Drift that the change has nothing to do with hides what is still to come.
             let waits = is_to_come(state) || report.resources.iter().any(|r| is_to_come(r.state) || is_settling(r));
@@ -246,6 +244,24 @@ fn compact(
     };
     let states: BTreeMap<&Target, Told> = resources.iter().map(|r| (&r.target, one(r))).collect();
     crate::db::row::to_json(&states)
+}
+
+/// Returns what is said of a node where something fails: the cause before what was only held back by it, and what the change
+/// makes otherwise before what it leaves as it is, of which that is said too.
+fn cause(config: &Current, resources: &[ResourceReport]) -> Option<Fault> {
+    let bad = || resources.iter().filter(|r| is_bad(r.state)).filter_map(|r| r.fault.as_ref().map(|fault| (r, fault)));
+    let causes = || bad().filter(|(_, fault)| fault.code != "group.held_back");
+    let (resource, fault) =
+        causes().find(|(r, _)| is_of_change(config, r)).or_else(|| causes().next()).or_else(|| bad().next())?;
+    let mut fault = fault.clone();
+    if config.change.is_some() && !is_of_change(config, resource) {
+        fault.message = format!("{}, which this change leaves as it is: {}", resource.target, fault.message);
+    }
+    Some(fault)
+}
+
+fn is_of_change(config: &Current, resource: &ResourceReport) -> bool {
+    config.effect.has(resource.object, &resource.target)
 }
 
 /// Whether it will be written by itself: also by a node that is paused, when it goes on.

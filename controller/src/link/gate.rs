@@ -25,6 +25,11 @@ pub trait NodeGate: Send + Sync + 'static {
     /// Returns how each connected node is heard: online or stale. Who is not listed is offline.
     fn states(&self) -> BTreeMap<NodeId, NodeState>;
 
+    /// Returns whether a node is connected and does not answer.
+    fn is_silent(&self, node: NodeId) -> bool {
+        self.states().get(&node) == Some(&NodeState::Stale)
+    }
+
     /// Says that the desired state of these nodes changed: the link asks for it and pushes it.
     fn wake(&self, nodes: &[NodeId]);
 

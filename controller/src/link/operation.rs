@@ -173,6 +173,10 @@ impl NodeGate for Gate {
         self.registry.states()
     }
 
+    fn is_silent(&self, node: NodeId) -> bool {
+        self.registry.get(node).is_some_and(|handle| *handle.stale.borrow())
+    }
+
     fn wake(&self, nodes: &[NodeId]) {
         for node in nodes {
             if let Some(handle) = self.registry.get(*node) {

@@ -113,6 +113,7 @@ async fn an_operation_is_answered_and_a_hung_node_is_named() {
     assert_eq!(hung.code, "link.hung");
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert_eq!(world.gate.states().get(&node.id), Some(&NodeState::Stale));
+    assert!(world.gate.is_silent(node.id));
 }
 
 #[tokio::test(flavor = "multi_thread")]

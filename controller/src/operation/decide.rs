@@ -30,6 +30,13 @@ pub(super) struct Sight<'a> {
     pub(super) heard_since: UnixMs,
 }
 
+impl Sight<'_> {
+    /// Whether a node is connected and answers. Of one that another controller holds, that one sees it.
+    fn is_heard(&self, node: NodeId) -> bool {
+        if self.here.connected(node) { !self.here.is_silent(node) } else { self.held.contains(&node) }
+    }
+}
+
 /// What is to be written, and whom to tell.
 #[derive(Debug, Default)]
 pub(super) struct Decision {
@@ -50,6 +57,7 @@ impl Decision {
                 state: run.state,
                 is_connected: !run.state.is_final()
                     && (sight.here.connected(run.node) || sight.held.contains(&run.node)),
+                is_heard: !run.state.is_final() && sight.is_heard(run.node),
                 told_at: run.told_at.unwrap_or(operation.created_at),
                 has_begun: run.has_begun,
             })

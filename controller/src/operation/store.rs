@@ -43,6 +43,9 @@ const COLUMNS: &str = "o.id, o.number, o.state, o.spec, o.author, o.principal, o
                        (SELECT g.serial FROM operation_signature g WHERE g.operation = o.id) AS sign_serial, \
                        (SELECT g.signed_ms FROM operation_signature g WHERE g.operation = o.id) AS signed_ms";
 
+/// What is said of a run while its node was told, did not say that it began, and is silent or away.
+const UNHEARD: &str = "the node does not answer; whether it began is not known yet";
+
 /// An operation as it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct OperationRow {
@@ -466,7 +469,8 @@ pub(crate) async fn nodes(
 ) -> Result<Vec<(i64, OperationNode, Option<String>)>, DbError> {
     let rows = sqlx::query(
         "SELECT r.run, r.place, r.node, COALESCE(n.name, r.node_name) AS name, r.state, r.detail, r.started_ms, r.ended_ms, \
-         r.exit_status, r.output_bytes, r.output_hash, r.output_state FROM operation_run r LEFT JOIN node n ON n.id = r.node \
+         r.exit_status, r.output_bytes, r.output_hash, r.output_state, r.has_begun, COALESCE(n.state, 'offline') AS heard \
+         FROM operation_run r LEFT JOIN node n ON n.id = r.node \
          WHERE r.operation = ? AND r.place > ? ORDER BY r.place LIMIT ?",
     )
     .bind(operation.to_string())
@@ -479,12 +483,14 @@ pub(crate) async fn nodes(
             let r = Reader::new("operation_run", row);
             let state: RunState = r.parse("state")?;
             let output = r.text("output_state")?;
+            let is_unheard = state == RunState::Running && !r.flag("has_begun")? && r.text("heard")? != "online";
+            let detail = if is_unheard { UNHEARD.to_owned() } else { r.text("detail")? };
             let node = OperationNode {
                 run: r.parse("run")?,
                 node: NodeRef { id: r.parse("node")?, name: r.text("name")? },
                 is_connected: false,
                 state,
-                detail: r.text("detail")?,
+                detail,
                 exit_status: r.maybe_int("exit_status")?.map(|s| s as i32),
                 started_at: r.maybe_time("started_ms")?,
                 ended_at: r.maybe_time("ended_ms")?,

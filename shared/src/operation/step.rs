@@ -3,8 +3,10 @@
 use super::{Away, RunState, Strategy};
 use crate::time::UnixMs;
 
-/// How long a node has to say that it began, once it was told.
+/// How long a node has to say that it began, once it was told, while it is heard.
 const START_MS: i64 = 60_000;
+/// How soon after it was told a node may count as silent: it answers something within that time.
+const SILENCE_MS: i64 = 3000;
 /// How long after its time-out a run's result is waited for: ten seconds until it is killed, and the way here.
 const RESULT_MS: i64 = 90_000;
 /// How long after a start of the controller a node that isn't connected may still be on its way back.
@@ -36,6 +38,8 @@ pub struct NodeView {
     pub state: RunState,
     /// Whether the node is connected.
     pub is_connected: bool,
+    /// Whether it is heard: connected, and not silent.
+    pub is_heard: bool,
     /// When it was told to start; of no meaning before.
     pub told_at: UnixMs,
     /// Whether it said that it has begun.
@@ -59,6 +63,8 @@ pub enum Cause {
     NoTurn,
     /// The node did not say that it began.
     NoAnswer,
+    /// The node was told, and is heard no more.
+    NotHeard,
     /// No result came.
     NoResult,
 }
@@ -71,9 +77,12 @@ impl Cause {
             Self::Stopped => "not begun: enough others had failed",
             Self::NoCanary => "not begun: no canary succeeded",
             Self::Away => "not connected",
-            Self::NotBack => "did not connect in time",
+            Self::NotBack => "did not connect, or did not answer, in time",
             Self::NoTurn => "it was not its turn within a day",
             Self::NoAnswer => "the node did not say whether it began",
+            Self::NotHeard => {
+                "the node does not answer: whether it began is not known; a result that still comes is taken"
+            }
             Self::NoResult => "no result came in time; one that still comes is taken",
         }
     }
@@ -106,8 +115,9 @@ pub fn step(operation: &OperationView, nodes: &[NodeView], now: UnixMs) -> Vec<A
     let mut cancels = Vec::new();
     for (at, node) in nodes.iter().enumerate().filter(|(_, n)| n.state == RunState::Running) {
         let from = node.told_at.max(operation.heard_since);
-        if !node.has_begun && now.since(from) >= START_MS {
-            settle(&mut states, at, RunState::Lost, Cause::NoAnswer);
+        if !node.has_begun && now >= begin_by(operation, node.is_heard, from) {
+            let cause = if node.is_heard { Cause::NoAnswer } else { Cause::NotHeard };
+            settle(&mut states, at, RunState::Lost, cause);
         } else if now.since(from) >= i64::from(operation.timeout_secs) * 1000 + RESULT_MS {
             settle(&mut states, at, RunState::Lost, Cause::NoResult);
         } else if operation.is_cancelled {
@@ -135,7 +145,7 @@ pub fn step(operation: &OperationView, nodes: &[NodeView], now: UnixMs) -> Vec<A
     if let Away::Queue { until } = operation.away
         && now >= until
     {
-        for at in queued.iter().copied().filter(|at| !nodes[*at].is_connected) {
+        for at in queued.iter().copied().filter(|at| !is_there(operation, &nodes[*at])) {
             settle(&mut states, at, RunState::Expired, Cause::NotBack);
         }
     }
@@ -151,7 +161,7 @@ pub fn step(operation: &OperationView, nodes: &[NodeView], now: UnixMs) -> Vec<A
         for at in wave.clone() {
             match states[at] {
                 RunState::Running => is_open = true,
-                RunState::Queued if nodes[at].is_connected => {
+                RunState::Queued if is_there(operation, &nodes[at]) => {
                     is_open = true;
                     if running < operation.strategy.concurrency as usize {
                         running += 1;
@@ -188,6 +198,23 @@ pub fn step(operation: &OperationView, nodes: &[NodeView], now: UnixMs) -> Vec<A
     actions.extend(cancels);
     actions.extend(starts);
     actions
+}
+
+/// Returns whether a node can be told. Where nodes are waited for, that is also for one that is silent: what it is told might
+/// be lost, and nobody would know.
+fn is_there(operation: &OperationView, node: &NodeView) -> bool {
+    node.is_connected && (node.is_heard || !matches!(operation.away, Away::Queue { .. }))
+}
+
+/// Returns until when a node that was told has to say that it began. One that is heard no more is waited for as long as one
+/// that is away would be: a run that is given up is never begun again, and what its node still says of it is taken.
+fn begin_by(operation: &OperationView, is_heard: bool, from: UnixMs) -> UnixMs {
+    let usual = from.plus_ms(START_MS);
+    match operation.away {
+        _ if is_heard => usual,
+        Away::Skip | Away::Expire => from.plus_ms(RETURN_MS),
+        Away::Queue { until } => until.max(from.plus_ms(SILENCE_MS)).min(usual),
+    }
 }
 
 /// Returns when the last node is started at the latest.

@@ -113,18 +113,19 @@ async fn write(tx: &mut Tx, batch: &[Submission]) -> Result<Written, DbError> {
     Ok(Written { acked, fenced })
 }
 
-/// Looks up what the changes make otherwise on nodes that tell of drift.
+/// Looks up what the changes make otherwise on nodes that tell of drift or of what fails.
 async fn effects(
     tx: &mut Tx,
     fresh: &BTreeMap<NodeId, Vec<Report>>,
     current: &mut BTreeMap<NodeId, Current>,
 ) -> Result<(), DbError> {
-    let has_drifted = |report: &Report| match report {
-        Report::Generation(report) => report.resources.iter().any(|r| r.state == ResourceState::Drifted),
+    let is_one = |state| matches!(state, ResourceState::Drifted | ResourceState::Failed | ResourceState::Blocked);
+    let tells = |report: &Report| match report {
+        Report::Generation(report) => report.resources.iter().any(|r| is_one(r.state)),
         _ => false,
     };
     let mut telling: BTreeMap<ChangeId, Vec<NodeId>> = BTreeMap::new();
-    for (node, _) in fresh.iter().filter(|(_, reports)| reports.iter().any(has_drifted)) {
+    for (node, _) in fresh.iter().filter(|(_, reports)| reports.iter().any(tells)) {
         if let Some(change) = current.get(node).and_then(|c| c.change) {
             telling.entry(change).or_default().push(*node);
         }

@@ -80,3 +80,24 @@ fn what_is_not_on_the_disk_is_not_in_force() {
     assert_eq!(step(&[("/etc/a", Converged), ("/etc/b", Drifted)], Some(0)), ("converged", None), "another's is");
     assert_eq!(step(&[("/etc/a", Failed), ("/etc/b", Drifted)], Some(1)).0, "failed");
 }
+
+#[test]
+fn what_fails_that_the_change_leaves_as_it_is_is_told_so() {
+    use ResourceState::{Blocked, Failed};
+    let said = |faults: [&str; 2], own: usize| {
+        let Report::Generation(mut told) = applied(&[("/etc/a", Failed), ("/etc/b", Blocked)]) else {
+            unreachable!("applied() reports a generation")
+        };
+        for (resource, code) in told.resources.iter_mut().zip(faults) {
+            resource.fault = Some(Fault::lasting(code, "refused"));
+        }
+        let effect = Arc::new(Effect::of([told.resources[own].object]));
+        let before = Current { change: Some(random::new_id()), effect, ..current() };
+        let step = fold(random::new_id(), Some(&before), vec![Report::Generation(told)], UnixMs(5)).step;
+        step.and_then(|s| s.fault).expect("a fault").message
+    };
+    let other = |path: &str| format!("{}, which this change leaves as it is: refused", Target::path(path));
+    assert_eq!(said(["file.syntax", "file.syntax"], 0), "refused");
+    assert_eq!(said(["file.syntax", "file.syntax"], 1), "refused", "its own comes first");
+    assert_eq!(said(["file.syntax", "group.held_back"], 1), other("/etc/a"), "what is held back is not the cause");
+}

@@ -266,8 +266,8 @@ pub(crate) async fn objects(tx: &mut Tx, change: ChangeId) -> Result<Vec<ObjectI
 }
 
 /// Returns how the nodes stand that a rollout has reached, and which of them were given a later state before they had this
-/// one: of those it is that state that counts. Who is proven and not connected any more is away: whether the change is in
-/// force there is what nobody knows.
+/// one: of those it is that state that counts. Who is proven and not connected any more, or silent, is away: whether the
+/// change is in force there is what nobody knows.
 pub(crate) async fn seen(
     tx: &mut Tx,
     change: ChangeId,
@@ -286,7 +286,7 @@ pub(crate) async fn seen(
     for row in &rows {
         let r = Reader::new("change_node", row);
         let node = r.parse("node")?;
-        let is_away = r.text("heard")? == "offline";
+        let is_away = r.text("heard")? != "online";
         let word = r.text("state")?;
         let (mut is_failed, mut is_proven) = (word == "failed", word == "converged");
         if word == "superseded" {
@@ -330,9 +330,9 @@ async fn held(tx: &mut Tx, change: ChangeId) -> Result<BTreeSet<NodeId>, DbError
     Ok(nodes.into_iter().filter(is_held).collect())
 }
 
-/// Returns who is connected.
+/// Returns who is connected and answers: the others come last in a wave.
 pub(crate) async fn online(tx: &mut Tx) -> Result<BTreeSet<NodeId>, DbError> {
-    let rows = sqlx::query("SELECT n.id FROM node n WHERE n.state <> 'offline'").fetch_all(tx.conn()).await?;
+    let rows = sqlx::query("SELECT n.id FROM node n WHERE n.state = 'online'").fetch_all(tx.conn()).await?;
     rows.iter().map(|row| Reader::new("node", row).parse("id")).collect()
 }
 

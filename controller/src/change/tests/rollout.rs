@@ -3,9 +3,12 @@
 use std::sync::Mutex as StdMutex;
 
 use futures_util::future::BoxFuture;
-use lampas_shared::rollout::{Order, State, Strategy, Verdict};
+use lampas_shared::rollout::{NodeSeen, Order, State, Strategy, Verdict};
 
-use super::{super::rollout::driver, *};
+use super::{
+    super::rollout::{driver, store},
+    *,
+};
 
 testing::on_both!(
     waves_get_a_change_one_after_the_other,
@@ -19,6 +22,7 @@ testing::on_both!(
     who_is_paused_or_holds_the_file_proves_nothing,
     who_holds_a_file_that_a_value_goes_into_proves_nothing,
     who_observes_is_in_no_wave,
+    who_is_silent_is_away_and_not_reached,
 );
 
 /// Gates that say what they are told to, and remember the questions.
@@ -373,5 +377,37 @@ async fn who_observes_is_in_no_wave(db: Db) {
     let shown = world.rollout(&row).await;
     let waves: Vec<u32> = shown.waves.iter().map(|w| w.progress.total()).collect();
     assert_eq!(waves, [1, 1], "{shown:?}");
+    world.end().await;
+}
+
+async fn who_is_silent_is_away_and_not_reached(db: Db) {
+    let world = World::new(db);
+    let nodes = world.three().await;
+    world.save(vec![put(file("role:app", "motd", "old"))]).await.expect("made");
+    let silent = async |name: &'static str| {
+        let set = world.db.write(|mut tx| async move {
+            sqlx::query("UPDATE node SET state = 'stale' WHERE name = ?").bind(name).execute(tx.conn()).await?;
+            Ok::<_, DbError>(tx.done(()))
+        });
+        set.await.expect("set");
+    };
+    silent("web-1").await;
+    let two = serde_json::json!({ "waves": ["2"] });
+    let row = world.roll(vec![put(file("role:app", "motd", "new"))], strategy(two)).await.expect("applied");
+    assert_eq!(world.motds(&nodes).await, ["old", "new", "new"], "who does not answer comes last");
+    silent("web-2").await;
+    world.land(nodes[2], 7, 1, ResourceState::Converged).await;
+    let seen = world.db.read(|mut tx| async move { store::seen(&mut tx, row.id).await.map(|s| tx.done(s)) });
+    let seen = seen.await.expect("the store answers").0;
+    let expected = [(nodes[1], NodeSeen::Away), (nodes[2], NodeSeen::Proven)];
+    assert_eq!(seen, expected.into(), "nobody knows whether it is on its way");
+    world.changes.order(row.id, Order::Revert, "", &admin()).await.expect("reverted");
+    let said = async |node: NodeId| {
+        let page = world.changes.nodes(row.id, None, None, 10).await.expect("nodes");
+        let found = page.items.into_iter().find(|n| n.node.id == node).expect("it is listed");
+        (found.state, found.fault.map(|f| f.code.to_string()))
+    };
+    assert_eq!(said(nodes[1]).await, (ChangeNodeState::Superseded, Some("node.not_reached".to_owned())));
+    assert_eq!(said(nodes[2]).await, (ChangeNodeState::Converged, None));
     world.end().await;
 }

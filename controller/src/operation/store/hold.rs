@@ -52,11 +52,12 @@ pub(super) async fn hold(tx: &mut Tx, ids: &BTreeSet<OperationId>) -> Result<(),
     Ok(())
 }
 
-/// Returns the nodes that wait for their turn and are connected, to whichever controller; of one operation, or of all.
+/// Returns the nodes that wait for their turn, or were told and have not answered, and are connected, to whichever
+/// controller; of one operation, or of all.
 pub(crate) async fn held(tx: &mut Tx, of: Option<OperationId>) -> Result<BTreeSet<NodeId>, DbError> {
     let mut query = QueryBuilder::<Any>::new(
         "SELECT DISTINCT s.node FROM node_session s JOIN operation_run r ON r.node = s.node \
-         WHERE s.closed_ms IS NULL AND r.state = 'queued'",
+         WHERE s.closed_ms IS NULL AND r.state IN ('queued', 'running') AND r.has_begun = 0",
     );
     if let Some(id) = of {
         query.push(" AND r.operation = ").push_bind(id.to_string());

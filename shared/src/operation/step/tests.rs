@@ -84,7 +84,8 @@ proptest! {
         };
         // What is stored; `real` is what the nodes did.
         let mut stored: Vec<NodeView> = natures.iter().map(|n| NodeView {
-            state: RunState::Queued, is_connected: n.begins_connected, told_at: UnixMs(0), has_begun: false,
+            state: RunState::Queued, is_connected: n.begins_connected, is_heard: n.begins_connected && !n.is_mute,
+            told_at: UnixMs(0), has_begun: false,
         }).collect();
         let mut real = vec![Real::default(); natures.len()];
         let mut ended_at = None;
@@ -102,7 +103,7 @@ proptest! {
             }
             for (at, nature) in natures.iter().enumerate() {
                 let connected = nature.is_connected(now);
-                stored[at].is_connected = connected;
+                (stored[at].is_connected, stored[at].is_heard) = (connected, connected && !nature.is_mute);
                 let view = &mut stored[at];
                 // The node's result, if its run is over, and if it can be said.
                 if connected && !nature.is_mute && real[at].begun > 0 && matches!(view.state, RunState::Running | RunState::Lost) {
@@ -174,7 +175,7 @@ proptest! {
             started_at: UnixMs(0), heard_since: UnixMs(0), timeout_secs: 60, strategy, away: Away::Skip, is_cancelled: false,
         };
         let mut nodes: Vec<NodeView> = natures.iter().map(|n| NodeView {
-            state: RunState::Queued, is_connected: n.begins_connected, told_at: UnixMs(0), has_begun: true,
+            state: RunState::Queued, is_connected: n.begins_connected, is_heard: true, told_at: UnixMs(0), has_begun: true,
         }).collect();
         for action in step(&operation, &nodes, UnixMs(1)) {
             match action {
@@ -191,7 +192,13 @@ proptest! {
 fn nodes(states: &[RunState]) -> Vec<NodeView> {
     states
         .iter()
-        .map(|state| NodeView { state: *state, is_connected: true, told_at: UnixMs(0), has_begun: true })
+        .map(|state| NodeView {
+            state: *state,
+            is_connected: true,
+            is_heard: true,
+            told_at: UnixMs(0),
+            has_begun: true,
+        })
         .collect()
 }
 
@@ -233,7 +240,38 @@ fn who_is_away_is_skipped_waited_for_or_given_up() {
     assert_eq!(step(&expire, &both, UnixMs(1)), [Action::Start(0)]);
     both[0].state = RunState::Succeeded;
     assert_eq!(step(&expire, &both, UnixMs(1)), [gone(RunState::Expired, Cause::NotBack)]);
+    // Who is silent is told nothing where the operator said how long to wait.
+    both[0].state = RunState::Queued;
+    (both[1].is_connected, both[1].is_heard) = (true, false);
+    assert_eq!(step(&queue, &both, UnixMs(1)), [Action::Start(0)]);
+    assert_eq!(step(&queue, &both, UnixMs(5000)), [gone(RunState::Expired, Cause::NotBack), Action::Start(0)]);
+    both[1].is_connected = false;
+    both[0].state = RunState::Succeeded;
     // After a restart nobody is away before the nodes had time to come back.
     let restarted = OperationView { heard_since: UnixMs(100_000), ..skip };
     assert_eq!(step(&restarted, &both, UnixMs(101_000)), []);
+}
+
+#[test]
+fn who_was_told_and_is_heard_no_more_is_given_up_by_the_operators_bound() {
+    let check = |away: Away, is_heard: bool, until: i64, cause: Cause| {
+        let operation = OperationView { away, ..plain(Strategy::default()) };
+        let mut told = nodes(&[RunState::Running]);
+        (told[0].has_begun, told[0].is_heard) = (false, is_heard);
+        assert_eq!(step(&operation, &told, UnixMs(until - 1)), [], "{away:?}");
+        let lost = [Action::Settle(0, RunState::Lost, cause)];
+        assert_eq!(step(&operation, &told, UnixMs(until)), lost, "{away:?}");
+        // What has begun is waited for.
+        told[0].has_begun = true;
+        assert_eq!(step(&operation, &told, UnixMs(until)), [], "{away:?}");
+    };
+    let queue = |secs: i64| Away::Queue { until: UnixMs(secs * SECOND) };
+    for away in [Away::Skip, Away::Expire, queue(4)] {
+        check(away, true, START_MS, Cause::NoAnswer);
+    }
+    check(Away::Skip, false, RETURN_MS, Cause::NotHeard);
+    check(Away::Expire, false, RETURN_MS, Cause::NotHeard);
+    check(queue(4), false, 4 * SECOND, Cause::NotHeard);
+    check(queue(1), false, SILENCE_MS, Cause::NotHeard);
+    check(queue(600), false, START_MS, Cause::NotHeard);
 }
