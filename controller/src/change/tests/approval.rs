@@ -21,8 +21,8 @@ testing::on_both!(
     a_protected_node_waits_for_somebody_else,
     an_approval_dies_when_anything_moves,
     a_declined_plan_is_a_draft_again,
-    an_administrator_goes_over_a_protection,
     a_plan_to_look_at_waits_for_nobody_until_it_is_asked_for,
+    an_administrator_goes_over_a_protection,
     a_freeze_holds_back_changes,
     a_freeze_holds_back_the_next_wave,
     other_labels_lead_nobody_past_a_freeze,
@@ -215,7 +215,6 @@ async fn a_declined_plan_is_a_draft_again(db: Db) {
     world.end().await;
 }
 
-async fn an_administrator_goes_over_a_protection(db: Db) {
 async fn a_plan_to_look_at_waits_for_nobody_until_it_is_asked_for(db: Db) {
     let world = World::new(db);
     world.node("web-1", &["app"], true).await;
@@ -263,6 +262,7 @@ async fn a_plan_to_look_at_waits_for_nobody_until_it_is_asked_for(db: Db) {
     world.end().await;
 }
 
+async fn an_administrator_goes_over_a_protection(db: Db) {
     let world = World::new(db);
     world.node("web-1", &["app"], true).await;
     world.protect("node:web-1").await;
