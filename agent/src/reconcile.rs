@@ -37,6 +37,7 @@ use std::{
 use lampas_runtime::identity::Trust;
 use lampas_shared::id::NodeId;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use self::{bench::Bench, book::Book};
 pub use self::{
@@ -113,6 +114,7 @@ pub fn open(settings: Settings, journal: Journal) -> Result<(Handle, Reconciler)
         runs: OnceLock::new(),
         wake,
         apt,
+        over: CancellationToken::new(),
         ejected: watch::Sender::new(false),
         settles: Notify::new(),
         passing: Mutex::default(),

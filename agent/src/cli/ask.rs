@@ -85,7 +85,10 @@ fn describe(status: &AgentStatus, clock: &Clock) -> String {
                 }
                 (Stance::Follow, _) => "confirmed".into(),
             };
-            let since = node.applied_at.map(|at| format!(" · in force since {}", clock.show(at))).unwrap_or_default();
+            // What is quarantined, undone or waits is not in force, whenever it may have been.
+            let is_in_force = node.stance == Stance::Follow && node.progress != Some(Progress::Received);
+            let since = node.applied_at.filter(|_| is_in_force);
+            let since = since.map(|at| format!(" · in force since {}", clock.show(at))).unwrap_or_default();
             line("generation", format!("{generation} · {progress}{since}"));
         }
     }
@@ -358,4 +361,49 @@ pub(super) fn jobs(paths: &Paths, output: Output) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use lampas_shared::{id::NodeId, time::UnixMs};
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_in_force_is_said_to_be_since_when() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = Clock::of(&Paths::new(dir.path()));
+        let generation = Generation { epoch: 1, counter: 1 };
+        let (follow, undone) = (Stance::Follow, Stance::Undone { generation, since: UnixMs(1) });
+        for (stance, progress, is_in_force) in [
+            (&follow, Progress::Received, false),
+            (&follow, Progress::Applied, true),
+            (&follow, Progress::Confirmed, true),
+            (&undone, Progress::Confirmed, false),
+        ] {
+            let node = Status {
+                node: NodeId::from_uuid(uuid::Uuid::from_u128(7)),
+                generation: Some(generation),
+                hash: None,
+                progress: Some(progress),
+                stance: stance.clone(),
+                state: ResourceState::Converged,
+                applied_at: Some(UnixMs(1)),
+                pause: None,
+                policy: String::new(),
+                journal_trouble: None,
+                waiting_reports: 0,
+                dropped_reports: 0,
+                resources: Vec::new(),
+                places: std::collections::BTreeMap::new(),
+                drifts: Vec::new(),
+                heads: Vec::new(),
+                agent_version: String::new(),
+                at: UnixMs(2),
+            };
+            let status = AgentStatus { node, connected: None, last_error: None, damaged_journal: None };
+            let said = describe(&status, &clock);
+            assert_eq!(said.contains("in force since"), is_in_force, "{progress:?}: {said}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     host::{Tools, checker_of},
     system::{
         run::Output,
-        sandbox::{self, NOT_MADE},
+        sandbox::{self, LIMIT, NOT_MADE},
     },
 };
 
@@ -21,10 +21,12 @@ const SHELLCHECK: &str = "/usr/bin/shellcheck";
 /// Checks a draft. Blocking.
 ///
 /// # Errors
-/// When it is no script, or the sandbox can't be made.
+/// When it is no script, the sandbox can't be made, or a tool did not come to its end and the others found nothing: that is
+/// no pass.
 pub fn check(tools: &Tools, draft: &ScriptDraft) -> Result<Checked, Fault> {
     draft.check().map_err(|e| Fault::lasting("check.draft", e.to_string()))?;
     let mut checked = Checked { tools: Vec::new(), notes: Vec::new(), findings: Vec::new() };
+    let mut unended = Vec::new();
     let Some(checker) = checker_of(draft.content.as_bytes()) else {
         let line = draft.content.lines().next().unwrap_or_default();
         checked.notes.push(format!("no tool here checks scripts of {}", line.chars().take(100).collect::<String>()));
@@ -34,12 +36,15 @@ pub fn check(tools: &Tools, draft: &ScriptDraft) -> Result<Checked, Fault> {
     if std::path::Path::new(checker[0]).exists() {
         let output = run(tools, &checker, draft)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        checked.tools.push(checker.join(" "));
-        match output.status {
-            None => checked.notes.push(format!("{name} ran out of time")),
-            Some(status) if !status.success() => checked.findings.extend(syntax(&name, &said)),
-            Some(_) if name == "perl" => checked.findings.extend(warnings(&said)),
-            Some(_) => {}
+        if let Some(why) = why_unended(&name, &output) {
+            unended.push(why);
+        } else {
+            checked.tools.push(checker.join(" "));
+            if !output.is_success() {
+                checked.findings.extend(syntax(&name, &said));
+            } else if name == "perl" {
+                checked.findings.extend(warnings(&said));
+            }
         }
     } else {
         checked.notes.push(format!("this node has no {}", checker[0]));
@@ -47,12 +52,13 @@ pub fn check(tools: &Tools, draft: &ScriptDraft) -> Result<Checked, Fault> {
     if name != "perl" {
         if std::path::Path::new(SHELLCHECK).exists() {
             let output = run(tools, &[SHELLCHECK, "-f", "json1", "-"], draft)?;
-            match shellcheck(&output.stdout) {
-                Some(found) => {
+            match (why_unended("shellcheck", &output), shellcheck(&output.stdout)) {
+                (Some(why), _) => unended.push(why),
+                (None, Some(found)) => {
                     checked.tools.push("shellcheck".to_owned());
                     checked.findings.extend(found);
                 }
-                None => checked.notes.push(format!("shellcheck could not say anything: {}", output.describe())),
+                (None, None) => checked.notes.push(format!("shellcheck could not say anything: {}", output.describe())),
             }
         } else {
             checked.notes.push("this node has no shellcheck; on Debian: apt install shellcheck".to_owned());
@@ -60,7 +66,31 @@ pub fn check(tools: &Tools, draft: &ScriptDraft) -> Result<Checked, Fault> {
     }
     checked.findings.sort_by_key(|a| (a.line, a.column, a.level));
     checked.findings.truncate(MAX_FINDINGS);
-    Ok(checked)
+    told(checked, unended)
+}
+
+/// Returns what is said of a tool that did not come to its end: it has said nothing of the script.
+fn why_unended(tool: &str, output: &Output) -> Option<String> {
+    let how = match output.status {
+        None => format!("{tool} did not end within {} s", LIMIT.as_secs()),
+        Some(status) if status.code().is_none() => format!("{tool} did not end by itself ({})", output.describe()),
+        Some(_) => return None,
+    };
+    let why = "; while it compiles, perl runs BEGIN blocks and what `use` loads, which can start no program here";
+    Some(if tool == "perl" { format!("{how}{why}") } else { how })
+}
+
+/// Adds what did not come to its end to what was found; by itself it is no answer.
+fn told(mut checked: Checked, unended: Vec<String>) -> Result<Checked, Fault> {
+    if !checked.findings.is_empty() || unended.is_empty() {
+        checked.notes.extend(unended);
+        return Ok(checked);
+    }
+    let rest = match &*checked.tools {
+        [] => "nothing is known of this script".to_owned(),
+        tools => format!("nothing was found by {}", tools.join(", ")),
+    };
+    Err(Fault::lasting("check.unended", format!("the check did not come to its end, {rest}: {}", unended.join("; "))))
 }
 
 fn run(tools: &Tools, checker: &[&str], draft: &ScriptDraft) -> Result<Output, Fault> {
@@ -161,6 +191,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::sandbox::Helper;
 
     #[test]
     fn tools_name_places() {
@@ -175,6 +206,26 @@ mod tests {
         assert_eq!(of("perl", perl), [(2, "syntax error at - line 2, near \"= ;\"".into())]);
         assert_eq!(of("sh", "something else\n"), [(1, "something else".into())]);
         assert_eq!(warnings("Useless use of a constant in void context at - line 4.\n- syntax OK\n")[0].line, 4);
+    }
+
+    #[test]
+    fn a_check_that_did_not_end_is_no_pass() {
+        let killed = Helper { path: "/bin/sh".into(), args: vec!["-c".into(), "kill -9 $$".into()], env: Vec::new() };
+        let draft = ScriptDraft { content: "#!/bin/sh\necho hello\n".into() };
+        let fault = check(&Tools { sandbox: killed }, &draft).expect_err("nobody said anything");
+        assert_eq!(fault.code, "check.unended");
+        assert!(fault.message.contains("nothing is known of this script"), "{fault}");
+        assert!(fault.message.contains("sh did not end by itself (signal 9)"), "{fault}");
+
+        let late = Output { status: None, stdout: Vec::new(), stderr: Vec::new() };
+        let why = why_unended("perl", &late).expect("told");
+        assert!(why.starts_with("perl did not end within 20 s; ") && why.contains("BEGIN"), "{why}");
+        let none = || Checked { tools: vec!["/bin/sh -n".into()], notes: Vec::new(), findings: Vec::new() };
+        let fault = told(none(), vec!["shellcheck did not end within 20 s".into()]).expect_err("one of two");
+        assert!(fault.message.contains("found by /bin/sh -n: shellcheck did not end"), "{fault}");
+        let found = Checked { findings: vec![finding("sh", 1, FindingLevel::Error, "it")], ..none() };
+        assert_eq!(told(found, vec![why.clone()]).expect("found something").notes, [why]);
+        assert!(told(none(), Vec::new()).expect("all ended").notes.is_empty());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use lampas_shared::{
     report::{Action, NodePlan, ResourceState, UNDONE},
 };
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Upstream,
@@ -56,7 +57,9 @@ pub(super) struct Bench {
     pub(super) wake: Arc<Notify>,
     /// Runs apt, beside the passes.
     pub(super) apt: host::Apt,
-    /// Whether the node was ejected: then the agent stops.
+    /// Cancelled as soon as nothing is managed here any more: no pass begins, and none waits for a controller.
+    pub(super) over: CancellationToken,
+    /// Whether the node was ejected, and whoever asked for it may know: then the agent stops.
     pub(super) ejected: watch::Sender<bool>,
     /// A pass did something: soon there is memory to give back.
     pub(super) settles: Notify,

@@ -16,7 +16,10 @@ use lampas_shared::{
     secret::StillHeld,
     signature::Signed,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 use tracing::info;
 
 use super::{Bench, Status, heads, snapshot};
@@ -221,14 +224,15 @@ impl Handle {
 
     /// Runs a pass and waits for its end.
     pub(super) async fn pass(&self) -> Result<(), Fault> {
-        let busy = |_| Fault::passing("agent.busy", "the agent has too much to do at once; try again");
+        let stopping = || Fault::passing("agent.stopping", "the agent is stopping");
+        let refused = |error| match error {
+            TrySendError::Full(_) => Fault::passing("agent.busy", "the agent has too much to do at once; try again"),
+            TrySendError::Closed(_) => stopping(),
+        };
         let (done, end) = oneshot::channel();
-        self.passes.try_send(done).map_err(busy)?;
+        self.passes.try_send(done).map_err(refused)?;
         let late = || Fault::passing("agent.busy", "the agent is still at it; look again later");
-        tokio::time::timeout(PASS_LIMIT, end)
-            .await
-            .map_err(|_| late())?
-            .map_err(|_| Fault::passing("agent.stopping", "the agent is stopping"))
+        tokio::time::timeout(PASS_LIMIT, end).await.map_err(|_| late())?.map_err(|_| stopping())
     }
 
     pub(super) async fn blocking<T: Send + 'static>(

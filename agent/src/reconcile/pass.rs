@@ -73,6 +73,10 @@ struct Snapshot {
 /// Runs a pass.
 pub(super) fn run(bench: &Bench, is_thorough: bool) -> Result<Outcome, JournalError> {
     let _passing = bench.passing.lock().unwrap_or_else(PoisonError::into_inner);
+    // It waited for an ejection to end.
+    if bench.over.is_cancelled() {
+        return Ok(Outcome { is_skipped: true, ..Outcome::default() });
+    }
     go(bench, is_thorough, false)
 }
 

@@ -8,15 +8,16 @@ use std::{
 };
 
 use lampas_shared::{
-    desired::{Resource, Spec},
+    desired::{NodeDesired, Resource, Spec},
     error::Fault,
-    object::Kind,
+    object::{Kind, Target},
+    report::{ResourceReport, ResourceState},
     scan::{Ejected, EjectedPlace, Scan, ScanRequest},
 };
 use lampas_wire::feature;
 use tracing::{info, warn};
 
-use super::{Bench, Handle, manifest};
+use super::{Bench, Handle, book::Book, manifest};
 use crate::{
     host::{self, EjectedJob, Ownership},
     journal::Transaction,
@@ -98,8 +99,9 @@ impl Handle {
         .await?;
         let was_observing = self.observe().await?;
         let ejected = match self.pass().await {
-            Ok(()) => self.blocking(|bench| Ok(eject(bench))).await?,
-            Err(fault) => Err(Unejected::Back(fault)),
+            Err(fault) if !self.bench.over.is_cancelled() => Err(Unejected::Back(fault)),
+            // Who asks once more, since the answer was lost, gets one: no pass is left to wait for.
+            _ => self.blocking(|bench| Ok(eject(bench))).await?,
         };
         let ejected = self.or_go_on(ejected, was_observing).await?;
         then.await;
@@ -171,12 +173,11 @@ impl From<Fault> for Unejected {
 fn eject(bench: &Bench) -> Result<Ejected, Unejected> {
     // What files lose here is no change by hand: no pass looks meanwhile.
     let _passing = bench.passing.lock().unwrap_or_else(PoisonError::into_inner);
-    let (owned, state, journal) = {
+    let (owned, goal, standing, journal) = {
         let book = bench.book();
-        let state = book.goal().map_err(Fault::from)?.map(|goal| goal.state);
-        (book.ownership.clone(), state, book.journal.clone())
+        let goal = book.goal().map_err(Fault::from)?.map(|goal| goal.state);
+        (book.ownership.clone(), goal, in_force(&book)?, book.journal.clone())
     };
-    let resources: Vec<Resource> = state.iter().flat_map(|s| s.resources().cloned()).collect();
     let job = |r: &Resource| {
         let (spec, secrets) = match &r.spec {
             Spec::Sealed(sealed) => (&*sealed.base, sealed.texts.keys().cloned().collect()),
@@ -185,7 +186,7 @@ fn eject(bench: &Bench) -> Result<Ejected, Unejected> {
         let Spec::Cron(job) = spec else { return None };
         Some((r.object, EjectedJob { name: r.name.clone(), job: job.clone(), secrets }))
     };
-    let jobs = resources.iter().filter_map(job).collect();
+    let jobs = goal.iter().flat_map(|state| state.resources()).filter_map(job).collect();
     let directory = "/var/lib/lampas/ejected";
     let ejection = host::eject(&bench.root, &owned, &jobs, &bench.facts().time_zone, directory)?;
     bench.root.make_directories(directory, 0o755).map_err(|e| e.to_fault())?;
@@ -195,7 +196,7 @@ fn eject(bench: &Bench) -> Result<Ejected, Unejected> {
         bench.root.write(path, &file).map_err(|e| e.to_fault())
     };
     let mut manifests = Vec::new();
-    for (kind, text) in manifest::of(&resources, &|hash| journal.blob(hash).ok().flatten()) {
+    for (kind, text) in manifest::of(&standing, &|hash| journal.blob(hash).ok().flatten()) {
         let path = format!("{directory}/{kind}.toml");
         write(&path, &text, (0, 0o600))?;
         manifests.push(path);
@@ -241,6 +242,7 @@ fn eject(bench: &Bench) -> Result<Ejected, Unejected> {
         warn!(%error, %unremoved, "the copy of what LAMPAS owned stays; nothing of it is managed");
     }
     forget_identity(&bench.paths.identity()).map_err(Unejected::Stands)?;
+    bench.over.cancel();
     // What stands keeps its values; nothing else does.
     if let Err(error) = bench.forget_secrets() {
         warn!(%error, "sealed values of secrets, or copies with them, stay below /var/lib/lampas/agent: remove them by hand");
@@ -254,6 +256,26 @@ fn eject(bench: &Bench) -> Result<Ejected, Unejected> {
         places.push(EjectedPlace { path: format!("and {more} more"), what: "as they stand".to_owned() });
     }
     Ok(Ejected { places, manifests })
+}
+
+/// Returns what is in force: of the state that is kept true what was reported so, and of the one before it what LAMPAS still
+/// owns. What was only observed, or waits, never stood here.
+fn in_force(book: &Book) -> Result<Vec<Resource>, Fault> {
+    let mut found = BTreeMap::new();
+    let before = if let Some(current) = book.current.as_ref().filter(|_| book.follows()) {
+        let is_in_force = |r: &&ResourceReport| matches!(r.state, ResourceState::Converged | ResourceState::Drifted);
+        let reported: BTreeSet<&Target> = current.resources.iter().filter(is_in_force).map(|r| &r.target).collect();
+        let resources = current.state.resources().filter(|r| reported.contains(&r.target));
+        found.extend(resources.map(|r| (r.target.clone(), r.clone())));
+        book.journal.good()?.filter(|good| good.node == current.state.node)
+    } else {
+        book.goal()?.map(|goal| NodeDesired::clone(&goal.state))
+    };
+    let owned: BTreeSet<&Target> = book.ownership.places.values().flat_map(|place| place.claims.keys()).collect();
+    for resource in before.iter().flat_map(NodeDesired::resources).filter(|r| owned.contains(&r.target)) {
+        found.entry(resource.target.clone()).or_insert_with(|| resource.clone());
+    }
+    Ok(found.into_values().collect())
 }
 
 /// Removes the scripts of an ejection that did not come about, but for those that a line calls all the same.

@@ -55,6 +55,37 @@ struct Passed {
     is_overtaken: bool,
 }
 
+/// What ends the loop: the agent stops, or the node is ejected.
+struct Ends {
+    stopping: CancellationToken,
+    over: CancellationToken,
+}
+
+impl Ends {
+    async fn reached(&self) {
+        // Both arms are cancel-safe: a token that is cancelled stays so.
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            () = self.over.cancelled() => {}
+        }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.stopping.is_cancelled() || self.over.is_cancelled()
+    }
+
+    /// Waits for something of a controller, no longer than until the end. What was being fetched is asked for again by the
+    /// agent that comes after.
+    async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        // The end comes first, so that nothing begins after it; work that is dropped has put down all or nothing.
+        tokio::select! {
+            biased;
+            () = self.reached() => None,
+            done = work => Some(done),
+        }
+    }
+}
+
 /// When to look again, and why.
 struct Next {
     retry_at: Option<Instant>,
@@ -71,9 +102,9 @@ impl Reconciler {
         Self { bench, times, requests, watched: watch::Sender::default(), trial: None, retry, was_paused: false }
     }
 
-    /// Runs until the stop begins; a pass that is under way ends first.
+    /// Runs until the stop begins or the node is ejected; a pass that is under way ends first, but waits for no controller.
     pub async fn run(mut self, upstream: Arc<dyn Upstream>, tasks: &Tasks) {
-        let stopping = tasks.stopping();
+        let ends = Ends { stopping: tasks.stopping(), over: self.bench.over.clone() };
         // A second reconciler over one bench can't be made, so that this is the first upstream.
         let _ = self.bench.upstream.set(upstream.clone());
         self.watch(tasks);
@@ -86,7 +117,7 @@ impl Reconciler {
             if is_thorough {
                 next.look_at = Instant::now() + self.times.full_look();
             }
-            let passed = self.pass(is_thorough, next.retry_at).await;
+            let passed = self.pass(&ends, is_thorough, next.retry_at).await;
             next.retry_at = passed.retry_at;
             if !passed.is_overtaken {
                 is_thorough = false;
@@ -94,6 +125,9 @@ impl Reconciler {
                     // Who no longer waits needs no answer.
                     let _ = done.send(());
                 }
+            }
+            if ends.is_reached() {
+                return;
             }
             // Waits without a pass in between as long as only the trial moves.
             loop {
@@ -116,7 +150,7 @@ impl Reconciler {
                 // All arms are cancel-safe: a permit, a request and a deadline that are not taken stay; the attempt
                 // lives outside of the select.
                 tokio::select! {
-                    () = stopping.cancelled() => return,
+                    () = ends.reached() => return,
                     () = self.bench.wake.notified() => break,
                     request = self.requests.recv() => {
                         waiting.extend(request);
@@ -167,11 +201,15 @@ impl Reconciler {
     }
 
     /// Runs a pass; `pending` is when what failed was going to be tried again.
-    async fn pass(&mut self, is_thorough: bool, pending: Option<Instant>) -> Passed {
-        if let Err(fault) = self.fetch().await {
-            warn!(error = %fault, "a content can't be had; nothing of this state is written yet");
-            self.tell_waiting(fault).await;
-            return self.failed();
+    async fn pass(&mut self, ends: &Ends, is_thorough: bool, pending: Option<Instant>) -> Passed {
+        match ends.or(self.fetch()).await {
+            Some(Ok(())) => {}
+            Some(Err(fault)) => {
+                warn!(error = %fault, "a content can't be had; nothing of this state is written yet");
+                self.tell_waiting(fault).await;
+                return self.failed();
+            }
+            None => return Passed { retry_at: pending, is_overtaken: true },
         }
         let bench = self.bench.clone();
         let result = tokio::task::spawn_blocking(move || pass::run(&bench, is_thorough)).await;
@@ -203,10 +241,10 @@ impl Reconciler {
         self.resume_late_trial();
         let mut refetched = false;
         for hash in outcome.missing {
-            refetched |= self.bench.fetch(hash).await.is_ok();
+            refetched |= matches!(ends.or(self.bench.fetch(hash)).await, Some(Ok(())));
         }
         for value in outcome.missing_values {
-            refetched |= self.bench.fetch_value(value).await.is_ok();
+            refetched |= matches!(ends.or(self.bench.fetch_value(value)).await, Some(Ok(())));
         }
         if refetched {
             self.bench.wake.notify_one();

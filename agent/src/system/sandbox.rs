@@ -23,7 +23,7 @@ const NOBODY: u32 = 65534;
 /// The exit status when the sandbox could not be made: the checker did not run.
 pub const NOT_MADE: u8 = 125;
 /// How long a check may take.
-const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(20);
 
 /// How to start the sandbox: `lampas-agent` by absolute path, what goes before the checker, and variables.
 #[derive(Debug, Clone)]

@@ -77,7 +77,8 @@ impl Pass<'_> {
                 let accepted = Accepted {
                     progress,
                     resources: reports,
-                    applied_at: Some(clock::now()),
+                    // What is only observed, or waits for a pause's end, is not in force.
+                    applied_at: if progress == Progress::Received { current.applied_at } else { Some(clock::now()) },
                     ..Accepted::clone(&current)
                 };
                 let phase = if progress == Progress::Confirmed { Phase::Confirmed } else { Phase::Applied };

@@ -271,6 +271,35 @@ async fn an_ejected_node_keeps_what_is_in_force_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_no_value() {
+    let node = Node::start();
+    node.controller.is_silent.store(true, Ordering::SeqCst);
+    node.handle.desired(node.state(1, vec![with_secret("/etc/app", 1, 0o600, None)])).await.expect("accepted");
+    let waits = || (node.controller.waited_for.load(Ordering::SeqCst) > 0).then_some(());
+    node.wait("the value to be waited for", waits).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn no_pass_begins_after_an_ejection() {
+    let node = Node::start();
+    node.controller.put_secret(value(1), CANARY);
+    land(&node, 1, vec![with_secret("/etc/app", 1, 0o600, None)]).await;
+    confirmed(&node, 1).await;
+    node.controller.is_silent.store(true, Ordering::SeqCst);
+    let ejected = node.handle.eject().await.expect("ejected");
+    assert!(!ejected.places.is_empty(), "{ejected:?}");
+    node.handle.wake();
+    // The agent lives on for a moment, in which its values are gone and nobody is asked for them.
+    node.wait("the end of passes", || node.handle.passes.is_closed().then_some(())).await;
+    assert_eq!(node.handle.pass().await.expect_err("there is none").code, "agent.stopping");
+    assert_eq!(node.controller.waited_for.load(Ordering::SeqCst), 0);
+    let again = node.handle.eject().await.expect("whose answer was lost");
+    assert_eq!(again.places, []);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn the_journal_opens_without_a_controller_and_a_lost_key_fetches_again() {
     let node = Node::start();
     node.controller.put_secret(value(1), CANARY);

@@ -1,4 +1,4 @@
-//! An ejection that does not come to its end.
+//! An ejection that does not come to its end, and one of what is not in force.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use lampas_shared::{
     desired::{Resource, Spec},
     host::HostName,
     object::{Kind, Target},
-    report::Phase,
+    report::{Phase, ResourceState},
 };
 
 use super::fixture::{Node, file};
@@ -70,4 +70,34 @@ async fn an_ejection_that_is_put_back_goes_on_managing() {
     assert!(node.text("/etc/hosts").expect("there").contains("LAMPAS"));
     node.send(2, vec![file("/etc/motd", "two\n")]).await;
     assert_eq!(node.text("/etc/motd").as_deref(), Some("two\n"));
+}
+
+#[tokio::test]
+async fn what_was_only_observed_stands_in_no_manifest() {
+    let node = Node::start();
+    crate::observe::begin(&node.handle.bench.paths).expect("observes");
+    let told = node.send(1, vec![file("/etc/motd", "one\n")]).await;
+    assert_eq!(told.state, ResourceState::Paused);
+    assert_eq!(node.status().await.applied_at, None, "it is not in force");
+    let ejected = node.handle.eject().await.expect("ejected");
+    assert_eq!(ejected.manifests, [""; 0]);
+    assert!(!node.path("/var/lib/lampas/ejected/file.toml").exists());
+}
+
+#[tokio::test]
+async fn a_manifest_says_what_is_in_force_and_not_what_waits() {
+    let node = Node::start();
+    let first = ["/etc/motd", "/etc/issue", "/etc/old"].map(|path| file(path, "one\n"));
+    node.send(1, first.to_vec()).await;
+    node.wait("confirmation", || node.report(1, |r| r.phase == Phase::Confirmed)).await;
+    node.handle.pause(None, "disk swap".into()).await.expect("paused");
+    let next = vec![file("/etc/issue", "one\n"), file("/etc/motd", "two\n"), file("/etc/new", "three\n")];
+    assert_eq!(node.send(2, next).await.state, ResourceState::Paused);
+    node.handle.eject().await.expect("ejected");
+    let manifest = node.text("/var/lib/lampas/ejected/file.toml").expect("written");
+    for (path, is_there) in [("/etc/motd", true), ("/etc/issue", true), ("/etc/old", true), ("/etc/new", false)] {
+        assert_eq!(manifest.contains(path), is_there, "{path}: {manifest}");
+    }
+    assert_eq!(manifest.matches("'''\none\n'''").count(), 3, "{manifest}");
+    assert!(!manifest.contains("two"), "{manifest}");
 }

@@ -64,7 +64,8 @@ pub(crate) enum ScriptCommand {
         #[arg(last = true, value_name = "ARGUMENT")]
         argv: Vec<String>,
     },
-    /// Let a node's tools look at a draft: shellcheck, sh -n, perl -c. Exits with 10 when they find something
+    /// Let a node's tools look at a draft: shellcheck, sh -n, perl -c. Exits with 10 when they find something, with 1
+    /// when a tool did not come to its end
     Check {
         /// The script
         file: PathBuf,
