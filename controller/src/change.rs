@@ -45,7 +45,7 @@ pub use membership::Members;
 pub(crate) use reports::{Told, told};
 pub use schedule::Orderer;
 pub use service::{Apply, Changes, Listing, NewChange, NewValue};
-pub(crate) use service::{Guards, author, guards_of, make};
+pub(crate) use service::{Guards, author, guards_of, make, note_overridden};
 pub use store::ChangeRow;
 pub(crate) use store::{forget_nodes, open, titles};
 
@@ -247,6 +247,18 @@ pub enum ChangeError {
         "{0}: this edit would move nodes there, or lead them in or out; plan it as a change, so that it can be approved or scheduled (lampasctl node set … --plan); an administrator may go over it with a reason (--override)"
     )]
     Guarded(String),
+    /// A node's going would change nodes without a change where one would have to wait.
+    #[error(
+        "{told}: {what} would change {on} at once; wait until that is over, or an administrator may go over it with a reason (--override)"
+    )]
+    Leaving {
+        /// What stands in the way.
+        told: String,
+        /// What is done to which node.
+        what: String,
+        /// The nodes that it would change, by name.
+        on: String,
+    },
     /// There is nothing that could be reverted or adopted.
     #[error("{0}")]
     Nothing(String),

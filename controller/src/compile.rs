@@ -165,11 +165,13 @@ pub struct Hold {
 
 /// Compiles a fleet in which no change is rolling out. The order of the input doesn't matter.
 pub fn compile(nodes: &[NodeInput], objects: &[ObjectInput]) -> Compiled {
-    compile_held(nodes, objects, &[])
+    compile_held(nodes, &[], objects, &[])
 }
 
-/// Compiles a fleet in which some nodes don't have everything yet.
-pub fn compile_held(nodes: &[NodeInput], objects: &[ObjectInput], holds: &[Hold]) -> Compiled {
+/// Compiles a fleet in which some nodes don't have everything yet. Who `left` it gets nothing, and is still named in generated
+/// lines.
+pub fn compile_held(nodes: &[NodeInput], left: &[NodeInput], objects: &[ObjectInput], holds: &[Hold]) -> Compiled {
+    let named: Vec<&NodeInput> = nodes.iter().chain(left).collect();
     let mut compiled = Compiled { is_held: !holds.is_empty(), ..Compiled::default() };
     let mut ties = Vec::new();
     // Nodes that wait for the same changes see the same objects.
@@ -184,12 +186,12 @@ pub fn compile_held(nodes: &[NodeInput], objects: &[ObjectInput], holds: &[Hold]
         let before: BTreeMap<ObjectId, &Option<ObjectInput>> =
             held.iter().flat_map(|h| &holds[*h].before).map(|(id, before)| (*id, before)).collect();
         if before.is_empty() {
-            compile_alike(nodes, &members, objects, &mut compiled, &mut ties);
+            compile_alike(&named, &members, objects, &mut compiled, &mut ties);
             continue;
         }
         let standing = objects.iter().filter(|o| !before.contains_key(&o.id)).cloned();
         let seen: Vec<ObjectInput> = standing.chain(before.values().filter_map(|b| b.as_ref()).cloned()).collect();
-        compile_alike(nodes, &members, &seen, &mut compiled, &mut ties);
+        compile_alike(&named, &members, &seen, &mut compiled, &mut ties);
     }
     // One pair of objects is told once, with a node where there is one.
     let mut told = BTreeSet::new();
@@ -199,15 +201,15 @@ pub fn compile_held(nodes: &[NodeInput], objects: &[ObjectInput], holds: &[Hold]
     compiled
 }
 
-/// Compiles nodes that see the same objects. Generated lines come from all nodes.
+/// Compiles nodes that see the same objects. Generated lines name all of `named`.
 fn compile_alike(
-    all: &[NodeInput],
+    named: &[&NodeInput],
     members: &[&NodeInput],
     objects: &[ObjectInput],
     compiled: &mut Compiled,
     ties: &mut Vec<Tie>,
 ) {
-    let units = unit::Units::build(all, objects);
+    let units = unit::Units::build(named, objects);
     let scopes = Scopes::build(objects);
     let mut classes: BTreeMap<Vec<usize>, Vec<&NodeInput>> = BTreeMap::new();
     for node in members {

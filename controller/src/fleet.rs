@@ -31,7 +31,7 @@ pub use resource::{ResourceRow, resource_states};
 pub use role::{ensure as ensure_role, list as list_roles};
 pub use store::{
     behind, create, find, get, id_of, is_revoked, members, names, note_renewal, parse_address, remove, revoke, said,
-    set_facts, set_machine, set_trust, size, stable, time_zones, update, uses_facts,
+    set_facts, set_machine, set_trust, size, stable, stay_named, still_named, time_zones, update, uses_facts,
 };
 
 use crate::db::DbError;

@@ -90,6 +90,8 @@ pub struct View {
     pub all: All,
     /// The nodes that are not revoked.
     pub(crate) members: Vec<NodeInput>,
+    /// Those that are revoked, and still named in generated lines.
+    pub(crate) left: Vec<NodeInput>,
     /// What they compile to.
     pub compiled: Compiled,
     /// What each node was given.
@@ -302,13 +304,14 @@ impl Desired {
         let state = state_of(tx).await?;
         let all = host::all(tx).await?;
         let members = fleet::members(tx).await?;
+        let left = fleet::still_named(tx).await?;
         let assigned = assign::load(tx).await?;
         let epoch = assign::epoch(tx).await?;
         let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
         let holds = super::rollout::store::holds(tx, &BTreeSet::new()).await?;
-        let compiled = compile_held(&members, &inputs, &holds);
+        let compiled = compile_held(&members, &left, &inputs, &holds);
         let is_signed = super::signing::any(tx).await?;
-        Ok(View { state, all, members, compiled, assigned, epoch, is_signed })
+        Ok(View { state, all, members, left, compiled, assigned, epoch, is_signed })
     }
 
     /// Whether the copy that is kept is what would be read and compiled anew; nothing when it is of an earlier moment.
@@ -348,7 +351,7 @@ pub(super) async fn keep(
     if !is_alone || !is_plain || !super::rollout::store::holds(tx, &BTreeSet::new()).await?.is_empty() {
         return Ok(());
     }
-    let Prospect { mut all, edits, compiled, mut assigned, epoch, members, is_signed, .. } = prospect;
+    let Prospect { mut all, edits, compiled, mut assigned, epoch, members, is_signed, standing, .. } = prospect;
     for (object, _) in edits {
         match host::get(tx, object).await? {
             Some(stored) => drop(all.objects.insert(object, stored)),
@@ -356,8 +359,8 @@ pub(super) async fn keep(
         }
     }
     assigned.extend(given);
-    let compiled = Arc::unwrap_or_clone(compiled);
-    let view = Arc::new(View { state, all, members, compiled, assigned, epoch, is_signed });
+    let (compiled, left) = (Arc::unwrap_or_clone(compiled), standing.left.clone());
+    let view = Arc::new(View { state, all, members, left, compiled, assigned, epoch, is_signed });
     let memo = Arc::clone(tx.memo());
     tx.after_commit(move || memo.set(view));
     Ok(())

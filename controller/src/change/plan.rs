@@ -181,7 +181,7 @@ impl Prospect {
             node_edit::untied(&nodes, &node_edits.iter().map(|e| e.node).collect(), &inputs)?;
             after = Some(nodes);
         }
-        let compiled = compile_held(after.as_ref().unwrap_or(&members), &inputs, &holds);
+        let compiled = compile_held(after.as_ref().unwrap_or(&members), &view.left, &inputs, &holds);
         let mine = |id: ObjectId| named.iter().any(|(edited, e)| *edited == id && e.verb != Verb::None);
         if let Some(tie) = compiled.ties.iter().find(|t| mine(t.first.0) || mine(t.second.0)) {
             return Err(ChangeError::Tie(Box::new(tie.clone())));

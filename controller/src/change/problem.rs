@@ -47,7 +47,7 @@ impl From<ChangeError> for Refusal {
             ChangeError::Strategy(inner) => Self::text("/rollout", inner),
             ChangeError::ApprovalNeeded { .. } => Self::new("approval.needed", text),
             ChangeError::OwnChange { .. } => Self::new("approval.own", text),
-            ChangeError::Guarded(_) => Self::new("node.guarded", text),
+            ChangeError::Guarded(_) | ChangeError::Leaving { .. } => Self::new("node.guarded", text),
             ChangeError::Frozen { .. } | ChangeError::FrozenWave(_) => Self::new("change.frozen", text),
             ChangeError::Unfit(_) => Self::new("conflict", text),
             ChangeError::Outside(_) => Self::new("forbidden", text),

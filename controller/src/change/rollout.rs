@@ -283,7 +283,7 @@ async fn awaited(tx: &mut Tx, id: ChangeId) -> Result<Vec<String>, ChangeError> 
     // What is deleted again made no revision.
     let objects = made.chain(store::objects(tx, id).await?).collect();
     let inputs: Vec<_> = view.all.objects.values().map(Stored::input).collect();
-    let released = compile_held(&view.members, &inputs, &store::holds(tx, &objects).await?);
+    let released = compile_held(&view.members, &view.left, &inputs, &store::holds(tx, &objects).await?);
     Ok(root_code::between(&view.compiled, &released, view.members.iter().map(|m| m.id)))
 }
 

@@ -28,7 +28,7 @@ use lampas_shared::{
 pub(super) use admit::{must_be_whole, must_run_gates};
 pub(super) use inverse::must_put_back_whole;
 pub(crate) use inverse::revert_at_once;
-pub(crate) use leave::let_go;
+pub(crate) use leave::{let_go, note as note_overridden};
 pub(crate) use node::{Guards, guards_of};
 pub use show::Listing;
 

@@ -471,7 +471,7 @@ async fn node_scopes_follow_the_node(db: Db) {
     assert_eq!(world.desired(node).await.resources().count(), 1);
     let stray = world.save(vec![put(file("node:web-1", "motd", "whose"))]).await.expect_err("there is no such node");
     assert!(matches!(stray, ChangeError::NoSuchNode { .. }), "{stray}");
-    world.changes.remove_node(node, "broken", &admin()).await.expect("removed");
+    world.changes.remove_node(node, ("broken", None), &admin()).await.expect("removed");
     assert!(world.changes.desired().desired_for(node).await.expect("an answer").is_none());
     world.end().await;
 }

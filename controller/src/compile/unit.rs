@@ -40,9 +40,9 @@ pub(super) struct Unit<'a> {
 }
 
 impl<'a> Units<'a> {
-    pub(super) fn build(nodes: &[NodeInput], objects: &'a [ObjectInput]) -> Self {
+    pub(super) fn build(named: &[&NodeInput], objects: &'a [ObjectInput]) -> Self {
         let scopes = distinct_scopes(objects);
-        let mut by_name: Vec<&NodeInput> = nodes.iter().collect();
+        let mut by_name = named.to_vec();
         by_name.sort_by(|a, b| a.name.cmp(&b.name));
         let mut blobs = BTreeMap::new();
         let mut drafts: Vec<(&ObjectInput, Vec<Target>, Resource, bool)> = Vec::new();

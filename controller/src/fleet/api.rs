@@ -2,7 +2,8 @@
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
 use lampas_api::{
-    FleetMapGroup, Node, NodePatch, NodeQuery, NodeResource, NodeSummary, Page, PageQuery, PolicyOfNode, Reason, Role,
+    FleetMapGroup, Node, NodePatch, NodeQuery, NodeRemoval, NodeResource, NodeSummary, Page, PageQuery, PolicyOfNode,
+    Reason, RevokedNode, Role,
 };
 use lampas_shared::{
     access::Permission,
@@ -53,10 +54,11 @@ pub(crate) fn calls() -> Vec<Call> {
         .gives::<Node>(),
         act("DELETE", "/api/v1/nodes/{node}", NODES, "node.remove", "Take a node out of the fleet", remove)
             .scoped(Scoped::Node)
-            .may_take::<Reason>(),
+            .may_take::<NodeRemoval>(),
         act("POST", "/api/v1/nodes/{node}/revoke", NODES, "node.revoke", "Revoke a node's certificate", revoke)
             .scoped(Scoped::Node)
-            .may_take::<Reason>(),
+            .may_take::<Reason>()
+            .gives::<RevokedNode>(),
         act(
             "POST",
             "/api/v1/nodes/{node}/retry",
@@ -171,10 +173,12 @@ async fn remove(
     State(app): State<App>,
     caller: Caller,
     Path(which): Path<String>,
-    MaybeJson(given): MaybeJson<Reason>,
+    MaybeJson(given): MaybeJson<NodeRemoval>,
 ) -> Answer<StatusCode> {
     let id = node_id(&app, &which).await?;
-    app.changes.remove_node(id, &why(&caller, &given)?, &caller.as_principal()).await?;
+    let why = why(&caller, &given.reason)?;
+    let over = over_guards(&caller, given.override_reason.as_deref())?;
+    app.changes.remove_node(id, (why.as_str(), over.as_deref()), &caller.as_principal()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -183,14 +187,15 @@ async fn revoke(
     caller: Caller,
     Path(which): Path<String>,
     MaybeJson(given): MaybeJson<Reason>,
-) -> Answer<StatusCode> {
+) -> Answer<axum::Json<RevokedNode>> {
     let id = node_id(&app, &which).await?;
-    app.changes.revoke_node(id, &why(&caller, &given)?, &caller.as_principal()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let why = why(&caller, &given.reason)?;
+    let named_on = app.changes.revoke_node(id, &why, &caller.as_principal()).await?;
+    Ok(axum::Json(RevokedNode { named_on }))
 }
 
-fn why(caller: &Caller, given: &Reason) -> Answer<String> {
-    if given.reason.is_empty() { Ok(caller.reason.clone()) } else { reason(&given.reason) }
+fn why(caller: &Caller, given: &str) -> Answer<String> {
+    if given.is_empty() { Ok(caller.reason.clone()) } else { reason(given) }
 }
 
 async fn retry(State(app): State<App>, caller: Caller, Path(which): Path<String>) -> Answer<StatusCode> {

@@ -399,11 +399,35 @@ pub async fn size(tx: &mut Tx) -> Result<usize, DbError> {
 
 /// Returns the nodes as the compiler wants them: all that are not revoked.
 pub async fn members(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
-    let rows = sqlx::query(
-        "SELECT n.id, n.name, n.address, n.stable_facts FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id",
+    inputs(tx, "SELECT n.id, n.name, n.address, n.stable_facts FROM node n WHERE n.revoked_ms IS NULL ORDER BY n.id")
+        .await
+}
+
+/// Returns the nodes that are revoked and still named in generated lines (see [`stay_named`]).
+pub async fn still_named(tx: &mut Tx) -> Result<Vec<NodeInput>, DbError> {
+    inputs(
+        tx,
+        "SELECT n.id, n.name, n.address, n.stable_facts FROM node n WHERE n.revoked_ms IS NOT NULL AND n.stays_named <> 0 \
+         ORDER BY n.id",
     )
-    .fetch_all(tx.conn())
-    .await?;
+    .await
+}
+
+/// Notes of a node that was just revoked whether lines that are generated from nodes go on naming it.
+pub async fn stay_named(tx: &mut Tx, id: NodeId, stays: bool) -> Result<(), DbError> {
+    sqlx::query("UPDATE node SET stays_named = ? WHERE id = ?")
+        .bind(i64::from(stays))
+        .bind(id.to_string())
+        .execute(tx.conn())
+        .await?;
+    Ok(())
+}
+
+async fn inputs(tx: &mut Tx, select: &'static str) -> Result<Vec<NodeInput>, DbError> {
+    let rows = sqlx::query(select).fetch_all(tx.conn()).await?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut nodes = BTreeMap::new();
     for row in &rows {
         let r = Reader::new("node", row);

@@ -140,7 +140,9 @@ async fn eject(
     Json(wanted): Json<EjectRequest>,
 ) -> Answer<axum::Json<EjectedNode>> {
     let why = reason(&wanted.reason)?;
-    let done = Takeover::new(&app.changes).eject(&node, &wanted.confirm, &why, &caller.as_principal()).await?;
+    let over = over_guards(&caller, wanted.override_reason.as_deref())?;
+    let why = (why.as_str(), over.as_deref());
+    let done = Takeover::new(&app.changes).eject(&node, &wanted.confirm, why, &caller.as_principal()).await?;
     Ok(axum::Json(done))
 }
 

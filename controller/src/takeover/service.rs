@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     audit::{Entry, Principal},
-    change::{ChangeError, ChangeRow, Changes, Guards, NewChange, guards_of, root_code},
+    change::{ChangeError, ChangeRow, Changes, Guards, NewChange, guards_of, note_overridden, root_code},
     db::{DbError, Tx},
     fleet::{self, FleetError, NodeFilter},
 };
@@ -294,22 +294,20 @@ impl<'a> Takeover<'a> {
             .db()
             .write(|mut tx| async move {
                 store::managed(&mut tx, id, name, reason, details, by).await?;
-                for (act, scopes) in overridden {
-                    let entry = Entry::done(by, act, name).because(over.unwrap_or_default());
-                    tx.audit(entry.with_details(&serde_json::json!({ "scopes": scopes })));
-                }
+                note_overridden(&mut tx, name, overridden, over, by);
                 Ok::<_, DbError>(tx.done(()))
             })
             .await?;
         Ok(())
     }
 
-    /// Leaves plain files on a node and takes it out of the fleet; its history stays.
+    /// Leaves plain files on a node and takes it out of the fleet; its history stays. Where a freeze or a protection stands over
+    /// it, or over nodes on which a generated line names it, it goes on only when `over` says why it goes over them.
     pub(super) async fn eject(
         &self,
         which: &str,
         confirm: &str,
-        reason: &str,
+        (reason, over): (&str, Option<&str>),
         by: &Principal,
     ) -> Result<EjectedNode, TakeoverError> {
         let node = self.node(which).await?;
@@ -321,6 +319,7 @@ impl<'a> Takeover<'a> {
             return Err(TakeoverError::Refused(format!("{name} is ejected already")));
         }
         let id = node.summary.id;
+        let overridden = self.changes.may_eject(id, over, by).await?;
         let ejected = self.changes.gate().eject(id).await.map_err(|fault| {
             let mut fault = fault;
             if fault.code == "link.offline" {
@@ -328,16 +327,17 @@ impl<'a> Takeover<'a> {
             }
             failed(&node, fault)
         })?;
-        let text = name.as_str();
+        let (text, gone_over) = (name.as_str(), &overridden);
         self.changes
             .db()
             .write(|mut tx| async move {
                 store::ejected(&mut tx, id, text, clock::now(), by).await?;
+                note_overridden(&mut tx, text, gone_over, over, by);
                 Ok::<_, DbError>(tx.done(()))
             })
             .await?;
         let why = if reason.is_empty() { "ejected" } else { reason };
-        self.changes.revoke_node(id, why, by).await?;
+        self.changes.end_node(id, why, !overridden.is_empty(), by).await?;
         let place = |p: lampas_shared::scan::EjectedPlace| lampas_shared::scan::EjectedPlace {
             path: show_line(&p.path),
             what: show_line(&p.what),

@@ -122,6 +122,26 @@ pub struct NodePatch {
     pub override_reason: Option<String>,
 }
 
+/// `DELETE /api/v1/nodes/{id or name}`: takes the node out of the fleet.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeRemoval {
+    /// Why, in the principal's words, up to 500 characters.
+    #[serde(default)]
+    pub reason: String,
+    /// Goes on although nodes that name it in a generated line are protected or frozen, as administrators may, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
+}
+
+/// What revoking a node leaves behind.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct RevokedNode {
+    /// The nodes whose generated lines go on naming it, because they are protected or frozen, or who revoked it may not manage
+    /// them: the lines go when the node is removed.
+    pub named_on: Vec<String>,
+}
+
 impl NodePatch {
     /// Takes the edit apart from the reason to go over what guards it.
     pub fn split(self) -> (NodeUpdate, Option<String>) {

@@ -212,6 +212,10 @@ pub struct EjectRequest {
     /// Why, in the principal's words.
     #[serde(default)]
     pub reason: String,
+    /// Goes on although the node, or nodes that name it in a generated line, are protected or frozen, as administrators may, for
+    /// this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
 }
 
 /// What an ejected node has left.

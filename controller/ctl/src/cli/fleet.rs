@@ -119,6 +119,9 @@ pub(crate) enum NodeCommand {
     Remove {
         /// Name or id
         node: String,
+        /// Administrators: go on where nodes that name it in a generated line are protected or frozen, for this reason
+        #[arg(long = "override", value_name = "REASON")]
+        override_reason: Option<String>,
         #[command(flatten)]
         sure: Sure,
     },

@@ -62,6 +62,9 @@ pub(crate) struct EjectArgs {
     /// Why, for the history
     #[arg(long, default_value = "")]
     pub(crate) reason: String,
+    /// Administrators: go on where it, or who names it in a generated line, is protected or frozen, for this reason
+    #[arg(long = "override", value_name = "REASON")]
+    pub(crate) override_reason: Option<String>,
     #[command(flatten)]
     pub(crate) sure: Sure,
 }

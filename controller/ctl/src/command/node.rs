@@ -6,8 +6,8 @@ use std::{
 };
 
 use lampas_api::{
-    Activity, Change, ChangeCreate, Node, NodeEdit, NodePatch, NodeResource, NodeSummary, NodeUpdate, ObjectSummary,
-    Overview, OverviewCounts, PolicyOfNode, Role,
+    Activity, Change, ChangeCreate, Node, NodeEdit, NodePatch, NodeRemoval, NodeResource, NodeSummary, NodeUpdate,
+    ObjectSummary, Overview, OverviewCounts, PolicyOfNode, Reason, RevokedNode, Role,
 };
 use lampas_shared::{
     change::Cause,
@@ -129,14 +129,30 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
             super::takeover::manage(context, &node, only_plan, (reason, override_reason), &sure).await
         }
         NodeCommand::Revoke { node, sure } => {
-            confirm(&sure, &format!("revoke the certificate of {node}? It can come back only with a new token"))?;
-            client.act(Method::POST, &format!("/nodes/{}/revoke", encode(&node))).await?;
+            let asked = format!(
+                "revoke the certificate of {node}? It can come back only with a new token; generated lines of other nodes name \
+                 it no more, except where those are protected or frozen"
+            );
+            confirm(&sure, &asked)?;
+            let path = format!("/nodes/{}/revoke", encode(&node));
+            let revoked: RevokedNode = client.send_json(Method::POST, &path, &Reason::default()).await?;
             output::note(format!("{node} is revoked"));
+            if !revoked.named_on.is_empty() {
+                output::note(format!(
+                    "  generated lines go on naming it on {}: those are protected, frozen or not yours to manage; lampasctl node \
+                     remove {node} takes the lines away",
+                    revoked.named_on.join(", ")
+                ));
+            }
             Ok(0)
         }
-        NodeCommand::Remove { node, sure } => {
-            confirm(&sure, &format!("take {node} out of the fleet? What LAMPAS wrote stays on it"))?;
-            client.act(Method::DELETE, &format!("/nodes/{}", encode(&node))).await?;
+        NodeCommand::Remove { node, override_reason, sure } => {
+            let asked = format!(
+                "take {node} out of the fleet? What LAMPAS wrote stays on it, and generated lines of other nodes name it no more"
+            );
+            confirm(&sure, &asked)?;
+            let removal = NodeRemoval { reason: String::new(), override_reason };
+            client.send_empty(Method::DELETE, &format!("/nodes/{}", encode(&node)), &removal).await?;
             output::note(format!("{node} is removed"));
             Ok(0)
         }

@@ -264,12 +264,19 @@ pub(super) async fn eject(context: &Context, args: &EjectArgs) -> Result<u8, Com
     }
     confirm(
         &args.sure,
-        &format!("eject {}? What LAMPAS wrote stays as plain files, and the agents stop", names.join(", ")),
+        &format!(
+            "eject {}? What LAMPAS wrote stays as plain files, the agents stop, and generated lines of other nodes name them no more",
+            names.join(", ")
+        ),
     )?;
     let mut done = Vec::new();
     let mut failed = 0_u32;
     for name in &names {
-        let request = EjectRequest { confirm: name.clone(), reason: args.reason.clone() };
+        let request = EjectRequest {
+            confirm: name.clone(),
+            reason: args.reason.clone(),
+            override_reason: args.override_reason.clone(),
+        };
         let path = format!("/nodes/{}/eject", encode(name));
         match context.client.send_json::<_, EjectedNode>(Method::POST, &path, &request).await {
             Ok(ejected) => {

@@ -1,12 +1,12 @@
-//! Edits of nodes that move what they shall be: names, roles, labels, addresses, and leaving the fleet.
+//! Edits of nodes that move what they shall be: names, roles, labels, addresses.
 
 use std::collections::BTreeSet;
 
-use lampas_api::{Draft, DraftAct, FrozenScope, Node, NodeUpdate, ProtectedScope};
+use lampas_api::{FrozenScope, Node, NodeUpdate, ProtectedScope};
 use lampas_runtime::clock;
 use lampas_shared::{access::Permission, id::NodeId};
 
-use super::{Apply, Changes, NewChange, apply, author, create};
+use super::{Changes, author};
 use crate::{
     access,
     audit::{Entry, Principal},
@@ -71,42 +71,6 @@ impl Changes {
         self.gate.wake(&moved);
         Ok(node)
     }
-
-    /// Revokes a node: its connection ends at once, and it can't come back without a new token.
-    pub async fn revoke_node(&self, id: NodeId, reason: &str, by: &Principal) -> Result<(), ChangeError> {
-        let moved = self
-            .db()
-            .write(|mut tx| async move {
-                let before = fleet::members(&mut tx).await?;
-                fleet::revoke(&mut tx, id, by, reason).await?;
-                overtake(&mut tx, id, &before, by).await?;
-                let (moved, _) = recompile(&mut tx, None).await?;
-                Ok::<_, ChangeError>(tx.done(moved))
-            })
-            .await?;
-        self.gate.close(id, "revoked");
-        self.gate.wake(&moved);
-        Ok(())
-    }
-
-    /// Takes a node out of the fleet, with the objects that are for it alone.
-    pub async fn remove_node(&self, id: NodeId, reason: &str, by: &Principal) -> Result<(), ChangeError> {
-        let moved = self
-            .db()
-            .write(|mut tx| async move {
-                let before = fleet::members(&mut tx).await?;
-                let own = host::of_node(&mut tx, id).await?;
-                drop_objects(&mut tx, own, by).await?;
-                fleet::remove(&mut tx, id, by, reason).await?;
-                overtake(&mut tx, id, &before, by).await?;
-                let (moved, _) = recompile(&mut tx, None).await?;
-                Ok::<_, ChangeError>(tx.done(moved))
-            })
-            .await?;
-        self.gate.close(id, "removed");
-        self.gate.wake(&moved);
-        Ok(())
-    }
 }
 
 /// Settles the changes that would have edited a node as it was before.
@@ -119,28 +83,14 @@ pub(super) async fn overtake(tx: &mut Tx, id: NodeId, before: &[NodeInput], by: 
 /// Compiles what stands in the transaction and assigns it; refuses ties on the node that was changed.
 pub(super) async fn recompile(tx: &mut Tx, changed: Option<NodeId>) -> Result<(Vec<NodeId>, Compiled), ChangeError> {
     let members = fleet::members(tx).await?;
+    let left = fleet::still_named(tx).await?;
     let all = host::all(tx).await?;
     let inputs: Vec<_> = all.objects.values().map(Stored::input).collect();
     let holds = rollout::store::holds(tx, &BTreeSet::new()).await?;
-    let compiled = crate::compile::compile_held(&members, &inputs, &holds);
+    let compiled = crate::compile::compile_held(&members, &left, &inputs, &holds);
     node_edit::untied(&members, &changed.into_iter().collect(), &inputs)?;
     let (_, moved) = assign::assign(tx, &compiled, None).await?;
     Ok((moved, compiled))
-}
-
-async fn drop_objects(tx: &mut Tx, objects: Vec<Stored>, by: &Principal) -> Result<(), ChangeError> {
-    if objects.is_empty() {
-        return Ok(());
-    }
-    let drafts: Vec<_> = objects
-        .iter()
-        .map(|o| Draft { act: DraftAct::Delete(o.spec.key()), base: Some(o.revision), previous_name: None })
-        .collect();
-    let new = NewChange { drafts, reason: "its node was removed".to_owned(), ..NewChange::default() };
-    // What is for a node alone goes with it: who may take the node away needs no right to change objects.
-    let by = &by.unbound();
-    let row = create(tx, &new, by).await?;
-    apply(tx, row.id, &Apply { is_own: true, ..Apply::default() }, by).await.map(drop)
 }
 
 /// What a change would wait for that moved these nodes.
@@ -161,7 +111,8 @@ pub(crate) async fn guards_of(tx: &mut Tx, node: NodeId) -> Result<Guards, Chang
     guards(tx, Sides::same(&members), &[node]).await
 }
 
-async fn guards(tx: &mut Tx, sides: Sides<'_>, moved: &[NodeId]) -> Result<Guards, ChangeError> {
+/// Returns what a change would wait for that moved these nodes.
+pub(super) async fn guards(tx: &mut Tx, sides: Sides<'_>, moved: &[NodeId]) -> Result<Guards, ChangeError> {
     let nodes: BTreeSet<NodeId> = moved.iter().copied().collect();
     let frozen = freeze::over(tx, sides, &nodes, clock::now()).await?;
     Ok(Guards { frozen, protected: approval::protection::touched(tx, sides, &nodes).await? })

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::audit;
 
+mod leave;
 mod node_edit;
 
 testing::on_both!(

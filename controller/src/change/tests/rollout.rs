@@ -330,7 +330,7 @@ async fn who_is_paused_or_holds_the_file_proves_nothing(db: Db) {
             );
         }
         for node in nodes {
-            world.changes.remove_node(node, "over", &admin()).await.expect("removed");
+            world.changes.remove_node(node, ("over", None), &admin()).await.expect("removed");
         }
         world.end().await;
     }

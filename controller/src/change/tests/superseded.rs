@@ -93,7 +93,7 @@ async fn a_node_that_was_edited_ends_edits_of_what_it_was(db: Db) {
     let shown = world.changes.show(rows[0].id).await.expect("a change");
     assert_eq!(superseded(shown), Some((None, "node web-1 was changed by admin meanwhile".to_owned())));
     assert_eq!(world.state(&rows[1]).await.0, ChangeState::Draft);
-    world.changes.remove_node(db_1, "it burnt", &admin()).await.expect("removed");
+    world.changes.remove_node(db_1, ("it burnt", None), &admin()).await.expect("removed");
     let shown = world.changes.show(rows[1].id).await.expect("a change");
     assert_eq!(superseded(shown), Some((None, "node db-1 was changed by admin meanwhile".to_owned())));
     world.end().await;

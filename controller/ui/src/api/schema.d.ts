@@ -3488,6 +3488,11 @@ export interface components {
             drafts?: components["schemas"]["Draft"][];
             /** @description Edits of nodes, at most one of each. */
             node_edits?: components["schemas"]["NodeEdit"][];
+            /**
+             * @description Only looks: the plan is in no list of what waits, and nobody is told of it, until somebody tries to apply it or
+             *     plans it again. It can be applied and approved like any other.
+             */
+            only_look?: boolean;
             /** @description Why, in the author's words, up to 500 characters. */
             reason?: string;
             /** @description With `apply`: in which waves; all nodes at once by default. Its `limit` is the plan's, also without `apply`. */
@@ -3612,6 +3617,8 @@ export interface components {
             approvers: string[];
             /** @description Freezes over its nodes that stand or are to come, while it is not applied. */
             freezes: components["schemas"]["FrozenScope"][];
+            /** @description Whether the plan was only made to look at it: it waits for nobody until somebody tries to apply it or plans it again. */
+            is_look?: boolean;
             /** @description What an administrator applied it over. */
             overrides: components["schemas"]["OverrideView"][];
             /** @description What is protected among the nodes of the plan; empty when no approval is needed. */
@@ -3887,6 +3894,11 @@ export interface components {
         EjectRequest: {
             /** @description The node's name, once more. */
             confirm: string;
+            /**
+             * @description Goes on although the node, or nodes that name it in a generated line, are protected or frozen, as administrators may, for
+             *     this reason.
+             */
+            override_reason?: string | null;
             /** @description Why, in the principal's words. */
             reason?: string;
         };
@@ -4433,6 +4445,11 @@ export interface components {
              *     one line; everything when empty. At most 1,000.
              */
             items?: string[];
+            /**
+             * @description Only looks: the plan is in no list of what waits, and nobody is told of it, until somebody tries to apply it or
+             *     plans it again. It can be applied and approved like any other.
+             */
+            only_look?: boolean;
             /** @description Why, in the author's words; says where it came from when left out. */
             reason?: string;
             /** @description The scope of the objects: `role:app`. */
@@ -5044,6 +5061,13 @@ export interface components {
             remedy: string;
             /** @description Since when. */
             since: components["schemas"]["UnixMs"];
+        };
+        /** @description `DELETE /api/v1/nodes/{id or name}`: takes the node out of the fleet. */
+        NodeRemoval: {
+            /** @description Goes on although nodes that name it in a generated line are protected or frozen, as administrators may, for this reason. */
+            override_reason?: string | null;
+            /** @description Why, in the principal's words, up to 500 characters. */
+            reason?: string;
         };
         /** @description A row of `GET /api/v1/nodes/{id}/resources`: what is in force on the node. */
         NodeResource: {
@@ -6142,6 +6166,8 @@ export interface components {
              * @description On how many nodes something needs an operator's signature first.
              */
             unsigned?: number;
+            /** @description What may not be meant so, in sentences that name object and field; nothing of it stands in the way. */
+            warnings?: string[];
         };
         /** @description Nodes with equal actions. */
         PlanGroup: {
@@ -6655,6 +6681,14 @@ export interface components {
              */
             to: number;
         };
+        /** @description What revoking a node leaves behind. */
+        RevokedNode: {
+            /**
+             * @description The nodes whose generated lines go on naming it, because they are protected or frozen, or who revoked it may not manage
+             *     them: the lines go when the node is removed.
+             */
+            named_on: string[];
+        };
         /** @description A row of `GET /api/v1/roles`; `GET /api/v1/roles/{name}`. */
         Role: {
             /**
@@ -7138,6 +7172,11 @@ export interface components {
             description?: string | null;
             /** @description The name: `[a-z][a-z0-9_.-]*`. */
             name: components["schemas"]["ObjectName"];
+            /**
+             * @description Only looks: the plan is in no list of what waits, and nobody is told of it, until somebody tries to apply it or
+             *     plans it again. It can be applied and approved like any other.
+             */
+            only_look?: boolean;
             /** @description Why, for the audit. */
             reason?: string;
             /** @description In which waves; all nodes at once by default. */
@@ -8256,6 +8295,7 @@ export type NodePause = components['schemas']['NodePause'];
 export type NodePolicy = components['schemas']['NodePolicy'];
 export type NodeRef = components['schemas']['NodeRef'];
 export type NodeRefusal = components['schemas']['NodeRefusal'];
+export type NodeRemoval = components['schemas']['NodeRemoval'];
 export type NodeResource = components['schemas']['NodeResource'];
 export type NodeState = components['schemas']['NodeState'];
 export type NodeSummary = components['schemas']['NodeSummary'];
@@ -8379,6 +8419,7 @@ export type RecoveryCodes = components['schemas']['RecoveryCodes'];
 export type ResourceState = components['schemas']['ResourceState'];
 export type Revision = components['schemas']['Revision'];
 export type RevisionDiff = components['schemas']['RevisionDiff'];
+export type RevokedNode = components['schemas']['RevokedNode'];
 export type Role = components['schemas']['Role'];
 export type RoleComparison = components['schemas']['RoleComparison'];
 export type RoleName = components['schemas']['RoleName'];
@@ -10252,7 +10293,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["Reason"];
+                "application/json": components["schemas"]["NodeRemoval"];
             };
         };
         responses: {
@@ -10660,11 +10701,13 @@ export interface operations {
         };
         responses: {
             /** @description Done */
-            204: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["RevokedNode"];
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {

@@ -183,7 +183,7 @@ async fn an_edit_that_cant_be_is_refused_at_once(db: Db) {
     let rollout: Strategy = serde_json::from_value(serde_json::json!({ "waves": ["1"] })).expect("a strategy");
     let refused = world.changes.apply(row.id, &Apply { rollout, ..how(&plan) }, &rk()).await.expect_err("no waves");
     assert!(matches!(refused, ChangeError::Strategy(_)), "{refused}");
-    world.changes.remove_node(node, "broken", &admin()).await.expect("removed");
+    world.changes.remove_node(node, ("broken", None), &admin()).await.expect("removed");
     let gone = world.changes.apply(row.id, &how(&plan), &rk()).await.expect_err("it is gone");
     assert!(matches!(gone, ChangeError::Superseded { .. }), "{gone}");
     assert_eq!(world.changes.show(row.id).await.expect("it").node_edits[0].verb, DraftVerb::Conflict);

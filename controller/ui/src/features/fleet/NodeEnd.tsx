@@ -26,9 +26,9 @@ export function NodeEnd({ node, act, onClose }: { node: Node; act: 'revoke' | 'r
   return (
     <ConfirmByName opened onClose={onClose} title={isRevoke ? `Revoke the certificate of ${node.name}` : `Remove ${node.name} from the fleet`} name={node.name} verb={isRevoke ? 'Revoke the certificate' : 'Remove the node'} asksWhy onConfirm={(why) => { end.mutate(why); }} isPending={end.isPending} error={end.error}>
       {isRevoke ? (
-        <p>Its connection ends within a second, and it can't come back without a new enrolment token. What is in force on it ({node.resources} resources) stays on its disk and its cron jobs go on.</p>
+        <p>Its connection ends within a second, and it can't come back without a new enrolment token. What is in force on it ({node.resources} resources) stays on its disk and its cron jobs go on. Generated lines of other nodes name it no more; where one of those is frozen or protected, they stay until the node is removed.</p>
       ) : (
-        <p>The node, its reports and its certificate are forgotten. What is in force on it stays on its disk. To leave plain files behind, eject it first.</p>
+        <p>The node, its reports and its certificate are forgotten. What is in force on it stays on its disk. Generated lines of other nodes name it no more; where one of those is frozen or protected, this is refused. To leave plain files behind, eject it first.</p>
       )}
     </ConfirmByName>
   );

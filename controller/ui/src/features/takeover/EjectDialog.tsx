@@ -16,7 +16,7 @@ export function EjectDialog({ node, onClose }: { node: Node; onClose: () => void
   return (
     <ConfirmByName opened onClose={onClose} title={`Eject ${node.name}`} name={node.name} verb="Eject the node" asksWhy onConfirm={(why) => { eject.mutate(why); }} isPending={eject.isPending} error={eject.error}>
       <p>What LAMPAS wrote there ({plural(node.resources, 'resource')}) stays as plain files: cron lines run their commands themselves, lines of /etc/hosts lose their markers. Manifests of what it was are left in <code>/var/lib/lampas/ejected</code>.</p>
-      <p>The agent forgets who it is and stops. The node's history stays here.</p>
+      <p>The agent forgets who it is and stops, and generated lines of other nodes name it no more. Where it or one of those is frozen or protected, this is refused. The node's history stays here.</p>
     </ConfirmByName>
   );
 }
