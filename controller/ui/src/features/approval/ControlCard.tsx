@@ -98,12 +98,14 @@ function Approval({ change, control }: { change: Change; control: Control }) {
     </Group>
   );
   const scopes = control.protections.map((each) => each.scope).join(', ');
+  const guarded = `${scopes} ${control.protections.length === 1 ? 'is' : 'are'} protected`;
   const who = approvers.length === 0 ? 'Nobody but its author may approve changes: make another operator.' : `${approvers.join(', ')} may approve it.`;
   return (
     <>
       {approval.verdict === 'wanted' && change.state === 'planned' && (
-        <Notice tone="warn" title={`Waits for an approval: ${scopes} ${control.protections.length === 1 ? 'is' : 'are'} protected`} action={buttons}>
+        <Notice {...(control.is_look === true ? {} : { tone: 'warn' })} title={control.is_look === true ? `Needs an approval before it is applied: ${guarded}` : `Waits for an approval: ${guarded}`} action={buttons}>
           {control.protections.map((each) => each.reason).join('; ')}. {who}
+          {control.is_look === true && <p>It was planned to look at it, and nobody is asked yet: planning it again here asks for the approval.</p>}
           {approval.note !== '' && <p className="dim">It {approval.note.startsWith('declined') ? 'was ' : ''}{approval.note}.</p>}
         </Notice>
       )}

@@ -25,6 +25,7 @@ export function PlanCard({ plan, change, isApplied }: { plan: Plan; change: numb
       </div>
       {!isApplied && (plan.unsigned ?? 0) > 0 && <Notice tone="warn" title={`Needs an operator’s signature on ${plural(plan.unsigned ?? 0, 'node')}`}>Their own policies take root code only when somebody whose key they know signed it: <code>lampasctl change sign {change}</code></Notice>}
       {!isApplied && <EmptyScopes plan={plan} />}
+      {!isApplied && plan.warnings?.map((warning) => <Notice key={warning} tone="warn" title="Perhaps not meant so">{warning}</Notice>)}
       {!isApplied && plan.held?.map((held) => <Held key={`${held.change} ${held.objects[0]?.name ?? ''}`} held={held} />)}
       {plan.limit != null && <Limit limit={plan.limit} />}
       {groups.length === 0 && <p className="card-none">No node has anything to do.</p>}
