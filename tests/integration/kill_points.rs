@@ -185,9 +185,9 @@ impl Fleet {
 /// Dates all files an hour ahead. A new file is to be newer than the one before, whose time is set for that where the clock
 /// gives less: so it is for each of them, always, and not only where a pass follows another within a second.
 fn set_ahead(root: &Path, shown: &Picture) -> Result<()> {
-    let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
     for path in shown.keys().map(|p| root.join(p)).filter(|p| p.symlink_metadata().is_ok_and(|m| m.is_file())) {
-        fs::File::options().append(true).open(path)?.set_modified(ahead)?;
+        let file = fs::File::options().append(true).open(path)?;
+        file.set_modified(file.metadata()?.modified()? + std::time::Duration::from_secs(3600))?;
     }
     Ok(())
 }

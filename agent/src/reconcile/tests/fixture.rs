@@ -35,6 +35,9 @@ use crate::{
     system::sandbox::Helper,
 };
 
+/// Which content is given only when the test says so, that it was asked for, and that it may go.
+pub(super) type Held = (ContentHash, Arc<Notify>, Arc<Notify>);
+
 /// A controller that is reached or not: by a switch, and not while the node's `/etc/cut` says `yes`.
 #[derive(Default)]
 pub(super) struct Controller {
@@ -43,8 +46,7 @@ pub(super) struct Controller {
     pub(super) is_away: AtomicBool,
     pub(super) probes: AtomicU64,
     pub(super) blobs: Mutex<BTreeMap<ContentHash, Vec<u8>>>,
-    /// A content that is given only when the test says so: which, that it was asked for, and that it may go.
-    pub(super) gate: Mutex<Option<(ContentHash, Arc<Notify>, Arc<Notify>)>>,
+    pub(super) gate: Mutex<Option<Held>>,
     secrets: Mutex<BTreeMap<SecretValueId, String>>,
     /// How many values were fetched.
     pub(super) fetched: AtomicU64,

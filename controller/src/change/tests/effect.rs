@@ -91,7 +91,7 @@ async fn an_edit_of_a_node_is_not_in_force_in_a_file_that_is_held(db: Db) {
     world.holds(node, 10, "/etc/motd").await;
     assert_eq!(world.in_force(&row).await, (0, 1));
     let failed = world.changes.nodes(row.id, None, None, 10).await.expect("its nodes").items.remove(0);
-    assert_eq!(failed.fault.map(|f| f.code.to_string()).as_deref(), Some("drift.held"));
+    assert_eq!(failed.fault.map(|f| f.code.clone()).as_deref(), Some("drift.held"));
     world.holds(node, 11, "/etc/issue").await;
     assert_eq!(world.in_force(&row).await, (1, 0), "another file is held");
 

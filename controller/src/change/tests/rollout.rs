@@ -405,7 +405,7 @@ async fn who_is_silent_is_away_and_not_reached(db: Db) {
     let said = async |node: NodeId| {
         let page = world.changes.nodes(row.id, None, None, 10).await.expect("nodes");
         let found = page.items.into_iter().find(|n| n.node.id == node).expect("it is listed");
-        (found.state, found.fault.map(|f| f.code.to_string()))
+        (found.state, found.fault.map(|f| f.code.clone()))
     };
     assert_eq!(said(nodes[1]).await, (ChangeNodeState::Superseded, Some("node.not_reached".to_owned())));
     assert_eq!(said(nodes[2]).await, (ChangeNodeState::Converged, None));
