@@ -66,7 +66,8 @@ test('a node is enrolled: the command, waiting, then connected without a reload'
     await page.getByRole('button', { name: 'More about this node' }).click();
     await page.getByRole('menuitem', { name: 'Revoke its certificate …' }).click();
     const sure = page.getByRole('dialog');
-    await sure.getByRole('textbox').fill(name);
+    await sure.getByRole('textbox', { name: `Type ${name} to confirm` }).fill(name);
+    await sure.getByRole('textbox', { name: 'Why' }).fill('the test is over');
     await sure.getByRole('button', { name: /revoke/i }).click();
     await expect(page.getByText('Its certificate is revoked')).toBeVisible();
   } finally {
