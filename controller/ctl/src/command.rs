@@ -39,7 +39,9 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _};
+use lampas_api::Page;
 use lampas_shared::{TextError, event::Event};
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
@@ -197,6 +199,17 @@ where
         }
         output::note("the connection to the controller was lost; trying again");
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Prints a list: as JSON, as a table, or what to do where there is nothing.
+fn listed<T: Serialize>(context: &Context, page: &Page<T>, none: &str, table: impl FnOnce(&[T])) {
+    if context.is_json() {
+        output::json(page);
+    } else if page.items.is_empty() {
+        output::note(none);
+    } else {
+        table(&page.items);
     }
 }
 

@@ -4,7 +4,7 @@ use lampas_api::{Change, ChangeNode, ChangeSummary, PlanOutlook, PlanRequest, Ro
 use lampas_shared::rollout::{State, Strategy};
 use reqwest::Method;
 
-use super::{CommandError, Context, approval, plan, progress, show};
+use super::{CommandError, Context, approval, listed, plan, progress, show};
 use crate::{
     cli::{ChangeCommand, WaitArgs},
     client::encode,
@@ -25,15 +25,12 @@ pub(super) async fn run(context: &Context, command: ChangeCommand) -> Result<u8,
                 ];
                 let is_filtered = query.iter().any(|(_, value)| value.is_some());
                 let page = client.pages::<ChangeSummary>("/changes", &query, list.max.or(Some(50))).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() && is_filtered {
-                    output::note("no change matches; leave out a filter, or see all: lampasctl change list");
-                } else if page.items.is_empty() {
-                    output::note("no changes; make one with: lampasctl apply -f FILE --plan");
+                let none = if is_filtered {
+                    "no change matches; leave out a filter, or see all: lampasctl change list"
                 } else {
-                    changes(&page.items);
-                }
+                    "no changes; make one with: lampasctl apply -f FILE --plan"
+                };
+                listed(context, &page, none, changes);
                 Ok(())
             })
             .await

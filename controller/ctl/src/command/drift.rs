@@ -6,7 +6,7 @@ use lampas_api::{AdoptRequest, Adopted, Change, Drift, DriftMerge, MergeSide};
 use lampas_shared::{id::DriftId, report::DriftOutcome, rollout::Strategy};
 use reqwest::Method;
 
-use super::{CommandError, Context, plan, progress, show};
+use super::{CommandError, Context, listed, plan, progress, show};
 use crate::{
     cli::{Conflicts, DriftCommand},
     client::encode,
@@ -21,11 +21,7 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
             show(context, &list, async || {
                 let query = [("node", node.as_deref()), ("standing", (!all).then_some("true"))];
                 let page = client.pages::<Drift>("/drift", &query, list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("nothing has drifted");
-                } else {
+                listed(context, &page, "nothing has drifted", |items| {
                     let row = |d: &Drift| {
                         let word = match d.outcome {
                             DriftOutcome::Standing => "standing",
@@ -47,9 +43,9 @@ pub(super) async fn run(context: &Context, command: DriftCommand) -> Result<u8, 
                     };
                     output::table(
                         &["WHERE", "STATE", "OBJECT", "OWNER", "FOUND", "ID"],
-                        page.items.iter().map(row).collect(),
+                        items.iter().map(row).collect(),
                     );
-                }
+                });
                 Ok(())
             })
             .await

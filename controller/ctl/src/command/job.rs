@@ -9,7 +9,7 @@ use lampas_shared::{
 };
 use reqwest::Method;
 
-use super::{CommandError, Context, show};
+use super::{CommandError, Context, listed, show};
 use crate::{
     cli::JobCommand,
     client::encode,
@@ -33,11 +33,7 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
             show(context, &list, async || {
                 let query = [("object", object.as_deref()), ("node", node.as_deref())];
                 let page = client.pages::<Run>("/runs", &query, list.max.or(Some(50))).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("no runs are recorded yet");
-                } else {
+                listed(context, &page, "no runs are recorded yet", |items| {
                     let row = |r: &Run| {
                         let took = r.ended_at.map(|e| format!("{:.1} s", e.since(r.started_at) as f64 / 1000.0));
                         vec![
@@ -52,9 +48,9 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<u8, Co
                     };
                     output::table(
                         &["STARTED", "JOB", "NODE", "OUTCOME", ">TOOK", ">BYTES", "RUN"],
-                        page.items.iter().map(row).collect(),
+                        items.iter().map(row).collect(),
                     );
-                }
+                });
                 Ok(())
             })
             .await

@@ -18,7 +18,7 @@ use lampas_shared::{
 use reqwest::Method;
 use serde::Serialize;
 
-use super::{CommandError, Context, confirm, show};
+use super::{CommandError, Context, confirm, listed, show};
 use crate::{
     cli::{ListArgs, NodeCommand, RoleCommand},
     client::encode,
@@ -41,13 +41,7 @@ pub(super) async fn run(context: &Context, command: NodeCommand) -> Result<u8, C
             ];
             show(context, &list, async || {
                 let page = client.pages::<NodeSummary>("/nodes", &query, list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("no nodes; enrol one with: lampasctl token create --role app");
-                } else {
-                    nodes(&page.items);
-                }
+                listed(context, &page, "no nodes; enrol one with: lampasctl token create --role app", nodes);
                 Ok(())
             })
             .await
@@ -316,19 +310,15 @@ pub(super) async fn role(context: &Context, command: RoleCommand) -> Result<u8, 
         RoleCommand::List { list } => {
             show(context, &list, async || {
                 let page = client.pages::<Role>("/roles", &[], list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("no roles yet; a role comes with its first node or object");
-                } else {
+                listed(context, &page, "no roles yet; a role comes with its first node or object", |items| {
                     let number = |n: u32| n.to_string();
                     let row = |r: &Role| {
                         let counts = [r.nodes, r.online, r.converged, r.drifted, r.failed, r.objects];
                         std::iter::once(r.name.to_string()).chain(counts.map(number)).collect()
                     };
                     let heads = ["ROLE", ">NODES", ">ONLINE", ">CONVERGED", ">DRIFTED", ">FAILED", ">OBJECTS"];
-                    output::table(&heads, page.items.iter().map(row).collect());
-                }
+                    output::table(&heads, items.iter().map(row).collect());
+                });
                 Ok(())
             })
             .await

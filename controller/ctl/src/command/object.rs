@@ -6,7 +6,7 @@ use lampas_api::{
 };
 use lampas_shared::{id::ObjectId, object::ObjectKey, rollout::Strategy};
 
-use super::{CommandError, Context, confirm, plan, progress, show};
+use super::{CommandError, Context, confirm, listed, plan, progress, show};
 use crate::{
     cli::{HistoryArgs, ObjectCommand, Sure, WaitArgs},
     client::encode,
@@ -26,13 +26,7 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
                     ("set", set.as_deref()),
                 ];
                 let page = client.pages::<ObjectSummary>("/objects", &query, list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("no objects; make some with: lampasctl apply -f FILE");
-                } else {
-                    objects(&page.items);
-                }
+                listed(context, &page, "no objects; make some with: lampasctl apply -f FILE", objects);
                 Ok(())
             })
             .await
@@ -54,13 +48,7 @@ pub(super) async fn run(context: &Context, command: ObjectCommand) -> Result<u8,
             show(context, &list, async || {
                 let query = [("kind", kind.as_deref()), ("scope", scope.as_deref()), ("name", name.as_deref())];
                 let page = client.pages::<ObjectSummary>("/objects/deleted", &query, list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("no object was deleted");
-                } else {
-                    gone(&page.items);
-                }
+                listed(context, &page, "no object was deleted", gone);
                 Ok(())
             })
             .await

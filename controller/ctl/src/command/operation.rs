@@ -16,7 +16,7 @@ use reqwest::Method;
 
 use self::follow::{Shown, follow, plain};
 use super::{
-    CommandError, Context, show,
+    CommandError, Context, listed, show,
     signing::{self, Given},
     waiter::Waiter,
 };
@@ -35,14 +35,10 @@ pub(super) async fn run(context: &Context, args: RunArgs) -> Result<u8, CommandE
             show(context, &list, async || {
                 let query = [("state", state.as_deref()), ("node", node.as_deref())];
                 let page = client.pages::<OperationSummary>("/operations", &query, list.max.or(Some(50))).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("nothing was run yet; try: lampasctl run --on fleet -- uptime");
-                } else {
-                    let rows = page.items.iter().map(row).collect();
+                listed(context, &page, "nothing was run yet; try: lampasctl run --on fleet -- uptime", |items| {
+                    let rows = items.iter().map(row).collect();
                     output::table(&[">RUN", "STARTED", "STATE", "NODES", "BY", "WHAT"], rows);
-                }
+                });
                 Ok(())
             })
             .await

@@ -4,7 +4,7 @@ use lampas_api::{Change, ChangeSummary, Progress, RolloutLimit, RolloutRequest, 
 use lampas_shared::rollout::{Gate, LimitStand, OnFailure, Order, Phase, State};
 use reqwest::Method;
 
-use super::{CommandError, Context, change, show};
+use super::{CommandError, Context, change, listed, show};
 use crate::{
     cli::{RolloutCommand, RolloutOrderArgs},
     client::encode,
@@ -18,13 +18,12 @@ pub(super) async fn run(context: &Context, command: RolloutCommand) -> Result<u8
             show(context, &list, async || {
                 let query = [("state", Some("rolling"))];
                 let page = context.client.pages::<ChangeSummary>("/changes", &query, list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("nothing is rolling out; begin with: lampasctl apply -f FILE --canary 1 --then 50%");
-                } else {
-                    change::changes(&page.items);
-                }
+                listed(
+                    context,
+                    &page,
+                    "nothing is rolling out; begin with: lampasctl apply -f FILE --canary 1 --then 50%",
+                    change::changes,
+                );
                 Ok(())
             })
             .await

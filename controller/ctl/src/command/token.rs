@@ -6,7 +6,7 @@ use lampas_api::{EnrolToken, EnrolTokenCreate, EnrolTokenCreated};
 use lampas_shared::fleet::{LabelKey, LabelValue};
 use reqwest::Method;
 
-use super::{CommandError, Context, show};
+use super::{CommandError, Context, listed, show};
 use crate::{
     cli::TokenCommand,
     client::encode,
@@ -52,30 +52,31 @@ pub(super) async fn run(context: &Context, command: TokenCommand) -> Result<u8, 
         TokenCommand::List { list } => {
             show(context, &list, async || {
                 let page = context.client.pages::<EnrolToken>("/enrolment-tokens", &[], list.max).await?;
-                if context.is_json() {
-                    output::json(&page);
-                } else if page.items.is_empty() {
-                    output::note("no enrolment tokens; make one with: lampasctl token create --role app");
-                } else {
-                    let row = |t: &EnrolToken| {
-                        let roles = t.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
-                        let nodes = t.enrolled.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
-                        let name = t.node.as_ref().map(|n| n.to_string()).unwrap_or_default();
-                        let ends = ago(Some(t.expires_at), now());
-                        vec![
-                            t.id.to_string(),
-                            state(&t.state),
-                            roles,
-                            name,
-                            t.uses_left.to_string(),
-                            ends,
-                            t.author.clone(),
-                            nodes,
-                        ]
-                    };
-                    let heads = ["TOKEN", "STATE", "ROLES", "NODE", ">USES LEFT", "ENDS", "AUTHOR", "ENROLLED"];
-                    output::table(&heads, page.items.iter().map(row).collect());
-                }
+                listed(
+                    context,
+                    &page,
+                    "no enrolment tokens; make one with: lampasctl token create --role app",
+                    |items| {
+                        let row = |t: &EnrolToken| {
+                            let roles = t.roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(", ");
+                            let nodes = t.enrolled.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+                            let name = t.node.as_ref().map(|n| n.to_string()).unwrap_or_default();
+                            let ends = ago(Some(t.expires_at), now());
+                            vec![
+                                t.id.to_string(),
+                                state(&t.state),
+                                roles,
+                                name,
+                                t.uses_left.to_string(),
+                                ends,
+                                t.author.clone(),
+                                nodes,
+                            ]
+                        };
+                        let heads = ["TOKEN", "STATE", "ROLES", "NODE", ">USES LEFT", "ENDS", "AUTHOR", "ENROLLED"];
+                        output::table(&heads, items.iter().map(row).collect());
+                    },
+                );
                 Ok(())
             })
             .await

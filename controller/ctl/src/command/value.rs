@@ -18,7 +18,7 @@ use lampas_shared::{
 };
 use reqwest::Method;
 
-use super::{CommandError, Context, approval, change, confirm, object, plan, show};
+use super::{CommandError, Context, approval, change, confirm, listed, object, plan, show};
 use crate::{
     cli::{
         ObjectCommand, SecretCommand, SecretPurgeArgs, SecretSetArgs, ValueDeleteArgs, ValueHow, VarCommand, VarSetArgs,
@@ -54,15 +54,12 @@ pub(super) async fn var(context: &Context, command: VarCommand) -> Result<u8, Co
 async fn values(context: &Context, kind: Kind, scope: Option<&str>, max: Option<usize>) -> Result<(), CommandError> {
     let query = [("kind", Some(kind.as_str())), ("scope", scope)];
     let page: Page<ObjectSummary> = context.client.pages("/objects", &query, max).await?;
-    if context.is_json() {
-        output::json(&page);
-    } else if page.items.is_empty() && kind == Kind::Secret {
-        output::note("no secrets; make one with: lampasctl secret set NAME --scope SCOPE < FILE");
-    } else if page.items.is_empty() {
-        output::note("no variables; make one with: lampasctl var set NAME VALUE --scope SCOPE");
+    let none = if kind == Kind::Secret {
+        "no secrets; make one with: lampasctl secret set NAME --scope SCOPE < FILE"
     } else {
-        object::objects(&page.items);
-    }
+        "no variables; make one with: lampasctl var set NAME VALUE --scope SCOPE"
+    };
+    listed(context, &page, none, object::objects);
     Ok(())
 }
 
